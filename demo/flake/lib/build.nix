@@ -1,0 +1,38 @@
+# One derivation from a piece of POSIX sh, for a system without a standard environment.
+system:
+{
+  name,
+  script,
+  ...
+}@args:
+derivation (
+  removeAttrs args [ "script" ]
+  // {
+    inherit system;
+    builder = "/bin/sh";
+    args = [
+      "-euc"
+      # busybox where the sandbox has it; else the PATH of a build without sandbox.
+      ''
+        if [ -x /bin/busybox ]; then
+          mkdir() { /bin/busybox mkdir "$@"; }
+          ln() { /bin/busybox ln "$@"; }
+          cp() { /bin/busybox cp "$@"; }
+          chmod() { /bin/busybox chmod "$@"; }
+          head() { /bin/busybox head "$@"; }
+          yes() { /bin/busybox yes "$@"; }
+        else
+          PATH=/usr/bin:/bin:/run/current-system/sw/bin
+          command -v mkdir > /dev/null || {
+            echo "no /bin/busybox in the build sandbox: add extra-sandbox-paths = /bin/busybox to nix.conf" >&2
+            exit 1
+          }
+        fi
+        ${script}
+      ''
+    ];
+    # As nixpkgs does for such small files: asking a cache for them takes longer than making them.
+    preferLocalBuild = true;
+    allowSubstitutes = false;
+  }
+)

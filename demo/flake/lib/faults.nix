@@ -1,0 +1,49 @@
+# Faults are part of a configuration, as in life: each is a file faults/<name> in the toplevel, which
+# the scripts look at, and some bring a unit of their own.
+{ name, faults }:
+let
+  known = {
+    eval-fails = "evaluation throws";
+    build-fails = "the toplevel's builder exits 1";
+    check-fails = "the pre-switch check exits 1";
+    boot-fails = "the boot loader cannot be installed";
+    boot-hangs = "installing the boot loader never ends, and ignores SIGTERM";
+    activate-fails = "the activation script goes on to its end and exits 1";
+    activate-hangs = "the activation script never ends, and ignores SIGTERM";
+    activate-floods = "the activation script writes this many MB, with control characters in them";
+    unit-fails = "a unit exits 1 at once";
+    unit-fails-late = "a unit exits 1 after this many seconds";
+    sshd-stopped = "sshd is not part of the system: stopped, and not started";
+    net-blackhole = "no way back to this address";
+  };
+  unknown = builtins.attrNames (removeAttrs faults (builtins.attrNames known));
+  service = command: ''
+    [Unit]
+    Description=A unit that fails
+    [Service]
+    Type=exec
+    ExecStart=/bin/sh -c "${command}"
+  '';
+in
+if unknown != [ ] then
+  throw "hosts.json: ${name}.faults.${builtins.head unknown}: no such fault; there are ${toString (builtins.attrNames known)}"
+else if faults ? eval-fails then
+  throw "hosts.json: ${name}: this host does not evaluate (fault eval-fails)"
+else
+  {
+    units =
+      (
+        if faults ? unit-fails then
+          { "broken.service" = service "echo cannot read its configuration; exit 1"; }
+        else
+          { }
+      )
+      // (
+        if faults ? unit-fails-late then
+          {
+            "breaks-later.service" = service "sleep ${faults.unit-fails-late}; echo lost its database; exit 1";
+          }
+        else
+          { }
+      );
+  }

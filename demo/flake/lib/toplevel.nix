@@ -1,0 +1,68 @@
+# The system itself: the files that a NixOS toplevel has, under the names that it gives them.
+{
+  name,
+  label,
+  opts,
+  build,
+  text,
+  packages,
+  path,
+  systemUnits,
+}:
+let
+  etc = build {
+    name = "etc";
+    extraText = opts.extraText;
+    script = ''
+      mkdir -p $out/etc/systemd
+      ln -s ${systemUnits} $out/etc/systemd/system
+      echo ${name} > $out/etc/hostname
+      printf %s "$extraText" > $out/etc/extra-text
+    '';
+  };
+
+  writeFaults = text.concatLines (
+    map (fault: "printf %s ${text.quote opts.faults.${fault}} > $out/faults/${fault}") (
+      builtins.attrNames opts.faults
+    )
+  );
+in
+build {
+  name = "nixos-system-${name}-${label}";
+  inherit (opts) kernelParams initInterface;
+  nixosLabel = label;
+  payload = packages.payload {
+    seed = name;
+    count = opts.payloadPaths;
+    megabytes = opts.payloadMegabytes;
+  };
+  script = ''
+    mkdir -p $out/bin $out/faults
+    ${writeFaults}
+    ${if opts.faults ? build-fails then "echo 'cannot build this host (fault build-fails)' >&2; exit 1" else ""}
+
+    ln -s ${etc}/etc $out/etc
+    ln -s ${path} $out/sw
+    ln -s ${packages.linux opts.kernel}/bzImage $out/kernel
+    ln -s ${packages.initrd opts.kernel}/initrd $out/initrd
+    ln -s ${packages.modules opts.kernel} $out/kernel-modules
+    printf %s "$kernelParams" > $out/kernel-params
+    printf %s "$initInterface" > $out/init-interface-version
+    printf %s "$nixosLabel" > $out/nixos-version
+    printf %s "$system" > $out/system
+    printf %s "$payload" > $out/extra-dependencies
+
+    # Wrappers around scripts that all hosts share, as nixpkgs wraps its switch-to-configuration.
+    wrap() { # FILE SCRIPT
+      printf '#!/bin/sh\nexport OUT=%s ACTIVATION_SECONDS=%s\nexec /bin/sh %s "$@"\n' \
+        "$out" "${toString opts.activationSeconds}" "$2" > "$out/$1"
+      chmod +x "$out/$1"
+    }
+    wrap init ${../scripts/init.sh}
+    wrap activate ${../scripts/activate.sh}
+    wrap dry-activate ${../scripts/dry-activate.sh}
+    wrap pre-switch-checks ${../scripts/pre-switch-checks.sh}
+    wrap install-bootloader ${../scripts/install-bootloader.sh}
+    wrap bin/switch-to-configuration ${../scripts/switch-to-configuration.sh}
+  '';
+}

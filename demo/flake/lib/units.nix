@@ -1,0 +1,64 @@
+# Unit files and the system-units tree, with the names and the layout that nixpkgs gives them.
+{ build, text }:
+rec {
+  # One derivation a unit, its text in the environment: so the text can be read from the .drv alone.
+  makeUnit =
+    name: content:
+    build {
+      name = "unit-${text.storeName name}";
+      text = content;
+      script = ''
+        case ${text.quote name} in
+          */*) mkdir -p "$out/${dirOf name}" ;;
+          *) mkdir "$out" ;;
+        esac
+        printf %s "$text" > "$out"/${text.quote name}
+      '';
+    };
+
+  # The target that pulls a unit in; none for templates, drop-ins and targets.
+  wantedBy =
+    name:
+    if builtins.match ".*(@\\.|/).*" name != null then
+      null
+    else if text.hasSuffix ".service" name then
+      "multi-user.target"
+    else if text.hasSuffix ".socket" name then
+      "sockets.target"
+    else if text.hasSuffix ".timer" name then
+      "timers.target"
+    else
+      null;
+
+  # `units`: name -> text. `hostUnits`: units of the distribution below, wanted by multi-user.target.
+  systemUnits =
+    { units, hostUnits }:
+    build {
+      name = "system-units";
+      script = text.concatLines (
+        [ "mkdir -p $out/multi-user.target.wants" ]
+        ++ map (
+          name:
+          let
+            target = wantedBy name;
+          in
+          ''
+            mkdir -p "$out/${dirOf name}"
+            ln -s ${makeUnit name units.${name}}/${name} "$out/${name}"
+            ${
+              if target == null then
+                ""
+              else
+                ''
+                  mkdir -p $out/${target}.wants
+                  ln -s ../${name} $out/${target}.wants/${name}
+                ''
+            }
+          ''
+        ) (builtins.attrNames units)
+        ++ map (
+          name: "ln -s /usr/lib/systemd/system/${name} $out/multi-user.target.wants/${name}"
+        ) hostUnits
+      );
+    };
+}

@@ -1,0 +1,7 @@
+#!/bin/sh
+# Checks made before anything is touched. usage: pre-switch-checks TOPLEVEL ACTION
+set -eu
+if [ -e "$OUT/faults/check-fails" ]; then
+    echo "there are changes to critical components of the system; switching into it is not safe" >&2
+    exit 1
+fi

@@ -1,0 +1,279 @@
+#!/bin/sh
+# Stands in for NixOS's switch-to-configuration: same actions, lock, order, exit codes and kinds of
+# message (all of them on stderr).
+# usage: switch-to-configuration check|switch|boot|test|dry-activate
+# exit: 0 done, 1 check, boot loader or usage, 2 activation script, 4 a unit of the host has failed,
+#       11 another switch is running, 100 the init interface differs and nothing was activated
+# environment: OUT, set by the wrapper; NIXOS_NO_CHECK=1 skips the pre-switch checks
+#
+# Left out of the real one: user units, fstab and swaps, re-executing systemd, units that the
+# activation script asks for, and syncing the store's file system, which in a container is everybody's.
+set -eu
+PATH=/usr/sbin:/usr/bin:/sbin:/bin${PATH:+:$PATH}
+export PATH LC_ALL=C.UTF-8
+action=${1:-}
+lists=/run/nixos # what is still to do, for the run after an interrupted one
+lock=$lists/switch-to-configuration.lock
+phases=/run/fake/phase
+new=$OUT/etc/systemd/system
+code=0
+newline='
+'
+
+say() { printf '%s\n' "$*" >&2; }
+
+# The lock belongs to this process alone: a child that outlives it must not hold it.
+run() { "$@" 9>&-; }
+
+phase() { printf 'phase %s %s\n' "$1" "$(date +%s)" >> "$phases"; }
+
+# Lists of units are words between single blanks; unit names hold neither blanks nor wildcards.
+has() { case " $1 " in *" $2 "*) ;; *) return 1 ;; esac; }
+commas() { printf '%s\n' "$*" | sed 's/ /, /g'; }
+tell() { [ -z "$2" ] || say "$1: $(commas "$2")"; }
+words() { # the words on stdin, sorted, once each, in one line
+    tr -s ' ' "$newline" | sed '/^$/d' | sort -u | paste -sd ' ' -
+}
+
+# The text of a unit in the tree $1, drop-ins included; of an instance its template's; else nothing.
+unit_text() {
+    file=$2
+    if [ ! -e "$1/$file" ]; then
+        case $file in *@*) file=${file%%@*}@.${file##*.} ;; esac
+    fi
+    for part in "$1/$file" "$1/$file.d"/*.conf; do
+        [ ! -f "$part" ] || cat "$part"
+    done
+}
+
+# Is this unit the distribution's below us? Then removing our drop-in changes it, but does not remove it.
+on_host() { [ -e "/usr/lib/systemd/system/$1" ] || [ -e "/etc/systemd/system/$1" ]; }
+
+active_units() {
+    run systemctl list-units --plain --full --no-legend --no-pager \
+        --state=active,activating,reloading | cut -d ' ' -f 1 | words
+}
+
+# Units that the two trees know by name, and running instances of their templates.
+candidates() {
+    {
+        for path in "$old"/* "$new"/*; do
+            name=${path##*/}
+            case $name in
+            *.wants | *.requires | '*') ;;
+            *.d) echo "${name%.d}" ;;
+            *@.*) ;;
+            *) echo "$name" ;;
+            esac
+        done
+        for name in $active; do
+            case $name in
+            *@*)
+                template=${name%%@*}@.${name##*.}
+                if [ -e "$old/$template" ] || [ -e "$new/$template" ]; then echo "$name"; fi
+                ;;
+            esac
+        done
+    } | words
+}
+
+says() { # TEXT KEY VALUE: does the unit's text hold KEY=VALUE?
+    case "$newline$1$newline" in *"$newline$2=$3$newline"*) ;; *) return 1 ;; esac
+}
+
+# What becomes of one active unit whose text differs.
+judge() { # UNIT OLD-TEXT NEW-TEXT
+    if [ -z "$3" ] && ! on_host "$1"; then
+        says "$2" X-StopOnRemoval false || stop="$stop $1"
+        return
+    fi
+    case $1 in
+    *.target | *.socket | *.slice | *.path) return ;; # the real one leaves these alone
+    *.mount) reload="$reload $1" && return ;;
+    esac
+    if says "$3" X-ReloadIfChanged true; then
+        reload="$reload $1"
+    elif says "$3" X-RestartIfChanged false || says "$3" RefuseManualStop true ||
+        says "$3" X-OnlyManualStart true; then
+        skip="$skip $1"
+    elif says "$3" X-StopIfChanged false || on_host "$1"; then
+        restart="$restart $1"
+    else
+        # Stopped by its old definition, started by its new one, with the activation between them.
+        stop="$stop $1" start="$start $1"
+    fi
+}
+
+# Fills stop, start, restart, reload, skip from the old tree, the new one and what is running.
+compare() {
+    stop='' start='' restart='' reload='' skip=''
+    active=$(active_units)
+    for unit in $(candidates); do
+        has "$active" "$unit" || continue
+        before=$(unit_text "$old" "$unit")
+        after=$(unit_text "$new" "$unit")
+        [ "$before" = "$after" ] || judge "$unit" "$before" "$after"
+    done
+    # An interrupted run has stopped these and not come round to starting them again.
+    start="$start $(leftover start)"
+    restart="$restart $(leftover restart)"
+    stop=${stop# } reload=${reload# } skip=${skip# }
+    start=$(echo "$start" | words) restart=$(echo "$restart" | words)
+}
+
+leftover() {
+    [ -e "$lists/$1-list" ] || return 0
+    while read -r unit; do
+        if [ -n "$(unit_text "$new" "$unit")" ] || on_host "$unit"; then echo "$unit"; fi
+    done < "$lists/$1-list" | words
+}
+
+remember() { # KIND UNITS
+    [ -z "$2" ] || printf '%s\n' "$2" | tr ' ' "$newline" > "$lists/$1-list"
+}
+
+# What the targets of the system pull in; a link into nowhere is a unit that this host does not have.
+wanted() {
+    for path in "$new"/*.target.wants/*; do
+        [ ! -e "$path" ] || echo "${path##*/}"
+    done | words
+}
+
+dry_activate() {
+    tell "would stop the following units" "$stop"
+    tell "would NOT stop the following changed units" "$skip"
+    say "would activate the configuration..."
+    "$OUT/dry-activate" "$OUT" || :
+    tell "would reload the following units" "$reload"
+    tell "would restart the following units" "$restart"
+    tell "would start the following units" "$start"
+    appear=
+    for unit in $(wanted); do has "$active $start" "$unit" || appear="$appear $unit"; done
+    tell "would start the following new units" "${appear# }"
+    exit 0
+}
+
+# One systemctl call a kind, as each takes its time; a job that fails makes the result 4.
+# shellcheck disable=SC2086  # a list of units is meant to be split
+change_units() { # VERB UNITS
+    [ -z "$2" ] || run systemctl "$1" -- $2 || code=4
+}
+
+activate() {
+    phase stop
+    remember start "$start"
+    remember restart "$restart"
+    tell "stopping the following units" "$stop"
+    change_units stop "$stop"
+    tell "NOT restarting the following changed units" "$skip"
+
+    phase activate
+    say "activating the configuration..."
+    run env NIXOS_ACTION="$action" "$OUT/activate" "$OUT" >&2 || code=2
+
+    phase reload
+    # Failures of the past are forgotten: those that are there at the end are this system's.
+    run systemctl reset-failed || :
+    run systemctl daemon-reload || code=4
+    tell "reloading the following units" "$reload"
+    change_units reload "$reload"
+
+    phase start
+    tell "restarting the following units" "$restart"
+    change_units restart "$restart"
+    rm -f "$lists/restart-list"
+    tell "starting the following units" "$start"
+    change_units start "$(echo "$start $(wanted)" | words)"
+    rm -f "$lists/start-list"
+}
+
+# A unit that is failed, or that systemd starts over and over, counts wherever it comes from.
+failed_units() {
+    run systemctl list-units --all --plain --full --no-legend --no-pager \
+        --state=failed,auto-restart |
+        while read -r unit _ state sub _; do
+            if [ "$state" = failed ] || { [ "$sub" = auto-restart ] &&
+                [ "$(systemctl show -P ExecMainStatus -- "$unit")" != 0 ]; }; then
+                echo "$unit"
+            fi
+        done | words
+}
+
+# shellcheck disable=SC2086  # a list of units is meant to be split
+report() {
+    phase settle
+    sleep 0.2 # a unit that cannot run fails in this time; longer is for checks of the deployer
+    appeared=
+    for unit in $(active_units); do
+        has "$active $start $restart" "$unit" || [ -z "$(unit_text "$new" "$unit")" ] ||
+            appeared="$appeared $unit"
+    done
+    tell "the following new units were started" "${appeared# }"
+    failed=$(failed_units)
+    [ -n "$failed" ] || return 0
+    code=4
+    tell "warning: the following units failed" "$failed"
+    run systemctl status --no-pager --full -- $failed >&2 || :
+}
+
+log() { run logger -t nixos -- "$1" || :; }
+
+case $action in
+check | switch | boot | test | dry-activate) ;;
+*)
+    say "usage: $0 check|switch|boot|test|dry-activate"
+    exit 1
+    ;;
+esac
+if [ "$(id -u)" != 0 ]; then
+    say "$0: only root can switch systems"
+    exit 1
+fi
+if [ ! -f /etc/NIXOS ] && ! grep -qs '^ID="\{0,1\}nixos' /etc/os-release; then
+    say "This is not a NixOS installation!"
+    exit 1
+fi
+mkdir -p "$lists" "${phases%/*}"
+exec 9>> "$lock"
+if ! flock --exclusive --nonblock 9; then
+    say "Could not acquire lock"
+    exit 11
+fi
+
+if [ "${NIXOS_NO_CHECK:-}" != 1 ] && ! run "$OUT/pre-switch-checks" "$OUT" "$action" >&2; then
+    say "Pre-switch checks failed"
+    exit 1
+fi
+[ "$action" != check ] || exit 0
+
+case $action in
+switch | boot)
+    phase boot
+    if ! run "$OUT/install-bootloader" "$OUT" >&2; then
+        say "Failed to install bootloader"
+        exit 1
+    fi
+    [ "$action" != boot ] || exit 0
+    ;;
+esac
+
+# A host that has just booted runs no system yet: there is nothing to differ from.
+current=$(readlink -f /run/current-system || :)
+old=$current/etc/systemd/system
+if [ -e "$current/init-interface-version" ] &&
+    [ "$(cat "$current/init-interface-version")" != "$(cat "$OUT/init-interface-version")" ]; then
+    say "warning: the new system has another init interface; it takes a reboot to switch to it"
+    exit 100
+fi
+
+compare
+[ "$action" != dry-activate ] || dry_activate
+log "switching to system configuration $OUT"
+activate
+report
+if [ "$code" = 0 ]; then
+    log "finished switching to system configuration $OUT"
+else
+    log "switching to system configuration $OUT failed (status $code)"
+fi
+exit "$code"
