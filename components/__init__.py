@@ -1,0 +1,1 @@
+"""flakeup's Pulumi resources: one file for each thing that a person sees in `pulumi up`."""

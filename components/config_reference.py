@@ -1,0 +1,75 @@
+"""Makes docs/config.md from the table of keys: `python -m components.config_reference`."""
+
+import sys
+from typing import Final
+
+from components.pipeline.config_table import ACTIVATION, HOST, STACK, Key, Table
+from components.pipeline.errors import ConfigError
+from components.pipeline.settings import parse
+
+_INTRO: Final = """\
+# Configuration
+
+All settings are Pulumi config, in the project's own namespace (`flakeup:` unless you rename the
+project), one file a stack: `Pulumi.<stack>.yaml`. This page is made from the code by
+`python -m components.config_reference > docs/config.md`, and a test compares the two.
+
+```yaml
+config:
+  flakeup:appRef: v2.1.0            # a release is: pulumi config set appRef v2.1.0
+  flakeup:flake: ./flake
+  flakeup:hosts:
+    web1:
+      address: web1.example.org
+      hostKey: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII37QsfaC6TZC04ULDxkqO8IB9/KJvwLWbiP2ORl634Q
+```
+
+A ref or commit id that YAML reads as a number needs quotes (`appRef: "2.10"`);
+`pulumi config set appRef 2.10` adds them.
+"""
+
+_WRONG: Final = {"apRef": "v2.1.0", "hosts": {"web1": {"address": "10.0.0.5", "port": 65536}}}
+
+_PROBLEMS: Final = """\
+## Problems
+
+The whole config is checked before any process or connection is started, and all problems are
+reported at once: the key, its value (shortened and escaped; a secret is shown as `[secret]`), why
+it was refused, and what to write.
+"""
+
+
+def page() -> str:
+    """Give the text of docs/config.md."""
+    tables = (
+        _section("Stack", STACK),
+        _section("Hosts: `hosts.<name>`", HOST),
+        _section("Times: `activation`", ACTIVATION),
+    )
+    return "\n".join([_INTRO, *tables, _PROBLEMS, _example()])
+
+
+def _section(title: str, table: Table) -> str:
+    head = "| key | value | default | limits | meaning |\n| --- | --- | --- | --- | --- |"
+    return "\n".join([f"## {title}\n\n{table.about}\n", head, *map(_row, table.keys), ""])
+
+
+def _row(key: Key) -> str:
+    default = f"`{key.default}`" if key.default else key.otherwise
+    if key.required:
+        default = "**required**"
+    cells = (f"`{key.name}`", key.takes, default or "none", key.limits, key.meaning)
+    return "| " + " | ".join(cells) + " |"
+
+
+def _example() -> str:
+    try:
+        parse(_WRONG, stack="prod")
+    except ConfigError as error:
+        return f"```text\n{error}\n```\n"
+    msg = "the example of a wrong config is not wrong"
+    raise AssertionError(msg)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,1 @@
+"""The stages of a release, in the order data flows; plain Python, no Pulumi."""

@@ -1,0 +1,170 @@
+"""Every error that flakeup raises, and how a message is made.
+
+    FlakeupError              str(error) is the message that a person reads
+    ├── ConfigError           all problems of a stack's config at once
+    ├── RefError              a ref that does not exist, is ambiguous, or has moved
+    ├── EvaluationError       a flake that does not evaluate, or has no such attribute
+    ├── BuildError            a derivation that does not build
+    ├── CopyError             a closure that did not reach its host
+    ├── HostError             a host that cannot be used
+    │   ├── HostKeyError      its key is not the pinned one
+    │   ├── UnreachableError  no connection, or it broke for good
+    │   └── ReplyError        it answered something that is not in the protocol
+    ├── ActivationError       a host that refused NEW, or went back to OLD
+    └── ProcessError          a command that failed, was killed or took too long
+
+A message has the form `<what>: <where>: <detail>. <remedy>`, in lower case.
+"""
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+ELLIPSIS = "…"
+TAIL_LINES = 20
+"""Lines of a failed command's stderr that its message carries."""
+
+
+def message(what: str, where: str, detail: str, remedy: str = "") -> str:
+    """Join the parts of a message; empty parts are left out."""
+    head = ": ".join(part for part in (what, where, detail.rstrip(". \n")) if part)
+    return f"{head}. {remedy}" if remedy else head
+
+
+def printable(text: str, limit: int = 60, *, lines: bool = False) -> str:
+    r"""Make `text` safe to print: nothing in it moves a cursor, colours, hides or reorders text.
+
+    Whatever Unicode calls control, format, surrogate, unassigned or a separator other than the
+    space is escaped (`\x1b`, `\u202e`): this covers C0, DEL, C1 and the bidi overrides.
+    At most `limit` characters are given; a cut is marked with `…`. With `lines`, line breaks
+    stay, and the end of a long text is kept instead of its beginning: errors come last.
+    """
+    if lines:
+        cut = text[-limit:] if len(text) > limit else text
+        pieces = [char if char == "\n" else _escaped(char) for char in reversed(cut)]
+        kept = _fit(pieces, limit, whole=len(cut) == len(text))
+        return "".join(reversed(kept))
+    cut = text[: limit + 1]
+    return "".join(_fit([_escaped(char) for char in cut], limit, whole=len(cut) == len(text)))
+
+
+def _escaped(char: str) -> str:
+    return char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+
+
+def _fit(pieces: list[str], limit: int, *, whole: bool) -> list[str]:
+    """Take as many pieces as fit; an escape is never cut in two."""
+    if whole and sum(map(len, pieces)) <= limit:
+        return pieces
+    kept, room = [], limit - len(ELLIPSIS)
+    for piece in pieces:
+        room -= len(piece)
+        if room < 0:
+            break
+        kept.append(piece)
+    return [*kept, ELLIPSIS]
+
+
+class FlakeupError(Exception):
+    """Whatever goes wrong in a way that we foresee: `str(error)` is what a person reads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong in a config: `value` is already shown as it may be printed."""
+
+    path: str
+    value: str
+    why: str
+    remedy: str
+
+    def line(self, project: str) -> str:
+        """The problem as the user sees it, on one line."""
+        return message(f"config {project}:{self.path}", self.value, self.why, self.remedy)
+
+
+class ConfigError(FlakeupError):
+    """All problems of a stack's config, sorted by path."""
+
+    def __init__(self, problems: Iterable[Problem], *, project: str, stack: str = "") -> None:
+        self.problems = tuple(sorted(problems, key=lambda problem: (problem.path, problem.why)))
+        count = len(self.problems)
+        head = f"{count} problem{'' if count == 1 else 's'} in the config"
+        if stack:
+            head += f" of stack {printable(stack)}"
+        super().__init__("\n".join([head, *(problem.line(project) for problem in self.problems)]))
+
+
+class RefError(FlakeupError):
+    """A ref that does not exist, is ambiguous, has moved, or whose server is away."""
+
+
+class EvaluationError(FlakeupError):
+    """A flake that does not evaluate, or has no such attribute."""
+
+
+class BuildError(FlakeupError):
+    """A derivation that does not build."""
+
+
+class CopyError(FlakeupError):
+    """A closure that did not reach its host."""
+
+
+class HostError(FlakeupError):
+    """A host that cannot be used."""
+
+
+class HostKeyError(HostError):
+    """A host whose key is not the pinned one."""
+
+
+class UnreachableError(HostError):
+    """A host that does not answer, or whose connection broke for good."""
+
+
+class ReplyError(HostError):
+    """A host's answer that is not in the protocol: it is hostile input until parsed."""
+
+
+class ActivationError(FlakeupError):
+    """A host that refused NEW, or went back to OLD."""
+
+
+class ProcessError(FlakeupError):
+    """A command that failed, was killed, or took too long.
+
+    `code` is None where it never ended by itself, negative where a signal ended it.
+    `detail` is its stderr, already printable; `tail` are the last lines of that.
+    """
+
+    def __init__(self, *, argv: tuple[str, ...], code: int | None, detail: str) -> None:
+        self.argv = argv
+        self.code = code
+        self.detail = detail
+        super().__init__(message(f"{argv[0]} failed", self.command, self._reason()))
+
+    @property
+    def command(self) -> str:
+        """The command as one would paste it, shortened."""
+        return printable(shlex.join(self.argv), 300)
+
+    @property
+    def tail(self) -> str:
+        """The last lines of what the command wrote to stderr."""
+        return self.last_lines(TAIL_LINES)
+
+    def last_lines(self, count: int) -> str:
+        """The last `count` lines of what the command wrote to stderr, or how it ended."""
+        ended = "no output" if self.code is None else f"exit status {self.code}"
+        return "\n".join(self.detail.splitlines()[-count:]) or ended
+
+    def _reason(self) -> str:
+        match self.code:
+            case None:
+                ended = ""
+            case code if code < 0:
+                ended = f"ended by signal {-code}"
+            case code:
+                ended = f"exit status {code}"
+        return ": ".join(part for part in (ended, self.tail if self.detail else "") if part)

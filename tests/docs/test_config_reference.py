@@ -1,0 +1,22 @@
+"""docs/config.md is what the code says, and its example works."""
+
+from pathlib import Path
+
+import yaml
+
+from components.config_reference import page
+from components.pipeline.settings import parse
+
+PAGE = Path(__file__).parents[2] / "docs" / "config.md"
+
+
+def test_the_page_is_what_the_code_says() -> None:
+    """To repair: python -m components.config_reference > docs/config.md."""
+    assert PAGE.read_text() == page()
+
+
+def test_the_example_is_a_config() -> None:
+    block = PAGE.read_text().split("```yaml\n")[1].split("```")[0]
+    config = yaml.safe_load(block)["config"]
+    settings = parse({key.removeprefix("flakeup:"): value for key, value in config.items()})
+    assert [host.name for host in settings.hosts] == ["web1"]
