@@ -1,0 +1,36 @@
+"""A NixOS fleet on one pinned release: config in, every host on its toplevel out."""
+
+from pathlib import Path
+
+import pulumi
+
+from components import outputs, program, stack_config
+from components.fleet import Fleet, FleetArgs
+from components.pipeline import evaluate, observe, plan, release, transport
+from components.pipeline.stages import Stages
+from components.release_record import ReleaseRecord
+
+
+async def main() -> pulumi.Inputs:
+    """Run the stages in the order in which data flows."""
+    stages, settings = Stages(), stack_config.load()
+    with stages.span("release"):
+        releases = await release.resolve(settings, Path.cwd())
+    with stages.span("evaluate"):
+        systems = await evaluate.evaluate(releases, settings.hosts)
+    identity = transport.write_identity(stack_config.folder(), settings.hosts, settings.ssh_key)
+    with stages.span("observe"):
+        seen = await observe.observe(settings, identity)
+    plans = plan.decide(settings.hosts, systems, seen)
+    args = FleetArgs(
+        plans=plans,
+        identity=identity,
+        ssh_key=settings.ssh_key,
+        record=ReleaseRecord(settings, releases[None]),
+        stages=stages,
+    )
+    fleet = Fleet("fleet", args)
+    return outputs.of(releases[None], fleet, stages)
+
+
+program.run(main)

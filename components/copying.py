@@ -1,0 +1,71 @@
+"""The hooks of `build` and `copy`: the release is built once, and failures are one message.
+
+The commands of these resources repeat what the hooks did, and find it done: they are what is
+seen in the tree. Their effect lives outside the state (another machine, a store since
+collected), so nothing relies on the state's word for it.
+"""
+
+import asyncio
+import time
+
+import pulumi
+
+from components.pipeline import closure
+from components.pipeline.evaluate import System
+from components.pipeline.plan import HostPlan
+from components.pipeline.stages import Stages
+
+
+class Copying:
+    """One build for all hosts of a run, made when the first resource needs it."""
+
+    def __init__(self, systems: tuple[System, ...], stages: Stages) -> None:
+        self._systems = systems
+        self.stages = stages
+        self._built: asyncio.Task[None] | None = None
+
+    async def built(self) -> None:
+        """Wait until this machine's store has every host's closure.
+
+        Raises:
+            BuildError: the release does not build; all who wait are told.
+        """
+        if self._built is None:
+            self._built = asyncio.create_task(self._build())
+        await asyncio.shield(self._built)
+
+    async def _build(self) -> None:
+        with self.stages.span("build"):
+            await closure.realise(self._systems)
+
+    def build_hooks(self) -> pulumi.ResourceHookBinding:
+        """The hooks of the resource `build`."""
+
+        async def before_build(_: pulumi.ResourceHookArgs) -> None:
+            await self.built()
+
+        hook = pulumi.ResourceHook("build", before_build)
+        return pulumi.ResourceHookBinding(before_create=[hook], before_update=[hook])
+
+    def hooks(self, plan: HostPlan) -> pulumi.ResourceHookBinding:
+        """The hooks of the resource `copy` of one host."""
+        name, began = plan.host.name, 0.0
+
+        async def before_copy(_: pulumi.ResourceHookArgs) -> None:
+            nonlocal began
+            if plan.barrier:
+                raise plan.barrier
+            await self.built()
+            began = time.monotonic()
+
+        async def after_copy(_: pulumi.ResourceHookArgs) -> None:
+            self.stages.mark("copy", began)
+
+        before = pulumi.ResourceHook(f"{name}-copy-before", before_copy)
+        after = pulumi.ResourceHook(f"{name}-copy-after", after_copy)
+        return pulumi.ResourceHookBinding(
+            before_create=[before],
+            before_update=[before],
+            after_create=[after],
+            after_update=[after],
+        )

@@ -1,0 +1,77 @@
+"""`Fleet`: the build of the release, and its hosts."""
+
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_command import local
+
+from components.activation import SharedRelease
+from components.copying import Copying
+from components.host import NixosHost, NixosHostArgs
+from components.pipeline import closure
+from components.pipeline.plan import HostPlan
+from components.pipeline.stages import Stages
+from components.pipeline.transport import Identity, Ssh
+from components.release_record import ReleaseRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetArgs:
+    """What a fleet is made from."""
+
+    plans: tuple[HostPlan, ...]
+    identity: Identity
+    ssh_key: str | None
+    record: ReleaseRecord
+    """The record of the release, which may refuse it: nothing is built before."""
+    stages: Stages
+
+
+class Fleet(pulumi.ComponentResource):
+    """All hosts of a stack on one release."""
+
+    hosts: dict[str, NixosHost]
+
+    def __init__(
+        self, name: str, args: FleetArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("flakeup:index:Fleet", name, {}, opts)
+        systems = tuple(plan.system for plan in args.plans)
+        copying = Copying(systems, args.stages)
+        build = local.Command(
+            "build",
+            local.CommandArgs(
+                create=closure.text(closure.build_argv(systems)),
+                logging=local.Logging.NONE,
+                add_previous_output_in_env=False,
+            ),
+            pulumi.ResourceOptions(
+                parent=self, depends_on=[args.record.stash], hooks=copying.build_hooks()
+            ),
+        )
+        release = SharedRelease(copying=copying, record=args.record)
+        self.hosts = {
+            plan.host.name: NixosHost(
+                plan.host.name,
+                NixosHostArgs(
+                    plan=plan,
+                    ssh=Ssh(host=plan.host, identity=args.identity),
+                    ssh_key=args.ssh_key,
+                    release=release,
+                    after=build,
+                ),
+                pulumi.ResourceOptions(parent=self),
+            )
+            for plan in args.plans
+        }
+        self.register_outputs({})
+
+    @property
+    def outputs(self) -> dict[str, pulumi.Output[dict[str, str]]]:
+        """Per host: its toplevel, and how the last deployment of it ended."""
+        return {
+            name: pulumi.Output.all(host.toplevel, host.outcome).apply(
+                lambda both: {"toplevel": both[0], "outcome": both[1]}
+            )
+            for name, host in self.hosts.items()
+        }

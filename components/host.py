@@ -1,0 +1,102 @@
+"""`NixosHost`: copy -> switch of one host."""
+
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_command import local, remote
+
+from components.activation import Activation, SharedRelease
+from components.pipeline import activate, closure
+from components.pipeline.evaluate import System
+from components.pipeline.plan import HostPlan
+from components.pipeline.transport import Ssh
+
+DIAL_ERRORS = 20
+"""Dials of `switch` that may fail: about a minute of a host that does not answer."""
+DIAL_TIMEOUT = 10
+COMMIT_TIMEOUT = "10m"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NixosHostArgs:
+    """What a host needs of the rest of the program."""
+
+    plan: HostPlan
+    ssh: Ssh
+    ssh_key: str | None
+    release: SharedRelease
+    after: pulumi.Resource
+    """What has to be done before the first copy: the build."""
+
+
+class NixosHost(pulumi.ComponentResource):
+    """A NixOS machine on its toplevel.
+
+    The component has no inputs of its own: they would be saved before its children succeed,
+    and so change at every release.
+    """
+
+    toplevel: str
+    outcome: pulumi.Output[str]
+
+    def __init__(
+        self, name: str, args: NixosHostArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("flakeup:index:NixosHost", name, {}, opts)
+        system = args.plan.system
+        activation = Activation(args.plan, args.ssh, args.release, component=self)
+        copy = local.Command(
+            f"{name}-copy",
+            local.CommandArgs(
+                create=closure.text(closure.copy_argv(system, args.ssh)),
+                environment={"NIX_SSHOPTS": args.ssh.nix_sshopts},
+                logging=local.Logging.NONE,
+                add_previous_output_in_env=False,
+            ),
+            pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[args.after],
+                hooks=args.release.copying.hooks(args.plan),
+            ),
+        )
+        switch = remote.Command(
+            f"{name}-switch",
+            remote.CommandArgs(
+                create=activate.commit_text(system.out, root=args.ssh.is_root),
+                connection=_connection(args),
+                logging=remote.Logging.NONE,
+                add_previous_output_in_env=False,
+            ),
+            pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[copy],
+                hooks=activation.hooks(),
+                custom_timeouts=pulumi.CustomTimeouts(create=COMMIT_TIMEOUT, update=COMMIT_TIMEOUT),
+            ),
+        )
+        self.toplevel = system.out.path
+        self.outcome = switch.stdout.apply(lambda text: _outcome(name, text))
+        activation.watch(switch)
+        self.register_outputs({"toplevel": self.toplevel, "outcome": self.outcome})
+
+
+def _connection(args: NixosHostArgs) -> remote.ConnectionArgs:
+    host = args.plan.host
+    return remote.ConnectionArgs(
+        host=host.address.text,
+        port=float(host.port),
+        user=host.user.text,
+        host_key=host.host_key.line,
+        private_key=None if args.ssh_key is None else pulumi.Output.secret(args.ssh_key),
+        dial_error_limit=DIAL_ERRORS,
+        per_dial_timeout=DIAL_TIMEOUT,
+    )
+
+
+def _outcome(name: str, stdout: str) -> str:
+    return activate.parse(name, stdout.encode())["outcome"]
+
+
+def toplevels(systems: dict[str, System]) -> dict[str, str]:
+    """The toplevel of each host, as outputs name it."""
+    return {name: system.out.path for name, system in systems.items()}

@@ -1,0 +1,30 @@
+"""The stack's outputs, for people and other stacks; the program does not read them back."""
+
+import pulumi
+
+from components.fleet import Fleet
+from components.pipeline.release import Release
+from components.pipeline.stages import Stages
+
+
+def of(release: Release, fleet: Fleet, stages: Stages) -> pulumi.Inputs:
+    """`release{appRef,appRev,flakeRev}` and `hosts{name:{toplevel,outcome}}`.
+
+    Once all hosts are done, where the time went is said too.
+    """
+    app, pin = release.app, release.flake.pin
+    hosts = pulumi.Output.all(**fleet.outputs)
+    hosts.apply(lambda _: _say_times(stages))
+    return {
+        "release": {
+            "appRef": app.ref.text if app and app.ref else None,
+            "appRev": app.rev.text if app else None,
+            "flakeRev": pin.rev.text if pin else None,
+        },
+        "hosts": hosts,
+    }
+
+
+def _say_times(stages: Stages) -> None:
+    if not pulumi.runtime.is_dry_run():
+        pulumi.log.info(str(stages))

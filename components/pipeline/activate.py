@@ -1,0 +1,185 @@
+"""Speaks with the runner on a host: renders its arguments, parses its one-line JSON answers.
+
+What a host sends is hostile input: one JSON object a line, at most 64 KiB, known fields only,
+store paths parsed, everything printable before it is kept.
+"""
+
+import functools
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from components.pipeline.errors import ReplyError, message, printable
+from components.pipeline.grammar import StorePath
+from components.pipeline.process import LINE_LIMIT
+
+ENTRY = "/run/flakeup/switch"
+"""Where the runner is published, and what the resource `switch` calls."""
+
+_PUBLISH = (
+    f"umask 077; mkdir -p {ENTRY.rsplit('/', 1)[0]} && cat >{ENTRY}.$$ && chmod 0700 {ENTRY}.$$"
+    f' && mv -f {ENTRY}.$$ {ENTRY} && exec {ENTRY} "$@"'
+)
+"""Written under a new name, then renamed: a shell must never read a script that changes."""
+
+
+class State(StrEnum):
+    """Where an attempt stands (activation protocol, `state` on the host)."""
+
+    PREPARED = "prepared"
+    ACTIVATING = "activating"
+    CHECKING = "checking"
+    AWAITING = "awaiting-confirm"
+    COMMITTING = "committing"
+    COMMITTED = "committed"
+    ROLLING_BACK = "rolling-back"
+    ROLLED_BACK = "rolled-back"
+    ROLLBACK_FAILED = "rollback-failed"
+    BLOCKED = "blocked"
+    SUPERSEDED = "superseded"
+
+
+CONFIRMABLE = frozenset({State.AWAITING, State.COMMITTING, State.COMMITTED})
+"""States in which the commit may be sent."""
+
+
+@functools.cache
+def runner() -> bytes:
+    """The script that runs on a host."""
+    return Path(__file__).with_name("activate.sh").read_bytes()
+
+
+def publish(*words: str) -> tuple[str, ...]:
+    """The remote command that publishes the runner from stdin, then runs one verb of it."""
+    return ("/bin/sh", "-c", _PUBLISH, "flakeup", *words)
+
+
+def observe_words() -> tuple[str, ...]:
+    """The remote command that only looks: the runner is read from stdin, nothing is written."""
+    return ("/bin/sh", "-s", "--", "observe")
+
+
+def start_words(
+    attempt: str, old: StorePath | None, new: StorePath, seconds: int, by: str
+) -> tuple[str, ...]:
+    """`start`: take the host for NEW; OLD is None where nothing is known of the host."""
+    return ("start", attempt, old.path if old else "-", new.path, str(seconds), by)
+
+
+def follow_words(attempt: str, offset: int) -> tuple[str, ...]:
+    """`follow`, from a byte of the log on."""
+    return (ENTRY, "follow", attempt, str(offset))
+
+
+def commit_text(new: StorePath, *, root: bool) -> str:
+    """The text of the resource `switch`: short, since a pull request shows two of them."""
+    return f"{'' if root else 'sudo -n '}{ENTRY} {new.path}"
+
+
+def committed_path(text: str) -> StorePath | None:
+    """The store path in a text of `commit_text`; None for another text."""
+    try:
+        return StorePath.parse(text.rsplit(" ", 1)[-1])
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One line of the runner."""
+
+    event: str
+    fields: dict[str, str]
+
+    def __getitem__(self, field: str) -> str:
+        return self.fields.get(field, "")
+
+    @property
+    def state(self) -> State | None:
+        """The attempt's state, where the line says one that we know."""
+        try:
+            return State(self["state"])
+        except ValueError:
+            return None
+
+    def path(self, field: str) -> StorePath | None:
+        """A store path of the line; None where the host has none."""
+        try:
+            return StorePath.parse(self[field])
+        except ValueError:
+            return None
+
+    def number(self, field: str) -> int:
+        """A number of the line, 0 where it is none."""
+        return int(self[field]) if self[field].isascii() and self[field].isdigit() else 0
+
+
+def parse(host: str, line: bytes) -> Reply:
+    """Parse one line of the runner.
+
+    Raises:
+        ReplyError: not one JSON object of text fields in a schema that we know.
+    """
+    try:
+        fields = _object(line)
+    except ValueError as error:
+        shown = printable(line.decode(errors="replace").strip())
+        detail = f"{error}: {shown!r}"
+        remedy = "the host counts as unconfirmed; look at what its login shell prints"
+        raise ReplyError(message("unusable reply", host, detail, remedy)) from error
+    event = fields.pop("event")
+    return Reply(event=event, fields=fields)
+
+
+def _object(line: bytes) -> dict[str, str]:
+    if len(line) > LINE_LIMIT:
+        msg = f"a line of more than {LINE_LIMIT} bytes"
+        raise ValueError(msg)
+    try:
+        value: Any = json.loads(line)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        msg = "not JSON"
+        raise ValueError(msg) from None
+    if not isinstance(value, dict) or not isinstance(value.get("event"), str):
+        msg = "not an event"
+        raise ValueError(msg)  # noqa: TRY004 it is a value from outside, not a mistake of ours
+    if value.pop("schema", None) != 1:
+        msg = "a schema that this version does not know"
+        raise ValueError(msg)
+    return {
+        printable(str(key)): printable(text, 4000)
+        for key, text in value.items()
+        if isinstance(text, str)
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What a host runs, as it says itself."""
+
+    current: StorePath | None
+    profile: StorePath | None
+    boot_id: str
+    arch: str
+    failed: tuple[str, ...]
+    free_nix: int
+    attempt: str
+    attempt_new: StorePath | None
+    switching: bool
+
+    @classmethod
+    def of(cls, reply: Reply) -> "Observation":
+        """The observation in a reply of `observe`."""
+        return cls(
+            current=reply.path("current"),
+            profile=reply.path("profile"),
+            boot_id=reply["bootId"],
+            arch=reply["arch"],
+            failed=tuple(reply["failed"].split()),
+            free_nix=reply.number("freeNix"),
+            attempt=reply["attempt"],
+            attempt_new=reply.path("attemptNew"),
+            switching=reply["switching"] == "yes",
+        )

@@ -1,0 +1,81 @@
+"""Building the release, and bringing a closure to a host."""
+
+import shlex
+
+from components.pipeline import nix
+from components.pipeline.errors import BuildError, CopyError, ProcessError, message
+from components.pipeline.evaluate import System
+from components.pipeline.process import Argv
+from components.pipeline.transport import Ssh
+
+BUILD_TIMEOUT = 6 * 3600.0
+COPY_TIMEOUT = 3600.0
+PLAIN_NIX: Argv = ("nix", "--extra-experimental-features", "nix-command")
+
+
+def build_argv(systems: tuple[System, ...]) -> Argv:
+    """One command for all hosts: nix's scheduler sees the whole graph.
+
+    Never one build a host side by side: where they share a derivation, nix polls its lock
+    every 5 s.
+    """
+    outputs = sorted({f"{system.drv.path}^out" for system in systems})
+    return (*PLAIN_NIX, "build", "--no-link", "--", *outputs)
+
+
+def copy_argv(system: System, ssh: Ssh) -> Argv:
+    """Copy the closure to the host, building it first where this machine's store lacks it.
+
+    Unsigned paths may pass: the push is authenticated by ssh with a pinned key and root's
+    rights, and what the host fetches from a cache must be signed as ever.
+    """
+    substitute = ("--substitute-on-destination",) if ssh.host.substitute else ()
+    return (
+        *PLAIN_NIX,
+        "copy",
+        "--no-check-sigs",
+        *substitute,
+        "--to", ssh.store_url,
+        "--",
+        f"{system.drv.path}^out",
+    )  # fmt: skip
+
+
+def text(argv: Argv) -> str:
+    """The command for a shell, which it replaces: cancelling then ends nix itself."""
+    return f"exec {shlex.join(argv)}"
+
+
+async def realise(systems: tuple[System, ...]) -> None:
+    """Build what is not in this machine's store.
+
+    Raises:
+        BuildError: with the end of the log of the derivation that failed.
+    """
+    missing = tuple(system for system in systems if not nix.is_present(system.out))
+    if not missing:
+        return
+    words = build_argv(missing)[len(PLAIN_NIX) :]
+    try:
+        await nix.command(*words, timeout=BUILD_TIMEOUT)
+    except ProcessError as error:
+        attrs = ", ".join(sorted({system.attr for system in missing}))
+        remedy = "no host was touched; mend the flake or the app, and run `pulumi up` again"
+        msg = message("the build failed", attrs, error.last_lines(25), remedy)
+        raise BuildError(msg) from error
+
+
+async def copy(system: System, ssh: Ssh) -> None:
+    """Copy a closure to a host, now.
+
+    Raises:
+        CopyError: nix's own words, and what to look at.
+    """
+    words = copy_argv(system, ssh)[len(PLAIN_NIX) :]
+    environment = {"NIX_SSHOPTS": ssh.nix_sshopts}
+    try:
+        await nix.command(*words, timeout=COPY_TIMEOUT, env=environment)
+    except ProcessError as error:
+        remedy = "`pulumi up` again sends only what is missing"
+        msg = message("the copy failed", ssh.host.name, error.last_lines(6), remedy)
+        raise CopyError(msg) from error

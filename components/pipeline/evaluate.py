@@ -1,0 +1,186 @@
+"""From a release to the store paths of its hosts, before anything is built.
+
+Each distinct (release, attribute) is evaluated once, in a process of its own: hosts share
+nothing in an evaluator but parsed files, and one that fails does not take the others with it.
+"""
+
+import asyncio
+import difflib
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.pipeline import nix
+from components.pipeline.errors import EvaluationError, ProcessError, message
+from components.pipeline.grammar import Ref, StorePath
+from components.pipeline.release import Release
+from components.pipeline.settings import HostSpec
+
+EVALUATION_MEMORY = 1_700 * 1024 * 1024
+"""Bytes that one NixOS host is taken to need (measured by others: about 1.7 GB a host)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """A host's toplevel: what builds it, and the store path that it will have."""
+
+    attr: str
+    drv: StorePath
+    out: StorePath
+
+
+def installable(release: Release, attr: str) -> str:
+    """The toplevel of one NixOS configuration, as nix names it."""
+    return f'{release.flake.url}#nixosConfigurations."{attr}".config.system.build.toplevel'
+
+
+async def evaluate(
+    releases: dict[Ref | None, Release], hosts: tuple[HostSpec, ...]
+) -> dict[str, System]:
+    """The system of each host, by host name.
+
+    Raises:
+        EvaluationError: one message for all the attributes that do not evaluate.
+    """
+    version = await nix.version()
+    chosen = {host.name: releases.get(host.app_ref, releases[None]) for host in hosts}
+    wanted = {(chosen[host.name].lock, host.attr.text): chosen[host.name] for host in hosts}
+    slots = asyncio.Semaphore(_workers())
+
+    async def one(release: Release, attr: str) -> System:
+        async with slots:
+            return await _remembered(release, attr, version)
+
+    outcomes = await asyncio.gather(
+        *(one(release, attr) for (_, attr), release in wanted.items()), return_exceptions=True
+    )
+    systems = _all_or_errors(dict(zip(wanted, outcomes, strict=True)))
+    return {host.name: systems[chosen[host.name].lock, host.attr.text] for host in hosts}
+
+
+async def evaluate_one(release: Release, attr: str) -> System:
+    """The system of one attribute; raises EvaluationError."""
+    return await _remembered(release, attr, await nix.version())
+
+
+def _all_or_errors(
+    outcomes: dict[tuple[Path, str], System | BaseException],
+) -> dict[tuple[Path, str], System]:
+    systems = {key: it for key, it in outcomes.items() if isinstance(it, System)}
+    failures = [it for it in outcomes.values() if isinstance(it, BaseException)]
+    for failure in failures:
+        if not isinstance(failure, EvaluationError):
+            raise failure
+    if failures:
+        raise EvaluationError("\n".join(sorted(map(str, failures))))
+    return systems
+
+
+def _workers() -> int:
+    """As many evaluators as there are cores, and memory for (three quarters of what is free)."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.cpu_count() or 1
+    return max(1, min(os.cpu_count() or 1, int(free * 0.75) // EVALUATION_MEMORY))
+
+
+async def _remembered(release: Release, attr: str, version: str) -> System:
+    """Ask nix only for what was never asked: the answer depends on nothing else than the key.
+
+    A derivation that has left the store since is made again, by evaluating again.
+    """
+    key = json.dumps([release.flake.identity, release.lock_sha256, attr, version])
+    memo = _memo("systems", hashlib.sha256(key.encode()).hexdigest()[:32])
+    if (system := _load(memo)) and nix.is_present(system.drv):
+        return system
+    system = await _evaluate(release, attr)
+    _save(memo, system)
+    _save(_memo("outputs", system.out.digest), system)
+    return system
+
+
+def evaluated(out: StorePath) -> System | None:
+    """The system that has this output, where it was evaluated on this machine before."""
+    system = _load(_memo("outputs", out.digest))
+    return system if system and system.out == out and nix.is_present(system.drv) else None
+
+
+async def _evaluate(release: Release, attr: str) -> System:
+    words = (
+        "build",
+        "--dry-run",
+        "--no-link",
+        "--json",
+        "--option", "substitute", "false",
+        "--reference-lock-file", str(release.lock),
+        "--no-update-lock-file",
+        "--",
+        installable(release, attr),
+    )  # fmt: skip
+    try:
+        answer = await nix.command(*words)
+    except ProcessError as error:
+        raise await _explain(release, attr, error) from error
+    (built,) = json.loads(answer.stdout)
+    return System(
+        attr=attr,
+        drv=StorePath.parse(built["drvPath"]),
+        out=StorePath.parse(built["outputs"]["out"]),
+    )
+
+
+async def _explain(release: Release, attr: str, error: ProcessError) -> EvaluationError:
+    if "does not provide attribute" in error.detail:
+        known = await _attributes(release)
+        near = difflib.get_close_matches(attr, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "set `attr` of the host to one of them"
+        listed = ", ".join(known) or "none"
+        detail = f"the flake has no nixosConfigurations.{attr} (it has {listed})"
+        return EvaluationError(message("unknown host attribute", attr, detail, hint))
+    remedy = f"`nix eval` of nixosConfigurations.{attr} shows the whole trace"
+    detail = error.last_lines(20)
+    return EvaluationError(message("the flake does not evaluate", attr, detail, remedy))
+
+
+async def _attributes(release: Release) -> list[str]:
+    words = (
+        "eval",
+        "--json",
+        "--reference-lock-file", str(release.lock),
+        "--no-update-lock-file",
+        "--apply", "builtins.attrNames",
+        "--",
+        f"{release.flake.url}#nixosConfigurations",
+    )  # fmt: skip
+    answer = await nix.command(*words, check=False)
+    return [str(name) for name in json.loads(answer.stdout)] if answer.code == 0 else []
+
+
+def _memo(kind: str, digest: str) -> Path:
+    folder = nix.cache_folder() / kind
+    folder.mkdir(exist_ok=True)
+    return folder / f"{digest}.json"
+
+
+def _load(memo: Path) -> System | None:
+    try:
+        fields: dict[str, Any] = json.loads(memo.read_bytes())
+        return System(
+            attr=str(fields["attr"]),
+            drv=StorePath.parse(fields["drv"]),
+            out=StorePath.parse(fields["out"]),
+        )
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _save(memo: Path, system: System) -> None:
+    fields = {"attr": system.attr, "drv": system.drv.path, "out": system.out.path}
+    partial = memo.with_name(f"{memo.name}.{os.getpid()}")
+    partial.write_text(json.dumps(fields), encoding="ascii")
+    partial.replace(memo)

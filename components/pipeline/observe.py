@@ -1,0 +1,37 @@
+"""What the hosts run now: one bounded ssh call a host, all at once, reading only."""
+
+import asyncio
+from collections.abc import Mapping
+
+from components.pipeline import activate
+from components.pipeline.activate import Observation
+from components.pipeline.errors import HostError, ProcessError
+from components.pipeline.process import run
+from components.pipeline.settings import Observe, Settings
+from components.pipeline.transport import Identity, Ssh, explain
+
+TIMEOUT = 10.0
+"""Seconds for one host; a preview goes on without those that do not answer."""
+
+Observed = Mapping[str, Observation | HostError]
+"""What each host said, or why it did not, by host name; empty where nobody was asked."""
+
+
+async def observe(settings: Settings, identity: Identity) -> Observed:
+    """Ask each host what it runs. An answer that cannot be had is an answer too."""
+    if settings.observe is Observe.NEVER:
+        return {}
+    asked = tuple(Ssh(host=host, identity=identity) for host in settings.hosts)
+    answers = await asyncio.gather(*(_ask(ssh) for ssh in asked))
+    return {ssh.host.name: answer for ssh, answer in zip(asked, answers, strict=True)}
+
+
+async def _ask(ssh: Ssh) -> Observation | HostError:
+    argv = ssh.argv(*activate.observe_words())
+    try:
+        answer = await run(argv, timeout=TIMEOUT, stdin=activate.runner())
+        return Observation.of(activate.parse(ssh.host.name, answer.stdout))
+    except ProcessError as error:
+        return explain(ssh, error)
+    except HostError as error:
+        return error

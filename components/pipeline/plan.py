@@ -1,0 +1,74 @@
+"""What each host is to become, held against what it runs: one action a host, and its text."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from components.pipeline.activate import Observation
+from components.pipeline.errors import HostError, HostKeyError
+from components.pipeline.evaluate import System
+from components.pipeline.grammar import StorePath
+from components.pipeline.observe import Observed
+from components.pipeline.settings import HostSpec
+
+
+class Action(StrEnum):
+    """What there is to do on a host."""
+
+    UNCHANGED = "unchanged"
+    DEPLOY = "deploy"
+    BUSY = "busy"
+    UNREACHABLE = "unreachable"
+    UNKNOWN = "unknown"
+    """Nobody asked the host (`observe: never`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPlan:
+    """One host: what it is to run, what it runs, and why it may not get there."""
+
+    host: HostSpec
+    system: System
+    action: Action
+    current: StorePath | None = None
+    trouble: HostError | None = None
+
+    @property
+    def barrier(self) -> HostError | None:
+        """What makes trying useless: a key that is not the pinned one. The rest may pass."""
+        return self.trouble if isinstance(self.trouble, HostKeyError) else None
+
+
+def decide(
+    hosts: tuple[HostSpec, ...], systems: Mapping[str, System], observed: Observed
+) -> tuple[HostPlan, ...]:
+    """Hold desired against observed, host by host, in the order of their names."""
+    return tuple(_decide(host, systems[host.name], observed.get(host.name)) for host in hosts)
+
+
+def _decide(host: HostSpec, system: System, seen: Observation | HostError | None) -> HostPlan:
+    match seen:
+        case None:
+            return HostPlan(host=host, system=system, action=Action.UNKNOWN)
+        case HostError():
+            return HostPlan(host=host, system=system, action=Action.UNREACHABLE, trouble=seen)
+        case Observation(current=current) if current == system.out == seen.profile:
+            action = Action.UNCHANGED
+        case Observation(current=current) if seen.attempt or seen.switching:
+            action = Action.BUSY
+        case Observation(current=current):
+            action = Action.DEPLOY
+    return HostPlan(host=host, system=system, action=action, current=current)
+
+
+def drift(plan: HostPlan, recorded: StorePath | None) -> str | None:
+    """The line for a host that runs neither what was recorded nor what it is to run.
+
+    `recorded` is what the state says was deployed last; None where it says nothing.
+    """
+    if plan.current is None or plan.current in (recorded, plan.system.out) or recorded is None:
+        return None
+    return (
+        f"drifted: it runs {plan.current.path}, and was deployed as {recorded.path}; "
+        f"repair: pulumi up --replace"
+    )

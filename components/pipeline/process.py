@@ -1,0 +1,225 @@
+"""The only place that starts processes: nix, git and ssh; always an argv, always bounded."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shlex
+import signal
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from components.pipeline.errors import ProcessError, printable
+
+log = logging.getLogger("flakeup")
+
+Argv = tuple[str, ...]
+T = TypeVar("T")
+
+OUTPUT_LIMIT = 64 * 1024 * 1024
+"""Bytes of stdout or stderr past which a process is ended: nothing we start prints more."""
+LINE_LIMIT = 64 * 1024
+"""Bytes of one line of a followed process: what a host sends is hostile input."""
+TERM_GRACE = 3.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A process that has ended: its exit code and all that it printed."""
+
+    argv: Argv
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        """Stdout as text, without the newline at its end."""
+        return self.stdout.decode(errors="replace").rstrip("\n")
+
+    @property
+    def complaint(self) -> str:
+        """Stderr as text, stripped."""
+        return self.stderr.decode(errors="replace").strip()
+
+
+async def run(
+    argv: Argv,
+    *,
+    timeout: float,  # noqa: ASYNC109 bounds the process, not the task
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    check: bool = True,
+) -> Finished:
+    """Run `argv` to its end, or end it after `timeout` seconds.
+
+    `env` is added to the environment. With `check`, an exit code other than 0 raises.
+
+    Raises:
+        ProcessError: not found, timed out, printed too much, or (with `check`) failed.
+    """
+    process = await _start(argv, env)
+    try:
+        async with asyncio.timeout(timeout):
+            stdout, stderr = await _communicate(process, argv, stdin)
+    except TimeoutError:
+        raise _failed(argv, None, f"no end after {timeout:g} s") from None
+    finally:
+        await _end(process)
+    code = process.returncode if process.returncode is not None else -signal.SIGKILL
+    finished = Finished(argv=argv, code=code, stdout=stdout, stderr=stderr)
+    if check and code != 0:
+        raise _failed(argv, code, finished.complaint)
+    return finished
+
+
+async def all_of(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Await all of `works`; the first that fails ends the others, and is raised alone."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        raise
+
+
+@contextlib.asynccontextmanager
+async def lines(
+    argv: Argv,
+    *,
+    timeout: float,  # noqa: ASYNC109 bounds the process, not the task
+    stdin: bytes = b"",
+) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Give the stdout of `argv` line by line; leaving the block ends the process.
+
+    The iteration stops when the process has ended, whatever its exit code; a process that
+    fails, a line over LINE_LIMIT and the time-out raise.
+
+    Raises:
+        ProcessError: as `run`; a failure carries what the process wrote to stderr.
+    """
+    process = await _start(argv, None, limit=LINE_LIMIT)
+    try:
+        yield _iterate(process, argv, stdin, timeout)
+    finally:
+        await _end(process)
+
+
+async def _iterate(
+    process: asyncio.subprocess.Process,
+    argv: Argv,
+    stdin: bytes,
+    timeout: float,  # noqa: ASYNC109 bounds the process, not the task
+) -> AsyncIterator[bytes]:
+    stdout, stderr = _streams(process)
+    complaint = asyncio.create_task(_read(stderr, argv))
+    feeding = asyncio.create_task(_feed(process, stdin))
+    try:
+        async with asyncio.timeout(timeout):
+            while line := await _line(stdout, argv):
+                yield line
+            await feeding
+            if code := await process.wait():
+                text = (await complaint).decode(errors="replace").strip()
+                raise _failed(argv, code, text)
+    except TimeoutError:
+        raise _failed(argv, None, f"no end after {timeout:g} s") from None
+    finally:
+        feeding.cancel()
+        complaint.cancel()
+
+
+async def _line(stream: asyncio.StreamReader, argv: Argv) -> bytes:
+    try:
+        return await stream.readline()
+    except ValueError:
+        raise _failed(argv, None, f"a line of more than {LINE_LIMIT} bytes") from None
+
+
+async def _start(
+    argv: Argv, env: Mapping[str, str] | None, limit: int = LINE_LIMIT
+) -> asyncio.subprocess.Process:
+    log.debug("run %s", shlex.join(argv))
+    # A session of its own: Ctrl-C in the terminal is the engine's affair (hosts under way
+    # finish), and the whole group can be ended when time is up.
+    creation = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, **env} if env else None,
+            start_new_session=True,
+            limit=limit,
+        )
+    )
+    try:
+        # Shielded: cancelled between fork and pipes, asyncio (3.11) waits for ever.
+        return await asyncio.shield(creation)
+    except asyncio.CancelledError:
+        await _end(await creation)
+        raise
+    except FileNotFoundError:
+        raise _failed(argv, None, f"{argv[0]} is not installed, or not on PATH") from None
+    except PermissionError:
+        raise _failed(argv, None, f"{argv[0]} may not be executed") from None
+
+
+async def _communicate(
+    process: asyncio.subprocess.Process, argv: Argv, stdin: bytes
+) -> tuple[bytes, bytes]:
+    stdout, stderr = _streams(process)
+    printed, complaint, _ = await asyncio.gather(
+        _read(stdout, argv), _read(stderr, argv), _feed(process, stdin)
+    )
+    await process.wait()
+    return printed, complaint
+
+
+def _streams(
+    process: asyncio.subprocess.Process,
+) -> tuple[asyncio.StreamReader, asyncio.StreamReader]:
+    if process.stdout is None or process.stderr is None:
+        msg = "started without pipes"
+        raise RuntimeError(msg)
+    return process.stdout, process.stderr
+
+
+async def _read(stream: asyncio.StreamReader, argv: Argv) -> bytes:
+    chunks, size = [], 0
+    while chunk := await stream.read(1 << 16):
+        size += len(chunk)
+        if size > OUTPUT_LIMIT:
+            raise _failed(argv, None, f"more than {OUTPUT_LIMIT} bytes of output")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def _feed(process: asyncio.subprocess.Process, stdin: bytes) -> None:
+    if process.stdin is None:
+        return
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        process.stdin.write(stdin)
+        await process.stdin.drain()
+    process.stdin.close()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Leave nothing behind: TERM to the group, and KILL to what does not listen."""
+    if process.returncode is not None:
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TERM_GRACE):
+                await process.wait()
+                return
+
+
+def _failed(argv: Argv, code: int | None, detail: str) -> ProcessError:
+    return ProcessError(argv=argv, code=code, detail=printable(detail, 4000, lines=True))

@@ -1,0 +1,158 @@
+"""How a host is reached over ssh: the only place that spells ssh options.
+
+Every connection verifies the host's pinned ed25519 key, reads no configuration of the user's,
+shares no connection with another one, and gives up on its own: a new handshake each time is
+what proves that network, sshd, keys and sudo work (OpenSSH's ssh_config(5)).
+"""
+
+import os
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
+
+from components.pipeline.errors import (
+    HostError,
+    HostKeyError,
+    ProcessError,
+    UnreachableError,
+    message,
+)
+from components.pipeline.process import Argv
+from components.pipeline.settings import HostSpec
+
+CONNECT_TIMEOUT = 5
+"""Seconds for TCP connect and key exchange."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """The files ssh needs, named relative to the program's folder.
+
+    Relative, because the names are inputs of resources: the same stack in another folder, or
+    run by somebody else, must show no change.
+    """
+
+    known_hosts: PurePosixPath
+    key: PurePosixPath | None
+
+    def options(self, host: HostSpec) -> Argv:
+        """The `-o` options of each ssh process, ours and those that nix starts."""
+        key = () if self.key is None else ("-i", str(self.key), "-o", "IdentitiesOnly=yes")
+        return (
+            "-F", "none",
+            "-o", "ControlMaster=no",
+            "-o", "ControlPath=none",
+            "-o", "BatchMode=yes",
+            "-o", f"ConnectTimeout={CONNECT_TIMEOUT}",
+            "-o", "ServerAliveInterval=5",
+            "-o", "ServerAliveCountMax=3",
+            "-o", "StrictHostKeyChecking=yes",
+            "-o", f"UserKnownHostsFile={self.known_hosts}",
+            "-o", "GlobalKnownHostsFile=/dev/null",
+            "-o", f"HostKeyAlias={host.name}",
+            "-o", "HostKeyAlgorithms=ssh-ed25519",
+            "-o", "CheckHostIP=no",
+            "-o", "UpdateHostKeys=no",
+            "-o", "ForwardAgent=no",
+            "-o", "LogLevel=ERROR",
+            "-p", str(host.port),
+            *key,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ssh:
+    """One host over ssh, as root or through passwordless sudo."""
+
+    host: HostSpec
+    identity: Identity
+
+    @property
+    def is_root(self) -> bool:
+        """Whether the login user is root, so that no sudo is needed."""
+        return self.host.user.text == "root"
+
+    def argv(self, *remote: str) -> Argv:
+        """The local command that runs `remote` on the host as root.
+
+        The login shell splits what ssh sends, so each word is quoted for it.
+        """
+        return (
+            "ssh",
+            "-T",
+            *self.identity.options(self.host),
+            "-l", self.host.user.text,
+            "--",
+            self.host.address.text,
+            self.as_root(*remote),
+        )  # fmt: skip
+
+    def as_root(self, *remote: str) -> str:
+        """The text that the login shell is given."""
+        return shlex.join(remote if self.is_root else ("sudo", "-n", "--", *remote))
+
+    @property
+    def store_url(self) -> str:
+        """The host's store, for `nix copy --to`.
+
+        The remote side runs through sudo where the user is not root, so that no host needs to
+        trust unsigned paths from a login user.
+        """
+        address = self.host.address.text
+        bracketed = f"[{address}]" if ":" in address else address
+        program = "" if self.is_root else "?remote-program=" + quote("sudo -n nix-daemon")
+        return f"ssh-ng://{self.host.user.text}@{bracketed}{program}"
+
+    @property
+    def nix_sshopts(self) -> str:
+        """NIX_SSHOPTS: nix splits it at white space, and none of our options has any."""
+        return " ".join(self.identity.options(self.host))
+
+
+def write_identity(folder: Path, hosts: Iterable[HostSpec], key: str | None) -> Identity:
+    """Write known_hosts and, where the config has one, the ssh key, into `folder`.
+
+    The folder is private (0700) and the key 0600; both are replaced by renaming, since a
+    preview may run beside an `up` of the same stack. `folder` is relative to the program's.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    pins = "".join(f"{host.name} {host.host_key.line}\n" for host in hosts)
+    _replace(folder / "known_hosts", pins)
+    if key is not None:
+        _replace(folder / "key", key.rstrip("\n") + "\n")
+    return Identity(
+        known_hosts=PurePosixPath(folder / "known_hosts"),
+        key=None if key is None else PurePosixPath(folder / "key"),
+    )
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    temporary.replace(path)
+
+
+def explain(ssh: Ssh, error: ProcessError) -> HostError:
+    """What an ssh failure means for the person who reads it: key, login, sudo or network."""
+    host, said = ssh.host, error.detail
+    where = f"{host.name} ({host.user.text}@{host.address.text}, port {host.port})"
+    last = error.last_lines(1)
+    if "Host key verification failed" in said or "no matching host key type" in said:
+        offered = re.search(r"SHA256:[A-Za-z0-9+/]{43}", said)
+        detail = f"pinned {host.host_key.fingerprint}, offered {offered[0] if offered else 'none'}"
+        remedy = "find out why it changed; only then put the new key into hosts' hostKey"
+        return HostKeyError(message("host key is not the pinned one", where, detail, remedy))
+    if "Permission denied" in said:
+        remedy = "add the public half of sshKey (or of your agent's key) to its authorized keys"
+        return HostError(message("the login was refused", where, last, remedy))
+    if "sudo:" in said:
+        remedy = f"let {host.user.text} use sudo without a password (NOPASSWD: ALL)"
+        return HostError(message("sudo was refused", where, last, remedy))
+    remedy = "check address, port, network and that sshd runs"
+    return UnreachableError(message("cannot reach the host", where, last, remedy))

@@ -1,0 +1,44 @@
+"""The git tree id of a folder's content: computed from the files, so that it needs no repository.
+
+It is the same in every clone, committed or not, and `git archive` of it gives the sources back
+(git book, "Git Internals - Git Objects").
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+
+def tree_id(folder: Path) -> str:
+    """The id that git gives the tree of `folder`: 40 hex digits."""
+    return _tree(folder).hex()
+
+
+def _tree(folder: Path) -> bytes:
+    entries: list[tuple[bytes, bytes]] = []
+    for entry in os.scandir(folder):
+        found = _entry(entry)
+        if found is not None:
+            entries.append(found)
+    # Git sorts a folder as if its name ended in a slash.
+    entries.sort(key=lambda both: both[0])
+    return _object("tree", b"".join(line for _, line in entries))
+
+
+def _entry(entry: os.DirEntry[str]) -> tuple[bytes, bytes] | None:
+    name = os.fsencode(entry.name)
+    if entry.is_symlink():
+        mode, digest = b"120000", _object("blob", os.fsencode(Path(entry.path).readlink()))
+    elif entry.is_dir():
+        if not any(os.scandir(entry.path)):
+            return None
+        return name + b"/", b"40000 " + name + b"\0" + _tree(Path(entry.path))
+    else:
+        mode = b"100755" if entry.stat().st_mode & 0o100 else b"100644"
+        digest = _object("blob", Path(entry.path).read_bytes())
+    return name, mode + b" " + name + b"\0" + digest
+
+
+def _object(kind: str, content: bytes) -> bytes:
+    head = f"{kind} {len(content)}\0".encode()
+    return hashlib.sha1(head + content, usedforsecurity=False).digest()
