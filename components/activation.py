@@ -133,10 +133,12 @@ class Activation:
             await self._copying.built()
             await closure.copy(self._plan.system, self._ssh)
             state = await attempt.run()
-        self._tell("it runs the new system already" if state is None else "activated")
+        self._tell("unchanged" if state is None else "activated, waiting", ephemeral=True)
 
     async def _after(self, _: pulumi.ResourceHookArgs) -> None:
         self._copying.stages.mark("switch", self._began)
+        seconds = time.monotonic() - self._began
+        self._tell(f"on {self._plan.system.out.path} ({seconds:.1f} s)")
 
     async def _on_error(self, args: pulumi.ErrorHookArgs) -> bool:
         """Send the commit again where the connection, not the host, was the reason."""
