@@ -1,0 +1,48 @@
+# The commands of this project. Each puts its tools in place first (tools/bootstrap: nothing to do
+# when they are there), and runs with them (tools/env). Variables: PYTEST="-k name" for `make test`.
+.POSIX:
+.PHONY: demo demo-clean test check bench docs bootstrap help
+
+PYTEST =
+
+help: ## what there is to make (the default)
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
+
+demo: bootstrap ## two hosts, one app: release, preview, update, rollback (hosts stay up)
+	@tools/env python -m demo
+
+# Not after bootstrap: what is to be removed must not be made first.
+demo-clean: ## remove all that the demo made: hosts, stack, folder, Incus's project
+	@if [ -r .venv/flakeup-env.sh ]; then tools/env python -m demo clean; \
+	else echo 'nothing to clean: there are no tools, so there was no demo'; fi
+
+# The tests run also where a linter complains: both are wanted from one run, and either fails it.
+# They run also where a part of the toolchain cannot be had (no root, no Go): tests that need it are
+# skipped by name. Only without the Python environment is there nothing to run.
+test: ## linters, then all tests that can run on this machine
+	@tools/bootstrap || test -r .venv/flakeup-env.sh
+	@status=0; $(MAKE) --no-print-directory check || status=1; \
+	tools/env python -m pytest $(PYTEST) || status=1; exit $$status
+
+# Lists what git knows, and what it would: a new file is checked before it is added.
+check: .venv/flakeup-env.sh ## linters: ruff, mypy, shellcheck
+	@tools/env ruff check .
+	@tools/env ruff format --check .
+	@tools/env mypy .
+	@git ls-files -z -co --exclude-standard | xargs -0 -r \
+	  awk 'FNR == 1 && /^#!.*[\/ ](ba)?sh *$$/ { print FILENAME } { nextfile }' | \
+	  tr '\n' '\0' | xargs -0 -r tools/env shellcheck --external-sources
+	@echo 'shellcheck: no findings'
+
+.venv/flakeup-env.sh:
+	@tools/bootstrap
+
+bench: bootstrap ## how fast it is, against its limits (.flakeup/bench.json)
+	@tools/env python -m bench
+
+docs: bootstrap ## write the parts of docs/ that are made from the code
+	@tools/env python -m components.config_reference > docs/.config.md
+	@mv docs/.config.md docs/config.md
+
+bootstrap: ## put the tools in place: Pulumi, Python packages, nix, Incus and its image
+	@tools/bootstrap

@@ -1,0 +1,1 @@
+"""What tools/bootstrap is made of: the standard library only, one file for each part."""

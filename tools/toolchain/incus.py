@@ -1,0 +1,178 @@
+"""Incus: a project, a network, a pool and an image of our own, and their removal."""
+
+import ipaddress
+import shutil
+import socket
+import struct
+from pathlib import Path
+from typing import Any, Final
+
+from toolchain import incus_api, incusd, rootfs
+from toolchain.part import Found, Part
+from toolchain.work import Missing, Work
+
+PROJECT: Final = "flakeup"
+NETWORK: Final = "flakeupbr0"
+POOL: Final = "flakeup"
+_MARK: Final = {"user.flakeup": "made by tools/bootstrap"}
+_RULES: Final = (("-i", NETWORK), ("-o", NETWORK))
+_SUBNETS: Final = tuple(ipaddress.IPv4Network(f"10.77.{n}.0/24") for n in range(256))
+
+
+def _find() -> Found | None:
+    if shutil.which("incus") is None or not incus_api.running():
+        return None
+    if not all(incus_api.get(path) for path in (_PROJECT_PATH, _NETWORK_PATH, _POOL_PATH)):
+        return None
+    profile = incus_api.get(_PROFILE_PATH)
+    if not profile or {"root", "eth0"} - set(profile["devices"]):
+        return None
+    version = incus_api.call("GET", "/1.0")["environment"]["server_version"]
+    facts = {"project": PROJECT, "network": NETWORK, "pool": POOL}
+    return Found(source="machine", detail=f"incus {version}", facts=facts)
+
+
+_PROJECT_PATH: Final = f"/1.0/projects/{PROJECT}"
+_NETWORK_PATH: Final = f"/1.0/networks/{NETWORK}"
+_POOL_PATH: Final = f"/1.0/storage-pools/{POOL}"
+_PROFILE_PATH: Final = f"/1.0/profiles/default?project={PROJECT}"
+
+
+def _make(work: Work) -> None:
+    incusd.ensure(work)
+    if shutil.which("incus") is None:
+        reason = "an Incus daemon answers, but its client `incus` is not on PATH"
+        raise Missing(reason, remedy="install incus-client")
+    if incus_api.get(_POOL_PATH) is None:
+        _create("storage-pools", {"name": POOL, "driver": "dir", "config": _MARK})
+    if incus_api.get(_NETWORK_PATH) is None:
+        subnet = free_subnet()
+        address = f"{subnet[1]}/{subnet.prefixlen}"
+        config = {**_MARK, "ipv4.address": address, "ipv4.nat": "true", "ipv6.address": "none"}
+        _create("networks", {"name": NETWORK, "type": "bridge", "config": config})
+    if incus_api.get(_PROJECT_PATH) is None:
+        features = {"features.images": "true", "features.profiles": "true"}
+        _create("projects", {"name": PROJECT, "config": {**_MARK, **features}})
+    devices = {
+        "root": {"type": "disk", "path": "/", "pool": POOL},
+        "eth0": {"type": "nic", "network": NETWORK, "name": "eth0"},
+    }
+    incus_api.call("PATCH", _PROFILE_PATH, {"devices": devices})
+    _let_through(work)
+
+
+def _create(kind: str, body: dict[str, Any]) -> None:
+    incus_api.call("POST", f"/1.0/{kind}", body)
+
+
+def free_subnet() -> ipaddress.IPv4Network:
+    """The first of ours that no route of this machine touches.
+
+    Raises:
+        Missing: all of them are in use.
+    """
+    taken = _routes()
+    for subnet in _SUBNETS:
+        if not any(subnet.overlaps(route) for route in taken):
+            return subnet
+    reason = "no free subnet in 10.77.0.0/16"
+    raise Missing(reason, remedy=f"create the Incus network {NETWORK} with a subnet of your choice")
+
+
+def _routes() -> list[ipaddress.IPv4Network]:
+    """The machine's routes but the default one, from the kernel's table."""
+    routes = []
+    for line in Path("/proc/net/route").read_text().splitlines()[1:]:
+        words = line.split()
+        numbers = (struct.pack("<L", int(words[column], 16)) for column in (1, 7))
+        address, mask = map(socket.inet_ntoa, numbers)
+        if mask != "0.0.0.0":  # noqa: S104 - the default route's mask
+            routes.append(ipaddress.IPv4Network(f"{address}/{mask}"))
+    return routes
+
+
+def _let_through(work: Work) -> None:
+    """A docker daemon drops what is forwarded unless a rule says otherwise."""
+    if shutil.which("iptables") is None:
+        return
+    if "-P FORWARD DROP" not in work.run("iptables", "-w", "-S", "FORWARD"):
+        return
+    for rule in _RULES:
+        argv = (*rule, "-m", "comment", "--comment", "flakeup", "-j", "ACCEPT")
+        try:
+            work.run("iptables", "-w", "-C", "FORWARD", *argv)
+        except Missing:
+            work.run("iptables", "-w", "-I", "FORWARD", *argv)
+
+
+def alias() -> str:
+    """The name of the hosts' image, which changes with its recipe."""
+    return f"flakeup-host-{rootfs.recipe()}"
+
+
+def _find_image() -> Found | None:
+    if not incus_api.running():
+        return None
+    try:
+        found = incus_api.get(f"/1.0/images/aliases/{alias()}?project={PROJECT}")
+    except incus_api.IncusError:
+        return None
+    return Found(source="cache", detail=alias(), facts={"alias": alias()}) if found else None
+
+
+def _make_image(work: Work) -> None:
+    files = (str(rootfs.metadata()), str(rootfs.image()))
+    place = ("--project", PROJECT, "--alias", alias())
+    try:
+        work.run("incus", "image", "import", *place, *files, "local:", step="importing the image")
+    except Missing as failed:
+        if "same fingerprint" not in failed.reason:
+            raise
+        fingerprint = rootfs.fingerprint()
+        body = {"name": alias(), "target": fingerprint}
+        incus_api.call("POST", f"/1.0/images/aliases?project={PROJECT}", body)
+
+
+def remove(work: Work) -> list[str]:
+    """Delete what carries our mark; what was done, for a reader."""
+    said = []
+    if incus_api.running():
+        kinds = (("project", f"{_PROJECT_PATH}?force=1"), ("network", _NETWORK_PATH))
+        for kind, path in (*kinds, ("storage pool", _POOL_PATH)):
+            found = incus_api.get(path.partition("?")[0])
+            if found and _MARK.items() <= found["config"].items():
+                incus_api.call("DELETE", path)
+                said.append(f"{kind} {found['name']} removed")
+        said.extend(_close(work))
+    return said
+
+
+def _close(work: Work) -> list[str]:
+    if shutil.which("iptables") is None:
+        return []
+    said = []
+    for rule in _RULES:
+        argv = (*rule, "-m", "comment", "--comment", "flakeup", "-j", "ACCEPT")
+        try:
+            work.run("iptables", "-w", "-D", "FORWARD", *argv)
+        except Missing:
+            continue
+        said.append(f"FORWARD rule {' '.join(rule)} removed")
+    return said
+
+
+PARTS: Final = (
+    Part(
+        name="incus",
+        plan=f"a daemon, and in it a project, network and pool of our own ({PROJECT}, {NETWORK})",
+        find=_find,
+        make=_make,
+    ),
+    Part(
+        name="image",
+        plan="the demo's and the tests' hosts start from it",
+        find=_find_image,
+        make=_make_image,
+        needs=("rootfs", "incus"),
+    ),
+)

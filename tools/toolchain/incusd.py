@@ -1,0 +1,133 @@
+"""The Incus daemon where none runs: installed, started by hand without systemd, stopped by id."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+from toolchain import apt, incus_api, machine
+from toolchain.paths import LOGS, TOOLCHAIN, write
+from toolchain.work import Missing, Work
+
+REMEDY: Final = "install Incus 6 and start it, or run tools/bootstrap as root on Debian"
+_RECORD: Final = TOOLCHAIN / "incusd.json"
+_DAEMONS: Final = (Path("/usr/libexec/incus/incusd"), Path("/usr/bin/incusd"))
+_BACKPORTS: Final = Path("/etc/apt/sources.list.d/flakeup-backports.sources")
+_PATIENCE: Final = 60.0
+"""Seconds for a daemon to answer, or to end."""
+
+
+def ensure(work: Work) -> None:
+    """A daemon that answers.
+
+    Raises:
+        Missing: there is none, and this machine or user cannot start one.
+    """
+    if incus_api.running():
+        return
+    if not (machine.is_linux() and machine.is_root()):
+        reason = f"no Incus daemon answers at {incus_api.socket_path()}"
+        raise Missing(reason, remedy=f"{REMEDY}, or join the group incus-admin")
+    if _daemon() is None or shutil.which("incus") is None:
+        _install(work)
+    if machine.has_systemd():
+        work.run("systemctl", "start", "incus.service", bound=False)
+    elif _started() is None:
+        _start(work)
+    _await(work)
+
+
+def _daemon() -> Path | None:
+    return next((path for path in _DAEMONS if path.exists()), None)
+
+
+def _install(work: Work) -> None:
+    if not apt.usable():
+        reason = "Incus is not installed"
+        raise Missing(reason, remedy=REMEDY)
+    options: tuple[str, ...] = ()
+    if not apt.candidate(work, "incus-base"):
+        options = _backports(work)
+    apt.install(work, "incus-base", "incus-client", "dnsmasq-base", options=options)
+
+
+def _backports(work: Work) -> tuple[str, ...]:
+    """Bookworm has Incus in its backports only; pinned at 100, they move nothing else."""
+    codename = machine.release().get("VERSION_CODENAME", "")
+    mirror = apt.mirror()
+    if codename != "bookworm" or not mirror:
+        reason = "the package lists do not offer incus-base"
+        raise Missing(reason, remedy=REMEDY)
+    suite = f"{codename}-backports"
+    text = f"Types: deb\nURIs: {mirror}\nSuites: {suite}\nComponents: main\n"
+    write(_BACKPORTS, f"{text}Signed-By: {apt.KEYRING}\n")
+    apt.update(work)
+    return ("-t", suite)
+
+
+def _start(work: Work) -> None:
+    daemon = _daemon()
+    if daemon is None:
+        reason = "incusd was installed, but is in none of its places"
+        raise Missing(reason, remedy=REMEDY)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    with (LOGS / "incusd.log").open("ab") as log:
+        process = subprocess.Popen(
+            (str(daemon), "--group", "root"),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    record = {"pid": process.pid, "born": _born(process.pid)}
+    write(_RECORD, json.dumps(record))
+    work.note(f"incusd started, process {process.pid}")
+
+
+def _await(work: Work) -> None:
+    end = time.monotonic() + _PATIENCE
+    while not incus_api.running():
+        if time.monotonic() > end:
+            reason = f"incusd does not answer at {incus_api.socket_path()}"
+            raise Missing(reason, remedy=f"see {LOGS / 'incusd.log'}")
+        work.note("waiting for incusd")
+        time.sleep(0.2)
+
+
+def _born(pid: int) -> str:
+    """When a process was started: the same number is given to others later."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return re.sub(r"^.*\) ", "", stat, flags=re.DOTALL).split()[19]
+
+
+def _started() -> int | None:
+    """The process id of the daemon that we started, if it still runs."""
+    if not _RECORD.is_file():
+        return None
+    record = json.loads(_RECORD.read_text())
+    alive = _born(record["pid"]) == record["born"] != ""
+    return int(record["pid"]) if alive else None
+
+
+def stop() -> str:
+    """End the daemon that we started, and no other; what was done, for a reader."""
+    pid = _started()
+    if pid is None:
+        return "no incusd of ours is running"
+    os.kill(pid, signal.SIGTERM)
+    end = time.monotonic() + _PATIENCE
+    while _started() is not None:
+        if time.monotonic() > end:
+            return f"incusd (process {pid}) has not ended after {_PATIENCE:.0f} s"
+        time.sleep(0.1)
+    _RECORD.unlink(missing_ok=True)
+    return f"incusd (process {pid}) stopped"

@@ -1,0 +1,83 @@
+"""What this machine has of its own: kinds of system, rights, versions of tools on PATH."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Final
+
+from toolchain.paths import TOOLCHAIN, write
+
+Version = tuple[int, ...]
+_SEEN: Final = TOOLCHAIN / "machine.json"
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def is_linux() -> bool:
+    return sys.platform == "linux"
+
+
+def release() -> dict[str, str]:
+    """/etc/os-release; empty where there is none."""
+    path = Path("/etc/os-release")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    pairs = (line.split("=", 1) for line in lines if "=" in line)
+    return {name: value.strip('"') for name, value in pairs}
+
+
+def has_systemd() -> bool:
+    return Path("/run/systemd/system").is_dir()
+
+
+def own(tool: str) -> str | None:
+    """The machine's own tool on PATH: ours, put there by tools/env, does not count."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    ours = str(TOOLCHAIN)
+    return shutil.which(tool, path=os.pathsep.join(f for f in folders if not f.startswith(ours)))
+
+
+def version(path: str, *arguments: str) -> Version:
+    """A tool's version, asked once for each file it has been; () when it does not answer."""
+    real = Path(path).resolve()
+    stat = real.stat()
+    name = f"{real} {stat.st_mtime_ns} {stat.st_size}"
+    seen: dict[str, list[int]] = {}
+    if _SEEN.is_file():
+        seen = json.loads(_SEEN.read_text())
+    if name not in seen:
+        seen[name] = list(_ask((path, *arguments)))
+        write(_SEEN, json.dumps(seen, indent=1))
+    return tuple(seen[name])
+
+
+def _ask(argv: tuple[str, ...]) -> Version:
+    try:
+        answer = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    match = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", answer.stdout)
+    return tuple(int(number) for number in match.groups("0")) if match else ()
+
+
+def text(wanted: Version) -> str:
+    return ".".join(map(str, wanted))
+
+
+def pack(archive: Path, name: str, content: str) -> None:
+    """A tar.xz with one file, the same bytes each time."""
+    source = archive.with_name(name)
+    source.write_text(content)
+    with tarfile.open(archive, "w:xz") as tar:
+        info = tar.gettarinfo(source, arcname=name)
+        info.mtime = info.uid = info.gid = 0
+        info.uname = info.gname = "root"
+        with source.open("rb") as opened:
+            tar.addfile(info, opened)
+    source.unlink()

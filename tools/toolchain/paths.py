@@ -1,0 +1,44 @@
+"""Where things are, and the keys that name them."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Final
+
+PROJECT: Final = Path(__file__).resolve().parents[2]
+TOOLS: Final = PROJECT / "tools"
+CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flakeup"
+TOOLCHAIN: Final = CACHE / "toolchain"
+LOGS: Final = TOOLCHAIN / "logs"
+UNFINISHED: Final = TOOLCHAIN / ".unfinished"
+VENV: Final = PROJECT / ".venv"
+
+
+def key(*recipe: str | Path) -> str:
+    """Twelve hex digits that change when the recipe does: texts, files, folders of files."""
+    digest = hashlib.sha256()
+    for item in recipe:
+        for name, content in _contents(item):
+            digest.update(f"{name}\0{len(content)}\0".encode())
+            digest.update(content)
+    return digest.hexdigest()[:12]
+
+
+def _contents(item: str | Path) -> list[tuple[str, bytes]]:
+    if isinstance(item, str):
+        return [("", item.encode())]
+    if item.is_dir():
+        files = sorted(path for path in item.rglob("*") if path.is_file())
+        return [(str(path.relative_to(item)), path.read_bytes()) for path in files]
+    return [(item.name, item.read_bytes())]
+
+
+def write(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Put a file in place whole, or not at all; one that already says so stays untouched."""
+    if path.is_file() and path.read_text() == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_text(text)
+    fresh.chmod(mode)
+    fresh.replace(path)
