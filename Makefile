@@ -24,18 +24,17 @@ test: ## linters, then all tests that can run on this machine
 	@status=0; $(MAKE) --no-print-directory check || status=1; \
 	tools/env python -m pytest $(PYTEST) || status=1; exit $$status
 
-# Lists what git knows, and what it would: a new file is checked before it is added.
-check: .venv/flakeup-env.sh ## linters: ruff, mypy, shellcheck
-	@tools/env ruff check .
-	@tools/env ruff format --check .
-	@tools/env mypy .
-	@git ls-files -z -co --exclude-standard | xargs -0 -r \
-	  awk 'FNR == 1 && /^#!.*[\/ ](ba)?sh *$$/ { print FILENAME } { nextfile }' | \
-	  tr '\n' '\0' | xargs -0 -r tools/env shellcheck --external-sources
-	@echo 'shellcheck: no findings'
-
-.venv/flakeup-env.sh:
-	@tools/bootstrap
+# Each linter runs, also where another one complains. The shell scripts are what git knows, and what
+# it would: a new file is checked before it is added.
+check: bootstrap ## linters: ruff, mypy, shellcheck
+	@status=0; \
+	tools/env ruff check --output-format=concise . || status=1; \
+	tools/env ruff format --check . || status=1; \
+	tools/env mypy . || status=1; \
+	git ls-files -z -co --exclude-standard | xargs -0 -r \
+	  awk 'FNR == 1 && /^#!.*[\/ ](ba)?sh *$$/ { printf "%s%c", FILENAME, 0 } { nextfile }' | \
+	  xargs -0 -r tools/env shellcheck --external-sources && echo 'shellcheck: no findings' || status=1; \
+	exit $$status
 
 bench: bootstrap ## how fast it is, against its limits (.flakeup/bench.json)
 	@tools/env python -m bench

@@ -1,14 +1,18 @@
-"""A fleet under Pulumi's mocks: what is registered, without an engine."""
+"""Registers a fleet of two hosts under Pulumi's mocks and prints, as JSON, what was registered.
+
+A program of its own: the SDK's mocks leave event loops behind, which would fail whatever test
+happens to run when they are collected.
+"""
 
 import asyncio
 import json
+import sys
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pulumi
 import pulumi.resource_hooks
 import pulumi.runtime
-import pytest
 
 from components.fleet import Fleet, FleetArgs
 from components.pipeline import plan
@@ -38,15 +42,17 @@ class Recorder(pulumi.runtime.Mocks):
     """Remembers every registration, and answers as the command provider would."""
 
     def __init__(self) -> None:
-        self.resources: dict[str, pulumi.runtime.MockResourceArgs] = {}
+        self.resources: dict[str, dict[str, Any]] = {}
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
-        self.resources[args.name] = args
+        self.resources[args.name] = {"type": args.typ, "inputs": args.inputs}
         answer = {"schema": 1, "event": "committed", "outcome": "committed"}
         stdout = {"stdout": json.dumps(answer)} if args.typ.startswith("command:") else {}
         return f"{args.name}-id", {**args.inputs, **stdout}
 
-    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
+    def call(
+        self, args: pulumi.runtime.MockCallArgs
+    ) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
         raise AssertionError(args.token)
 
 
@@ -82,21 +88,10 @@ def release() -> Release:
     return Release(flake=flake, app=pin, lock=Path("/somewhere/lock"), lock_sha256="b" * 64)
 
 
-@pytest.fixture
-def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    """Remembers what is registered while the test runs."""
-
-    def accepted(_: object) -> asyncio.Future[None]:
-        done: asyncio.Future[None] = asyncio.get_event_loop().create_future()
-        done.set_result(None)
-        return done
-
-    # Hooks are the engine's: without one there is nobody to register them with.
-    monkeypatch.setattr(pulumi.resource_hooks, "register_resource_hook", accepted)
-    monkeypatch.setattr(pulumi.resource_hooks, "register_error_hook", accepted)
-    recorder = Recorder()
-    pulumi.runtime.set_mocks(recorder, project="flakeup", stack="dev", preview=False)
-    return recorder
+def accepted(_: object) -> asyncio.Future[None]:
+    done: asyncio.Future[None] = asyncio.get_event_loop().create_future()
+    done.set_result(None)
+    return done
 
 
 def make_fleet() -> None:
@@ -110,7 +105,22 @@ def make_fleet() -> None:
         plans=plan.decide(wanted.hosts, systems, {}),
         identity=identity,
         ssh_key=wanted.ssh_key,
-        record=ReleaseRecord(wanted, release()),
+        record=ReleaseRecord(wanted, {None: release()}),
         stages=Stages(),
     )
     Fleet("fleet", args)
+
+
+def main() -> None:
+    """Record one run of the program."""
+    # Hooks are the engine's: without one there is nobody to register them with.
+    pulumi.resource_hooks.register_resource_hook = accepted  # type: ignore[attr-defined]
+    pulumi.resource_hooks.register_error_hook = accepted  # type: ignore[attr-defined]
+    recorder = Recorder()
+    pulumi.runtime.set_mocks(recorder, project="flakeup", stack="dev", preview=False)
+    pulumi.runtime.test(make_fleet)()  # type: ignore[no-untyped-call]
+    json.dump(recorder.resources, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

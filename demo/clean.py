@@ -1,0 +1,65 @@
+"""Removes what the demo made, and nothing else."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from demo import hosts
+from demo.incus import ROOT, DemoError, Incus
+from demo.story import PREFIX
+
+TIMEOUT = 300.0
+_BOOTSTRAP = (sys.executable, str(ROOT / "tools" / "bootstrap"))
+
+
+def clean(folder: Path, files: tuple[Path, ...]) -> Iterator[str]:
+    """Remove the hosts, then `folder` and `files`, then Incus's part; says what it does.
+
+    The toolchain stays: it is for all clones on this machine.
+
+    Raises:
+        DemoError: a host cannot be removed; the folder with its keys stays then.
+    """
+    if folder.exists():
+        _wake()
+    try:
+        incus = Incus.ready(with_image=False)
+    except DemoError as error:
+        yield f"no hosts to remove: {error}"
+    else:
+        for name in hosts.remove(PREFIX, incus=incus):
+            yield f"container {name} removed"
+        yield from _clean_incus(incus)
+    if folder.exists():
+        shutil.rmtree(folder)
+        yield f"{folder} removed"
+    for file in files:
+        file.unlink(missing_ok=True)
+
+
+def _wake() -> None:
+    """Start Incus if it is down (a restart of the machine ends one that was started by hand)."""
+    argv = (*_BOOTSTRAP, "--only", "incus")
+    subprocess.run(argv, capture_output=True, timeout=TIMEOUT, check=False)
+
+
+def _clean_incus(incus: Incus) -> Iterator[str]:
+    """Remove project, network, pool and image where they are ours, and no one else uses them."""
+    others = [row["name"] for row in json.loads(incus.call("list", "--format", "json"))]
+    if others:
+        yield f"the Incus project {incus.project} stays, it is in use: {', '.join(sorted(others))}"
+        return
+    done = subprocess.run(
+        (*_BOOTSTRAP, "--remove-incus"),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    yield from done.stdout.splitlines()
+    if done.returncode:
+        msg = f"tools/bootstrap --remove-incus failed: {done.stderr.strip()[-500:]}"
+        raise DemoError(msg)

@@ -1,0 +1,107 @@
+"""The incus client, in the project that tools/bootstrap made."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parents[1]
+TIMEOUT = 60.0
+"""Seconds for one call of the client."""
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A container as Incus lists it."""
+
+    name: str
+    running: bool
+    address: str | None
+    """Its IPv4 address, once it has one."""
+    config: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incus:
+    """An Incus project and the image of hosts in it."""
+
+    project: str
+    image: str
+    """Its alias; a new one whenever the recipe of the image changes."""
+
+    @classmethod
+    def ready(cls, *, with_image: bool = True) -> Self:
+        """What tools/bootstrap has made.
+
+        Raises:
+            DemoError: containers cannot be had on this machine, and why.
+        """
+        argv = (sys.executable, ROOT / "tools" / "bootstrap", "--status", "--json")
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        try:
+            parts = json.loads(done.stdout)["parts"]
+        except (ValueError, KeyError):
+            msg = f"tools/bootstrap --status failed: {done.stderr.strip()[-500:]}"
+            raise DemoError(msg) from None
+        for name in ("incus", "image") if with_image else ("incus",):
+            if parts[name]["state"] != "ready":
+                msg = f"no containers here: {parts[name]['reason']}; {parts[name]['remedy']}"
+                raise DemoError(msg)
+        return cls(project=parts["incus"]["project"], image=parts["image"].get("alias", ""))
+
+    def call(self, *words: str, stdin: str = "", timeout: float = TIMEOUT) -> str:
+        """Run `incus WORDS`; gives what it printed.
+
+        Raises:
+            DemoError: it failed; the message has what it said.
+        """
+        done = self.attempt(*words, stdin=stdin, timeout=timeout)
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip()[-2000:]
+            msg = f"`incus {' '.join(words[:3])}` ended with status {done.returncode}: {said}"
+            raise DemoError(msg)
+        return done.stdout
+
+    def attempt(
+        self, *words: str, stdin: str = "", timeout: float = TIMEOUT
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `incus WORDS`, whatever its exit status."""
+        argv = ("incus", "--project", self.project, *words)
+        try:
+            return subprocess.run(
+                argv,
+                input=stdin,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            msg = f"`incus {' '.join(words[:3])}` has not ended after {timeout:g} s"
+            raise DemoError(msg) from None
+
+    def instances(self, prefix: str) -> dict[str, Instance]:
+        """The containers whose names begin with `prefix-`, by name."""
+        rows = json.loads(self.call("list", f"^{prefix}-", "--format", "json"))
+        found = (_instance(row) for row in rows)
+        return {one.name: one for one in found if one.name.startswith(f"{prefix}-")}
+
+
+def _instance(row: dict[str, Any]) -> Instance:
+    networks = (row.get("state") or {}).get("network") or {}
+    addresses = (networks.get("eth0") or {}).get("addresses") or ()
+    own = (a["address"] for a in addresses if a["family"] == "inet" and a["scope"] == "global")
+    return Instance(
+        name=row["name"],
+        running=row["status"] == "Running",
+        address=next(own, None),
+        config=row["config"],
+    )

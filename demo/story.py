@@ -1,0 +1,188 @@
+"""The demo's steps: a release, a preview, an update, and the way back, each of them checked."""
+
+import re
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from demo import hosts
+from demo.hosts import PORT, DemoHost
+from demo.incus import DemoError, Incus
+from demo.terminal import Terminal, plain
+from demo.workspace import Said, Workspace
+
+PREFIX: Final = "flakeup-demo"
+USERS: Final = {"web1": "root", "web2": "deploy"}
+"""Who logs in on which host: root, and a user with passwordless sudo."""
+STEADY: Final = "steady.service"
+"""A unit that is the same in every release of the app."""
+WORKER: Final = "app-worker.service"
+"""A unit that is another one in every release."""
+_CHANGE: Final = re.compile(r"^ *(\S+): (/nix/store/\S+) → (/nix/store/\S+)$", re.MULTILINE)
+_UP: Final = ("up", "--yes", "--skip-preview")
+
+Started = dict[str, dict[str, int]]
+"""Host → unit → when it was started."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Story:
+    """One run of the demo; `tell` goes through all of it."""
+
+    terminal: Terminal
+    workspace: Workspace
+    fresh: bool
+    """Whether to begin with new hosts: what is there is in no known state."""
+    hosts: dict[str, DemoHost] = field(default_factory=dict)
+
+    def tell(self) -> None:
+        """Run the steps.
+
+        Raises:
+            DemoError: one of them went wrong; the last step says how.
+        """
+        self._bring_up_hosts()
+        self._make_stack()
+        self._release("the first release is v1", "v1")
+        self._ask("v1")
+        named = self._preview("v2")
+        self._update("v2", named)
+        self._ask("v2")
+        self._update_again()
+        self._release("back to v1: the same command, the old release", "v1")
+        self._ask("v1")
+
+    # --- steps -----------------------------------------------------------------------------
+
+    def _bring_up_hosts(self) -> None:
+        with self.terminal.step("two hosts with systemd and sshd, in containers") as step:
+            incus = Incus.ready()
+            if self.fresh and (gone := hosts.remove(PREFIX, incus=incus)):
+                self.terminal.say(
+                    f"  removed first, as a run did not come to its end: {', '.join(gone)}"
+                )
+            self.hosts = hosts.launch(PREFIX, tuple(USERS), self.workspace.keys, incus=incus)
+            step.detail = ", ".join(
+                f"{name} at {host.address} (as {USERS[name]})" for name, host in self.hosts.items()
+            )
+
+    def _make_stack(self) -> None:
+        with self.terminal.step("a stack that knows them: addresses, pinned host keys") as step:
+            self.workspace.prepare()
+            users = {name: user for name, user in USERS.items() if user != "root"}
+            new = self.workspace.configure(self.hosts, users)
+            step.detail = f"{self.workspace.config} {'written' if new else 'is as it should be'}"
+            step.detail += ", the ssh key a secret in it"
+
+    def _release(self, name: str, ref: str) -> None:
+        with self.terminal.step(name) as step:
+            self._type("config", "set", "appRef", ref)
+            said = self._type(*_UP)
+            step.detail = f"`pulumi up`: {_summary(said)}"
+
+    def _ask(self, version: str) -> None:
+        with self.terminal.step(f"the app says {version}") as step:
+            answers = []
+            for name, host in self.hosts.items():
+                self.terminal.command(f"curl http://{host.address}:{PORT}/")
+                began = time.monotonic()
+                answers.append(host.http())
+                self.terminal.output(answers[-1])
+                self.terminal.ended(time.monotonic() - began)
+                _expect(answers[-1], f"app {version} on {name}", f"{name} answers")
+            step.detail = ", ".join(answers)
+
+    def _preview(self, ref: str) -> dict[str, str]:
+        """Show what the release would change; gives the system that it names for each host."""
+        with self.terminal.step(f"what would {ref} change? nothing is built or sent yet") as step:
+            before = self._systems()
+            self._type("config", "set", "appRef", ref)
+            said = self._type("preview", "--diff")
+            old, new = _named(said)
+            _expect(old, before, "the preview names as running")
+            _expect(self._systems(), before, "after the preview the hosts run")
+            step.detail = (
+                f"`pulumi preview`: {_summary(said)}; old and new system of each host named"
+            )
+            return new
+
+    def _update(self, ref: str, named: dict[str, str]) -> None:
+        with self.terminal.step(f"update to {ref}: built once, copied, activated") as step:
+            before = self._started()
+            said = self._type(*_UP)
+            _expect(self._systems(), named, "the hosts run")
+            after = self._started()
+            for name in self.hosts:
+                if before[name].get(STEADY) != after[name].get(STEADY):
+                    msg = f"{name}: {STEADY} was restarted, though it is the same in both releases"
+                    raise DemoError(msg)
+                if before[name].get(WORKER) == after[name].get(WORKER):
+                    msg = f"{name}: {WORKER} was not restarted, though it changed"
+                    raise DemoError(msg)
+            step.detail = f"{_summary(said)}; the hosts run what the preview named; {WORKER} was"
+            step.detail += f" restarted, {STEADY} was not"
+
+    def _update_again(self) -> None:
+        with self.terminal.step("a second `up` changes nothing") as step:
+            before = self._started()
+            said = self._type(*_UP)
+            if (summary := _summary(said)) != _unchanged(said):
+                msg = f"the second `up` changed something: {summary}"
+                raise DemoError(msg)
+            after = self._started()
+            for name, units in before.items():
+                if moved := sorted(unit for unit in units if after[name].get(unit) != units[unit]):
+                    msg = f"{name}: restarted or gone, though nothing changed: {', '.join(moved)}"
+                    raise DemoError(msg)
+            count = sum(map(len, before.values()))
+            step.detail = f"{summary}; none of {count} active units was restarted"
+
+    # --- what they are made of -------------------------------------------------------------
+
+    def _type(self, *words: str) -> Said:
+        """Run a `pulumi` command as a person would, and show it."""
+        said = self.workspace.pulumi(*words, colour=self.terminal.colour)
+        if said.code:
+            last = [line.strip() for line in plain(said.text).splitlines() if "error:" in line]
+            why = last[-1] if last else "see its output above"
+            msg = f"`pulumi {words[0]}` ended with status {said.code}: {why}"
+            raise DemoError(msg)
+        return said
+
+    def _systems(self) -> dict[str, str]:
+        """What each host runs, as it says itself."""
+        readlink = ("readlink", "-f", "/run/current-system")
+        return {name: host.exec(*readlink).strip() for name, host in self.hosts.items()}
+
+    def _started(self) -> Started:
+        return {name: host.started() for name, host in self.hosts.items()}
+
+
+def _expect(seen: object, wanted: object, what: str) -> None:
+    if seen != wanted:
+        msg = f"{what} {seen!r} instead of {wanted!r}"
+        raise DemoError(msg)
+
+
+def _named(said: Said) -> tuple[dict[str, str], dict[str, str]]:
+    """The old and the new system of each host, as a preview says them."""
+    found = _CHANGE.findall(plain(said.text))
+    return {name: old for name, old, _ in found}, {name: new for name, _, new in found}
+
+
+def _resources(said: Said) -> list[str]:
+    """The lines under `Resources:`, at the end of what the engine says."""
+    _, _, rest = plain(said.text).rpartition("Resources:\n")
+    block, _, _ = rest.partition("\n\n")
+    lines = (line.strip() for line in block.splitlines())
+    return [line for line in lines if re.match(r"[+~-]* ?\d", line)]
+
+
+def _summary(said: Said) -> str:
+    return ", ".join(_resources(said)) or "no summary"
+
+
+def _unchanged(said: Said) -> str:
+    """How the summary reads when nothing changed."""
+    found = re.fullmatch(r"\d+ unchanged", _summary(said))
+    return found[0] if found else "… unchanged"
