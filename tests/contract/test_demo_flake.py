@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess  # noqa: TID251 these tests start the real tools
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import yaml
-from config_cases import VALID, Case, cases
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -29,6 +28,7 @@ from components.pipeline.grammar import (
     UserName,
 )
 from components.pipeline.settings import Activation, HostSpec, Observe, Settings, Target, parse
+from tests.unit.config_cases import VALID, Case, cases
 
 ROOT = Path(__file__).parents[2]
 KEY = VALID["hosts"]["web1"]["hostKey"]
