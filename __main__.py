@@ -7,6 +7,7 @@ import pulumi
 from components import outputs, program, stack_config
 from components.fleet import Fleet, FleetArgs
 from components.pipeline import evaluate, observe, plan, release, transport
+from components.pipeline.process import beside
 from components.pipeline.stages import Stages
 from components.release_record import ReleaseRecord
 
@@ -14,19 +15,18 @@ from components.release_record import ReleaseRecord
 async def main() -> pulumi.Inputs:
     """Run the stages in the order in which data flows."""
     stages, settings = Stages(), stack_config.load()
-    with stages.span("release"):
-        releases = await release.resolve(settings, Path.cwd())
-    with stages.span("evaluate"):
-        systems = await evaluate.evaluate(releases, settings.hosts)
     identity = transport.write_identity(stack_config.folder(), settings.hosts, settings.ssh_key)
-    with stages.span("observe"):
-        seen = await observe.observe(settings, identity)
-    plans = plan.decide(settings.hosts, systems, seen)
+    async with beside(stages.timed("observe", observe.observe(settings, identity))) as seen:
+        with stages.span("release"):
+            releases = await release.resolve(settings, Path.cwd())
+        with stages.span("evaluate"):
+            systems = await evaluate.evaluate(releases, settings.hosts)
+        plans = plan.decide(settings.hosts, systems, await seen)
     args = FleetArgs(
         plans=plans,
         identity=identity,
         ssh_key=settings.ssh_key,
-        record=ReleaseRecord(settings, releases[None]),
+        record=ReleaseRecord(settings, releases),
         stages=stages,
     )
     fleet = Fleet("fleet", args)

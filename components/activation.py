@@ -18,7 +18,7 @@ import pulumi
 
 from components.copying import Copying
 from components.pipeline import activate, closure
-from components.pipeline.attempt import Absent, Attempt
+from components.pipeline.attempt import Absent, Attempt, abort
 from components.pipeline.changes import change_set
 from components.pipeline.grammar import StorePath
 from components.pipeline.plan import Action, HostPlan, drift
@@ -51,12 +51,15 @@ class Activation:
         self._component = component
         self._began = time.monotonic()
         self._changes = False
+        self._awaiting: Attempt | None = None
 
     def hooks(self) -> pulumi.ResourceHookBinding:
         """The hooks of the resource `switch`."""
         name = self._plan.host.name
         options = pulumi.ResourceHookOptions(on_dry_run=True)
         before = pulumi.ResourceHook(f"{name}-switch", self._before, options)
+        if pulumi.runtime.is_dry_run():  # each hook is a call to the engine, at each preview
+            return pulumi.ResourceHookBinding(before_create=[before], before_update=[before])
         after = pulumi.ResourceHook(f"{name}-switch-after", self._after)
         return pulumi.ResourceHookBinding(
             before_create=[before],
@@ -95,7 +98,7 @@ class Activation:
         pulumi.log.info("\n  ".join(lines), resource=self._component)
 
     async def _change_lines(self, old: StorePath) -> list[str]:
-        before = await self._record.previous(self._plan.host.attr.text, old)
+        before = await self._record.previous(self._plan.host, old)
         if before is None:
             return ["what changes: unknown, since the old system's sources are not at hand"]
         return change_set(before, self._plan.system).lines()
@@ -133,6 +136,7 @@ class Activation:
             await self._copying.built()
             await closure.copy(self._plan.system, self._ssh)
             state = await attempt.run()
+        self._awaiting = attempt
         self._tell("unchanged" if state is None else "activated, waiting", ephemeral=True)
 
     async def _after(self, _: pulumi.ResourceHookArgs) -> None:
@@ -141,15 +145,27 @@ class Activation:
         self._tell(f"on {self._plan.system.out.path} ({seconds:.1f} s)")
 
     async def _on_error(self, args: pulumi.ErrorHookArgs) -> bool:
-        """Send the commit again where the connection, not the host, was the reason."""
+        """Send the commit again where the connection, not the host, was the reason.
+
+        A host that can't be asked to commit is asked to go back: it is never left unconfirmed
+        by a deployer that is still there.
+        """
+        if self._awaiting is None:  # the hook failed, and has said why
+            return False
         newest = args.errors[0] if args.errors else ""
-        # `before hook` failures and answers of the runner are verdicts; the rest is transport.
-        if "Process exited with status" in newest or "hook" in newest:
+        if "Process exited with status" in newest:
+            self._complain(activate.last_word(self._plan.host.name, newest))
             return False
-        if len(args.errors) > COMMIT_TRIES:
-            return False
-        await asyncio.sleep(FIRST_PAUSE * 2 ** (len(args.errors) - 1))
-        return True
+        if len(args.errors) <= COMMIT_TRIES:
+            await asyncio.sleep(FIRST_PAUSE * 2 ** (len(args.errors) - 1))
+            return True
+        last = await abort(self._awaiting, "the commit could not be sent")
+        current = last["current"] if last else "an unknown system"
+        self._complain(f"the commit could not be sent; the host runs {current}")
+        return False
+
+    def _complain(self, text: str) -> None:
+        pulumi.log.error(f"{self._plan.host.name}: {text}", resource=self._component)
 
     def _tell(self, text: str, *, ephemeral: bool = False) -> None:
         pulumi.log.info(

@@ -14,6 +14,7 @@ from components.pipeline import closure
 from components.pipeline.evaluate import System
 from components.pipeline.plan import HostPlan
 from components.pipeline.stages import Stages
+from components.pipeline.transport import Ssh
 
 
 class Copying:
@@ -39,7 +40,9 @@ class Copying:
             await closure.realise(self._systems)
 
     def build_hooks(self) -> pulumi.ResourceHookBinding:
-        """The hooks of the resource `build`."""
+        """The hooks of the resource `build`; a preview has no use for them."""
+        if pulumi.runtime.is_dry_run():
+            return pulumi.ResourceHookBinding()
 
         async def before_build(_: pulumi.ResourceHookArgs) -> None:
             await self.built()
@@ -47,7 +50,7 @@ class Copying:
         hook = pulumi.ResourceHook("build", before_build)
         return pulumi.ResourceHookBinding(before_create=[hook], before_update=[hook])
 
-    def hooks(self, plan: HostPlan) -> pulumi.ResourceHookBinding:
+    def hooks(self, plan: HostPlan, ssh: Ssh) -> pulumi.ResourceHookBinding:
         """The hooks of the resource `copy` of one host."""
         name, began = plan.host.name, 0.0
 
@@ -57,10 +60,16 @@ class Copying:
                 raise plan.barrier
             await self.built()
             began = time.monotonic()
+            if plan.is_doubtful:
+                # What fails here ends in our message; in the command, in nix's words and all of
+                # the command's text. A copy that is repeated costs a connection: so not for all.
+                await closure.copy(plan.system, ssh)
 
         async def after_copy(_: pulumi.ResourceHookArgs) -> None:
             self.stages.mark("copy", began)
 
+        if pulumi.runtime.is_dry_run():
+            return pulumi.ResourceHookBinding()
         before = pulumi.ResourceHook(f"{name}-copy-before", before_copy)
         after = pulumi.ResourceHook(f"{name}-copy-after", after_copy)
         return pulumi.ResourceHookBinding(

@@ -7,6 +7,7 @@ from pulumi_command import local
 
 from components.activation import SharedRelease
 from components.copying import Copying
+from components.dependency import settled
 from components.host import NixosHost, NixosHostArgs
 from components.pipeline import closure
 from components.pipeline.plan import HostPlan
@@ -58,7 +59,7 @@ class Fleet(pulumi.ComponentResource):
                     ssh=Ssh(host=plan.host, identity=args.identity),
                     ssh_key=args.ssh_key,
                     release=release,
-                    after=build,
+                    after=settled(build, "build", self),
                 ),
                 pulumi.ResourceOptions(parent=self),
             )

@@ -6,6 +6,7 @@ import pulumi
 from pulumi_command import local, remote
 
 from components.activation import Activation, SharedRelease
+from components.dependency import settled
 from components.pipeline import activate, closure
 from components.pipeline.evaluate import System
 from components.pipeline.plan import HostPlan
@@ -15,6 +16,8 @@ DIAL_ERRORS = 20
 """Dials of `switch` that may fail: about a minute of a host that does not answer."""
 DIAL_TIMEOUT = 10
 COMMIT_TIMEOUT = "10m"
+FAILED = "failed"
+"""The outcome of a host whose deployment has failed; the engine's error says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +28,7 @@ class NixosHostArgs:
     ssh: Ssh
     ssh_key: str | None
     release: SharedRelease
-    after: pulumi.Resource
+    after: pulumi.Input[pulumi.Resource]
     """What has to be done before the first copy: the build."""
 
 
@@ -56,7 +59,7 @@ class NixosHost(pulumi.ComponentResource):
             pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[args.after],
-                hooks=args.release.copying.hooks(args.plan),
+                hooks=args.release.copying.hooks(args.plan, args.ssh),
             ),
         )
         switch = remote.Command(
@@ -69,13 +72,16 @@ class NixosHost(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[copy],
+                depends_on=[settled(copy, f"{name}-copy", self)],
                 hooks=activation.hooks(),
                 custom_timeouts=pulumi.CustomTimeouts(create=COMMIT_TIMEOUT, update=COMMIT_TIMEOUT),
             ),
         )
         self.toplevel = system.out.path
-        self.outcome = switch.stdout.apply(lambda text: _outcome(name, text))
+        # A failed host must not fault the outputs: the program has others to bring to their end.
+        self.outcome = switch.stdout.apply(lambda text: _outcome(name, text)).recover(
+            lambda _: FAILED
+        )
         activation.watch(switch)
         self.register_outputs({"toplevel": self.toplevel, "outcome": self.outcome})
 

@@ -1,10 +1,15 @@
 """The frame of one run of the program: errors as one message, and where the time went."""
 
+import os
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import pulumi
 
 from components.pipeline.errors import FlakeupError
+
+SHOWN: Final = 32
+"""Exit status that tells Pulumi's Python host: the error has been shown, add nothing to it."""
 
 
 def run(main: Callable[[], Awaitable[pulumi.Inputs]]) -> None:
@@ -14,7 +19,17 @@ def run(main: Callable[[], Awaitable[pulumi.Inputs]]) -> None:
         try:
             return await main()
         except FlakeupError as error:
-            # A RunError is printed as it stands, anything else with a traceback.
-            raise pulumi.RunError(str(error)) from None
+            # A RunError would be followed by "program exited with non-zero exit code", and any
+            # other exception printed with a traceback.
+            pulumi.log.error(str(error))
+            raise SystemExit(SHOWN) from None
 
+    # Each debug line of the SDK is a blocking call to the engine, about ten a resource: 50 ms of
+    # a preview for each host. The engine drops them all, unless it was started with `--debug`.
+    if "FLAKEUP_DEBUG" not in os.environ:
+        pulumi.log.debug = _unsent
     pulumi.run(program)
+
+
+def _unsent(*_: object, **__: object) -> None:
+    """A debug line that nobody would read."""

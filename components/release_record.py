@@ -1,6 +1,6 @@
 """`release`: what is deployed, kept in the state; a tag that has moved is refused by it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,11 @@ from components.pipeline import previous
 from components.pipeline.errors import RefError, message
 from components.pipeline.evaluate import System, evaluated
 from components.pipeline.git import RefKind
-from components.pipeline.grammar import StorePath
+from components.pipeline.grammar import Ref, StorePath
 from components.pipeline.release import Release
-from components.pipeline.settings import Settings
+from components.pipeline.settings import HostSpec, Settings
+
+Record = Mapping[str, Any]
 
 
 class ReleaseRecord:
@@ -24,38 +26,59 @@ class ReleaseRecord:
 
     stash: pulumi.Stash
 
-    def __init__(self, settings: Settings, release: Release) -> None:
+    def __init__(self, settings: Settings, releases: Mapping[Ref | None, Release]) -> None:
         self._settings = settings
-        self._previous: Mapping[str, Any] = release.record(settings.flake)
+        self._before: Record = _record(settings, releases)
         options = pulumi.ResourceHookOptions(on_dry_run=True)
         hook = pulumi.ResourceHook("release", self._compare, options)
         self.stash = pulumi.Stash(
             "release",
-            input=self._previous,
+            input=self._before,
             opts=pulumi.ResourceOptions(hooks=pulumi.ResourceHookBinding(before_update=[hook])),
         )
 
-    async def previous(self, attr: str, out: StorePath) -> System | None:
+    async def previous(self, host: HostSpec, out: StorePath) -> System | None:
         """The system that was deployed as `out`, so far as it can be evaluated here."""
-        return evaluated(out) or await previous.system(
-            self._previous, self._settings, Path.cwd(), attr, out
-        )
+        found = evaluated(out)
+        if found:
+            return found
+        record = {**self._before, **self._before.get("hosts", {}).get(host.name, {})}
+        return await previous.system(record, self._settings, Path.cwd(), host.attr.text, out)
 
     async def _compare(self, args: pulumi.ResourceHookArgs) -> None:
-        old, new = (_release(side) for side in (args.old_inputs, args.new_inputs))
-        self._previous = old
-        if self._settings.app_rev is None and (moved := _moved(old, new)):
-            raise RefError(moved)
+        old, new = (_input(side) for side in (args.old_inputs, args.new_inputs))
+        self._before = old
+        accepted = self._settings.app_rev.text if self._settings.app_rev else None
+        moved = [line for pair in _pairs(old, new) if (line := _moved(*pair, accepted))]
+        if moved:
+            raise RefError("\n".join(moved))
 
 
-def _release(inputs: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def _record(settings: Settings, releases: Mapping[Ref | None, Release]) -> dict[str, Any]:
+    """The stack's release and, where hosts carry a ref of their own, theirs."""
+    own = {
+        host.name: releases[host.app_ref].app_record()
+        for host in settings.hosts
+        if host.app_ref in releases
+    }
+    record: dict[str, Any] = dict(releases[None].record(settings.flake))
+    return {**record, "hosts": own} if own else record
+
+
+def _input(inputs: Record | None) -> Record:
     found = (inputs or {}).get("input")
     return found if isinstance(found, Mapping) else {}
 
 
-def _moved(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+def _pairs(old: Record, new: Record) -> Iterator[tuple[Record, Record]]:
+    yield old, new
+    for name, record in new.get("hosts", {}).items():
+        yield old.get("hosts", {}).get(name, {}), record
+
+
+def _moved(old: Record, new: Record, accepted: str | None) -> str | None:
     is_same_tag = old.get("appRef") == new.get("appRef") and new.get("appRefKind") == RefKind.TAG
-    if not is_same_tag or old.get("appRev") == new.get("appRev"):
+    if not is_same_tag or new.get("appRev") in (old.get("appRev"), accepted):
         return None
     detail = f"it was {old.get('appRev')} when it was last deployed, and is {new.get('appRev')} now"
     remedy = (

@@ -70,7 +70,7 @@ def start_words(
 
 def follow_words(attempt: str, offset: int) -> tuple[str, ...]:
     """`follow`, from a byte of the log on."""
-    return (ENTRY, "follow", attempt, str(offset))
+    return ("follow", attempt, str(offset))
 
 
 def commit_text(new: StorePath, *, root: bool) -> str:
@@ -126,7 +126,7 @@ def parse(host: str, line: bytes) -> Reply:
         fields = _object(line)
     except ValueError as error:
         shown = printable(line.decode(errors="replace").strip())
-        detail = f"{error}: {shown!r}"
+        detail = f"{error}: '{shown}'"
         remedy = "the host counts as unconfirmed; look at what its login shell prints"
         raise ReplyError(message("unusable reply", host, detail, remedy)) from error
     event = fields.pop("event")
@@ -138,8 +138,9 @@ def _object(line: bytes) -> dict[str, str]:
         msg = f"a line of more than {LINE_LIMIT} bytes"
         raise ValueError(msg)
     try:
-        value: Any = json.loads(line)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        # A log has bytes of any kind, and the host cuts long lines wherever it likes.
+        value: Any = json.loads(line.decode(errors="replace"))
+    except (json.JSONDecodeError, RecursionError):
         msg = "not JSON"
         raise ValueError(msg) from None
     if not isinstance(value, dict) or not isinstance(value.get("event"), str):
@@ -153,6 +154,20 @@ def _object(line: bytes) -> dict[str, str]:
         for key, text in value.items()
         if isinstance(text, str)
     }
+
+
+def last_word(host: str, text: str) -> str:
+    """What the runner said in the text of a command that failed, for a person."""
+    for line in reversed(text.splitlines()):
+        start = line.find('{"schema"')
+        if start >= 0:
+            try:
+                reply = parse(host, line[start:].encode())
+            except ReplyError:
+                continue
+            current = f"; the host runs {reply['current']}" if reply["current"] else ""
+            return f"the commit was refused: {reply['reason']}{current}; run `pulumi up` again"
+    return "the commit failed, and the host did not say why; run `pulumi up` again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,35 +22,39 @@ RUN=/run/flakeup
 ROOTS=/nix/var/nix/gcroots/flakeup
 PROFILE=/nix/var/nix/profiles/system
 BOOTED=/proc/sys/kernel/random/boot_id
-LOG_LIMIT=1048576
+CONFIRM=120 # seconds that a host is held for a deployer that does not come to confirm
+LOG_LIMIT=65536 # bytes of the log sent at a look: of a flood, its end
 
 # /run/current-system changes under us: the tools are those of the system we began with.
-begun=$(readlink -f /run/current-system 2>/dev/null) || begun=
+begun=$(readlink -e /run/current-system 2>/dev/null) || begun=
 PATH="${begun:+$begun/sw/bin:}$PATH:/run/current-system/sw/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LC_ALL=C
 export PATH LC_ALL
 
 # --- small things -------------------------------------------------------------------------
 
-# A text as a JSON string, control characters dropped: who reads it trusts nothing.
-json() {
+# A text as a JSON string, control characters dropped: who reads it trusts nothing. It is left in
+# `quoted`, since a subshell for each text would be half the time of `observe`.
+quote() { # TEXT
     case $1 in
-    *[!a-zA-Z0-9._/:@\ -]*) ;;
-    *)
-        printf '"%s"' "$1"
-        return
+    *[!a-zA-Z0-9._/:@\ -]*)
+        quoted=\"$(
+            printf '%s' "$1" | tr -d '\000-\037\177' | sed 's/\\/\\\\/g; s/"/\\"/g' | tr -d '\n'
+        )\"
         ;;
+    *) quoted=\"$1\" ;;
     esac
-    printf '"'
-    printf '%s' "$1" | tr -d '\000-\037\177' | sed 's/\\/\\\\/g; s/"/\\"/g' | tr -d '\n'
-    printf '"'
 }
 
 say() { # EVENT [KEY VALUE]...: one JSON line
-    line="{\"schema\":1,\"event\":$(json "$1")"
+    quote "$1"
+    line="{\"schema\":1,\"event\":$quoted"
     shift
     while [ $# -ge 2 ]; do
-        line="$line,$(json "$1"):$(json "$2")"
+        quote "$1"
+        line="$line,$quoted"
+        quote "$2"
+        line="$line:$quoted"
         shift 2
     done
     printf '%s}\n' "$line"
@@ -78,6 +82,13 @@ is_store_path() {
     esac
 }
 
+is_number() {
+    case $1 in
+    "" | *[!0-9]* | ??????????*) return 1 ;;
+    *) return 0 ;;
+    esac
+}
+
 is_attempt() {
     is_id "$1" && [ -d "$ETC/attempts/$1" ]
 }
@@ -89,11 +100,11 @@ is_id() {
     esac
 }
 
-current() { readlink -f /run/current-system 2>/dev/null || true; }
-profile() { readlink -f "$PROFILE" 2>/dev/null || true; }
+current() { readlink -e /run/current-system 2>/dev/null || true; }
+profile() { readlink -e "$PROFILE" 2>/dev/null || true; }
 boot_id() { get "$BOOTED"; }
-failed_units() {
-    systemctl list-units --state=failed --plain --no-legend --full 2>/dev/null |
+failed_units() { # one that systemd starts over and over is as bad as one that it gave up on
+    systemctl list-units --all --state=failed,auto-restart --plain --no-legend --full 2>/dev/null |
         cut -d' ' -f1 | sort -u
 }
 
@@ -107,13 +118,18 @@ enter() { # ID STATE
     put "$ETC/attempts/$1/state" "$2"
 }
 
+state_age() { # ID: seconds since it entered its state
+    entered=$(stat -c %Y "$ETC/attempts/$1/state" 2>/dev/null) || entered=0
+    printf '%s' "$(($(date +%s) - entered))"
+}
+
 # Under way: an attempt of this boot that has not ended and that a unit still works on, or that
 # awaits its confirmation. A boot ends every attempt: the default was OLD.
 is_open() { # ID
     [ -n "$1" ] || return 1
     [ "$(get "$ETC/attempts/$1/boot-id")" = "$(boot_id)" ] || return 1
     case $(state "$1") in
-    awaiting-confirm) return 0 ;;
+    awaiting-confirm) [ "$(state_age "$1")" -le "$CONFIRM" ] ;;
     prepared | activating | checking | rolling-back | committing)
         systemctl is-active --quiet "flakeup-*-$1.service"
         ;;
@@ -173,7 +189,7 @@ observe() {
         machineId "$(get /etc/machine-id)" \
         arch "$(uname -m)" \
         current "$(current)" \
-        booted "$(readlink -f /run/booted-system 2>/dev/null)" \
+        booted "$(readlink -e /run/booted-system 2>/dev/null)" \
         profile "$(profile)" \
         generation "$(generation)" \
         failed "$(failed_units | tr '\n' ' ')" \
@@ -201,11 +217,13 @@ start() { # ID OLD|- NEW TIMEOUT BY
     is_id "$id" || finish 64 refused reason "unusable id"
     is_store_path "$new" || finish 64 refused reason "unusable new system"
     [ "$old" = - ] || is_store_path "$old" || finish 64 refused reason "unusable old system"
+    is_number "$limit" || finish 64 refused reason "unusable time"
     locked
     held=$(attempt_id)
     is_open "$held" && attach "$held" "$new"
     is_settled "$new" && finish 0 unchanged new "$new"
-    [ -e "$new" ] || finish 11 absent new "$new"
+    # A copy that was cut off leaves a path that is there, and not valid.
+    nix-store --check-validity "$new" 2>/dev/null || finish 11 absent new "$new"
     now=$(current)
     if is_stranded "$held"; then
         now=$(get "$ETC/attempts/$held/old")
@@ -321,7 +339,11 @@ judge() { # CODE FOLDER
     case $1 in
     0) return 0 ;;
     4)
-        failed_units >"$2/failed-now"
+        # Between two starts of a unit it is neither: so those that the switch has named, too.
+        {
+            failed_units
+            sed -n 's/^warning: the following units failed: //p' "$2/log" | tr -d ' ' | tr ',' '\n'
+        } | sort -u >"$2/failed-now"
         new_failures "$2"
         [ -z "$(get "$2/failed-new")" ]
         ;;
@@ -400,12 +422,14 @@ follow() { # ID OFFSET: bounded (60 s): who follows opens it again
 
 stream() { # what was added to the log since OFFSET, a JSON line each
     size=$(stat -c %s "$folder/log" 2>/dev/null) || size=0
-    [ "$size" -gt "$offset" ] && [ "$offset" -lt "$LOG_LIMIT" ] || return 0
+    [ "$size" -gt "$offset" ] || return 0
+    [ "$((size - offset))" -le "$LOG_LIMIT" ] || offset=$((size - LOG_LIMIT))
     tail -c "+$((offset + 1))" "$folder/log" | head -c "$((size - offset))" |
         tr -d '\000-\010\013-\037\177' | cut -c 1-2000 |
         sed 's/\\/\\\\/g; s/"/\\"/g; s/\t/ /g
              s/^/{"schema":1,"event":"log","text":"/; s/$/"}/'
     offset=$size
+    say progress state "$now" offset "$offset"
 }
 
 died() { # ID: its unit ended and left the state behind; look again, it may just have moved on
@@ -431,7 +455,7 @@ rest() { # CODE: the attempt rests; say all there is to know
 journal_of_failed() {
     read -r unit _ <"$folder/failed-new" 2>/dev/null || return 0
     journalctl --unit="$unit" --lines=20 --no-pager --output=cat 2>/dev/null |
-        cut -c 1-300 | tr '\n' '|'
+        cut -c 1-190 | tr '\n' '|' # 20 of them fit into the 4000 characters of a field
 }
 
 # --- commit -------------------------------------------------------------------------------
@@ -526,11 +550,11 @@ main() {
     /nix/store/*) commit "$verb" ;;
     observe) observe ;;
     start) [ $# -ne 5 ] || start "$@" ;;
-    follow) [ $# -ne 2 ] || { is_attempt "$1" && follow "$@"; } ;;
+    follow) [ $# -ne 2 ] || { is_attempt "$1" && is_number "$2" && follow "$@"; } ;;
     abort) [ $# -ne 2 ] || { is_attempt "$1" && abort "$@"; } ;;
-    run) run "$@" && exit 0 ;;
-    back) revert "$1" "$(get "$ETC/attempts/$1/old")" 600 ;;
-    settle) settle "$@" && exit 0 ;;
+    run) [ $# -ne 2 ] || { is_attempt "$1" && is_number "$2" && run "$@" && exit 0; } ;;
+    back) [ $# -ne 1 ] || { is_attempt "$1" && revert "$1" "$(get "$ETC/attempts/$1/old")" 600; } ;;
+    settle) [ $# -ne 1 ] || { is_attempt "$1" && settle "$1" && exit 0; } ;;
     esac
     finish 64 refused reason "usage: observe | start | follow | abort | /nix/store/…"
 }

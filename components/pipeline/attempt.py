@@ -9,13 +9,21 @@ import asyncio
 import contextlib
 import secrets
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from components.pipeline import activate
 from components.pipeline.activate import CONFIRMABLE, Reply, State
-from components.pipeline.errors import ActivationError, HostError, ProcessError, message, printable
+from components.pipeline.errors import (
+    ActivationError,
+    HostError,
+    ProcessError,
+    ReplyError,
+    message,
+    printable,
+)
 from components.pipeline.grammar import StorePath
 from components.pipeline.process import Argv, lines
 from components.pipeline.transport import Ssh, explain
@@ -24,6 +32,8 @@ PAUSE = 1.0
 """Seconds between two tries to reach a host."""
 CALL_TIMEOUT = 90.0
 """Seconds for one `follow`, which the host itself ends after 60."""
+LOG_LINES = 20
+"""Lines of the activation's log that a message carries."""
 GRACE = 30.0
 """Seconds past the host's own bounds that we wait for its last word."""
 
@@ -43,7 +53,7 @@ class Attempt:
     progress: Callable[[str], None]
     """Told each state, for people to see."""
     id: str = field(default_factory=lambda: new_id(datetime.now(UTC)))
-    _log: list[str] = field(default_factory=list)
+    _log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     _offset: int = 0
     _started: bool = False
 
@@ -84,6 +94,8 @@ class Attempt:
                 case _:
                     last = reply
             self._offset = max(self._offset, reply.number("offset"))
+        if last is None and not self._started:
+            raise self._mute()
         return last
 
     async def _replies(self) -> AsyncIterator[Reply]:
@@ -100,10 +112,14 @@ class Attempt:
                 raise explain(self.ssh, error) from error
 
     def _command(self) -> tuple[Argv, bytes]:
-        if self._started:
-            return self.ssh.argv(*activate.follow_words(self.id, self._offset)), b""
+        # Published each time: a host that has been rebooted meanwhile has lost the runner, and
+        # says with it that the attempt is over.
         seconds = self.ssh.host.activation.timeout.seconds
-        words = activate.start_words(self.id, self.old, self.new, seconds, self.by)
+        words = (
+            activate.follow_words(self.id, self._offset)
+            if self._started
+            else activate.start_words(self.id, self.old, self.new, seconds, self.by)
+        )
         return self.ssh.argv(*activate.publish(*words)), activate.runner()
 
     def _verdict(self, last: Reply) -> State | None:
@@ -125,6 +141,10 @@ class Attempt:
             case "died":
                 raise self._died(last)
         raise self._unknown(last)
+
+    def _mute(self) -> ReplyError:
+        remedy = "log in by hand: does its login shell run commands?"
+        return ReplyError(message("no reply", self.ssh.host.name, "it printed nothing", remedy))
 
     def _silent(self) -> ActivationError:
         return self._failure("no end in time", "look at /var/lib/flakeup/current on the host")
@@ -160,7 +180,7 @@ class Attempt:
         units = last["units"].split()
         what = f"unit {', '.join(units)} failed" if units else f"the activation ended with {code}"
         journal = [line for line in last["journal"].split("|") if line][-20:]
-        shown = journal or self._log[-20:]
+        shown = journal or self._log
         detail = "\n  ".join([f"{what}: {_ENDED.get(str(state), state)}", *shown])
         if state is State.BLOCKED:
             remedy = _BLOCKED.get(code, "see the checks of the new system; nothing was changed")
@@ -191,10 +211,12 @@ def new_id(now: datetime) -> str:
     return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
 
 
-async def abort(attempt: Attempt, why: str) -> None:
-    """Take back an attempt that awaits its confirmation; where it cannot be told, it times out."""
+async def abort(attempt: Attempt, why: str) -> Reply | None:
+    """Take back an attempt that awaits its confirmation; the host's answer, if there is one."""
     words = (activate.ENTRY, "abort", attempt.id, why)
+    last = None
     with contextlib.suppress(ProcessError, HostError):
         async with lines(attempt.ssh.argv(*words), timeout=CALL_TIMEOUT) as stream:
-            async for _ in stream:
-                pass
+            async for line in stream:
+                last = activate.parse(attempt.ssh.host.name, line)
+    return last

@@ -6,7 +6,7 @@ from components.pipeline import nix
 from components.pipeline.errors import BuildError, CopyError, ProcessError, message
 from components.pipeline.evaluate import System
 from components.pipeline.process import Argv
-from components.pipeline.transport import Ssh
+from components.pipeline.transport import SSH_FAILED, Ssh, explain
 
 BUILD_TIMEOUT = 6 * 3600.0
 COPY_TIMEOUT = 3600.0
@@ -61,7 +61,9 @@ async def realise(systems: tuple[System, ...]) -> None:
     except ProcessError as error:
         attrs = ", ".join(sorted({system.attr for system in missing}))
         remedy = "no host was touched; mend the flake or the app, and run `pulumi up` again"
-        msg = message("the build failed", attrs, error.last_lines(25), remedy)
+        _, marker, reason = error.last_lines(25).partition("error: ")
+        detail = f"error: {reason}" if marker else error.last_lines(25)
+        msg = message("the build failed", attrs, detail, remedy)
         raise BuildError(msg) from error
 
 
@@ -70,12 +72,23 @@ async def copy(system: System, ssh: Ssh) -> None:
 
     Raises:
         CopyError: nix's own words, and what to look at.
+        HostError: the connection could not be made.
     """
     words = copy_argv(system, ssh)[len(PLAIN_NIX) :]
     environment = {"NIX_SSHOPTS": ssh.nix_sshopts}
     try:
         await nix.command(*words, timeout=COPY_TIMEOUT, env=environment)
     except ProcessError as error:
+        if "failed to start SSH connection" in error.detail:
+            raise explain(ssh, _of_ssh(error)) from error
         remedy = "`pulumi up` again sends only what is missing"
+        if "No space left on device" in error.detail:
+            remedy = "make room on the host (`nix-collect-garbage -d`), then run `pulumi up` again"
         msg = message("the copy failed", ssh.host.name, error.last_lines(6), remedy)
         raise CopyError(msg) from error
+
+
+def _of_ssh(error: ProcessError) -> ProcessError:
+    """What ssh said in a failure of nix, whose own lines begin with `error:`."""
+    said = [line for line in error.detail.splitlines() if not line.lstrip().startswith("error:")]
+    return ProcessError(argv=error.argv, code=SSH_FAILED, detail="\n".join(said))

@@ -26,9 +26,14 @@ TAIL_LINES = 20
 
 
 def message(what: str, where: str, detail: str, remedy: str = "") -> str:
-    """Join the parts of a message; empty parts are left out."""
+    """Join the parts of a message; empty parts are left out.
+
+    After a detail of several lines, such as a log, the remedy has a line of its own.
+    """
     head = ": ".join(part for part in (what, where, detail.rstrip(". \n")) if part)
-    return f"{head}. {remedy}" if remedy else head
+    if not remedy:
+        return head
+    return f"{head}\n{remedy}" if "\n" in detail else f"{head}. {remedy}"
 
 
 def printable(text: str, limit: int = 60, *, lines: bool = False) -> str:

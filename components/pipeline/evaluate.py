@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,9 @@ async def _explain(release: Release, attr: str, error: ProcessError) -> Evaluati
         detail = f"the flake has no nixosConfigurations.{attr} (it has {listed})"
         return EvaluationError(message("unknown host attribute", attr, detail, hint))
     remedy = f"`nix eval` of nixosConfigurations.{attr} shows the whole trace"
-    detail = error.last_lines(20)
+    # Nix's trace comes first, and its reason last.
+    *_, reason = re.split(r"^\s*error: ", error.detail, flags=re.MULTILINE)
+    detail = f"error: {reason.strip()}" if reason != error.detail else error.last_lines(20)
     return EvaluationError(message("the flake does not evaluate", attr, detail, remedy))
 
 
@@ -175,7 +178,7 @@ def _load(memo: Path) -> System | None:
             drv=StorePath.parse(fields["drv"]),
             out=StorePath.parse(fields["out"]),
         )
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

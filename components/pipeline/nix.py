@@ -8,6 +8,7 @@ and would hand the wrong derivation to whoever uses both.
 import functools
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,8 @@ async def lock(url: str, overrides: Mapping[str, str], target: Path) -> None:
         RefError: an override cannot be fetched.
     """
     words = [word for name, to in overrides.items() for word in ("--override-input", name, to)]
-    partial = target.with_name(f"{target.name}.{os.getpid()}")
+    # Two refs of one run may be one commit: each makes a file of its own.
+    partial = target.with_name(f"{target.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         await command("flake", "lock", *words, "--output-lock-file", str(partial), "--", url)
     except ProcessError as error:

@@ -27,7 +27,7 @@ async def observe(settings: Settings, identity: Identity) -> Observed:
 
 
 async def _ask(ssh: Ssh) -> Observation | HostError:
-    argv = ssh.argv(*activate.observe_words())
+    argv = ssh.argv(*activate.observe_words(), confidential=False)
     try:
         answer = await run(argv, timeout=TIMEOUT, stdin=activate.runner())
         return Observation.of(activate.parse(ssh.host.name, answer.stdout))

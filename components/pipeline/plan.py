@@ -11,6 +11,9 @@ from components.pipeline.grammar import StorePath
 from components.pipeline.observe import Observed
 from components.pipeline.settings import HostSpec
 
+ROOM = 4 * 1024**3
+"""Bytes that a store should have free: an update of a NixOS host is rarely larger."""
+
 
 class Action(StrEnum):
     """What there is to do on a host."""
@@ -31,12 +34,19 @@ class HostPlan:
     system: System
     action: Action
     current: StorePath | None = None
+    free: int = 0
+    """Bytes that were free for its store; 0 where it did not say."""
     trouble: HostError | None = None
 
     @property
     def barrier(self) -> HostError | None:
         """What makes trying useless: a key that is not the pinned one. The rest may pass."""
         return self.trouble if isinstance(self.trouble, HostKeyError) else None
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether a copy to it may well fail: it did not answer, or its disk is nearly full."""
+        return self.trouble is not None or 0 < self.free < ROOM
 
 
 def decide(
@@ -58,7 +68,7 @@ def _decide(host: HostSpec, system: System, seen: Observation | HostError | None
             action = Action.BUSY
         case Observation(current=current):
             action = Action.DEPLOY
-    return HostPlan(host=host, system=system, action=action, current=current)
+    return HostPlan(host=host, system=system, action=action, current=current, free=seen.free_nix)
 
 
 def drift(plan: HostPlan, recorded: StorePath | None) -> str | None:

@@ -6,7 +6,7 @@ import logging
 import os
 import shlex
 import signal
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -88,6 +88,17 @@ async def all_of(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 @contextlib.asynccontextmanager
+async def beside(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """Run `work` beside the block, which awaits it; where the block fails, it is ended."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@contextlib.asynccontextmanager
 async def lines(
     argv: Argv,
     *,
@@ -103,9 +114,11 @@ async def lines(
         ProcessError: as `run`; a failure carries what the process wrote to stderr.
     """
     process = await _start(argv, None, limit=LINE_LIMIT)
+    iteration = _iterate(process, argv, stdin, timeout)
     try:
-        yield _iterate(process, argv, stdin, timeout)
+        yield iteration
     finally:
+        await iteration.aclose()
         await _end(process)
 
 
@@ -114,14 +127,20 @@ async def _iterate(
     argv: Argv,
     stdin: bytes,
     timeout: float,  # noqa: ASYNC109 bounds the process, not the task
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     stdout, stderr = _streams(process)
     complaint = asyncio.create_task(_read(stderr, argv))
     feeding = asyncio.create_task(_feed(process, stdin))
+    deadline = asyncio.get_running_loop().time() + timeout
     try:
-        async with asyncio.timeout(timeout):
-            while line := await _line(stdout, argv):
-                yield line
+        # Bounded line by line: a timer that runs across a `yield` would cancel its consumer.
+        while True:
+            async with asyncio.timeout_at(deadline):
+                line = await _line(stdout, argv)
+            if not line:
+                break
+            yield line
+        async with asyncio.timeout_at(deadline):
             await feeding
             if code := await process.wait():
                 text = (await complaint).decode(errors="replace").strip()
@@ -131,6 +150,7 @@ async def _iterate(
     finally:
         feeding.cancel()
         complaint.cancel()
+        await asyncio.wait((feeding, complaint))
 
 
 async def _line(stream: asyncio.StreamReader, argv: Argv) -> bytes:
@@ -152,7 +172,7 @@ async def _start(
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, **env} if env else None,
+            env=_environment(env),
             start_new_session=True,
             limit=limit,
         )
@@ -169,13 +189,22 @@ async def _start(
         raise _failed(argv, None, f"{argv[0]} may not be executed") from None
 
 
+def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
+    """Ours, without the stack's config, secrets in clear, that Pulumi's host hands us in it."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("PULUMI_CONFIG")}
+    return {**kept, **(more or {})}
+
+
 async def _communicate(
     process: asyncio.subprocess.Process, argv: Argv, stdin: bytes
 ) -> tuple[bytes, bytes]:
     stdout, stderr = _streams(process)
-    printed, complaint, _ = await asyncio.gather(
-        _read(stdout, argv), _read(stderr, argv), _feed(process, stdin)
-    )
+
+    async def feed() -> bytes:
+        await _feed(process, stdin)
+        return b""
+
+    printed, complaint, _ = await all_of((_read(stdout, argv), _read(stderr, argv), feed()))
     await process.wait()
     return printed, complaint
 
@@ -209,17 +238,28 @@ async def _feed(process: asyncio.subprocess.Process, stdin: bytes) -> None:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Leave nothing behind: TERM to the group, and KILL to what does not listen."""
-    if process.returncode is not None:
+    """Leave nothing behind: TERM to the group, and KILL to what does not listen.
+
+    A process that has ended by itself may have left others behind, which hold its pipes open.
+    """
+    stdout, stderr = _streams(process)
+    if process.returncode is not None and stdout.at_eof() and stderr.at_eof():
         return
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TERM_GRACE):
-                await process.wait()
-                return
+                # A pipe with something in it is never closed, and asyncio (3.11) waits for that.
+                await asyncio.gather(process.wait(), _drain(stdout), _drain(stderr))
+
+
+async def _drain(stream: asyncio.StreamReader) -> None:
+    while await stream.read(1 << 16):
+        pass
 
 
 def _failed(argv: Argv, code: int | None, detail: str) -> ProcessError:
-    return ProcessError(argv=argv, code=code, detail=printable(detail, 4000, lines=True))
+    # ssh ends its lines as a terminal in raw mode wants them.
+    text = detail.replace("\r\n", "\n")
+    return ProcessError(argv=argv, code=code, detail=printable(text, 4000, lines=True))

@@ -11,12 +11,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from components.pipeline import git, nix
 from components.pipeline.errors import RefError, message
 from components.pipeline.git import Pin
 from components.pipeline.grammar import FlakeKind, FlakeUrl, GrammarError, Ref
-from components.pipeline.process import all_of
+from components.pipeline.process import all_of, beside
 from components.pipeline.settings import Settings
 from components.pipeline.tree import tree_id
 
@@ -59,16 +60,26 @@ class Release:
         """What the state keeps of it: enough to get the same sources again."""
         pin = self.flake.pin
         fields = {
-            "appRef": self.app.ref.text if self.app and self.app.ref else None,
-            "appRefKind": str(self.app.kind) if self.app else None,
-            "appRev": self.app.rev.text if self.app else None,
             "flake": flake.text,
             "flakeRev": pin.rev.text if pin else None,
             "flakeNarHash": None if pin else self.flake.nar_hash,
             "flakeTree": self.flake.tree,
+        }
+        return _present(fields) | self.app_record()
+
+    def app_record(self) -> dict[str, str]:
+        """The part of the record that differs where a host carries its own ref."""
+        fields = {
+            "appRef": self.app.ref.text if self.app and self.app.ref else None,
+            "appRefKind": str(self.app.kind) if self.app else None,
+            "appRev": self.app.rev.text if self.app else None,
             "lockSha256": self.lock_sha256,
         }
-        return {key: value for key, value in fields.items() if value is not None}
+        return _present(fields)
+
+
+def _present(fields: dict[str, str | None]) -> dict[str, str]:
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 async def resolve(settings: Settings, root: Path) -> dict[Ref | None, Release]:
@@ -79,7 +90,9 @@ async def resolve(settings: Settings, root: Path) -> dict[Ref | None, Release]:
     Raises:
         RefError: a ref, a git server or a flake that cannot be used.
     """
-    flake = await _pin_flake(settings, root)
+    async with beside(nix.version()) as version:
+        flake = await _pin_flake(settings, root)
+        await version  # it is remembered: later stages don't have to wait for it
     refs = {host.app_ref for host in settings.hosts if host.app_ref != settings.app_ref}
     wanted: dict[Ref | None, Ref | None] = {None: settings.app_ref}
     wanted.update({ref: ref for ref in refs if ref is not None})
@@ -103,7 +116,7 @@ def _folder_url(flake: FlakeUrl, root: Path) -> str:
     if not Path(where, "flake.nix").is_file():
         detail = f"{where} has no flake.nix"
         raise RefError(message("no flake", "flake", detail, "name the folder that holds it"))
-    return f"path:{folder}" + (f"?dir={flake.dir}" if flake.dir else "")
+    return f"path:{quote(str(folder))}" + (f"?dir={flake.dir}" if flake.dir else "")
 
 
 async def describe(flake: FlakeUrl, url: str, pin: Pin | None, folder: Path | None) -> Flake:
@@ -139,8 +152,11 @@ def locked_url(flake: FlakeUrl, pin: Pin) -> str:
     """The URL of `flake` at a commit, as nix wants it for each kind of host."""
     query = {"dir": flake.dir} if flake.dir else {}
     if flake.kind is FlakeKind.GIT:
-        ref = {"ref": pin.full} if pin.full else {}
-        return _with_query(flake.base, query | ref | {"rev": pin.rev.text})
+        # A commit without a name: nix looks for it on the default branch alone, unless told.
+        ref = {"ref": pin.full} if pin.full else {"allRefs": "1"}
+        # Nix knows git's own protocol as `git:` only.
+        base = flake.base.removeprefix("git+") if flake.base.startswith("git+git:") else flake.base
+        return _with_query(base, query | ref | {"rev": pin.rev.text})
     host = {"host": flake.host.text} if flake.host else {}
     return _with_query(f"{flake.base}/{pin.rev.text}", query | host)
 

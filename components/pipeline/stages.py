@@ -2,8 +2,11 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -23,6 +26,11 @@ class Stages:
             yield
         finally:
             self.mark(stage, began)
+
+    async def timed(self, stage: str, work: Awaitable[T]) -> T:
+        """Await `work`, and count its time towards `stage`."""
+        with self.span(stage):
+            return await work
 
     def mark(self, stage: str, began: float) -> None:
         """Stretch `stage` from `began` (monotonic seconds) to now, where that is longer."""

@@ -11,18 +11,14 @@ from pathlib import Path
 
 def tree_id(folder: Path) -> str:
     """The id that git gives the tree of `folder`: 40 hex digits."""
-    return _tree(folder).hex()
+    return _object("tree", _listing(folder)).hex()
 
 
-def _tree(folder: Path) -> bytes:
-    entries: list[tuple[bytes, bytes]] = []
-    for entry in os.scandir(folder):
-        found = _entry(entry)
-        if found is not None:
-            entries.append(found)
-    # Git sorts a folder as if its name ended in a slash.
-    entries.sort(key=lambda both: both[0])
-    return _object("tree", b"".join(line for _, line in entries))
+def _listing(folder: Path) -> bytes:
+    with os.scandir(folder) as entries:
+        found = [_entry(entry) for entry in entries if entry.name != ".git"]
+    # Git sorts a folder as if its name ended in a slash, and knows no empty ones.
+    return b"".join(line for _, line in sorted(one for one in found if one is not None))
 
 
 def _entry(entry: os.DirEntry[str]) -> tuple[bytes, bytes] | None:
@@ -30,9 +26,9 @@ def _entry(entry: os.DirEntry[str]) -> tuple[bytes, bytes] | None:
     if entry.is_symlink():
         mode, digest = b"120000", _object("blob", os.fsencode(Path(entry.path).readlink()))
     elif entry.is_dir():
-        if not any(os.scandir(entry.path)):
-            return None
-        return name + b"/", b"40000 " + name + b"\0" + _tree(Path(entry.path))
+        listing = _listing(Path(entry.path))
+        line = b"40000 " + name + b"\0" + _object("tree", listing)
+        return (name + b"/", line) if listing else None
     else:
         mode = b"100755" if entry.stat().st_mode & 0o100 else b"100644"
         digest = _object("blob", Path(entry.path).read_bytes())

@@ -114,8 +114,8 @@ def make_fleet() -> None:
 def main() -> None:
     """Record one run of the program."""
     # Hooks are the engine's: without one there is nobody to register them with.
-    pulumi.resource_hooks.register_resource_hook = accepted  # type: ignore[attr-defined]
-    pulumi.resource_hooks.register_error_hook = accepted  # type: ignore[attr-defined]
+    pulumi.resource_hooks.register_resource_hook = accepted  # type: ignore[attr-defined, assignment]
+    pulumi.resource_hooks.register_error_hook = accepted  # type: ignore[attr-defined, assignment]
     recorder = Recorder()
     pulumi.runtime.set_mocks(recorder, project="flakeup", stack="dev", preview=False)
     pulumi.runtime.test(make_fleet)()  # type: ignore[no-untyped-call]

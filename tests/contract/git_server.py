@@ -1,0 +1,101 @@
+"""Git servers on loopback: where a repository is no local path, nix behaves differently."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+PATIENCE = 10.0
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
+@contextlib.contextmanager
+def git_daemon(base: Path) -> Iterator[str]:
+    """Serve the repositories in `base` by git's own protocol; gives `git://127.0.0.1:PORT`."""
+    port = free_port()
+    argv = (
+        "git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1", f"--port={port}",
+        f"--base-path={base}", "--", str(base),
+    )  # fmt: skip
+    with subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as daemon:
+        try:
+            _wait_for(port)
+            yield f"git://127.0.0.1:{port}"
+        finally:
+            daemon.terminate()
+
+
+@contextlib.contextmanager
+def git_over_http(base: Path) -> Iterator[str]:
+    """Serve the repositories in `base` by `git http-backend`; gives `http://127.0.0.1:PORT`."""
+
+    class Backend(BaseHTTPRequestHandler):
+        """One request, one process, as CGI has it (git-http-backend(1))."""
+
+        def do_GET(self) -> None:
+            path, _, query = self.path.partition("?")
+            environment = {
+                **os.environ,
+                "GIT_PROJECT_ROOT": str(base),
+                "GIT_HTTP_EXPORT_ALL": "1",
+                "PATH_INFO": path,
+                "QUERY_STRING": query,
+                "REQUEST_METHOD": self.command,
+                "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+                "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+                "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+                "REMOTE_ADDR": "127.0.0.1",
+            }
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            argv = ("git", "http-backend")
+            done = subprocess.run(
+                argv, input=body, env=environment, capture_output=True, timeout=30, check=False
+            )
+            head, _, content = done.stdout.partition(b"\r\n\r\n")
+            fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if line)
+            self.send_response(int(fields.pop("Status", "200").split()[0]))
+            for key, value in fields.items():
+                self.send_header(key, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_POST = do_GET  # noqa: N815 its name in http.server
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 its name there
+            """Say nothing: the test's output is not an access log."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Backend) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _wait_for(port: int) -> None:
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+        else:
+            return

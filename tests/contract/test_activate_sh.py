@@ -1,0 +1,173 @@
+"""The runner, as far as it can run where there is no host: it looks, and it refuses."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from components.pipeline.activate import Observation, parse
+from components.pipeline.errors import ReplyError
+from tests.unit.hosts import toplevel
+
+pytestmark = pytest.mark.contract
+RUNNER = Path(__file__).parents[2] / "components/pipeline/activate.sh"
+STATE = (Path("/var/lib/flakeup"), Path("/run/flakeup"))
+ID = "20260102T030405-0123abcd"
+OLD, NEW = toplevel("a").path, toplevel("b").path
+
+
+@pytest.fixture(params=["sh", "bash"])
+def shell(request: pytest.FixtureRequest) -> str:
+    """NixOS's sh is bash, Debian's is dash."""
+    found = shutil.which(str(request.param))
+    if found is None:
+        pytest.skip(f"no {request.param} here")
+    return found
+
+
+def run(shell: str, *words: str) -> subprocess.CompletedProcess[bytes]:
+    argv = (shell, "-s", "--", *words)
+    return subprocess.run(
+        argv, input=RUNNER.read_bytes(), capture_output=True, check=False, timeout=20
+    )
+
+
+def test_shellcheck_is_clean() -> None:
+    shellcheck = shutil.which("shellcheck")
+    if shellcheck is None:
+        pytest.skip("shellcheck is not on PATH; requirements-dev.txt has it")
+    done = subprocess.run(
+        (shellcheck, "--", RUNNER), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_observe(shell: str) -> None:
+    done = run(shell, "observe")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.count(b"\n") == 1
+    reply = parse("here", done.stdout)
+    assert reply.event == "observed"
+    seen = Observation.of(reply)
+    assert seen.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert seen.arch == subprocess.check_output(("uname", "-m"), text=True).strip()
+    assert seen.free_nix > 0 or not Path("/nix/store").exists()
+    for path in (reply["current"], reply["profile"], reply["booted"]):
+        assert path == "" or Path(path).exists()
+
+
+def test_observe_writes_nothing(shell: str) -> None:
+    before = [path.exists() for path in STATE]
+    run(shell, "observe")
+    assert [path.exists() for path in STATE] == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("",),
+        ("dance",),
+        ("--help",),
+        ("start",),
+        ("start", ID, "-", NEW, "600"),
+        ("start", ID, "-", NEW, "600", "me", "more"),
+        ("follow",),
+        ("follow", ID),
+        ("follow", ID, "0"),
+        ("follow", "../../etc", "0"),
+        ("follow", "", "0"),
+        ("abort", ID),
+        ("abort", ID, "why"),
+        ("abort", ".", "why"),
+        ("run",),
+        ("run", ID, "600"),
+        ("run", "..", "600"),
+        ("back",),
+        ("back", ID),
+        ("settle",),
+        ("settle", "../x"),
+    ],
+)
+def test_usage(words: tuple[str, ...]) -> None:
+    done = run("sh", *words)
+    assert done.returncode == 64
+    assert done.stderr == b""
+    usage = "usage: observe | start | follow | abort | /nix/store/…"
+    assert parse("here", done.stdout)["reason"] == usage
+
+
+HOSTILE = ("x;id", "$(id)", "../..", "a b", "x\ny", "\x1b[2J", "'", '"', "\\", "`id`", "%s", "")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_ids(text: str) -> None:
+    done = run("sh", "start", text, "-", NEW, "600", "me")
+    assert (done.returncode, parse("here", done.stdout)["reason"]) == (64, "unusable id")
+
+
+PATHS = (
+    "",
+    "/",
+    "/etc/passwd",
+    "/nix/store/",
+    "/nix/store/short-x",
+    f"{NEW}/bin/sh",
+    f"{NEW}/../../../etc",
+    f"/nix/store/{'b' * 32}",
+    f"/nix/store/{'b' * 32}-",
+    f" {NEW}",
+    "-",
+    "--version",
+)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_paths_that_are_no_system(path: str) -> None:
+    done = run("sh", "start", ID, "-", path, "600", "me")
+    assert (done.returncode, parse("here", done.stdout)["reason"]) == (64, "unusable new system")
+    if path != "-":  # nothing is known of the host
+        done = run("sh", "start", ID, path, NEW, "600", "me")
+        reason = parse("here", done.stdout)["reason"]
+        assert (done.returncode, reason) == (64, "unusable old system")
+
+
+@pytest.mark.parametrize("limit", ["", "x", "-1", "1m", "1.5", "0x10", "1 2", "9999999999"])
+def test_times_that_are_no_number(limit: str) -> None:
+    done = run("sh", "start", ID, OLD, NEW, limit, "me")
+    assert (done.returncode, parse("here", done.stdout)["reason"]) == (64, "unusable time")
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path.startswith("/nix/store/")])
+def test_commit_takes_a_system_only(path: str) -> None:
+    done = run("sh", path)
+    assert (done.returncode, parse("here", done.stdout)["reason"]) == (64, "not a store path")
+
+
+def test_refusals_change_nothing() -> None:
+    before = [path.exists() for path in STATE]
+    run("sh", "start", ID, OLD, "/etc/passwd", "600", "me")
+    run("sh", "/nix/store/short-x")
+    assert [path.exists() for path in STATE] == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['a "quoted" one', "back\\slash", "new\nline", "tab\tbed", "\x1b[31mred\x07", "ü é", "%s %d"],
+)
+def test_every_text_is_json(text: str) -> None:
+    """The functions that make the lines, with a text of whoever wrote an argument."""
+    script = RUNNER.read_text().rpartition("\n{ main")[0] + '\nsay told text "$1"\n'
+    done = subprocess.run(
+        ("sh", "-c", script, "sh", text), capture_output=True, check=True, timeout=10
+    )
+    said = json.loads(done.stdout)["text"]
+    assert said == "".join(char for char in text if char >= " ")
+
+
+def test_a_banner_before_the_reply_is_refused() -> None:
+    done = run("sh", "observe")
+    with pytest.raises(ReplyError):
+        parse("here", b"Welcome\n" + done.stdout)

@@ -1,0 +1,112 @@
+"""Hosts, an app behind a git server, and a stack: made once, left in a known state by each test."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo import hosts as containers
+from demo.hosts import DemoHost
+from demo.incus import ROOT
+from tests.e2e.stack import PREFIX, Backend, Workspace, wait_for
+
+PARTS = ("pulumi", "nix", "incus", "image")
+
+
+@pytest.fixture(scope="session")
+def tools() -> None:
+    """Skip, by name and reason, where the machine lacks what these tests are made of."""
+    argv = (sys.executable, str(ROOT / "tools" / "bootstrap"), "--status", "--json")
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    parts = json.loads(done.stdout)["parts"]
+    for name in PARTS:
+        part = parts[name]
+        if part["state"] != "ready":
+            pytest.skip(f"no {name}: {part.get('reason')}; {part.get('remedy')}")
+
+
+@pytest.fixture(scope="session")
+def place(tools: None) -> Iterator[Path]:  # noqa: ARG001 skips what needs it
+    """A private folder with a short name."""
+    folder = Path(tempfile.mkdtemp(prefix="flakeup-e2e-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def keys(place: Path) -> Path:
+    return place / "keys"
+
+
+@pytest.fixture(scope="session")
+def hosts(keys: Path) -> Iterator[dict[str, DemoHost]]:
+    """Two hosts that no one has deployed to: web1 as root, web2 as a user with sudo."""
+    containers.remove(PREFIX)
+    try:
+        yield containers.launch(PREFIX, ("web1", "web2"), keys)
+    finally:
+        containers.remove(PREFIX)
+
+
+@pytest.fixture(scope="session")
+def third(hosts: dict[str, DemoHost], keys: Path) -> DemoHost:  # noqa: ARG001 removes it too
+    """A host to be ill-treated; removed with the others."""
+    return containers.launch(PREFIX, ("web3",), keys)["web3"]
+
+
+@pytest.fixture(scope="session")
+def app(place: Path) -> Path:
+    """The app's repository, as `demo/app-repo` makes it."""
+    repository = place / "git" / "app"
+    subprocess.run((ROOT / "demo" / "app-repo", repository), check=True, timeout=60)
+    return repository
+
+
+@pytest.fixture(scope="session")
+def app_url(app: Path) -> Iterator[str]:
+    """The app by the git protocol: not a local path, where nix resolves refs in another way."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    argv = (
+        "git",
+        "daemon",
+        "--export-all",
+        "--reuseaddr",
+        "--listen=127.0.0.1",
+        f"--port={port}",
+        f"--base-path={app.parent}",
+        str(app.parent),
+    )
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True) as daemon:
+        wait_for(lambda: _answers(port))
+        yield f"git://127.0.0.1:{port}/app"
+        daemon.terminate()
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def stack(place: Path, hosts: dict[str, DemoHost], keys: Path, app_url: str) -> Workspace:
+    """The stack that all tests share; nothing is deployed yet."""
+    made = Workspace.make(place / "main", Backend(state=place / "state"), app_url)
+    made.init(hosts, (keys / "client").read_text())
+    return made
+
+
+@pytest.fixture
+def workspace(stack: Workspace) -> Workspace:
+    """The shared stack, with both hosts on v1 again: nothing to do if they are."""
+    stack.settle()
+    return stack

@@ -1,0 +1,454 @@
+"""The runner on real hosts: every verb, its races, and the ways back."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from components.pipeline import activate, closure, evaluate, nix, release
+from components.pipeline.activate import Observation, Reply, State
+from components.pipeline.attempt import Absent, Attempt, abort
+from components.pipeline.errors import ActivationError
+from components.pipeline.evaluate import System
+from components.pipeline.grammar import Attr, FlakeUrl, HostAddress, HostKey, StorePath, UserName
+from components.pipeline.process import all_of, run
+from components.pipeline.settings import HostSpec, Settings
+from components.pipeline.transport import Ssh, write_identity
+from demo import hosts as containers
+from demo.hosts import DemoHost
+from demo.incus import ROOT
+
+pytestmark = pytest.mark.e2e
+PREFIX = "flakeup-runner"
+USERS = {"web1": "root", "web2": "deploy"}
+SYSTEMS: dict[str, dict[str, object]] = {
+    "old": {},
+    "new": {"extraText": "new"},
+    "other": {"extraText": "other"},
+    "absent": {"extraText": "never copied"},
+    "slow": {"activationSeconds": 2},
+    "failing": {"faults": {"unit-fails": ""}},
+    "crashing": {"faults": {"activate-fails": ""}},
+    "looping": {
+        "units": {
+            "looping.service": "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=exec\n"
+            "Restart=always\nRestartSec=1\nExecStart=/bin/false\n"
+        }
+    },
+    "rebooting": {"initInterface": "systemd 3"},
+    "unchecked": {"faults": {"check-fails": ""}},
+    "flooding": {"faults": {"activate-floods": "1"}},
+    "unbootable": {"faults": {"boot-fails": ""}},
+}
+COPIED = tuple(name for name in SYSTEMS if name != "absent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A host, the way in that the program has, and one that it has not."""
+
+    ssh: Ssh
+    outside: DemoHost
+
+    def attempt(self, new: System, old: System | None) -> Attempt:
+        return Attempt(
+            ssh=self.ssh,
+            old=old.out if old else None,
+            new=new.out,
+            by="tests (pid 1)",
+            progress=lambda _: None,
+        )
+
+    async def say(self, *words: str) -> tuple[int, Reply]:
+        """Run one command of the runner; its exit code, and its last line."""
+        done = await run(self.ssh.argv(*words), timeout=60, stdin=activate.runner(), check=False)
+        assert done.stdout, done.complaint
+        return done.code, activate.parse("host", done.stdout.splitlines()[-1])
+
+    async def commit(self, system: System) -> tuple[int, Reply]:
+        return await self.say(activate.ENTRY, system.out.path)
+
+    async def observe(self) -> Observation:
+        return Observation.of((await self.say(*activate.observe_words()))[1])
+
+    async def runs(self) -> tuple[StorePath | None, StorePath | None]:
+        """The system that it runs, and the boot default."""
+        seen = await self.observe()
+        return seen.current, seen.profile
+
+    async def bring_to(self, system: System) -> None:
+        """End what is under way, and make `system` what runs and boots."""
+        seen = await self.observe()
+        if seen.attempt:
+            last = self.attempt(system, None)
+            last.id = seen.attempt
+            await abort(last, "the next test")
+        elif seen.current == seen.profile == system.out:
+            return
+        await self.attempt(system, None).run()
+        code, reply = await self.commit(system)
+        assert code == 0, reply
+
+    def attempts(self) -> list[str]:
+        return self.outside.exec("ls", "/var/lib/flakeup/attempts").split()
+
+    def log(self) -> str:
+        return self.outside.exec("cat", "/var/lib/flakeup/current/log")
+
+
+@pytest.fixture(scope="module")
+def folder(
+    tools: None,  # noqa: ARG001 skips where the machine lacks a part
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Path]:
+    """A private folder, and caches that nobody else has."""
+    base = tmp_path_factory.mktemp("runner")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(base / "cache"))
+        nix.cache_folder.cache_clear()
+        yield base
+    nix.cache_folder.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def systems(folder: Path, app: Path) -> dict[str, System]:
+    """The systems by name, built."""
+
+    async def build() -> dict[str, System]:
+        flake = folder / "flake"
+        url = f"git+file://{app}"
+        await run((str(ROOT / "demo/render-flake"), str(flake), url), timeout=60)
+        (flake / "hosts.json").write_text(json.dumps(SYSTEMS))
+        hosts = tuple(spec(name, "192.0.2.1", "root", KEY) for name in SYSTEMS)
+        settings = Settings(flake=FlakeUrl.parse(str(flake)), hosts=hosts)
+        found = await evaluate.evaluate(await release.resolve(settings, folder), hosts)
+        await closure.realise(tuple(found.values()))
+        return found
+
+    return asyncio.run(build())
+
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+
+
+def spec(name: str, address: str, user: str, key: str) -> HostSpec:
+    return HostSpec(
+        name=name,
+        address=HostAddress.parse(address),
+        user=UserName.parse(user),
+        host_key=HostKey.parse(key),
+        attr=Attr.parse(name),
+        substitute=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def machines(folder: Path, systems: dict[str, System]) -> Iterator[dict[str, Machine]]:
+    """Two hosts that have all systems but one in their stores."""
+    containers.remove(PREFIX)
+    try:
+        keys = folder / "keys"
+        hosts = containers.launch(PREFIX, tuple(USERS), keys)
+        specs = [spec(n, h.address, USERS[n], h.host_key) for n, h in hosts.items()]
+        identity = write_identity(folder / "ssh", specs, (keys / "client").read_text())
+        made = {
+            one.name: Machine(ssh=Ssh(host=one, identity=identity), outside=hosts[one.name])
+            for one in specs
+        }
+
+        async def copy(machine: Machine, first: str, *others: str) -> None:
+            argv = closure.copy_argv(systems[first], machine.ssh)
+            more = tuple(f"{systems[name].drv.path}^out" for name in others)
+            await run((*argv, *more), timeout=120, env={"NIX_SSHOPTS": machine.ssh.nix_sshopts})
+
+        async def copy_all() -> None:
+            await all_of([copy(made["web1"], *COPIED), copy(made["web2"], "old", "new")])
+
+        asyncio.run(copy_all())
+        yield made
+    finally:
+        containers.remove(PREFIX)
+
+
+@pytest.fixture
+async def web1(machines: dict[str, Machine], systems: dict[str, System]) -> Machine:
+    """A host, reached as root, that runs `old`; nothing is under way."""
+    await machines["web1"].bring_to(systems["old"])
+    return machines["web1"]
+
+
+async def failure(one: Attempt) -> str:
+    with pytest.raises(ActivationError) as caught:
+        await one.run()
+    return str(caught.value)
+
+
+# --- the way there ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", USERS)
+async def test_the_first_release_and_the_second(
+    machines: dict[str, Machine], systems: dict[str, System], name: str
+) -> None:
+    """Observe, publish, start, follow and commit: as root, and as a user with sudo."""
+    host, old, new = machines[name], systems["old"], systems["new"]
+    assert await host.runs() == (None, None)
+    assert await host.attempt(old, None).run() is State.AWAITING
+    assert await host.runs() == (old.out, None)
+    code, reply = await host.commit(old)
+    assert (code, reply.event, reply["generation"]) == (0, "committed", "1")
+
+    assert await host.attempt(new, old).run() is State.AWAITING
+    assert await host.runs() == (new.out, old.out)
+    assert (await host.observe()).attempt_new == new.out
+    code, reply = await host.commit(new)
+    assert (code, reply.event, reply["outcome"], reply["generation"]) == (
+        0,
+        "committed",
+        "committed",
+        "2",
+    )
+    assert reply.path("toplevel") == new.out
+    assert await host.runs() == (new.out, new.out)
+    assert (await host.observe()).attempt == ""
+    last = host.outside.exec("readlink", "/nix/var/nix/gcroots/flakeup/last").strip()
+    assert last == old.out.path
+    mode = host.outside.exec("stat", "-c", "%U %a", "/run/flakeup/switch", "/var/lib/flakeup")
+    assert mode.splitlines() == ["root 700", "root 700"]
+
+
+async def test_a_commit_may_be_sent_twice(web1: Machine, systems: dict[str, System]) -> None:
+    await web1.attempt(systems["new"], systems["old"]).run()
+    assert (await web1.commit(systems["new"]))[1]["outcome"] == "committed"
+    code, reply = await web1.commit(systems["new"])
+    assert (code, reply["outcome"]) == (0, "unchanged")
+
+
+async def test_two_commits_at_once(web1: Machine, systems: dict[str, System]) -> None:
+    await web1.attempt(systems["new"], systems["old"]).run()
+    both = await all_of(web1.commit(systems["new"]) for _ in range(2))
+    assert [code for code, _ in both] == [0, 0]
+    assert await web1.runs() == (systems["new"].out, systems["new"].out)
+
+
+async def test_unchanged_touches_nothing(web1: Machine, systems: dict[str, System]) -> None:
+    before, attempts = web1.outside.started(), web1.attempts()
+    assert await web1.attempt(systems["old"], systems["old"]).run() is None
+    code, reply = await web1.commit(systems["old"])
+    assert (code, reply["outcome"]) == (0, "unchanged")
+    assert web1.outside.started() == before
+    assert web1.attempts() == attempts
+
+
+# --- races --------------------------------------------------------------------------------
+
+
+async def test_the_same_release_twice_at_once_is_one_attempt(
+    web1: Machine, systems: dict[str, System]
+) -> None:
+    before = set(web1.attempts())
+    pair = [web1.attempt(systems["slow"], systems["old"]) for _ in range(2)]
+    assert await all_of(one.run() for one in pair) == [State.AWAITING, State.AWAITING]
+    assert pair[0].id == pair[1].id
+    assert set(web1.attempts()) - before == {pair[0].id}
+
+
+async def test_another_release_has_to_wait(web1: Machine, systems: dict[str, System]) -> None:
+    await web1.attempt(systems["new"], systems["old"]).run()
+    assert await failure(web1.attempt(systems["other"], systems["old"])) == (
+        "not deployed: web1: it is being deployed by tests (pid 1) (awaiting-confirm,"
+        f" to {systems['new'].out.path}). wait for its end, then run `pulumi up` again"
+    )
+    assert (await web1.runs())[0] == systems["new"].out
+    assert (await web1.commit(systems["other"]))[0] == 31
+    assert (await web1.commit(systems["new"]))[0] == 0
+
+
+async def test_a_deployer_that_never_confirms_does_not_hold_the_host_for_ever(
+    web1: Machine, systems: dict[str, System]
+) -> None:
+    await web1.attempt(systems["new"], systems["old"]).run()
+    web1.outside.exec("touch", "-d", "10 minutes ago", "/var/lib/flakeup/current/state")
+    assert await web1.attempt(systems["other"], systems["old"]).run() is State.AWAITING
+    assert (await web1.commit(systems["other"]))[0] == 0
+    assert await web1.runs() == (systems["other"].out, systems["other"].out)
+
+
+async def test_a_switch_by_hand_is_seen(web1: Machine, systems: dict[str, System]) -> None:
+    other = systems["other"].out.path
+    web1.outside.exec(f"{other}/bin/switch-to-configuration", "test")
+    assert (await failure(web1.attempt(systems["new"], systems["old"]))).startswith(
+        f"not deployed: web1: it runs {other}, and the last deployment was"
+        f" {systems['old'].out.path}. to bring it to this release all the same"
+    )
+    assert (await web1.runs())[0] == systems["other"].out
+    assert await web1.attempt(systems["new"], None).run() is State.AWAITING
+
+
+async def test_a_switch_by_hand_before_the_commit(
+    web1: Machine, systems: dict[str, System]
+) -> None:
+    await web1.attempt(systems["new"], systems["old"]).run()
+    web1.outside.exec(f"{systems['other'].out.path}/bin/switch-to-configuration", "test")
+    code, reply = await web1.commit(systems["new"])
+    assert (code, reply["reason"]) == (31, "the host runs another system")
+    assert (await web1.runs())[1] == systems["old"].out
+
+
+async def test_a_commit_that_nobody_prepared(web1: Machine, systems: dict[str, System]) -> None:
+    code, reply = await web1.commit(systems["new"])
+    assert (code, reply.event, reply["reason"]) == (
+        31,
+        "refused",
+        "no attempt awaits a confirmation",
+    )
+    assert await web1.runs() == (systems["old"].out, systems["old"].out)
+
+
+async def test_a_closure_that_is_not_there(web1: Machine, systems: dict[str, System]) -> None:
+    attempts = web1.attempts()
+    with pytest.raises(Absent):
+        await web1.attempt(systems["absent"], systems["old"]).run()
+    assert web1.attempts() == attempts
+
+
+async def test_a_reboot_before_the_commit(web1: Machine, systems: dict[str, System]) -> None:
+    await web1.attempt(systems["new"], systems["old"]).run()
+    web1.outside.incus.call("restart", web1.outside.instance, "--force")
+    await reachable(web1)
+    assert await web1.runs() == (systems["old"].out, systems["old"].out)
+    gone = await run(
+        web1.ssh.argv(activate.ENTRY, systems["new"].out.path), timeout=30, check=False
+    )
+    assert (gone.code, gone.stdout) == (127, b"")
+    code, reply = await web1.say(*activate.publish(systems["new"].out.path))
+    assert (code, reply["reason"]) == (31, "the host has been rebooted since")
+    assert await web1.attempt(systems["new"], systems["old"]).run() is State.AWAITING
+
+
+async def reachable(machine: Machine) -> None:
+    """Wait until it answers, and has activated its boot default."""
+    end = time.monotonic() + 30
+    while True:
+        done = await run(
+            machine.ssh.argv("readlink", "/run/current-system"), timeout=10, check=False
+        )
+        if done.code == 0:
+            return
+        assert time.monotonic() < end, done.complaint
+        await asyncio.sleep(0.2)
+
+
+# --- the way back -------------------------------------------------------------------------
+
+
+async def test_a_unit_that_fails(web1: Machine, systems: dict[str, System]) -> None:
+    said = await failure(web1.attempt(systems["failing"], systems["old"]))
+    assert said.startswith(
+        "not deployed: web1: unit broken.service failed: rolled back to the system from before\n"
+    )
+    assert "cannot read its configuration" in said
+    assert said.endswith(
+        f"it runs {systems['old'].out.path} now; mend the release and run `pulumi up` again"
+    )
+    assert await web1.runs() == (systems["old"].out, systems["old"].out)
+    assert (await web1.commit(systems["failing"]))[0] == 31
+
+
+async def test_a_unit_that_is_started_over_and_over(
+    web1: Machine, systems: dict[str, System]
+) -> None:
+    said = await failure(web1.attempt(systems["looping"], systems["old"]))
+    assert "unit looping.service failed: rolled back to the system from before" in said
+    assert (await web1.runs())[0] == systems["old"].out
+
+
+async def test_an_activation_script_that_fails(web1: Machine, systems: dict[str, System]) -> None:
+    said = await failure(web1.attempt(systems["crashing"], systems["old"]))
+    assert "the activation ended with 2: rolled back to the system from before" in said
+    assert "cannot create the directory /var/lib/app: read-only file system" in said
+    assert await web1.runs() == (systems["old"].out, systems["old"].out)
+
+
+async def test_a_unit_that_had_failed_before_is_not_blamed(
+    web1: Machine, systems: dict[str, System]
+) -> None:
+    place = "/run/systemd/system/old-trouble.service"
+    unit = "[Service]\\nType=exec\\nRestart=always\\nRestartSec=5\\nExecStart=/bin/false\\n"
+    web1.outside.exec("sh", "-c", f"printf '{unit}' >{place}; systemctl daemon-reload")
+    web1.outside.exec("systemctl", "start", "--no-block", "old-trouble")
+    try:
+        end = time.monotonic() + 10
+        while "old-trouble.service" not in (await web1.observe()).failed:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.1)
+        assert await web1.attempt(systems["new"], systems["old"]).run() is State.AWAITING
+        assert "the following units failed: old-trouble.service" in web1.log()
+    finally:
+        web1.outside.exec("sh", "-c", f"systemctl stop old-trouble; rm {place}")
+        web1.outside.exec("systemctl", "daemon-reload")
+
+
+async def test_a_release_that_needs_a_reboot(web1: Machine, systems: dict[str, System]) -> None:
+    before = web1.outside.started()
+    assert await failure(web1.attempt(systems["rebooting"], systems["old"])) == (
+        "not deployed: web1: the activation ended with 100: refused\n"
+        "  warning: the new system has another init interface; it takes a reboot to switch to it\n"
+        "the init interface changed: this release needs a reboot; nothing was changed"
+    )
+    assert await web1.runs() == (systems["old"].out, systems["old"].out)
+    assert web1.outside.started() == before
+
+
+async def test_its_own_checks_refuse(web1: Machine, systems: dict[str, System]) -> None:
+    before = web1.outside.started()
+    said = await failure(web1.attempt(systems["unchecked"], systems["old"]))
+    assert said.startswith("not deployed: web1: refused: its own checks refuse: ")
+    assert "switching into it is not safe" in said
+    assert said.endswith("nothing was changed")
+    assert await web1.runs() == (systems["old"].out, systems["old"].out)
+    assert web1.outside.started() == before
+
+
+async def test_a_boot_loader_that_fails_takes_the_system_back(
+    web1: Machine, systems: dict[str, System]
+) -> None:
+    assert await web1.attempt(systems["unbootable"], systems["old"]).run() is State.AWAITING
+    code, reply = await web1.commit(systems["unbootable"])
+    assert (code, reply.event) == (24, "failed")
+    assert "Failed to install bootloader" in web1.log()
+    assert await web1.runs() == (systems["old"].out, systems["old"].out)
+    assert (await web1.commit(systems["unbootable"]))[0] == 31
+
+
+async def test_taking_it_back(web1: Machine, systems: dict[str, System]) -> None:
+    one = web1.attempt(systems["new"], systems["old"])
+    await one.run()
+    await abort(one, "the check from outside failed; $(reboot) 'x'")
+    assert await web1.runs() == (systems["old"].out, systems["old"].out)
+    code, reply = await web1.commit(systems["new"])
+    assert (code, reply["reason"]) == (31, "no attempt awaits a confirmation")
+    assert (await web1.observe()).attempt == ""
+
+
+# --- what comes back ----------------------------------------------------------------------
+
+
+async def test_a_flood_with_control_characters_comes_out_clean(
+    web1: Machine, systems: dict[str, System]
+) -> None:
+    one = web1.attempt(systems["flooding"], systems["old"])
+    assert await one.run() is State.AWAITING
+    assert "\x1b" in web1.log()
+    assert all(line.isprintable() for line in one._log)
+    argv = web1.ssh.argv(*activate.publish(*activate.follow_words(one.id, 0)))
+    raw = (await run(argv, timeout=60, stdin=activate.runner())).stdout
+    assert b"a very long line of output [31m with control characters" in raw
+    assert not [byte for byte in raw if byte < 0x20 and byte != 0x0A]
+    assert len(raw) < 1 << 20
+    for line in raw.splitlines():
+        activate.parse("web1", line)

@@ -1,0 +1,47 @@
+"""Hosts as settings give them, for tests of what is done with them."""
+
+from components.pipeline.grammar import (
+    Attr,
+    Duration,
+    HostAddress,
+    HostKey,
+    Ref,
+    StorePath,
+    UserName,
+)
+from components.pipeline.settings import Activation, HostSpec
+
+HOST_KEY = HostKey.parse(
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+)
+FINGERPRINT = HOST_KEY.fingerprint
+
+
+def host(  # noqa: PLR0913 one for each key of a host that a test may care for
+    name: str = "web1",
+    *,
+    address: str = "192.0.2.10",
+    user: str = "root",
+    port: int = 22,
+    app_ref: str | None = None,
+    timeout: str = "10m",
+) -> HostSpec:
+    return HostSpec(
+        name=name,
+        address=HostAddress.parse(address),
+        port=port,
+        user=UserName.parse(user),
+        host_key=HOST_KEY,
+        attr=Attr.parse(name),
+        app_ref=None if app_ref is None else Ref.parse(app_ref),
+        activation=Activation(timeout=Duration.parse(timeout)),
+    )
+
+
+def toplevel(letter: str, name: str = "web1") -> StorePath:
+    """A store path that stands for a system; nothing is there."""
+    return StorePath.parse(f"/nix/store/{letter * 32}-nixos-system-{name}-25.11")
+
+
+def derivation(letter: str, name: str = "web1") -> StorePath:
+    return StorePath.parse(f"/nix/store/{letter * 32}-nixos-system-{name}-25.11.drv")

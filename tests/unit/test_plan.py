@@ -1,0 +1,110 @@
+"""One action a host, from what it is to run and what it says that it runs."""
+
+from dataclasses import replace
+
+import pytest
+
+from components.pipeline.activate import Observation
+from components.pipeline.errors import HostError, HostKeyError, ReplyError, UnreachableError
+from components.pipeline.evaluate import System
+from components.pipeline.plan import ROOM, Action, HostPlan, decide, drift
+from tests.unit.hosts import derivation, host, toplevel
+
+OLD, NEW, OTHER = toplevel("a"), toplevel("b"), toplevel("c")
+SYSTEM = System(attr="web1", drv=derivation("d"), out=NEW)
+IDLE = Observation(
+    current=OLD,
+    profile=OLD,
+    boot_id="b-1",
+    arch="x86_64",
+    failed=(),
+    free_nix=1 << 30,
+    attempt="",
+    attempt_new=None,
+    switching=False,
+)
+
+
+def plan(seen: Observation | HostError | None) -> HostPlan:
+    observed = {} if seen is None else {"web1": seen}
+    (one,) = decide((host(),), {"web1": SYSTEM}, observed)
+    assert (one.host, one.system) == (host(), SYSTEM)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("seen", "action"),
+    [
+        pytest.param(None, Action.UNKNOWN, id="not asked"),
+        pytest.param(UnreachableError("away"), Action.UNREACHABLE, id="away"),
+        pytest.param(ReplyError("odd"), Action.UNREACHABLE, id="not understood"),
+        pytest.param(IDLE, Action.DEPLOY, id="runs OLD"),
+        pytest.param(replace(IDLE, current=NEW, profile=NEW), Action.UNCHANGED, id="runs NEW"),
+        pytest.param(replace(IDLE, current=NEW), Action.DEPLOY, id="NEW is not the boot default"),
+        pytest.param(replace(IDLE, profile=NEW), Action.DEPLOY, id="NEW is not active"),
+        pytest.param(
+            replace(IDLE, current=NEW, attempt="1", attempt_new=NEW), Action.BUSY, id="attempt"
+        ),
+        pytest.param(replace(IDLE, switching=True), Action.BUSY, id="another switch"),
+        pytest.param(replace(IDLE, current=None, profile=None), Action.DEPLOY, id="no system yet"),
+    ],
+)
+def test_action(seen: Observation | HostError | None, action: Action) -> None:
+    assert plan(seen).action is action
+
+
+def test_plan_keeps_what_was_seen() -> None:
+    assert plan(IDLE).current == OLD
+    assert plan(None).current is None
+    trouble = UnreachableError("away")
+    assert (plan(trouble).trouble, plan(trouble).current) == (trouble, None)
+
+
+def test_only_a_wrong_key_makes_trying_useless() -> None:
+    wrong = HostKeyError("wrong")
+    assert plan(wrong).barrier is wrong
+    for seen in (UnreachableError("away"), ReplyError("odd"), IDLE, None):
+        assert plan(seen).barrier is None
+
+
+def test_hosts_keep_their_order() -> None:
+    hosts = (host("web2"), host("db1"), host("web1"))
+    systems = {one.name: SYSTEM for one in hosts}
+    assert [one.host.name for one in decide(hosts, systems, {})] == ["web2", "db1", "web1"]
+
+
+def test_drift_names_both_paths_and_the_remedy() -> None:
+    assert drift(plan(replace(IDLE, current=OTHER)), OLD) == (
+        f"drifted: it runs {OTHER.path}, and was deployed as {OLD.path}; "
+        "repair: pulumi up --replace"
+    )
+
+
+@pytest.mark.parametrize(
+    "seen", [None, UnreachableError("away"), IDLE, replace(IDLE, current=NEW)],
+    ids=["not asked", "away", "OLD", "NEW"],
+)  # fmt: skip
+def test_no_drift(seen: Observation | HostError | None) -> None:
+    assert drift(plan(seen), OLD) is None
+
+
+def test_no_drift_where_nothing_is_recorded() -> None:
+    assert drift(plan(replace(IDLE, current=OTHER)), None) is None
+
+
+@pytest.mark.parametrize(
+    ("seen", "doubtful"),
+    [
+        (UnreachableError("away"), True),
+        (replace(IDLE, free_nix=ROOM - 1), True),
+        (replace(IDLE, free_nix=ROOM), False),
+        (replace(IDLE, free_nix=0), False),
+        (None, False),
+    ],
+    ids=["away", "nearly full", "room", "did not say", "not asked"],
+)
+def test_where_a_copy_may_well_fail(
+    seen: Observation | HostError | None,
+    doubtful: bool,  # noqa: FBT001
+) -> None:
+    assert plan(seen).is_doubtful is doubtful
