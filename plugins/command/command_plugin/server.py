@@ -1,0 +1,57 @@
+"""Serves the provider on a loopback port and says which one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+import grpc.aio
+
+from command_plugin.journal import LIMITS, Engine
+from command_plugin.provider import Provider
+from command_plugin.stubs import provider_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_THREADS: Final = 64
+"""For name look-ups and key files, so that operations do not queue up behind each other."""
+_LOOK: Final = 2.0
+"""Seconds between looks whether the engine is still there."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until the engine ends this process, or is gone; returns the exit status.
+
+    `arguments` are the engine's: its address, and flags about logging that mean nothing here.
+    """
+    address = next((word for word in arguments if not word.startswith("-")), "")
+    asyncio.run(_serve(Engine(address), os.getppid()))
+    return 0
+
+
+async def _serve(engine: Engine, parent: int) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS))
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    server = grpc.aio.server(options=LIMITS)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(engine), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
+    # An engine that was killed tells nobody: its plugins would stay for ever.
+    while not ended.is_set() and os.getppid() == parent:
+        try:
+            await asyncio.wait_for(ended.wait(), _LOOK)
+        except TimeoutError:
+            continue
+    await server.stop(grace=0)
+    # Commands on other machines are not waited for, nor are threads in a name look-up.
+    os._exit(0)
