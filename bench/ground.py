@@ -1,0 +1,181 @@
+"""What is measured on: hosts, an app with as many releases as are wanted, and the stacks.
+
+Three stacks share the hosts: `fleet1` has the first, `fleet2` the first two, `fleet8` all. The
+stack `empty` belongs to a project that only imports pulumi: the floor of the engine itself.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bench.floor import Shell
+from demo import hosts
+from demo.hosts import DemoHost
+from demo.incus import DemoError
+from demo.workspace import Said, Workspace
+
+PREFIX: Final = "flakeup-bench"
+NAMES: Final = tuple(f"web{number}" for number in range(1, 9))
+SIZES: Final = (1, 2, 8)
+ACTIVATION_SECONDS: Final = 2
+RELEASES: Final = 100
+"""Tags made ahead: each measured deployment takes one that nobody has built or copied yet."""
+PARALLEL: Final = "64"
+"""PULUMI_PARALLEL, as the README advises for fleets."""
+EMPTY: Final = ("-C", "empty")
+_EMPTY_PROJECT: Final = "name: empty\nruntime:\n  name: python\n"
+
+
+@dataclass(slots=True, kw_only=True)
+class Ground:
+    """The place of a benchmark: everything is under `folder`, and made anew by `prepare`."""
+
+    folder: Path
+    hosts: Mapping[str, DemoHost] = field(default_factory=dict)
+    _taken: int = 0
+    _deployed: dict[int, str] = field(default_factory=dict)
+    """What the state of each stack says that its hosts run."""
+
+    @property
+    def workspace(self) -> Workspace:
+        """The project folder, with the app, the flake and all stacks."""
+        return Workspace(folder=self.folder / "work")
+
+    @property
+    def shell(self) -> Shell:
+        """What a person would type instead of `pulumi up`."""
+        return Shell(folder=self.workspace.folder, identity=Path(f".flakeup/fleet{SIZES[-1]}/ssh"))
+
+    def prepare(self) -> None:
+        """Bring up the hosts, and each stack on the same release.
+
+        Raises:
+            DemoError: this machine has no containers, or a step failed.
+        """
+        shutil.rmtree(self.workspace.folder, ignore_errors=True)
+        os.environ["PULUMI_PARALLEL"] = PARALLEL
+        # As on a person's machine: Python keeps the bytecode of what it has imported.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        keys = self.folder / "keys"
+        self.hosts = hosts.launch(PREFIX, NAMES, keys)
+        self.workspace.prepare()
+        _slow_down(self.workspace.folder / "flake" / "hosts.json")
+        _make_releases(self.workspace.folder / "app")
+        secret = (keys / "client").read_text()
+        first = self.next_release()
+        for size in SIZES:
+            self._make_stack(size, secret)
+            self.up(size, first)
+        self._make_empty()
+
+    def remove(self) -> None:
+        """Delete the hosts, and the folder."""
+        hosts.remove(PREFIX)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def plugin(self) -> str:
+        """Which `command` provider is measured: Pulumi's own is a binary, the stand-in a script."""
+        plugins = self.workspace.folder / "pulumi-home" / "plugins"
+        (program,) = plugins.glob("resource-command-*/pulumi-resource-command")
+        return "stand-in" if program.read_bytes().startswith(b"#!") else "released"
+
+    def next_release(self) -> str:
+        """A tag of the app that has been used for nothing yet."""
+        self._taken += 1
+        return f"r{self._taken}"
+
+    # --- what is measured ------------------------------------------------------------------
+
+    def preview(self, size: int) -> Said:
+        """`pulumi preview` of a fleet."""
+        return self.workspace.check("preview", "--stack", _stack(size))
+
+    def up(self, size: int, ref: str | None = None) -> Said:
+        """`pulumi up --yes` of a fleet; with `ref`, after that was set as its appRef."""
+        if ref:
+            self.workspace.check("config", "set", "appRef", ref, "--stack", _stack(size))
+        said = self.workspace.check("up", "--yes", "--stack", _stack(size))
+        if ref:
+            self._deployed[size] = ref
+        return said
+
+    def empty(self, verb: str) -> Said:
+        """`pulumi preview`, or `up --yes`, of the empty program."""
+        options = ("--yes",) if verb == "up" else ()
+        return self.workspace.check(*EMPTY, verb, *options, "--stack", "empty")
+
+    def by_hand(self, size: int, ref: str) -> float:
+        """Deploy with the bare shell script; gives its seconds."""
+        return self.shell.deploy(self._addresses(size), ref)
+
+    # --- and what is not -------------------------------------------------------------------
+
+    def observe(self, size: int, value: str) -> None:
+        """Set whether previews ask the hosts."""
+        self.workspace.check("config", "set", "observe", value, "--stack", _stack(size))
+
+    def restore(self, size: int) -> None:
+        """Bring the hosts to what the stack's state says: the others have used them meanwhile.
+
+        Otherwise they have drifted, and the program would refuse to touch them.
+        """
+        self.shell.deploy(self._addresses(size), self._deployed[size])
+
+    def _addresses(self, size: int) -> dict[str, str]:
+        return {name: self.hosts[name].address for name in NAMES[:size]}
+
+    def _make_stack(self, size: int, secret: str) -> None:
+        stack = ("--stack", _stack(size))
+        self.workspace.check("stack", "init", *stack)
+        values = {"appRef": "r1", "flake": "./flake", "appInput": "app"}
+        for name in NAMES[:size]:
+            values[f"hosts.{name}.address"] = self.hosts[name].address
+            values[f"hosts.{name}.hostKey"] = self.hosts[name].host_key
+        words = (word for item in values.items() for word in ("--plaintext", "=".join(item)))
+        self.workspace.check("config", "set-all", "--path", *words, *stack)
+        self.workspace.check("config", "set", "--secret", "sshKey", *stack, stdin=secret)
+
+    def _make_empty(self) -> None:
+        place = self.workspace.folder / "empty"
+        place.mkdir()
+        (place / "Pulumi.yaml").write_text(_EMPTY_PROJECT)
+        (place / "__main__.py").write_text("import pulumi  # noqa: F401\n")
+        self.workspace.check(*EMPTY, "stack", "init", "--stack", "empty")
+        self.empty("up")
+
+
+def _stack(size: int) -> str:
+    return f"fleet{size}"
+
+
+def _slow_down(options: Path) -> None:
+    """Make every activation take its seconds, in all releases."""
+    fleet = {name: {"activationSeconds": ACTIVATION_SECONDS} for name in NAMES}
+    options.write_text(json.dumps(fleet, indent=2))
+
+
+def _make_releases(repository: Path) -> None:
+    """Commits with tags r1, r2, …, whose versions no other run has built: for `git fast-import`."""
+    run = int(time.time())
+    text = "".join(
+        f"commit refs/tags/r{number}\ncommitter Bench <bench@example.org> {run + number} +0000\n"
+        f"data 0\nfrom refs/heads/main^0\n"
+        f"M 100644 inline VERSION\n{_data(f'{run}.{number}')}\n"
+        for number in range(1, RELEASES + 1)
+    )
+    argv = ("git", "-C", str(repository), "fast-import", "--quiet")
+    done = subprocess.run(argv, input=text, text=True, capture_output=True, timeout=60, check=False)
+    if done.returncode:
+        msg = f"git fast-import: {done.stderr.strip()[-500:]}"
+        raise DemoError(msg)
+
+
+def _data(version: str) -> str:
+    return f"data {len(version) + 1}\n{version}\n"
