@@ -30,7 +30,8 @@ def message(what: str, where: str, detail: str, remedy: str = "") -> str:
 
     After a detail of several lines, such as a log, the remedy has a line of its own.
     """
-    head = ": ".join(part for part in (what, where, detail.rstrip(". \n")) if part)
+    detail = detail.rstrip(". \n")
+    head = ": ".join(part for part in (what, where, detail) if part)
     if not remedy:
         return head
     return f"{head}\n{remedy}" if "\n" in detail else f"{head}. {remedy}"

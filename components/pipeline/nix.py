@@ -20,6 +20,8 @@ from components.pipeline.process import Argv, Finished, run
 TIMEOUT = 600.0
 """Seconds for fetching a flake's inputs, or evaluating one host."""
 GIT_TIMEOUT = 10.0
+VALID_MTIME = 1
+"""What nix sets the time of a path to before it calls it valid (canonicalisePathMetaData)."""
 
 NIX: Argv = ("nix", "--extra-experimental-features", "nix-command flakes")
 MINIMUM = (2, 24)
@@ -48,8 +50,14 @@ async def command(
 
 
 def is_present(path: StorePath) -> bool:
-    """Whether this machine's store has the path; a stat, not a question to nix."""
-    return Path(path.path).exists()
+    """Whether this machine's store has the path; a stat, not a question to nix.
+
+    A failed build leaves its output behind, as nix found it; what is valid has nix's own time.
+    """
+    try:
+        return Path(path.path).lstat().st_mtime == VALID_MTIME
+    except OSError:
+        return False
 
 
 async def run_git(argv: Argv) -> str:

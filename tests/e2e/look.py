@@ -1,0 +1,69 @@
+"""What there is to see of the hosts and the app's repository, by other ways than the program's."""
+
+import re
+import subprocess
+from pathlib import Path
+
+from demo.hosts import DemoHost
+
+Hosts = dict[str, DemoHost]
+WORKER, STEADY = "app-worker.service", "steady.service"
+
+
+def system(host: DemoHost) -> str:
+    """What a host runs."""
+    return _link(host, "/run/current-system")
+
+
+def profile(host: DemoHost) -> str:
+    """What a host boots."""
+    return _link(host, "/nix/var/nix/profiles/system")
+
+
+def _link(host: DemoHost, path: str) -> str:
+    # Seen once: `incus exec` ended well and had lost the output. `readlink` never says nothing.
+    said = (host.exec("readlink", "-f", path).strip() for _ in range(3))
+    return next(filter(None, said))
+
+
+def systems(hosts: Hosts) -> dict[str, str]:
+    return {name: system(host) for name, host in hosts.items()}
+
+
+def profiles(hosts: Hosts) -> dict[str, str]:
+    return {name: profile(host) for name, host in hosts.items()}
+
+
+def answers(hosts: Hosts) -> dict[str, str]:
+    return {name: host.http() for name, host in hosts.items()}
+
+
+def serving(version: str, *names: str) -> dict[str, str]:
+    """What the app of a version answers."""
+    return {name: f"app {version} on {name}" for name in names}
+
+
+def started(hosts: Hosts) -> dict[str, dict[str, int]]:
+    return {name: host.started() for name, host in hosts.items()}
+
+
+def starts_of_the_worker(host: DemoHost) -> int:
+    """How often the app's worker was started, as the journal has it."""
+    said = host.exec("journalctl", "--unit", WORKER, "--output=cat", "--no-pager")
+    return len(re.findall(r"^app worker v\d+ is running$", said, re.MULTILINE))
+
+
+def git(repository: Path, *words: str) -> str:
+    done = subprocess.run(
+        ("git", "-C", str(repository), *words),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def commit(repository: Path, ref: str) -> str:
+    return git(repository, "rev-parse", f"{ref}^{{commit}}")

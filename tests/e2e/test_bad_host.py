@@ -1,0 +1,96 @@
+"""What goes wrong on a host: it is back on OLD, the others are not held up, and `up` goes on."""
+
+import re
+
+import pytest
+
+from demo.hosts import DemoHost
+from tests.e2e.look import Hosts, answers, profile, profiles, serving, system, systems
+from tests.e2e.stack import Workspace, spec
+
+pytestmark = pytest.mark.e2e
+
+CONTROL = re.compile(r"[^\S\n ]|[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+"""What moves a cursor, colours, or ends a line in a way of its own."""
+
+
+def test_a_failed_activation_is_red_and_ends_on_old(workspace: Workspace, hosts: Hosts) -> None:
+    old = systems(hosts)
+    workspace.fleet(web2={"faults": {"activate-fails": "1"}})
+    workspace.write(appRef="v2")
+    said = workspace.up()
+    assert said.code != 0
+    (error,) = said.errors()
+    first, *log, remedy = error.splitlines()
+    assert first == (
+        'before hook "web2-switch" failed: not deployed: web2: the activation ended with 2:'
+        " rolled back to the system from before"
+    )
+    assert "cannot create the directory /var/lib/app: read-only file system" in log
+    assert remedy == (f"it runs {old['web2']} now; mend the release and run `pulumi up` again")
+    assert system(hosts["web2"]) == profile(hosts["web2"]) == old["web2"]
+    assert answers(hosts) == serving("v2", "web1") | serving("v1", "web2")
+    assert workspace.recorded() == {"web1": system(hosts["web1"]), "web2": old["web2"]}
+    assert workspace.preview("--json").systems().keys() == {"web2"}
+
+    workspace.fleet()
+    mended = workspace.up()
+    assert mended.code == 0, mended.text
+    assert answers(hosts) == serving("v2", "web1", "web2")
+    assert profiles(hosts) == systems(hosts)
+
+
+def test_a_failure_leaves_the_others_to_finish(workspace: Workspace, hosts: Hosts) -> None:
+    """Where the engine tells the program of a failure, the program must outlive it."""
+    workspace.fleet(web1={"activationSeconds": 2}, web2={"faults": {"check-fails": "1"}})
+    workspace.write(appRef="v2")
+    said = workspace.up("--continue-on-error")
+    assert said.code != 0
+    assert "Traceback" not in said.text
+    (error,) = said.errors()
+    assert error == (
+        'before hook "web2-switch" failed: not deployed: web2: refused: its own checks refuse:'
+        " there are changes to critical components of the system; switching into it is not safe"
+        " Pre-switch checks failed. nothing was changed"
+    )
+    assert answers(hosts) == serving("v2", "web1") | serving("v1", "web2")
+    assert workspace.outputs()["hosts"]["web2"]["outcome"] == "failed"
+
+
+def test_nothing_of_a_host_moves_the_cursor(workspace: Workspace, hosts: Hosts) -> None:
+    workspace.fleet(web2={"faults": {"activate-floods": "2", "activate-fails": "1"}})
+    workspace.write(appRef="v2")
+    said = workspace.up("--target", "**::web2*", "--target", "**::build")
+    assert said.code != 0
+    assert "a very long line of output" in said.text
+    assert CONTROL.findall(said.text) == []
+    assert system(hosts["web2"]) == profile(hosts["web2"])
+
+
+@pytest.fixture
+def narrow(third: DemoHost) -> DemoHost:
+    """A host whose store has no room for a system."""
+    third.exec("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", "/nix/store")
+    return third
+
+
+def test_a_full_store(workspace: Workspace, narrow: DemoHost) -> None:
+    everybody = {**workspace.hosts(), "web3": spec(narrow)}
+    workspace.write(appRef="v1", hosts=everybody)
+    said = workspace.up()
+    assert said.code != 0
+    (error,) = said.errors()
+    assert error.startswith('before hook "web3-copy-before" failed: the copy failed: web3')
+    assert "No space left on device" in error
+    assert error.endswith(
+        "make room on the host (`nix-collect-garbage -d`), then run `pulumi up` again"
+    )
+
+    narrow.exec("mount", "-o", "remount,size=200m", "/nix/store")
+    mended = workspace.up()
+    assert mended.code == 0, mended.text
+    assert narrow.http() == "app v1 on web3"
+
+    workspace.write(appRef="v1")
+    assert workspace.up().code == 0, "a host that left the config is forgotten, not touched"
+    assert narrow.http() == "app v1 on web3"

@@ -1,0 +1,96 @@
+"""An `up` that did not get to its end, finished later, by somebody else, somewhere else."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.look import Hosts, answers, serving, system, systems
+from tests.e2e.stack import Workspace
+
+pytestmark = pytest.mark.e2e
+
+EMPTY_STORE = (
+    "unshare",
+    "--mount",
+    "sh",
+    "-c",
+    'mount -t tmpfs tmpfs /nix && mkdir -p /nix/store && exec "$@"',
+    "sh",
+)
+"""A machine whose store has nothing in it."""
+
+
+@pytest.fixture
+def elsewhere(workspace: Workspace, tmp_path: Path) -> Workspace:
+    """Another clone in another folder, for another user, on a machine with an empty store."""
+    made = workspace.clone(tmp_path)
+    made.prefix = EMPTY_STORE
+    return made
+
+
+def test_a_preview_from_another_clone_shows_no_change(elsewhere: Workspace) -> None:
+    said = elsewhere.preview("--expect-no-changes", "--diff")
+    assert said.code == 0, said.text
+    assert said.summary() == {"unchanged": 10}
+
+
+def test_a_host_that_was_away_is_brought_from_elsewhere(
+    workspace: Workspace, elsewhere: Workspace, hosts: Hosts
+) -> None:
+    old = systems(hosts)
+    for clone in (workspace, elsewhere):
+        clone.write(appRef="v2")
+    hosts["web2"].exec("systemctl", "stop", "ssh.socket", "ssh.service")
+    try:
+        failed = workspace.up("--continue-on-error")
+    finally:
+        hosts["web2"].exec("systemctl", "start", "ssh.service")
+    assert failed.code != 0
+    assert answers(hosts) == serving("v2", "web1") | serving("v1", "web2")
+    recorded = workspace.recorded()
+    assert recorded == {"web1": system(hosts["web1"]), "web2": old["web2"]}
+
+    units = hosts["web1"].started()
+    said = elsewhere.up()
+    assert said.code == 0, said.text
+    assert not re.search(r"Command build (created|updated)", said.text), "the state has it done"
+    assert answers(hosts) == serving("v2", "web1", "web2")
+    assert hosts["web1"].started() == units
+
+
+def test_an_up_killed_after_its_build_is_finished_from_elsewhere(
+    workspace: Workspace, elsewhere: Workspace, hosts: Hosts
+) -> None:
+    slow = {name: {"activationSeconds": 2, "extraText": "killed"} for name in hosts}
+    for clone in (workspace, elsewhere):
+        clone.fleet(**slow)
+        clone.write(appRef="v2")
+    with workspace.running("up", "--yes", "--skip-preview") as engine:
+        engine.read_until(r"Command build (created|updated)")
+        engine.kill()
+    locked = elsewhere.up()
+    assert locked.code != 0
+    assert "pulumi cancel" in locked.text
+
+    assert elsewhere.pulumi("cancel", "--yes").code == 0
+    said = elsewhere.up()
+    assert said.code == 0, said.text
+    assert answers(hosts) == serving("v2", "web1", "web2")
+    assert elsewhere.recorded() == systems(hosts)
+    assert elsewhere.up().summary() == {"unchanged": 10}
+
+
+def test_a_path_that_the_host_has_lost_is_sent_again(workspace: Workspace, hosts: Hosts) -> None:
+    host = hosts["web1"]
+    workspace.fleet(web1={"extraText": "lost", "payloadPaths": 1, "payloadMegabytes": 1})
+    copied = workspace.up("--target", "**::web1-copy")
+    assert copied.code == 0, copied.text
+    (new,) = workspace.preview("--json").systems().values()
+    assert system(host) != new
+    host.exec("nix-store", "--delete", new)
+
+    said = workspace.up()
+    assert said.code == 0, said.text
+    assert "web1-copy" not in said.text, "the state has it done"
+    assert system(host) == new

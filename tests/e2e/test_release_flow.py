@@ -1,0 +1,111 @@
+"""The main job: one ref in, the same systems in the preview and on the hosts, and back."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.look import (
+    WORKER,
+    Hosts,
+    answers,
+    commit,
+    profiles,
+    serving,
+    started,
+    starts_of_the_worker,
+    system,
+    systems,
+)
+from tests.e2e.said import TOPLEVEL
+from tests.e2e.stack import Workspace
+
+pytestmark = pytest.mark.e2e
+
+ALL = {"unchanged": 10}
+"""Stack, its provider, release, fleet, build, and for each of two hosts: itself, copy, switch."""
+
+
+def test_a_release_and_the_way_back(workspace: Workspace, hosts: Hosts, app: Path) -> None:
+    before, units, starts = systems(hosts), started(hosts), starts_of_the_worker(hosts["web1"])
+    assert answers(hosts) == serving("v1", "web1", "web2")
+
+    workspace.config_set("appRef", "v2")
+    named = workspace.preview("--json").systems()
+    assert systems(hosts) == before, "a preview has changed a host"
+    assert named.keys() == hosts.keys()
+    assert not set(named.values()) & set(before.values())
+
+    up = workspace.up()
+    assert up.code == 0, up.text
+    assert up.summary() == {"updated": 6, "unchanged": 4}
+    assert systems(hosts) == named
+    assert profiles(hosts) == named
+    assert workspace.recorded() == named
+    assert answers(hosts) == serving("v2", "web1", "web2")
+    after = started(hosts)
+    for name in hosts:
+        changed = {unit for unit in units[name] if after[name].get(unit) != units[name][unit]}
+        assert changed == {WORKER}
+    assert starts_of_the_worker(hosts["web1"]) == starts + 1
+
+    assert workspace.outputs() == {
+        "release": {"appRef": "v2", "appRev": commit(app, "v2"), "flakeRev": None},
+        "hosts": {name: {"toplevel": path, "outcome": "committed"} for name, path in named.items()},
+    }
+
+    again = workspace.up()
+    assert (again.code, again.summary()) == (0, ALL)
+    assert started(hosts) == after
+    assert "Diagnostics" not in again.text or "activated" not in again.diagnostics()
+
+    workspace.config_set("appRef", "v1")
+    back = workspace.up()
+    assert back.code == 0, back.text
+    assert systems(hosts) == before
+    assert answers(hosts) == serving("v1", "web1", "web2")
+
+
+def test_a_preview_tells_what_changes_host_by_host(workspace: Workspace, hosts: Hosts) -> None:
+    workspace.write(appRef="v2")
+    said = workspace.preview()
+    assert said.code == 0, said.text
+    assert said.summary() == {"update": 6, "unchanged": 4}
+    for name, host in hosts.items():
+        _, _, block = said.diagnostics().partition(f"flakeup:index:NixosHost ({name}):\n")
+        lines = [line.strip() for line in block.split("\n\n")[0].splitlines()]
+        head, *rest = lines
+        old, arrow, new = head.removeprefix(f"{name}: ").split(" ")
+        assert (old, arrow) == (system(host), "→")
+        assert TOPLEVEL.fullmatch(new)
+        assert rest == [
+            "packages: app: 1 → 2",
+            "restarts: app-worker.service",
+            "changed, not restarted: app@.service",
+            "reboot: no",
+        ]
+    assert "error" not in said.text
+    assert "warning" not in said.text
+
+
+def test_a_host_may_be_ahead_of_the_others(workspace: Workspace, hosts: Hosts) -> None:
+    units = hosts["web2"].started()
+    workspace.write(appRef="v1", hosts=workspace.hosts(web1={"appRef": "v2"}))
+    said = workspace.up()
+    assert said.code == 0, said.text
+    assert answers(hosts) == serving("v2", "web1") | serving("v1", "web2")
+    assert hosts["web2"].started() == units
+    assert workspace.outputs()["release"]["appRef"] == "v1"
+
+
+def test_a_target_brings_one_host_alone(workspace: Workspace, hosts: Hosts) -> None:
+    before, units = system(hosts["web2"]), hosts["web2"].started()
+    workspace.write(appRef="v2")
+    said = workspace.up("--target", "**::web1*")
+    assert said.code == 0, said.text
+    assert answers(hosts) == serving("v2", "web1") | serving("v1", "web2")
+    assert (system(hosts["web2"]), hosts["web2"].started()) == (before, units)
+    assert workspace.recorded()["web2"] == before
+
+    rest = workspace.up()
+    assert rest.code == 0, rest.text
+    assert answers(hosts) == serving("v2", "web1", "web2")

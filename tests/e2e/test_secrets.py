@@ -1,0 +1,53 @@
+"""The ssh key: given to the provider and to ssh, and to be found nowhere else."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.stack import STACK, Workspace
+from tests.e2e.witness import Witness
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def needle(keys: Path) -> str:
+    """A line from the middle of the private key."""
+    return (keys / "client").read_text().splitlines()[3]
+
+
+def test_the_key_is_seen_nowhere(workspace: Workspace, needle: str) -> None:
+    workspace.write(appRef="v2")
+    witness = Witness(needle)
+    with witness.watching():
+        said = workspace.up()
+    assert said.code == 0, said.text
+    assert witness.looks > 20
+    assert witness.argv == set()
+    # Pulumi hands the program its config in the environment; no process of ours gets it.
+    assert witness.environment <= {"python", "python3"}
+    shown = [
+        said.text,
+        workspace.preview("--diff").text,
+        workspace.pulumi("stack", "export").text,
+        workspace.pulumi("config").text,
+    ]
+    assert [text for text in shown if needle in text] == []
+    assert needle in workspace.pulumi("stack", "export", "--show-secrets").text.replace("\\n", "\n")
+
+
+def test_the_witness_would_have_seen_it(needle: str) -> None:
+    witness = Witness(needle)
+    argv = ("sh", "-c", "sleep 0.5; true", needle)
+    with witness.watching():
+        subprocess.run(argv, env={"KEY": needle, "PATH": "/bin:/usr/bin"}, check=True, timeout=30)
+    assert "sh" in witness.argv
+    assert "sh" in witness.environment
+
+
+def test_the_files_for_ssh_are_private(workspace: Workspace, keys: Path) -> None:
+    folder = workspace.folder / ".flakeup" / STACK / "ssh"
+    assert oct(folder.stat().st_mode & 0o777) == "0o700"
+    assert oct((folder / "key").stat().st_mode & 0o777) == "0o600"
+    assert (folder / "key").read_text() == (keys / "client").read_text()
