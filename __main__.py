@@ -16,7 +16,8 @@ async def main() -> pulumi.Inputs:
     """Run the stages in the order in which data flows."""
     stages, settings = Stages(), stack_config.load()
     identity = transport.write_identity(stack_config.folder(), settings.hosts, settings.ssh_key)
-    async with beside(stages.timed("observe", observe.observe(settings, identity))) as seen:
+    asking = observe.observe(settings, identity, preview=pulumi.runtime.is_dry_run())
+    async with beside(stages.timed("observe", asking)) as seen:
         with stages.span("release"):
             releases = await release.resolve(settings, Path.cwd())
         with stages.span("evaluate"):

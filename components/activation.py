@@ -120,8 +120,6 @@ class Activation:
 
     async def _activate(self, old: StorePath | None) -> None:
         self._began = time.monotonic()
-        if self._plan.barrier:
-            raise self._plan.barrier
         attempt = Attempt(
             ssh=self._ssh,
             old=old,

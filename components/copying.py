@@ -1,7 +1,8 @@
 """The hooks of `build` and `copy`: the release is built once, and failures are one message.
 
-The commands of these resources repeat what the hooks did, and find it done: they are what is
-seen in the tree. Their effect lives outside the state (another machine, a store since
+What fails in a hook ends in our message; in a command, in nix's words and all of the command's
+text, three times over. So the hooks do the work, and the commands, which are what is seen in the
+tree, find it done. Their effect lives outside the state (another machine, a store since
 collected), so nothing relies on the state's word for it.
 """
 
@@ -56,21 +57,16 @@ class Copying:
 
         async def before_copy(_: pulumi.ResourceHookArgs) -> None:
             nonlocal began
-            if plan.barrier:
-                raise plan.barrier
             await self.built()
             began = time.monotonic()
-            if plan.is_doubtful:
-                # What fails here ends in our message; in the command, in nix's words and all of
-                # the command's text. A copy that is repeated costs a connection: so not for all.
-                await closure.copy(plan.system, ssh)
+            await closure.copy(plan.system, ssh)
 
         async def after_copy(_: pulumi.ResourceHookArgs) -> None:
             self.stages.mark("copy", began)
 
         if pulumi.runtime.is_dry_run():
             return pulumi.ResourceHookBinding()
-        before = pulumi.ResourceHook(f"{name}-copy-before", before_copy)
+        before = pulumi.ResourceHook(f"{name}-copy", before_copy)
         after = pulumi.ResourceHook(f"{name}-copy-after", after_copy)
         return pulumi.ResourceHookBinding(
             before_create=[before],

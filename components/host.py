@@ -51,7 +51,7 @@ class NixosHost(pulumi.ComponentResource):
         copy = local.Command(
             f"{name}-copy",
             local.CommandArgs(
-                create=closure.text(closure.copy_argv(system, args.ssh)),
+                create=closure.copy_text(system, args.ssh),
                 environment={"NIX_SSHOPTS": args.ssh.nix_sshopts},
                 logging=local.Logging.NONE,
                 add_previous_output_in_env=False,

@@ -185,7 +185,8 @@ class Attempt:
         if state is State.BLOCKED:
             remedy = _BLOCKED.get(code, "see the checks of the new system; nothing was changed")
         else:
-            remedy = f"it runs {last['current']} now; mend the release and run `pulumi up` again"
+            current = last["current"] or "no system of ours"
+            remedy = f"it runs {current} now; mend the release and run `pulumi up` again"
         return self._failure(detail, remedy)
 
     def _failure(self, detail: str, remedy: str) -> ActivationError:

@@ -1,6 +1,7 @@
 """Building the release, and bringing a closure to a host."""
 
 import shlex
+from pathlib import Path
 
 from components.pipeline import nix
 from components.pipeline.errors import BuildError, CopyError, ProcessError, message
@@ -46,6 +47,14 @@ def text(argv: Argv) -> str:
     return f"exec {shlex.join(argv)}"
 
 
+def copy_text(system: System, ssh: Ssh) -> str:
+    """The command of the resource `copy`, which does nothing where its hook has just copied.
+
+    To repeat a copy that has nothing to send costs another connection: half a second of a core.
+    """
+    return f"test -e {ssh.copied(system.out)} || {text(copy_argv(system, ssh))}"
+
+
 async def realise(systems: tuple[System, ...]) -> None:
     """Build what is not in this machine's store.
 
@@ -75,6 +84,8 @@ async def copy(system: System, ssh: Ssh) -> None:
         HostError: the connection could not be made.
     """
     words = copy_argv(system, ssh)[len(PLAIN_NIX) :]
+    mark = Path(ssh.copied(system.out))
+    _forget(mark)
     environment = {"NIX_SSHOPTS": ssh.nix_sshopts}
     try:
         await nix.command(*words, timeout=COPY_TIMEOUT, env=environment)
@@ -86,6 +97,17 @@ async def copy(system: System, ssh: Ssh) -> None:
             remedy = "make room on the host (`nix-collect-garbage -d`), then run `pulumi up` again"
         msg = message("the copy failed", ssh.host.name, error.last_lines(6), remedy)
         raise CopyError(msg) from error
+    _remember(mark)
+
+
+def _remember(mark: Path) -> None:
+    mark.touch()
+
+
+def _forget(mark: Path) -> None:
+    """Remove the marks of a host's earlier copies; they end in the hash of a store path."""
+    for stale in mark.parent.glob(mark.name[:-32] + "?" * 32):
+        stale.unlink(missing_ok=True)
 
 
 def _of_ssh(error: ProcessError) -> ProcessError:

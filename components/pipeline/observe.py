@@ -17,9 +17,12 @@ Observed = Mapping[str, Observation | HostError]
 """What each host said, or why it did not, by host name; empty where nobody was asked."""
 
 
-async def observe(settings: Settings, identity: Identity) -> Observed:
-    """Ask each host what it runs. An answer that cannot be had is an answer too."""
-    if settings.observe is Observe.NEVER:
+async def observe(settings: Settings, identity: Identity, *, preview: bool) -> Observed:
+    """Ask each host what it runs. An answer that cannot be had is an answer too.
+
+    Only previews ask: an update finds out by doing, on the same connections.
+    """
+    if settings.observe is Observe.NEVER or not preview:
         return {}
     asked = tuple(Ssh(host=host, identity=identity) for host in settings.hosts)
     answers = await asyncio.gather(*(_ask(ssh) for ssh in asked))
@@ -27,7 +30,7 @@ async def observe(settings: Settings, identity: Identity) -> Observed:
 
 
 async def _ask(ssh: Ssh) -> Observation | HostError:
-    argv = ssh.argv(*activate.observe_words(), confidential=False)
+    argv = ssh.argv(*activate.observe_words())
     try:
         answer = await run(argv, timeout=TIMEOUT, stdin=activate.runner())
         return Observation.of(activate.parse(ssh.host.name, answer.stdout))

@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from components.pipeline.activate import Observation
-from components.pipeline.errors import HostError, HostKeyError
+from components.pipeline.errors import HostError
 from components.pipeline.evaluate import System
 from components.pipeline.grammar import StorePath
 from components.pipeline.observe import Observed
 from components.pipeline.settings import HostSpec
-
-ROOM = 4 * 1024**3
-"""Bytes that a store should have free: an update of a NixOS host is rarely larger."""
 
 
 class Action(StrEnum):
@@ -23,7 +20,7 @@ class Action(StrEnum):
     BUSY = "busy"
     UNREACHABLE = "unreachable"
     UNKNOWN = "unknown"
-    """Nobody asked the host (`observe: never`)."""
+    """Nobody asked the host (`observe: never`, or an update)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,19 +31,7 @@ class HostPlan:
     system: System
     action: Action
     current: StorePath | None = None
-    free: int = 0
-    """Bytes that were free for its store; 0 where it did not say."""
     trouble: HostError | None = None
-
-    @property
-    def barrier(self) -> HostError | None:
-        """What makes trying useless: a key that is not the pinned one. The rest may pass."""
-        return self.trouble if isinstance(self.trouble, HostKeyError) else None
-
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether a copy to it may well fail: it did not answer, or its disk is nearly full."""
-        return self.trouble is not None or 0 < self.free < ROOM
 
 
 def decide(
@@ -68,7 +53,7 @@ def _decide(host: HostSpec, system: System, seen: Observation | HostError | None
             action = Action.BUSY
         case Observation(current=current):
             action = Action.DEPLOY
-    return HostPlan(host=host, system=system, action=action, current=current, free=seen.free_nix)
+    return HostPlan(host=host, system=system, action=action, current=current)
 
 
 def drift(plan: HostPlan, recorded: StorePath | None) -> str | None:

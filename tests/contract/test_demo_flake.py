@@ -90,6 +90,8 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         | {
             "NIX_CONFIG": "experimental-features = nix-command flakes\n"
             "substituters =\nflake-registry =\n"
+            # Build users are shared by all stores of a machine: taking one ends its processes.
+            "build-users-group =\n"
         }
     )
     for folder, _, _ in os.walk(root):  # a store is read-only, which would stop its removal

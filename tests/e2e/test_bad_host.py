@@ -80,7 +80,7 @@ def test_a_full_store(workspace: Workspace, narrow: DemoHost) -> None:
     said = workspace.up()
     assert said.code != 0
     (error,) = said.errors()
-    assert error.startswith('before hook "web3-copy-before" failed: the copy failed: web3')
+    assert error.startswith('before hook "web3-copy" failed: the copy failed: web3')
     assert "No space left on device" in error
     assert error.endswith(
         "make room on the host (`nix-collect-garbage -d`), then run `pulumi up` again"

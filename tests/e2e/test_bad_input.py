@@ -171,7 +171,7 @@ def test_a_host_that_lets_nobody_in(
     workspace.write(appRef="v2", hosts=workspace.hosts("web2", web2=change))
     error = of_the_program(workspace, hosts, "--target", "**::web2-copy")
     pattern = wanted.replace("ADDRESS", re.escape(hosts["web2"].address))
-    assert re.fullmatch(f'before hook "web2-copy-before" failed: {pattern}', error), error
+    assert re.fullmatch(f'before hook "web2-copy" failed: {pattern}', error), error
 
 
 def test_no_key_to_log_in_with(workspace: Workspace, hosts: Hosts) -> None:

@@ -15,7 +15,11 @@ EMPTY_STORE = (
     "--mount",
     "sh",
     "-c",
-    'mount -t tmpfs tmpfs /nix && mkdir -p /nix/store && exec "$@"',
+    # Build users are shared by all stores of a machine: taking one ends its processes.
+    """
+    export NIX_CONFIG='build-users-group ='
+    mount -t tmpfs tmpfs /nix && mkdir -p /nix/store && exec "$@"
+    """,
     "sh",
 )
 """A machine whose store has nothing in it."""

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from components.pipeline.activate import Observation
-from components.pipeline.errors import HostError, HostKeyError, ReplyError, UnreachableError
+from components.pipeline.errors import HostError, ReplyError, UnreachableError
 from components.pipeline.evaluate import System
-from components.pipeline.plan import ROOM, Action, HostPlan, decide, drift
+from components.pipeline.plan import Action, HostPlan, decide, drift
 from tests.unit.hosts import derivation, host, toplevel
 
 OLD, NEW, OTHER = toplevel("a"), toplevel("b"), toplevel("c")
@@ -60,13 +60,6 @@ def test_plan_keeps_what_was_seen() -> None:
     assert (plan(trouble).trouble, plan(trouble).current) == (trouble, None)
 
 
-def test_only_a_wrong_key_makes_trying_useless() -> None:
-    wrong = HostKeyError("wrong")
-    assert plan(wrong).barrier is wrong
-    for seen in (UnreachableError("away"), ReplyError("odd"), IDLE, None):
-        assert plan(seen).barrier is None
-
-
 def test_hosts_keep_their_order() -> None:
     hosts = (host("web2"), host("db1"), host("web1"))
     systems = {one.name: SYSTEM for one in hosts}
@@ -90,21 +83,3 @@ def test_no_drift(seen: Observation | HostError | None) -> None:
 
 def test_no_drift_where_nothing_is_recorded() -> None:
     assert drift(plan(replace(IDLE, current=OTHER)), None) is None
-
-
-@pytest.mark.parametrize(
-    ("seen", "doubtful"),
-    [
-        (UnreachableError("away"), True),
-        (replace(IDLE, free_nix=ROOM - 1), True),
-        (replace(IDLE, free_nix=ROOM), False),
-        (replace(IDLE, free_nix=0), False),
-        (None, False),
-    ],
-    ids=["away", "nearly full", "room", "did not say", "not asked"],
-)
-def test_where_a_copy_may_well_fail(
-    seen: Observation | HostError | None,
-    doubtful: bool,  # noqa: FBT001
-) -> None:
-    assert plan(seen).is_doubtful is doubtful
