@@ -277,6 +277,7 @@ prepare() { # ID OLD NEW BY
     note old-generation "$(generation)"
     note baseline-failed "$(failed_units)"
     : >"$folder/log"
+    : >"$folder/failed-new"
     cp -f "$RUN/switch" "$folder/runner"
     [ -z "$2" ] || ln -sfn "$2" "$ROOTS/old"
     ln -sfn "$3" "$ROOTS/new"

@@ -270,7 +270,8 @@ ACTIVATION: Final = Table(
     about=(
         "Times of the phases of a switch, for the stack or in a host: a whole number with one "
         "unit, `30s`, `10m` or `2h`. Together they bound how long a host may be on a system "
-        "that nobody has confirmed."
+        "that nobody has confirmed. So far `timeout` alone acts; the others are checked, and "
+        "act once the guard on the host and its health checks are there."
     ),
     keys=(
         _time("timeout", "10m", "4h", "For the new system's activation."),
