@@ -4,18 +4,16 @@ Ends with status 1 when a figure is over its limit, 2 when it cannot measure.
 """
 
 import argparse
-import fcntl
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from bench.ground import ACTIVATION_SECONDS, PARALLEL, Ground
 from bench.measure import Row, Samples, releases, rows, unchanged
+from demo.alone import alone
 from demo.incus import ROOT, DemoError
 
 PLACE: Final = ROOT / ".flakeup"
@@ -33,7 +31,7 @@ def main() -> int:
     """Measure; gives the exit status."""
     words = _arguments()
     try:
-        with _alone():
+        with alone(LOCK, "the benchmark"):
             return _measure(words.rounds, keep=words.keep)
     except DemoError as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -45,18 +43,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help="leave hosts and stacks for a look")
     parser.add_argument("--rounds", type=int, default=3, help="of new releases (default: 3)")
     return parser.parse_args()
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    PLACE.mkdir(exist_ok=True)
-    with LOCK.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            msg = "another benchmark is at work: let it end first"
-            raise DemoError(msg) from None
-        yield
 
 
 def _measure(rounds: int, *, keep: bool) -> int:

@@ -8,7 +8,6 @@ from pulumi_command import local, remote
 from components.activation import Activation, SharedRelease
 from components.dependency import settled
 from components.pipeline import activate, closure
-from components.pipeline.evaluate import System
 from components.pipeline.plan import HostPlan
 from components.pipeline.transport import Ssh
 
@@ -101,8 +100,3 @@ def _connection(args: NixosHostArgs) -> remote.ConnectionArgs:
 
 def _outcome(name: str, stdout: str) -> str:
     return activate.parse(name, stdout.encode())["outcome"]
-
-
-def toplevels(systems: dict[str, System]) -> dict[str, str]:
-    """The toplevel of each host, as outputs name it."""
-    return {name: system.out.path for name, system in systems.items()}

@@ -1,13 +1,11 @@
 """`python -m demo` runs the demo, `python -m demo clean` removes what it made."""
 
-import fcntl
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
+from demo.alone import alone
 from demo.clean import clean
 from demo.incus import ROOT, DemoError
 from demo.story import PREFIX, Story
@@ -35,24 +33,11 @@ def main() -> int:
         print("usage: python -m demo [clean]", file=sys.stderr)
         return 64
     try:
-        with _alone():
+        with alone(LOCK, "the demo"):
             return _clean() if words else _run()
     except DemoError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """One demo at a time."""
-    PLACE.mkdir(exist_ok=True)
-    with LOCK.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            msg = "another run of the demo is at work: let it end first"
-            raise DemoError(msg) from None
-        yield
 
 
 def _run() -> int:
