@@ -101,12 +101,16 @@ def _await(work: Work) -> None:
 
 
 def _born(pid: int) -> str:
-    """When a process was started: the same number is given to others later."""
+    """When a process was started, as the same number is given to others later; "" if it ended.
+
+    One that has ended and that nobody has asked for (a zombie) has ended.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return ""
-    return re.sub(r"^.*\) ", "", stat, flags=re.DOTALL).split()[19]
+    state, *fields = re.sub(r"^.*\) ", "", stat, flags=re.DOTALL).split()
+    return "" if state in "ZX" else fields[18]
 
 
 def _started() -> int | None:
