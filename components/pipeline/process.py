@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import shlex
+import shutil
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
@@ -181,12 +182,14 @@ async def _start(
         # Shielded: cancelled between fork and pipes, asyncio (3.11) waits for ever.
         return await asyncio.shield(creation)
     except asyncio.CancelledError:
-        await _end(await creation)
+        with contextlib.suppress(OSError):
+            await _end(await creation)
         raise
-    except FileNotFoundError:
-        raise _failed(argv, None, f"{argv[0]} is not installed, or not on PATH") from None
-    except PermissionError:
-        raise _failed(argv, None, f"{argv[0]} may not be executed") from None
+    except OSError as error:
+        # A folder on PATH that we may not read makes "not found" look like "not allowed".
+        found = isinstance(error, PermissionError) and ("/" in argv[0] or shutil.which(argv[0]))
+        why = "may not be executed" if found else "is not installed, or not on PATH"
+        raise _failed(argv, None, f"{argv[0]} {why}") from error
 
 
 def _environment(more: Mapping[str, str] | None) -> dict[str, str]:

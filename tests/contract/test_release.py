@@ -258,6 +258,7 @@ async def test_a_lock_that_is_out_of_date(world: World, tmp_path: Path) -> None:
     assert (folder / "flake.lock").read_text() == before
 
 
+@pytest.mark.usefixtures("world")
 async def test_a_flake_that_is_no_nix(tmp_path: Path) -> None:
     (tmp_path / "flake").mkdir()
     (tmp_path / "flake/flake.nix").write_text("{ outputs = ")
