@@ -166,10 +166,10 @@ generation() {
 }
 
 free_bytes() { # FOLDER
-    df -P -B1 "$1" 2>/dev/null | awk_free
+    df -P -B1 "$1" 2>/dev/null | fourth_column
 }
 
-awk_free() { # the fourth column of the second line, without awk: a minimal host has none
+fourth_column() { # the fourth column of the second line, without awk: a minimal host has none
     {
         read -r _ || true
         read -r _ _ _ free _ || free=

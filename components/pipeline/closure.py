@@ -20,8 +20,12 @@ def build_argv(systems: tuple[System, ...]) -> Argv:
     Never one build a host side by side: where they share a derivation, nix polls its lock
     every 5 s.
     """
+    return (*PLAIN_NIX, *_build_words(systems))
+
+
+def _build_words(systems: tuple[System, ...]) -> Argv:
     outputs = sorted({f"{system.drv.path}^out" for system in systems})
-    return (*PLAIN_NIX, "build", "--no-link", "--", *outputs)
+    return ("build", "--no-link", "--", *outputs)
 
 
 def copy_argv(system: System, ssh: Ssh) -> Argv:
@@ -30,9 +34,12 @@ def copy_argv(system: System, ssh: Ssh) -> Argv:
     Unsigned paths may pass: the push is authenticated by ssh with a pinned key and root's
     rights, and what the host fetches from a cache must be signed as ever.
     """
+    return (*PLAIN_NIX, *_copy_words(system, ssh))
+
+
+def _copy_words(system: System, ssh: Ssh) -> Argv:
     substitute = ("--substitute-on-destination",) if ssh.host.substitute else ()
     return (
-        *PLAIN_NIX,
         "copy",
         "--no-check-sigs",
         *substitute,
@@ -64,9 +71,8 @@ async def realise(systems: tuple[System, ...]) -> None:
     missing = tuple(system for system in systems if not nix.is_present(system.out))
     if not missing:
         return
-    words = build_argv(missing)[len(PLAIN_NIX) :]
     try:
-        await nix.command(*words, timeout=BUILD_TIMEOUT)
+        await nix.command(*_build_words(missing), timeout=BUILD_TIMEOUT)
     except ProcessError as error:
         attrs = ", ".join(sorted({system.attr for system in missing}))
         remedy = "no host was touched; mend the flake or the app, and run `pulumi up` again"
@@ -83,12 +89,11 @@ async def copy(system: System, ssh: Ssh) -> None:
         CopyError: nix's own words, and what to look at.
         HostError: the connection could not be made.
     """
-    words = copy_argv(system, ssh)[len(PLAIN_NIX) :]
     mark = Path(ssh.copied(system.out))
     _forget(mark)
     environment = {"NIX_SSHOPTS": ssh.nix_sshopts}
     try:
-        await nix.command(*words, timeout=COPY_TIMEOUT, env=environment)
+        await nix.command(*_copy_words(system, ssh), timeout=COPY_TIMEOUT, env=environment)
     except ProcessError as error:
         if "failed to start SSH connection" in error.detail:
             raise explain(ssh, _of_ssh(error)) from error
