@@ -29,6 +29,8 @@ async def main() -> pulumi.Inputs:
         ssh_key=settings.ssh_key,
         record=ReleaseRecord(settings, releases),
         stages=stages,
+        rollout=settings.rollout,
+        left_out=settings.left_out,
     )
     fleet = Fleet("fleet", args)
     return outputs.of(releases[None], fleet, stages)

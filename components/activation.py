@@ -1,8 +1,8 @@
 """The hooks around `switch`: what it would change, the attempt, and retries of the commit.
 
-The hook brings the host to `awaiting-confirm`; the resource's own connection, new and by
-another client, is the confirmation. A hook that raises fails the resource with that message
-alone, and the state stays at OLD.
+The hook waits for the host's turn and brings it to `awaiting-confirm`; the resource's own
+connection, new and by another client, is the confirmation. A hook that raises fails the resource
+with that message alone, and the state stays at OLD.
 """
 
 import asyncio
@@ -17,25 +17,33 @@ from typing import Any
 import pulumi
 
 from components.copying import Copying
-from components.pipeline import activate, closure
-from components.pipeline.attempt import Absent, Attempt, abort
+from components.pipeline import activate, closure, ending
+from components.pipeline.activate import State
+from components.pipeline.activation_config import Mode
+from components.pipeline.attempt import Absent, Attempt
+from components.pipeline.attempt_spec import AttemptSpec
 from components.pipeline.changes import change_set
+from components.pipeline.errors import ReplyError
 from components.pipeline.grammar import StorePath
 from components.pipeline.plan import Action, HostPlan, drift
 from components.pipeline.transport import Ssh
 from components.release_record import ReleaseRecord
+from components.turns import Standing, Turns
 
-COMMIT_TRIES = 5
+COMMIT_TRIES = 3
+CANCELED = "context canceled"
+"""What the engine says of an operation after Ctrl-C: it sends nothing any more."""
 FIRST_PAUSE = 1.0
 """Seconds before the first retry of a commit; doubled for each further one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedRelease:
-    """What the hosts of a release share: its one build, and its record in the state."""
+    """What the hosts of a release share: its one build, its record, and whose turn it is."""
 
     copying: Copying
     record: ReleaseRecord
+    turns: Turns
 
 
 class Activation:
@@ -48,6 +56,7 @@ class Activation:
         self._ssh = ssh
         self._copying = release.copying
         self._record = release.record
+        self._turns = release.turns
         self._component = component
         self._began = time.monotonic()
         self._changes = False
@@ -73,7 +82,10 @@ class Activation:
         """Once it is known that `switch` does not change, say so where the host has drifted."""
 
         def look(urn: str) -> None:
-            if not self._changes and (line := drift(self._plan, self._plan.system.out)):
+            if self._changes:
+                return
+            self._turns.pass_over(self._plan.host.name)
+            if line := drift(self._plan, self._plan.system.out):
                 pulumi.log.warn(f"{line} '{urn}'", resource=self._component)
 
         switch.urn.apply(look)
@@ -104,6 +116,14 @@ class Activation:
         return change_set(before, self._plan.system).lines()
 
     def _observed_lines(self, old: StorePath | None) -> list[str]:
+        return [*self._mode_lines(), *self._state_lines(old)]
+
+    def _mode_lines(self) -> list[str]:
+        if self._plan.host.activation.mode is Mode.SWITCH:
+            return []
+        return ["mode boot: it becomes the boot default unproven, and runs from the next start"]
+
+    def _state_lines(self, old: StorePath | None) -> list[str]:
         if line := drift(self._plan, old):
             return [line]
         match self._plan.action:
@@ -113,19 +133,29 @@ class Activation:
                 return ["a deployment is under way on it"]
             case Action.UNCHANGED:
                 return ["it runs the new system already"]
+            case Action.STAGED:
+                return ["the new system is its boot default already, and runs from the next start"]
             case _:
                 return []
 
     # --- up --------------------------------------------------------------------------------
 
     async def _activate(self, old: StorePath | None) -> None:
+        await self._turns.take(self._plan.host.name)
+        try:
+            await self._attempt(old)
+        except BaseException:
+            self._turns.end(self._plan.host.name, Standing.FAILED)
+            raise
+
+    async def _attempt(self, old: StorePath | None) -> None:
         self._began = time.monotonic()
         attempt = Attempt(
             ssh=self._ssh,
             old=old,
             new=self._plan.system.out,
-            by=f"{getpass.getuser()}@{socket.gethostname()} (pid {os.getpid()})",
-            progress=lambda state: self._tell(state, ephemeral=True),
+            spec=self._spec(),
+            progress=lambda state: self._tell(_WORDS.get(state, state), ephemeral=True),
         )
         try:
             state = await attempt.run()
@@ -135,12 +165,30 @@ class Activation:
             await closure.copy(self._plan.system, self._ssh)
             state = await attempt.run()
         self._awaiting = attempt
-        self._tell("unchanged" if state is None else "activated, waiting", ephemeral=True)
+        self._tell("unchanged" if state is None else "waiting for the commit", ephemeral=True)
 
-    async def _after(self, _: pulumi.ResourceHookArgs) -> None:
+    def _spec(self) -> AttemptSpec:
+        return AttemptSpec.of(
+            self._plan.host,
+            by=f"{getpass.getuser()}@{socket.gethostname()} (pid {os.getpid()})",
+            release=self._record.line(self._plan.host),
+            values={
+                **self._record.names(self._plan.host),
+                "toplevel": self._plan.system.out.path,
+            },
+        )
+
+    async def _after(self, args: pulumi.ResourceHookArgs) -> None:
+        said = (args.new_outputs or {}).get("stdout")
+        try:
+            outcome = activate.outcome(self._plan.host.name, said)
+        except ReplyError as error:  # the engine only warns of what a hook raises after the fact
+            self._gave_up(str(error))
+            return
         self._copying.stages.mark("switch", self._began)
         seconds = time.monotonic() - self._began
-        self._tell(f"on {self._plan.system.out.path} ({seconds:.1f} s)")
+        self._turns.end(self._plan.host.name, Standing.COMMITTED)
+        self._tell(f"{outcome}: {self._plan.system.out.path} ({seconds:.1f} s)")
 
     async def _on_error(self, args: pulumi.ErrorHookArgs) -> bool:
         """Send the commit again where the connection, not the host, was the reason.
@@ -151,24 +199,38 @@ class Activation:
         if self._awaiting is None:  # the hook failed, and has said why
             return False
         newest = args.errors[0] if args.errors else ""
+        name = self._plan.host.name
         if "Process exited with status" in newest:
-            self._complain(activate.last_word(self._plan.host.name, newest))
-            return False
-        if len(args.errors) <= COMMIT_TRIES:
+            return self._gave_up(activate.last_word(name, newest))
+        is_interrupted = CANCELED in newest
+        if len(args.errors) <= COMMIT_TRIES and not is_interrupted:
             await asyncio.sleep(FIRST_PAUSE * 2 ** (len(args.errors) - 1))
             return True
-        last = await abort(self._awaiting, "the commit could not be sent")
-        current = last["current"] if last else "an unknown system"
-        self._complain(f"the commit could not be sent; the host runs {current}")
-        return False
+        why = "the commit could not be sent"
+        why += " (interrupted)" if is_interrupted else f" ({activate.last_line(newest)})"
+        last = await self._awaiting.take_back(why)
+        return self._gave_up(str(ending.taken_back(name, why, last)))
 
-    def _complain(self, text: str) -> None:
-        pulumi.log.error(f"{self._plan.host.name}: {text}", resource=self._component)
+    def _gave_up(self, text: str) -> bool:
+        """Say why, and that it is not to be tried again."""
+        self._turns.end(self._plan.host.name, Standing.FAILED)
+        pulumi.log.error(text, resource=self._component)
+        return False
 
     def _tell(self, text: str, *, ephemeral: bool = False) -> None:
         pulumi.log.info(
             f"{self._plan.host.name}: {text}", resource=self._component, ephemeral=ephemeral
         )
+
+
+_WORDS: dict[str, str] = {
+    State.PREPARED: "starting",
+    State.AWAITING: "waiting to be confirmed",
+    State.ROLLING_BACK: "going back",
+    State.ROLLED_BACK: "rolled back",
+    State.ROLLBACK_FAILED: "could not go back",
+}
+"""States as people read them, where the protocol's own words do not say it."""
 
 
 def _old_path(old_inputs: Mapping[str, Any] | None) -> StorePath | None:

@@ -3,8 +3,10 @@
 import sys
 from typing import Final
 
-from components.pipeline.config_table import ACTIVATION, HOST, STACK, Key, Table
+from components.pipeline.activation_table import ACTIVATION, CHECK
+from components.pipeline.config_table import HOST, STACK, Key, Table
 from components.pipeline.errors import ConfigError
+from components.pipeline.rollout_table import ROLLOUT
 from components.pipeline.settings import parse
 
 _INTRO: Final = """\
@@ -22,6 +24,16 @@ config:
     web1:
       address: web1.example.org
       hostKey: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII37QsfaC6TZC04ULDxkqO8IB9/KJvwLWbiP2ORl634Q
+  flakeup:activation:
+    checks:
+      web:                          # the new release answers, or the host goes back
+        http: http://localhost:8080/
+        contains: app {appRef} on {name}
+      port:
+        tcp: "{address}:8080"
+        from: deployer
+  flakeup:rollout:
+    waves: [2, 5]                   # one canary, two hosts, then five at a time
 ```
 
 A ref or commit id that YAML reads as a number needs quotes (`appRef: "2.10"`);
@@ -44,7 +56,9 @@ def page() -> str:
     tables = (
         _section("Stack", STACK),
         _section("Hosts: `hosts.<name>`", HOST),
-        _section("Times: `activation`", ACTIVATION),
+        _section("Activation: `activation`", ACTIVATION),
+        _section("Checks: `activation.checks.<name>`", CHECK),
+        _section("Rollout: `rollout`", ROLLOUT),
     )
     return "\n".join([_INTRO, *tables, _PROBLEMS, _example()])
 

@@ -1,4 +1,4 @@
-"""`Fleet`: the build of the release, and its hosts."""
+"""`Fleet`: the build of the release, and its hosts, in waves."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,15 @@ from components.activation import SharedRelease
 from components.copying import Copying
 from components.dependency import settled
 from components.host import NixosHost, NixosHostArgs
+from components.left_out import LeftOutHost
 from components.pipeline import closure
 from components.pipeline.plan import HostPlan
+from components.pipeline.rollout import Rollout, waves_of
+from components.pipeline.settings import HostSpec
 from components.pipeline.stages import Stages
 from components.pipeline.transport import Identity, Ssh
 from components.release_record import ReleaseRecord
+from components.turns import Turns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,8 @@ class FleetArgs:
     record: ReleaseRecord
     """The record of the release, which may refuse it: nothing is built before."""
     stages: Stages
+    rollout: Rollout
+    left_out: tuple[HostSpec, ...] = ()
 
 
 class Fleet(pulumi.ComponentResource):
@@ -50,7 +56,9 @@ class Fleet(pulumi.ComponentResource):
                 parent=self, depends_on=[args.record.stash], hooks=copying.build_hooks()
             ),
         )
-        release = SharedRelease(copying=copying, record=args.record)
+        waves = waves_of([plan.host.name for plan in args.plans], args.rollout)
+        turns = Turns(waves, args.rollout.max_parallel, component=self)
+        release = SharedRelease(copying=copying, record=args.record, turns=turns)
         self.hosts = {
             plan.host.name: NixosHost(
                 plan.host.name,
@@ -65,7 +73,18 @@ class Fleet(pulumi.ComponentResource):
             )
             for plan in args.plans
         }
+        for host in args.left_out:
+            LeftOutHost(host, pulumi.ResourceOptions(parent=self))
+        self._switch(waves)
         self.register_outputs({})
+
+    def _switch(self, waves: tuple[tuple[str, ...], ...]) -> None:
+        """Each wave waits for all of its copies, and for the switches of the one before."""
+        earlier: list[pulumi.Input[pulumi.Resource]] = []
+        for wave in waves:
+            hosts = [self.hosts[name] for name in wave]
+            after = [*earlier, *(host.copied for host in hosts)]
+            earlier = [host.switch(after) for host in hosts]
 
     @property
     def outputs(self) -> dict[str, pulumi.Output[dict[str, str]]]:

@@ -1,5 +1,6 @@
 """`NixosHost`: copy -> switch of one host."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -35,18 +36,21 @@ class NixosHost(pulumi.ComponentResource):
     """A NixOS machine on its toplevel.
 
     The component has no inputs of its own: they would be saved before its children succeed,
-    and so change at every release.
+    and so change at every release. Made with `copy` alone; `switch` comes when its wave has come.
     """
 
     toplevel: str
     outcome: pulumi.Output[str]
+    copied: pulumi.Input[pulumi.Resource]
+    """`copy`, for those who wait for it."""
 
     def __init__(
         self, name: str, args: NixosHostArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("flakeup:index:NixosHost", name, {}, opts)
         system = args.plan.system
-        activation = Activation(args.plan, args.ssh, args.release, component=self)
+        self._args = args
+        self.toplevel = system.out.path
         copy = local.Command(
             f"{name}-copy",
             local.CommandArgs(
@@ -61,6 +65,15 @@ class NixosHost(pulumi.ComponentResource):
                 hooks=args.release.copying.hooks(args.plan, args.ssh),
             ),
         )
+        self.copied = settled(copy, f"{name}-copy", self)
+
+    def switch(
+        self, after: Sequence[pulumi.Input[pulumi.Resource]]
+    ) -> pulumi.Input[pulumi.Resource]:
+        """Switch once all of `after` are done, none of them failed; give `switch` to wait for."""
+        args, system = self._args, self._args.plan.system
+        name = args.plan.host.name
+        activation = Activation(args.plan, args.ssh, args.release, component=self)
         switch = remote.Command(
             f"{name}-switch",
             remote.CommandArgs(
@@ -71,18 +84,18 @@ class NixosHost(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[settled(copy, f"{name}-copy", self)],
+                depends_on=list(after),
                 hooks=activation.hooks(),
                 custom_timeouts=pulumi.CustomTimeouts(create=COMMIT_TIMEOUT, update=COMMIT_TIMEOUT),
             ),
         )
-        self.toplevel = system.out.path
         # A failed host must not fault the outputs: the program has others to bring to their end.
         self.outcome = switch.stdout.apply(lambda text: _outcome(name, text)).recover(
             lambda _: FAILED
         )
         activation.watch(switch)
         self.register_outputs({"toplevel": self.toplevel, "outcome": self.outcome})
+        return settled(switch, f"{name}-switch", self)
 
 
 def _connection(args: NixosHostArgs) -> remote.ConnectionArgs:
@@ -99,4 +112,4 @@ def _connection(args: NixosHostArgs) -> remote.ConnectionArgs:
 
 
 def _outcome(name: str, stdout: str) -> str:
-    return activate.parse(name, stdout.encode())["outcome"]
+    return activate.outcome(name, stdout)

@@ -28,14 +28,29 @@ class ReleaseRecord:
 
     def __init__(self, settings: Settings, releases: Mapping[Ref | None, Release]) -> None:
         self._settings = settings
-        self._before: Record = _record(settings, releases)
+        self._now: Record = _record(settings, releases)
+        self._before: Record = self._now
         options = pulumi.ResourceHookOptions(on_dry_run=True)
         hook = pulumi.ResourceHook("release", self._compare, options)
         self.stash = pulumi.Stash(
             "release",
-            input=self._before,
+            input=self._now,
             opts=pulumi.ResourceOptions(hooks=pulumi.ResourceHookBinding(before_update=[hook])),
         )
+
+    def names(self, host: HostSpec) -> dict[str, str]:
+        """`appRef` and `appRev` of a host's release, where there is an app."""
+        record = self._of(host)
+        return {key: str(record.get(key) or "") for key in ("appRef", "appRev")}
+
+    def line(self, host: HostSpec) -> str:
+        """A host's release in one line, for the record on the host."""
+        shown = ("appRef", "appRev", "flake", "flakeRev", "flakeNarHash")
+        record = self._of(host)
+        return ", ".join(f"{key} {record[key]}" for key in shown if record.get(key))
+
+    def _of(self, host: HostSpec) -> Record:
+        return {**self._now, **self._now.get("hosts", {}).get(host.name, {})}
 
     async def previous(self, host: HostSpec, out: StorePath) -> System | None:
         """The system that was deployed as `out`, so far as it can be evaluated here."""

@@ -1,8 +1,9 @@
 """The demo's steps: a release, a preview, an update, and the way back, each of them checked."""
 
+import json
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from demo import hosts
@@ -49,6 +50,9 @@ class Story:
         self._update("v2", named)
         self._ask("v2")
         self._update_again()
+        self._break("v3", stays="v2")
+        self._ask("v2")
+        self._recover("v2")
         self._release("back to v1: the same command, the old release", "v1")
         self._ask("v1")
 
@@ -129,20 +133,40 @@ class Story:
             if (summary := _summary(said)) != _unchanged(said):
                 msg = f"the second `up` changed something: {summary}"
                 raise DemoError(msg)
-            after = self._started()
-            for name, units in before.items():
-                if moved := sorted(unit for unit in units if after[name].get(unit) != units[unit]):
-                    msg = f"{name}: restarted or gone, though nothing changed: {', '.join(moved)}"
-                    raise DemoError(msg)
+            self._expect_no_restart(before)
             count = sum(map(len, before.values()))
             step.detail = f"{summary}; none of {count} active units was restarted"
 
+    def _break(self, ref: str, *, stays: str) -> None:
+        """A release that does not work: the canary goes back by itself, the rest is left alone."""
+        with self.terminal.step(f"{ref} does not work: the hosts stay on {stays}") as step:
+            before = self._systems()
+            self._type("config", "set", "appRef", ref)
+            said = self._type(*_UP, fails=True)
+            if not said.code:
+                msg = f"`pulumi up` to {ref} ended well, though the release does not work"
+                raise DemoError(msg)
+            _expect(self._systems(), before, "after the failed `up` the hosts run")
+            _expect(self._recorded(), before, "after the failed `up` the state has")
+            for name, host in self.hosts.items():
+                state = host.exec("systemctl", "is-active", WORKER).strip()
+                _expect(state, "active", f"{WORKER} on {name} is")
+            step.detail = f"red, as it should be; hosts and state are on {stays} by themselves"
+
+    def _recover(self, ref: str) -> None:
+        with self.terminal.step(f"appRef {ref} again: the hosts are left alone") as step:
+            self._type("config", "set", "appRef", ref)
+            before = self._started()
+            said = self._type(*_UP)
+            self._expect_no_restart(before)
+            step.detail = f"{_summary(said)}; no unit was restarted"
+
     # --- what they are made of -------------------------------------------------------------
 
-    def _type(self, *words: str) -> Said:
-        """Run a `pulumi` command as a person would, and show it."""
+    def _type(self, *words: str, fails: bool = False) -> Said:
+        """Run a `pulumi` command as a person would, and show it; one that `fails` may do so."""
         said = self.workspace.pulumi(*words, colour=self.terminal.colour)
-        if said.code:
+        if said.code and not fails:
             last = [line.strip() for line in plain(said.text).splitlines() if "error:" in line]
             why = last[-1] if last else "see its output above"
             msg = f"`pulumi {words[0]}` ended with status {said.code}: {why}"
@@ -153,6 +177,26 @@ class Story:
         """What each host runs, as it says itself."""
         readlink = ("readlink", "-f", "/run/current-system")
         return {name: host.exec(*readlink).strip() for name, host in self.hosts.items()}
+
+    def _expect_no_restart(self, before: Started) -> None:
+        after = self._started()
+        for name, units in before.items():
+            if moved := sorted(unit for unit in units if after[name].get(unit) != units[unit]):
+                msg = f"{name}: restarted or gone, though nothing changed: {', '.join(moved)}"
+                raise DemoError(msg)
+
+    def _recorded(self) -> dict[str, str]:
+        """What the state says that each host was deployed as."""
+        quiet = replace(self.workspace, audience=None)
+        state = json.loads(quiet.check("stack", "export").text)
+        texts = {
+            resource["urn"].rsplit("::", 1)[1]: resource["inputs"].get("create", "")
+            for resource in state["deployment"]["resources"]
+            if resource["type"] == "command:remote:Command"
+        }
+        return {
+            name.removesuffix("-switch"): text.rsplit(" ", 1)[-1] for name, text in texts.items()
+        }
 
     def _started(self) -> Started:
         return {name: host.started() for name, host in self.hosts.items()}

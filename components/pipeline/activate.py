@@ -19,10 +19,14 @@ ENTRY = "/run/flakeup/switch"
 """Where the runner is published, and what the resource `switch` calls."""
 
 _PUBLISH = (
-    f"umask 077; mkdir -p {ENTRY.rsplit('/', 1)[0]} && cat >{ENTRY}.$$ && chmod 0700 {ENTRY}.$$"
-    f' && mv -f {ENTRY}.$$ {ENTRY} && exec {ENTRY} "$@"'
+    f"umask 077; mkdir -p {ENTRY.rsplit('/', 1)[0]}"
+    f' && {{ head -c "$1" >{ENTRY}.$$ && test "$(stat -c %s {ENTRY}.$$)" = "$1"'
+    f" || {{ rm -f {ENTRY}.$$; exit 1; }}; }} && shift"
+    f' && chmod 0700 {ENTRY}.$$ && mv -f {ENTRY}.$$ {ENTRY} && exec {ENTRY} "$@"'
 )
-"""Written under a new name, then renamed: a shell must never read a script that changes."""
+"""Written under a new name, looked at, then renamed: a shell must never read a script that
+changes, and a connection that breaks must not leave half of one. What follows on stdin is left
+to the verb."""
 
 
 class State(StrEnum):
@@ -53,7 +57,7 @@ def runner() -> bytes:
 
 def publish(*words: str) -> tuple[str, ...]:
     """The remote command that publishes the runner from stdin, then runs one verb of it."""
-    return ("/bin/sh", "-c", _PUBLISH, "flakeup", *words)
+    return ("/bin/sh", "-c", _PUBLISH, "flakeup", str(len(runner())), *words)
 
 
 def observe_words() -> tuple[str, ...]:
@@ -61,16 +65,22 @@ def observe_words() -> tuple[str, ...]:
     return ("/bin/sh", "-s", "--", "observe")
 
 
-def start_words(
-    attempt: str, old: StorePath | None, new: StorePath, seconds: int, by: str
-) -> tuple[str, ...]:
-    """`start`: take the host for NEW; OLD is None where nothing is known of the host."""
-    return ("start", attempt, old.path if old else "-", new.path, str(seconds), by)
+def start_words(attempt: str, old: StorePath | None, new: StorePath) -> tuple[str, ...]:
+    """`start`: take the host for NEW; OLD is None where nothing is known of the host.
+
+    The spec of the attempt follows the runner on stdin.
+    """
+    return ("start", attempt, old.path if old else "-", new.path)
 
 
 def follow_words(attempt: str, offset: int) -> tuple[str, ...]:
     """`follow`, from a byte of the log on."""
     return ("follow", attempt, str(offset))
+
+
+def abort_words(attempt: str, why: str) -> tuple[str, ...]:
+    """`abort`: give up an attempt that awaits its confirmation."""
+    return ("abort", attempt, printable(why, 900))
 
 
 def commit_text(new: StorePath, *, root: bool) -> str:
@@ -156,6 +166,20 @@ def _object(line: bytes) -> dict[str, str]:
     }
 
 
+def outcome(host: str, stdout: object) -> str:
+    """What a commit that succeeded said: committed, or unchanged.
+
+    Raises:
+        ReplyError: it said something else; only these two are success.
+    """
+    text = stdout if isinstance(stdout, str) else ""
+    said = parse(host, text.encode())
+    if said.event not in {"committed", "unchanged"}:
+        remedy = "look at what answers there; the host counts as unconfirmed"
+        raise ReplyError(message("unusable reply", host, f"'{said.event}'", remedy))
+    return said["outcome"] or said.event
+
+
 def last_word(host: str, text: str) -> str:
     """What the runner said in the text of a command that failed, for a person."""
     for line in reversed(text.splitlines()):
@@ -165,9 +189,18 @@ def last_word(host: str, text: str) -> str:
                 reply = parse(host, line[start:].encode())
             except ReplyError:
                 continue
-            current = f"; the host runs {reply['current']}" if reply["current"] else ""
-            return f"the commit was refused: {reply['reason']}{current}; run `pulumi up` again"
-    return "the commit failed, and the host did not say why; run `pulumi up` again"
+            current = f"; it runs {reply['current']} now" if reply["current"] else ""
+            return f"not deployed: {host}: {reply['reason']}{current}; run `pulumi up` again"
+    return (
+        f"not deployed: {host}: the commit failed, and the host did not say why; "
+        "run `pulumi up` again"
+    )
+
+
+def last_line(text: str) -> str:
+    """The last line of an error of the engine's, printable and short: earlier ones repeat it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return printable(lines[-1] if lines else "no reason given", 300)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 The attempt is the host's own (activation protocol): a connection that breaks here changes
 nothing there. Whatever the reason, it is opened again until the attempt rests or time is up;
-a transport error is never a verdict.
+a transport error is never a verdict. An answer that is not in the protocol is one: the host is
+not confirmed, and goes back.
 """
 
 import asyncio
@@ -14,28 +15,36 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from components.pipeline import activate
+from components.pipeline import activate, ending, health
 from components.pipeline.activate import CONFIRMABLE, Reply, State
+from components.pipeline.activation_config import Mode
+from components.pipeline.attempt_spec import AttemptSpec
+from components.pipeline.check import Vantage
 from components.pipeline.errors import (
-    ActivationError,
     HostError,
+    OverlongError,
     ProcessError,
     ReplyError,
+    UnreachableError,
     message,
-    printable,
 )
 from components.pipeline.grammar import StorePath
+from components.pipeline.health import Unhealthy
 from components.pipeline.process import Argv, lines
 from components.pipeline.transport import Ssh, explain
 
 PAUSE = 1.0
 """Seconds between two tries to reach a host."""
+FIRST_TRIES = 3
+"""Times that a host is called which has not said yet that it has begun."""
 CALL_TIMEOUT = 90.0
 """Seconds for one `follow`, which the host itself ends after 60."""
 LOG_LINES = 20
 """Lines of the activation's log that a message carries."""
 GRACE = 30.0
 """Seconds past the host's own bounds that we wait for its last word."""
+COMMIT_RESERVE = 5.0
+"""Seconds of the time to confirm that are left to the commit's own connection."""
 
 
 class Absent(Exception):  # noqa: N818 not an error: the closure has to be copied first
@@ -49,46 +58,81 @@ class Attempt:
     ssh: Ssh
     old: StorePath | None
     new: StorePath
-    by: str
+    spec: AttemptSpec
     progress: Callable[[str], None]
     """Told each state, for people to see."""
     id: str = field(default_factory=lambda: new_id(datetime.now(UTC)))
     _log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     _offset: int = 0
     _started: bool = False
+    _trouble: HostError | None = None
+    """Why the host could not be reached, the last time that it could not."""
 
     async def run(self) -> State | None:
-        """Bring the host to `awaiting-confirm`; None where it runs NEW already.
+        """Bring the host to `awaiting-confirm`, found well; None where it runs NEW already.
 
         Raises:
             Absent: NEW's closure is not on the host; nothing has been changed.
             ActivationError: the host refused NEW, or went back to OLD.
             HostError: not reached, or not understood, within the bounds of an attempt.
         """
-        limit = self.ssh.host.activation.timeout.seconds
-        deadline = time.monotonic() + 2 * limit + GRACE
-        while True:
+        last = await self._rest()
+        match last.event:
+            case "unchanged":
+                return None
+            case "absent":
+                raise Absent
+            case "result" if last.state in CONFIRMABLE:
+                if last.state is State.AWAITING:
+                    await self._look_from_here()
+                return last.state
+        raise ending.failure(self._name, last, self._log, self._trouble)
+
+    @property
+    def _name(self) -> str:
+        return self.ssh.host.name
+
+    @property
+    def bound(self) -> float:
+        """Seconds that the host may take until it rests on NEW or OLD."""
+        times = self.spec.activation
+        ahead = times.timeout.seconds + times.check_deadline.seconds + times.confirm.seconds
+        return ahead + times.timeout.seconds + GRACE
+
+    async def _rest(self) -> Reply:
+        """The last line of the attempt, over as many connections as it takes."""
+        deadline, tries = time.monotonic() + self.bound, 0
+        while time.monotonic() < deadline:
+            tries += 1
             try:
                 if last := await self._call():
-                    return self._verdict(last)
-            except HostError:
-                if not self._started or time.monotonic() > deadline:
+                    return self._own(last)
+            except ReplyError as error:
+                await self._give_up(error)
+                raise
+            except HostError as error:
+                is_final = not isinstance(error, UnreachableError) or tries >= FIRST_TRIES
+                if not self._started and is_final:
                     raise
-            if time.monotonic() > deadline:
-                raise self._silent()
+                self._trouble = error
             await asyncio.sleep(PAUSE)
+        raise ending.silent(self._name, self.bound, self._trouble)
 
     async def _call(self) -> Reply | None:
         """One connection: start, or follow what was started; the last line, if it is a last one."""
         last = None
         async for reply in self._replies():
             match reply.event:
-                case "started" | "attached":
+                case "attached":
                     self._started, self.id = True, reply["id"] or self.id
+                case "started":
+                    self._started = True
+                    self._own(reply)
                 case "log":
                     self._log.append(reply["text"])
                 case "state":
-                    self.progress(reply["state"])
+                    stage = reply["stage"] if reply.state is State.CHECKING else ""
+                    self.progress(f"{reply['state']} {stage}".rstrip())
                 case "progress":
                     self._offset = reply.number("offset")
                 case _:
@@ -100,12 +144,15 @@ class Attempt:
 
     async def _replies(self) -> AsyncIterator[Reply]:
         argv, stdin = self._command()
-        name, last = self.ssh.host.name, None
+        last = None
         try:
             async with lines(argv, timeout=CALL_TIMEOUT, stdin=stdin) as stream:
                 async for line in stream:
-                    last = activate.parse(name, line)
+                    last = activate.parse(self._name, line)
                     yield last
+        except OverlongError as error:
+            remedy = "the host counts as unconfirmed; find out what prints there"
+            raise ReplyError(message("unusable reply", self._name, error.detail, remedy)) from error
         except ProcessError as error:
             # The runner's own exit codes come with a last line that says more.
             if error.code in (None, 255) or last is None:
@@ -114,110 +161,83 @@ class Attempt:
     def _command(self) -> tuple[Argv, bytes]:
         # Published each time: a host that has been rebooted meanwhile has lost the runner, and
         # says with it that the attempt is over.
-        seconds = self.ssh.host.activation.timeout.seconds
-        words = (
-            activate.follow_words(self.id, self._offset)
-            if self._started
-            else activate.start_words(self.id, self.old, self.new, seconds, self.by)
-        )
-        return self.ssh.argv(*activate.publish(*words)), activate.runner()
+        if self._started:
+            words = activate.follow_words(self.id, self._offset)
+        else:
+            words = activate.start_words(self.id, self.old, self.new)
+        stdin = activate.runner() + (b"" if self._started else self.spec.text)
+        return self.ssh.argv(*activate.publish(*words)), stdin
 
-    def _verdict(self, last: Reply) -> State | None:
-        match last.event:
-            case "unchanged":
-                return None
-            case "absent":
-                raise Absent
-            case "result" if last.state in CONFIRMABLE:
-                return last.state
-            case "result":
-                raise self._ended(last)
-            case "held":
-                raise self._held(last)
-            case "drifted":
-                raise self._drifted(last)
-            case "blocked" | "refused":
-                raise self._refused(last)
-            case "died":
-                raise self._died(last)
-        raise self._unknown(last)
+    def _own(self, last: Reply) -> Reply:
+        """Refuse a line about another attempt, or another system, than this one's."""
+        if detail := self._strange(last):
+            remedy = "the host counts as unconfirmed; find out who else answers there"
+            raise ReplyError(message("unusable reply", self._name, detail, remedy))
+        return last
+
+    def _strange(self, last: Reply) -> str | None:
+        is_running = last.path("current") == self.new or self.spec.activation.mode is Mode.BOOT
+        if last.event not in {"started", "result", "unchanged"}:
+            return None
+        if last.event != "unchanged" and last["id"] != self.id:
+            return f"it speaks of the attempt '{last['id']}', and not of {self.id}"
+        if last.path("new") != self.new:
+            return f"it speaks of '{last['new']}', and not of {self.new.path}"
+        if last.event == "result" and last.state in CONFIRMABLE and not is_running:
+            return f"it waits to be confirmed, and runs '{last['current']}'"
+        return None
+
+    async def _look_from_here(self) -> None:
+        """The checks that the deployer makes, while the host waits to be confirmed."""
+        checks = self.spec.seen_from(Vantage.DEPLOYER)
+        if not checks:
+            return
+        seconds = max(1.0, self.spec.activation.confirm.seconds - COMMIT_RESERVE)
+        self.progress(f"{State.CHECKING} from outside")
+        try:
+            await health.healthy(checks, deadline=seconds)
+        except Unhealthy as found:
+            raise await self._taken_back(f"{found} (seen from the deployer)") from found
+
+    async def _taken_back(self, why: str) -> Exception:
+        return ending.taken_back(self._name, why, await self.take_back(why))
+
+    async def take_back(self, why: str) -> Reply | None:
+        """Abort, and wait for the host's last word; None where it has none within its own times.
+
+        A host that can't be told goes back by itself once nobody has confirmed it.
+        """
+        times = self.spec.activation
+        deadline = time.monotonic() + times.confirm.seconds + times.timeout.seconds + GRACE
+        while time.monotonic() < deadline:
+            last = await self.abort(why)
+            if last and (last.event == "refused" or last.state not in (None, *_UNDER_WAY)):
+                return last
+            await asyncio.sleep(PAUSE)
+        return None
+
+    async def _give_up(self, error: ReplyError) -> None:
+        if self._started:
+            await self.abort(f"an unusable reply: {error}")
+
+    async def abort(self, why: str) -> Reply | None:
+        """Take back an attempt that awaits its confirmation; the host's answer, if there is one."""
+        argv = self.ssh.argv(*activate.publish(*activate.abort_words(self.id, why)))
+        last = None
+        with contextlib.suppress(ProcessError, HostError):
+            async with lines(argv, timeout=CALL_TIMEOUT, stdin=activate.runner()) as stream:
+                async for line in stream:
+                    last = self._own(activate.parse(self._name, line))
+        return last
 
     def _mute(self) -> ReplyError:
         remedy = "log in by hand: does its login shell run commands?"
-        return ReplyError(message("no reply", self.ssh.host.name, "it printed nothing", remedy))
-
-    def _silent(self) -> ActivationError:
-        return self._failure("no end in time", "look at /var/lib/flakeup/current on the host")
-
-    def _unknown(self, last: Reply) -> ActivationError:
-        return self._failure(f"an answer that we do not know: {last.event}", "update flakeup")
-
-    def _refused(self, last: Reply) -> ActivationError:
-        return self._failure(f"refused: {last['reason']}", "nothing was changed")
-
-    def _held(self, last: Reply) -> ActivationError:
-        who = last["by"] or "somebody else"
-        to = f" ({last['state']}, to {last['new']})" if last["new"] else ""
-        remedy = "wait for its end, then run `pulumi up` again"
-        return self._failure(f"it is being deployed by {who}{to}", remedy)
-
-    def _died(self, last: Reply) -> ActivationError:
-        detail = f"the activation stopped in state {last['state']}"
-        remedy = f"the host runs {last['current']}; run `pulumi up` again"
-        return self._failure(detail, remedy)
-
-    def _drifted(self, last: Reply) -> ActivationError:
-        detail = f"it runs {last['current']}, and the last deployment was {last['old']}"
-        return self._failure(
-            detail,
-            f"to bring it to this release all the same, `pulumi up --replace` {self.ssh.host.name}"
-            "-switch (the URN is in the preview)",
-        )
-
-    def _ended(self, last: Reply) -> ActivationError:
-        state = last.state or last["state"]
-        code = last["code"]
-        units = last["units"].split()
-        what = f"unit {', '.join(units)} failed" if units else f"the activation ended with {code}"
-        journal = [line for line in last["journal"].split("|") if line][-20:]
-        shown = journal or self._log
-        detail = "\n  ".join([f"{what}: {_ENDED.get(str(state), state)}", *shown])
-        if state is State.BLOCKED:
-            remedy = _BLOCKED.get(code, "see the checks of the new system; nothing was changed")
-        else:
-            current = last["current"] or "no system of ours"
-            remedy = f"it runs {current} now; mend the release and run `pulumi up` again"
-        return self._failure(detail, remedy)
-
-    def _failure(self, detail: str, remedy: str) -> ActivationError:
-        where = self.ssh.host.name
-        text = printable(detail, 4000, lines=True)
-        return ActivationError(message("not deployed", where, text, remedy))
+        return ReplyError(message("no reply", self._name, "it printed nothing", remedy))
 
 
-_ENDED = {
-    "rolled-back": "rolled back to the system from before",
-    "rollback-failed": "and the system from before could not be activated either",
-    "blocked": "refused",
-    "superseded": "another deployment took over",
-}
-_BLOCKED = {
-    "100": "the init interface changed: this release needs a reboot; nothing was changed",
-    "11": "another switch-to-configuration held its lock; run `pulumi up` again",
-}
+_UNDER_WAY = (State.AWAITING, State.ROLLING_BACK, State.COMMITTING)
 
 
 def new_id(now: datetime) -> str:
     """An attempt's id: sorts by time, and no two are the same."""
     return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-
-
-async def abort(attempt: Attempt, why: str) -> Reply | None:
-    """Take back an attempt that awaits its confirmation; the host's answer, if there is one."""
-    words = (activate.ENTRY, "abort", attempt.id, why)
-    last = None
-    with contextlib.suppress(ProcessError, HostError):
-        async with lines(attempt.ssh.argv(*words), timeout=CALL_TIMEOUT) as stream:
-            async for line in stream:
-                last = activate.parse(attempt.ssh.host.name, line)
-    return last

@@ -14,11 +14,13 @@ from components.pipeline.grammar import Duration, GrammarError
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 
+NOT_WHOLE: Final = "is not a whole number"
 NOT_SET: Final = "(not set)"
 SECRET: Final = "[secret]"  # noqa: S105 what is shown in place of one
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}")
 _USERINFO: Final = re.compile(r"://(?!git@)(?:.*@)", re.DOTALL)
+_WHOLE: Final = re.compile(r"-?[0-9]{1,60}")
 _SHOWN: Final = 60
 
 
@@ -114,6 +116,39 @@ class Section:
             self.refuse(name, error.reason(hidden=self.hides(name)), error.remedy)
             return None
 
+    def numbers(self, name: str, *, most: int) -> tuple[int, ...] | None:
+        """Parse the list of 1 to `most` whole numbers under a key.
+
+        None where there is no such key, or a problem, which is then written down.
+        """
+        if name not in self.values:
+            return None
+        value = self.values[name]
+        if not isinstance(value, list):
+            self.refuse(name, _not(self.table[name].takes, value))
+            return None
+        if not 1 <= len(value) <= most:
+            self.refuse(name, "is empty" if not value else f"has more than {most} items")
+            return None
+        read = [self._number(name, index, item) for index, item in enumerate(value)]
+        found = tuple(number for number in read if number is not None)
+        return found if len(found) == len(read) else None
+
+    def _number(self, name: str, index: int, item: object) -> int | None:
+        key = self.table[name]
+        why = _not("a whole number", item)
+        if isinstance(item, float):
+            why = NOT_WHOLE
+        if isinstance(item, int | str) and not isinstance(item, bool):
+            try:
+                return number_of(key)(str(item))
+            except GrammarError as error:
+                why = error.reason()
+        path, value = f"{path_to(self.path, name)}[{index}]", shown(item)
+        value = SECRET if self.hides(name) else value
+        self.problems.append(Problem(path=path, value=value, why=why, remedy=key.write))
+        return None
+
     def mapping(self, name: str, remedy: str = "") -> Mapping[str, object] | None:
         """Give the map under a key, or None where there is none; anything else is a problem."""
         if name not in self.values:
@@ -153,6 +188,8 @@ class Section:
                 return printable(str(value))
         if key.plain is str and not key.most and isinstance(value, bool | int | float):
             why = _not("text", value) + ": put it in quotes if it is meant"
+        elif key.plain is int and isinstance(value, float):
+            why = NOT_WHOLE
         else:
             why = _not(key.takes, value)
         self.refuse(key.name, why)
@@ -183,18 +220,36 @@ def _not(wanted: str, value: object) -> str:
     return f"is {found}, not {wanted}"
 
 
-def time_up_to(most: str) -> Callable[[str], Duration]:
-    """Give the parser of a time that is at most `most`."""
-    limit = Duration(most)
+def time_of(key: Key) -> Callable[[str], Duration]:
+    """Give the parser of a time within the limits of `key`."""
+    limit = Duration(key.most)
 
     def parse_time(text: str) -> Duration:
         time = Duration.parse(text)
         if time.seconds > limit.seconds:
             msg = f"is more than {limit.text}"
             raise GrammarError(msg)
+        if not time.seconds and not key.zero:
+            msg = "is no time at all"
+            raise GrammarError(msg)
         return time
 
     return parse_time
+
+
+def number_of(key: Key) -> Callable[[str], int]:
+    """Give the parser of a whole number within the limits of `key`."""
+    least, most = key.within
+
+    def parse_number(text: str) -> int:
+        if not _WHOLE.fullmatch(text):
+            raise GrammarError(NOT_WHOLE)
+        if not least <= int(text) <= most:
+            msg = f"is not in {least} to {most}"
+            raise GrammarError(msg)
+        return int(text)
+
+    return parse_number
 
 
 def one_of(kind: type[E]) -> Callable[[str], E]:

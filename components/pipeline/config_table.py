@@ -1,6 +1,7 @@
 """Every key of a stack's config, once: for the parser, its messages and docs/config.md."""
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,8 +15,9 @@ class Key:
 
     `takes` is the kind of value in a few words, `write` the remedy of each message about it.
     `default` is a text as a user would write it, or empty; `otherwise` says in words what a key
-    without one falls back to. `most` is the largest time. A `plain` of int or bool allows YAML's
-    own value as well as the same in quotes.
+    without one falls back to. `most` is the largest time, and `zero` allows `0s`; `within` holds
+    the smallest and the largest whole number. A `plain` of int or bool allows YAML's own value as
+    well as the same in quotes.
     """
 
     name: str
@@ -27,6 +29,8 @@ class Key:
     otherwise: str = ""
     required: bool = False
     most: str = ""
+    zero: bool = False
+    within: tuple[int, int] = (0, 0)
     plain: type[str] | type[int] | type[bool] = str
 
 
@@ -50,9 +54,14 @@ class Table:
 
     def nearest(self, name: str) -> str | None:
         """Give the known key that an unknown one was probably meant to be."""
-        known = {key.name.lower(): key.name for key in self.keys}
-        found = difflib.get_close_matches(name[:100].lower(), known, n=1, cutoff=SIMILAR)
-        return known[found[0]] if found else None
+        return nearest(name, self._by_name)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Give the one of the known names that another was probably meant to be."""
+    spelt = {one.lower(): one for one in known}
+    found = difflib.get_close_matches(name[:100].lower(), spelt, n=1, cutoff=SIMILAR)
+    return spelt[found[0]] if found else None
 
 
 _WRITE_REF: Final = "write a tag, a branch, refs/... or a full commit id, such as v2.1.0"
@@ -61,6 +70,8 @@ _REF_LIMITS: Final = (
     "no `-`, `.` or `/` at its start, no `.` or `/` at its end"
 )
 _NAME_LIMITS: Final = "1 to 63 of `A-Z a-z 0-9 _ -`; no `-` at its start"
+
+WRITE_ACTIVATION: Final = "write a map, such as activation: {checkDeadline: 2m}"
 
 STACK: Final = Table(
     path="",
@@ -140,9 +151,16 @@ STACK: Final = Table(
         ),
         Key(
             name="activation",
-            takes="a map of times",
-            write="write a map, such as activation: {checks: 2m}",
-            meaning="The times of the phases of a switch, for all hosts.",
+            takes="a map",
+            write=WRITE_ACTIVATION,
+            meaning="How hosts are switched: times, health checks, mode.",
+            limits="see below",
+        ),
+        Key(
+            name="rollout",
+            takes="a map",
+            write="write a map, such as rollout: {canary: 1, maxParallel: 4}",
+            meaning="In which order the hosts are switched, and how many at a time.",
             limits="see below",
         ),
         Key(
@@ -231,9 +249,12 @@ HOST: Final = Table(
         ),
         Key(
             name="activation",
-            takes="a map of times",
-            write="write a map, such as activation: {checks: 2m}",
-            meaning="Times of its own; a time that is left out is the stack's.",
+            takes="a map",
+            write=WRITE_ACTIVATION,
+            meaning=(
+                "Times, mode and checks of its own. A key that is left out is the stack's; "
+                "`checks` are laid over the stack's by name."
+            ),
             limits="see below",
             otherwise="the stack's",
         ),
@@ -249,36 +270,17 @@ HOST: Final = Table(
             default="true",
             plain=bool,
         ),
-    ),
-)
-
-
-def _time(name: str, default: str, most: str, meaning: str) -> Key:
-    return Key(
-        name=name,
-        takes="a time",
-        write=f"write a whole number with a unit, at most {most}, such as {default}",
-        meaning=meaning,
-        limits=f"1s to {most}",
-        default=default,
-        most=most,
-    )
-
-
-ACTIVATION: Final = Table(
-    path="activation",
-    about=(
-        "Times of the phases of a switch, for the stack or in a host: a whole number with one "
-        "unit, `30s`, `10m` or `2h`. Together they bound how long a host may be on a system "
-        "that nobody has confirmed. So far `timeout` alone acts; the others are checked, and "
-        "act once the guard on the host and its health checks are there."
-    ),
-    keys=(
-        _time("timeout", "10m", "4h", "For the new system's activation."),
-        _time("settle", "10s", "10m", "From its end to the first look at the host's units."),
-        _time("checks", "2m", "1h", "For all checks together, `settle` included: it is longer."),
-        _time("confirm", "2m", "1h", "From the end of the checks on the host to the commit."),
-        _time("commit", "1m", "10m", "For the commit: the profile and the boot loader."),
-        _time("call", "30s", "5m", "For each call to a host."),
+        Key(
+            name="enabled",
+            takes="true or false",
+            write="write true or false",
+            meaning=(
+                "`false` leaves the host out: it is not built, asked or switched, and the preview "
+                "says so."
+            ),
+            limits="`true` or `false`; at least one host is enabled",
+            default="true",
+            plain=bool,
+        ),
     ),
 )

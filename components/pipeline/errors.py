@@ -12,6 +12,7 @@
     │   └── ReplyError        it answered something that is not in the protocol
     ├── ActivationError       a host that refused NEW, or went back to OLD
     └── ProcessError          a command that failed, was killed or took too long
+        └── OverlongError     one that printed a line without end
 
 A message has the form `<what>: <where>: <detail>. <remedy>`, in lower case.
 """
@@ -174,3 +175,7 @@ class ProcessError(FlakeupError):
             case code:
                 ended = f"exit status {code}"
         return ": ".join(part for part in (ended, self.tail if self.detail else "") if part)
+
+
+class OverlongError(ProcessError):
+    """A followed command that printed a line longer than anything we read."""

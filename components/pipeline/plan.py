@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from components.pipeline.activate import Observation
+from components.pipeline.activation_config import Mode
 from components.pipeline.errors import HostError
 from components.pipeline.evaluate import System
 from components.pipeline.grammar import StorePath
@@ -17,6 +18,8 @@ class Action(StrEnum):
 
     UNCHANGED = "unchanged"
     DEPLOY = "deploy"
+    STAGED = "staged"
+    """NEW is the boot default already, and runs from the next start (`mode: boot`)."""
     BUSY = "busy"
     UNREACHABLE = "unreachable"
     UNKNOWN = "unknown"
@@ -49,11 +52,17 @@ def _decide(host: HostSpec, system: System, seen: Observation | HostError | None
             return HostPlan(host=host, system=system, action=Action.UNREACHABLE, trouble=seen)
         case Observation(current=current) if current == system.out == seen.profile:
             action = Action.UNCHANGED
+        case Observation(current=current) if _is_staged(host, system, seen):
+            action = Action.STAGED
         case Observation(current=current) if seen.attempt or seen.switching:
             action = Action.BUSY
         case Observation(current=current):
             action = Action.DEPLOY
     return HostPlan(host=host, system=system, action=action, current=current)
+
+
+def _is_staged(host: HostSpec, system: System, seen: Observation) -> bool:
+    return host.activation.mode is Mode.BOOT and seen.profile == system.out
 
 
 def drift(plan: HostPlan, recorded: StorePath | None) -> str | None:
@@ -62,6 +71,8 @@ def drift(plan: HostPlan, recorded: StorePath | None) -> str | None:
     `recorded` is what the state says was deployed last; None where it says nothing.
     """
     if plan.current is None or plan.current in (recorded, plan.system.out) or recorded is None:
+        return None
+    if plan.action is Action.STAGED:
         return None
     return (
         f"drifted: it runs {plan.current.path}, and was deployed as {recorded.path}; "

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, 
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from components.pipeline.errors import ProcessError, printable
+from components.pipeline.errors import OverlongError, ProcessError, printable
 
 log = logging.getLogger("flakeup")
 
@@ -112,6 +112,7 @@ async def lines(
     fails, a line over LINE_LIMIT and the time-out raise.
 
     Raises:
+        OverlongError: a line over LINE_LIMIT.
         ProcessError: as `run`; a failure carries what the process wrote to stderr.
     """
     process = await _start(argv, None, limit=LINE_LIMIT)
@@ -158,7 +159,8 @@ async def _line(stream: asyncio.StreamReader, argv: Argv) -> bytes:
     try:
         return await stream.readline()
     except ValueError:
-        raise _failed(argv, None, f"a line of more than {LINE_LIMIT} bytes") from None
+        detail = f"a line of more than {LINE_LIMIT} bytes"
+        raise OverlongError(argv=argv, code=None, detail=detail) from None
 
 
 async def _start(

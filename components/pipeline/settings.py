@@ -1,43 +1,34 @@
 """The settings of a stack as frozen values: what `parse` makes of its config."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from components.pipeline.config_section import Section, flag, one_of, path_to, time_up_to
-from components.pipeline.config_table import ACTIVATION, HOST, HOSTS, STACK
+from components.pipeline.activation_config import DEFAULTS, Activation, Mode, read_activation
+from components.pipeline.check import OF_THE_RELEASE
+from components.pipeline.config_section import Section, one_of
+from components.pipeline.config_table import STACK
 from components.pipeline.errors import ConfigError, Problem
-from components.pipeline.grammar import (
-    Attr,
-    Duration,
-    FlakeUrl,
-    GrammarError,
-    HostAddress,
-    HostKey,
-    HostName,
-    InputName,
-    Port,
-    PrivateKey,
-    Ref,
-    Rev,
-    UserName,
-)
+from components.pipeline.grammar import FlakeUrl, InputName, PrivateKey, Ref, Rev
+from components.pipeline.host_config import HostSpec, Target, read_hosts
+from components.pipeline.rollout import CANARY_FIRST, Rollout
+from components.pipeline.rollout_config import read_rollout
+
+__all__ = [
+    "ALWAYS_SECRET",
+    "Activation",
+    "HostSpec",
+    "Mode",
+    "Observe",
+    "Rollout",
+    "Settings",
+    "Target",
+    "parse",
+]
 
 ALWAYS_SECRET: Final = frozenset({"sshKey"})
 """Keys whose value is in no message, also where somebody wrote it in clear."""
-
-WRITE_NAME: Final = "write a name of letters, digits, '_' and '-', such as web1"
-
-_TIMES: Final = {key.name: Duration(key.default) for key in ACTIVATION.keys}
-_USER: Final = UserName(HOST["user"].default)
-
-
-class Target(StrEnum):
-    """How a host is reached and kept."""
-
-    SSH = "ssh"
-    """A NixOS machine that exists already."""
 
 
 class Observe(StrEnum):
@@ -48,43 +39,8 @@ class Observe(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Activation:
-    """The times of the phases of a switch; together they bound the way back to OLD."""
-
-    timeout: Duration = _TIMES["timeout"]
-    """For `switch-to-configuration test`."""
-    settle: Duration = _TIMES["settle"]
-    """From its end to the first look at the units."""
-    checks: Duration = _TIMES["checks"]
-    """For all checks, `settle` included."""
-    confirm: Duration = _TIMES["confirm"]
-    """From the end of the checks on the host to the commit."""
-    commit: Duration = _TIMES["commit"]
-    """For the commit itself."""
-    call: Duration = _TIMES["call"]
-    """For each call to a host."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostSpec:
-    """One host as configured; `app_ref` and `activation` are the stack's unless it has its own."""
-
-    name: str
-    target: Target = Target.SSH
-    address: HostAddress
-    port: int = int(HOST["port"].default)
-    user: UserName = _USER
-    host_key: HostKey
-    attr: Attr
-    app_ref: Ref | None = None
-    activation: Activation = Activation()
-    substitute: bool = True
-    """Whether the host fetches what its own caches have (`--substitute-on-destination`)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The config of one stack; `hosts` are sorted by name."""
+    """The config of one stack; `hosts` are those to deploy, sorted by name."""
 
     flake: FlakeUrl
     flake_ref: Ref | None = None
@@ -92,8 +48,11 @@ class Settings:
     app_ref: Ref | None = None
     app_rev: Rev | None = None
     hosts: tuple[HostSpec, ...]
+    left_out: tuple[HostSpec, ...] = ()
+    """Those with `enabled: false`, sorted by name."""
     ssh_key: str | None = field(default=None, repr=False)
-    activation: Activation = Activation()
+    activation: Activation = DEFAULTS
+    rollout: Rollout = CANARY_FIRST
     observe: Observe = Observe.AUTO
 
 
@@ -104,7 +63,7 @@ def parse(
     project: str = "flakeup",
     stack: str = "",
 ) -> Settings:
-    """Parse the config of a stack: `raw` by key, with `hosts` and `activation` as maps.
+    """Parse the config of a stack: `raw` by key, with maps and lists where a key holds them.
 
     Nothing is looked up: no file, no process, no connection. The value of a key in
     `secret_keys` is in no message.
@@ -130,13 +89,15 @@ def _stack(stack: Section, secret_keys: frozenset[str]) -> Settings | None:
     app_ref = stack.read("appRef", Ref.parse)
     app_rev = stack.read("appRev", Rev.parse)
     ssh_key = stack.read("sshKey", PrivateKey.parse)
-    activation = _activation(stack, Activation())
+    activation = read_activation(stack, DEFAULTS)
     observe = stack.read("observe", one_of(Observe))
     _check_flake_ref(stack, flake)
     _check_app_rev(stack, app_ref, app_rev)
     if "sshKey" in stack.values and "sshKey" not in secret_keys:
         stack.refuse("sshKey", "is in clear text")
-    hosts = _hosts(stack, app_ref, activation)
+    hosts = read_hosts(stack, app_ref, activation)
+    rollout = read_rollout(stack, hosts.names)
+    _check_placeholders(stack, hosts.enabled)
     if flake is None or app_input is None or observe is None:
         return None
     return Settings(
@@ -145,9 +106,11 @@ def _stack(stack: Section, secret_keys: frozenset[str]) -> Settings | None:
         app_input=app_input.text,
         app_ref=app_ref,
         app_rev=app_rev,
-        hosts=hosts,
+        hosts=hosts.enabled,
+        left_out=hosts.left_out,
         ssh_key=None if ssh_key is None else ssh_key.text,
         activation=activation,
+        rollout=rollout,
         observe=observe,
     )
 
@@ -172,121 +135,17 @@ def _check_app_rev(stack: Section, app_ref: Ref | None, app_rev: Rev | None) -> 
         stack.refuse("appRev", "is another commit than appRef")
 
 
-def _hosts(stack: Section, app_ref: Ref | None, activation: Activation) -> tuple[HostSpec, ...]:
-    values = stack.mapping("hosts")
-    if values is None:
-        return ()
-    if not values:
-        stack.refuse("hosts", "is empty")
-    hosts = Section(
-        values=values,
-        table=HOSTS,
-        problems=stack.problems,
-        path="hosts",
-        hidden=stack.hides("hosts"),
-    )
-    sections = {}
-    spelt = {name.lower(): name for name in sorted(values, reverse=True)}
-    for name in values:
-        _check_name(hosts, name, spelt)
-        one = hosts.mapping(name, "write a map with at least address and hostKey")
-        if one is not None:
-            sections[name] = hosts.inner(name, one, HOST)
-    _check_addresses(sections)
-    read = (_host(name, section, app_ref, activation) for name, section in sections.items())
-    return tuple(sorted((host for host in read if host), key=lambda host: host.name))
-
-
-def _check_name(hosts: Section, name: str, spelt: Mapping[str, str]) -> None:
-    try:
-        HostName.parse(name)
-    except GrammarError as error:
-        hosts.refuse(name, f"the name of the host {error.reason()}", WRITE_NAME)
-    if (twin := spelt[name.lower()]) != name:
-        hosts.refuse(
-            name,
-            f"the name differs from {path_to('hosts', twin)} only in case",
-            "write names that differ in more: ssh does not tell these two apart",
-        )
-
-
-def _check_addresses(hosts: Mapping[str, Section]) -> None:
-    """Refuse a host where another one is: two deployments would fight over it."""
-    taken: dict[tuple[str, int], str] = {}
-    for name, section in sorted(hosts.items()):
-        quiet = section.silent()
-        address, port = quiet.read("address", HostAddress.parse), quiet.read("port", Port.parse)
-        if address is None or port is None:
-            continue
-        other = taken.setdefault((address.canonical, port.number), name)
-        if other != name:
-            section.refuse(
-                "address",
-                f"is the address and port of {path_to('hosts', other)} too",
-                "write each host once, with an address or port of its own",
-            )
-
-
-def _host(
-    name: str, section: Section, app_ref: Ref | None, activation: Activation
-) -> HostSpec | None:
-    target = section.read("target", one_of(Target))
-    address = section.read("address", HostAddress.parse)
-    port = section.read("port", Port.parse)
-    user = section.read("user", UserName.parse)
-    host_key = section.read("hostKey", HostKey.parse)
-    attr = section.read("attr", Attr.parse) if "attr" in section.values else _named(name)
-    own_ref = section.read("appRef", Ref.parse, app_ref)
-    own_activation = _activation(section, activation)
-    substitute = section.read("substitute", flag)
-    if (
-        target is None
-        or address is None
-        or port is None
-        or user is None
-        or host_key is None
-        or attr is None
-        or substitute is None
-    ):
-        return None
-    return HostSpec(
-        name=name,
-        target=target,
-        address=address,
-        port=port.number,
-        user=user,
-        host_key=host_key,
-        attr=attr,
-        app_ref=own_ref,
-        activation=own_activation,
-        substitute=substitute,
-    )
-
-
-def _named(name: str) -> Attr | None:
-    """Give the attribute of a host that names none; a bad name is a problem written down."""
-    try:
-        return Attr.parse(name)
-    except GrammarError:
-        return None
-
-
-def _activation(parent: Section, base: Activation) -> Activation:
-    """Read times over those of `base`; where one is refused, the rest is still looked at."""
-    values = parent.mapping("activation")
-    if values is None:
-        return base
-    times = parent.inner("activation", values, ACTIVATION)
-    read = {
-        key.name: times.read(key.name, time_up_to(key.most), getattr(base, key.name))
-        for key in ACTIVATION.keys
-    }
-    made = replace(base, **{name: time for name, time in read.items() if time is not None})
-    own = {"settle", "checks"} & values.keys()
-    if own and made.settle.seconds >= made.checks.seconds and None not in read.values():
-        times.refuse(
-            "settle" if "settle" in values else "checks",
-            "leaves no time to check: settle is not shorter than checks",
-            "write settle shorter, or checks longer",
-        )
-    return made
+def _check_placeholders(stack: Section, hosts: Iterable[HostSpec]) -> None:
+    """Refuse the first check that asks for a release which its host has none of."""
+    if "appRef" in stack.values:
+        return
+    for host in hosts:
+        for check in host.activation.checks:
+            if host.app_ref is None and (unfilled := check.placeholders & OF_THE_RELEASE):
+                name = f"{{{min(unfilled)}}}"
+                stack.refuse(
+                    "appRef",
+                    f"is required for {name} in the check {check.name} of {host.name}",
+                    f"set appRef, or write the check without {name}",
+                )
+                return

@@ -22,7 +22,7 @@ MAX_SECONDS: Final = 24 * 3600
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
 _STORE_PATH: Final = re.compile(r"/nix/store/[0-9a-df-np-sv-z]{32}-([A-Za-z0-9._+=?-]{1,207})")
-_DURATION: Final = re.compile(r"([1-9][0-9]{0,4})([smh])")
+_DURATION: Final = re.compile(r"(0|[1-9][0-9]{0,4})([smh])")
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -277,7 +277,7 @@ class StorePath:
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """A time such as `30s`, `10m` or `2h`: more than nothing, at most a day."""
+    """A time such as `30s`, `10m` or `2h`: at most a day; a key that takes no `0s` refuses it."""
 
     text: str
 

@@ -295,6 +295,7 @@ def test_options_of_a_host(v1: Flake, app: Path, tmp_path: Path) -> None:
         },
         "web3": {"faults": faults},
         "web4": {"kernel": "6.12.60", "initInterface": "systemd 3"},
+        "web5": {"faults": {"app-answers": "0"}, "payloadPaths": 1, "payloadSeed": "another"},
     }
     (flake.folder / "hosts.json").write_text(json.dumps(hosts))
     built = flake.build(*hosts)
@@ -304,10 +305,14 @@ def test_options_of_a_host(v1: Flake, app: Path, tmp_path: Path) -> None:
     assert (built["web2"] / "etc/systemd/system/multi-user.target.wants/extra.service").exists()
     payload = [Path(path) for path in (built["web2"] / "extra-dependencies").read_text().split()]
     assert [(path / "data").stat().st_size for path in payload] == [1 << 20, 1 << 20]
+    other = Path((built["web5"] / "extra-dependencies").read_text())
+    assert (other / "data").read_text().startswith("web5another 0\n")
     assert {path.name for path in (built["web3"] / "faults").iterdir()} == set(faults)
     assert "sleep 5" in unit(built["web3"], "breaks-later.service")
     wants = built["web3"] / "etc/systemd/system/multi-user.target.wants"
     assert not (wants / "ssh.service").is_symlink()
+    serve = unit(built["web5"], "app@.service").split("ExecStart=/bin/sh ")[1].split()[0]
+    assert run("sh", serve, "web5", stdin=REQUEST).stdout.endswith("app v0 on web5\n")
     assert (built["web4"] / "kernel").read_text() == "kernel 6.12.60\n"
     assert (built["web4"] / "init-interface-version").read_text() == "systemd 3"
 

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -258,12 +258,13 @@ class Engine:
 
     def kill(self) -> None:
         """KILL it and all it has started, as when a machine loses power."""
+        # What a process starts while the others are being ended is found at the next look.
         tree = descendants(self.process.pid) if self.process.poll() is None else ()
-        for pid in tree:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        while tree:
+            for pid in tree:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            tree = in_session(self.process.pid)
         self.process.wait()
         if self.process.stdout:
             self.process.stdout.close()
@@ -284,9 +285,20 @@ def descendants(root: int) -> tuple[int, ...]:
     return tuple(found)
 
 
+def in_session(leader: int) -> tuple[int, ...]:
+    """The processes of a session that still run, whoever their parents are now."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, _, session = stat.read_text().rpartition(")")[2].split()[:4]
+            if int(session) == leader and state not in "ZX":
+                found.append(int(stat.parent.name))
+    return tuple(found)
+
+
 def spec(host: DemoHost) -> Json:
     """A host as the config has it."""
-    user = USERS[host.name]
+    user = USERS.get(host.name, "root")
     place = {"address": host.address, "hostKey": host.host_key}
     return place if user == "root" else {**place, "user": user}
 

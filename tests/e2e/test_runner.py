@@ -4,17 +4,28 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components.pipeline import activate, closure, evaluate, nix, release
 from components.pipeline.activate import Observation, Reply, State
-from components.pipeline.attempt import Absent, Attempt, abort
+from components.pipeline.activation_config import Activation
+from components.pipeline.attempt import Absent, Attempt
+from components.pipeline.attempt_spec import AttemptSpec
 from components.pipeline.errors import ActivationError
 from components.pipeline.evaluate import System
-from components.pipeline.grammar import Attr, FlakeUrl, HostAddress, HostKey, StorePath, UserName
+from components.pipeline.grammar import (
+    Attr,
+    Duration,
+    FlakeUrl,
+    HostAddress,
+    HostKey,
+    StorePath,
+    UserName,
+)
 from components.pipeline.process import all_of, run
 from components.pipeline.settings import HostSpec, Settings
 from components.pipeline.transport import Ssh, write_identity
@@ -44,6 +55,13 @@ SYSTEMS: dict[str, dict[str, object]] = {
     "flooding": {"faults": {"activate-floods": "1"}},
     "unbootable": {"faults": {"boot-fails": ""}},
 }
+TIMES = Activation(
+    timeout=Duration("20s"),
+    settle=Duration("0s"),
+    check_deadline=Duration("10s"),
+    confirm=Duration("10s"),
+    commit=Duration("10s"),
+)
 COPIED = tuple(name for name in SYSTEMS if name != "absent")
 
 
@@ -54,12 +72,14 @@ class Machine:
     ssh: Ssh
     outside: DemoHost
 
-    def attempt(self, new: System, old: System | None) -> Attempt:
+    def attempt(self, new: System, old: System | None, **changes: Any) -> Attempt:
         return Attempt(
             ssh=self.ssh,
             old=old.out if old else None,
             new=new.out,
-            by="tests (pid 1)",
+            spec=AttemptSpec(
+                activation=replace(TIMES, **changes), by="tests (pid 1)", release="v1"
+            ),
             progress=lambda _: None,
         )
 
@@ -86,7 +106,7 @@ class Machine:
         if seen.attempt:
             last = self.attempt(system, None)
             last.id = seen.attempt
-            await abort(last, "the next test")
+            await last.abort("the next test")
         elif seen.current == seen.profile == system.out:
             return
         await self.attempt(system, None).run()
@@ -271,8 +291,15 @@ async def test_another_release_has_to_wait(web1: Machine, systems: dict[str, Sys
 async def test_a_deployer_that_never_confirms_does_not_hold_the_host_for_ever(
     web1: Machine, systems: dict[str, System]
 ) -> None:
-    await web1.attempt(systems["new"], systems["old"]).run()
-    web1.outside.exec("touch", "-d", "10 minutes ago", "/var/lib/flakeup/current/state")
+    await web1.attempt(systems["new"], systems["old"], confirm=Duration("1s")).run()
+    assert await web1.runs() == (systems["new"].out, systems["old"].out)
+    await rested(web1)
+    assert await web1.runs() == (systems["old"].out, systems["old"].out)
+    code, reply = await web1.commit(systems["new"])
+    assert (code, reply["reason"]) == (
+        31,
+        "its attempt has ended: rolled-back: nobody confirmed it in time",
+    )
     assert await web1.attempt(systems["other"], systems["old"]).run() is State.AWAITING
     assert (await web1.commit(systems["other"]))[0] == 0
     assert await web1.runs() == (systems["other"].out, systems["other"].out)
@@ -301,11 +328,8 @@ async def test_a_switch_by_hand_before_the_commit(
 
 async def test_a_commit_that_nobody_prepared(web1: Machine, systems: dict[str, System]) -> None:
     code, reply = await web1.commit(systems["new"])
-    assert (code, reply.event, reply["reason"]) == (
-        31,
-        "refused",
-        "no attempt awaits a confirmation",
-    )
+    assert (code, reply.event) == (31, "refused")
+    assert reply["reason"].startswith(("no attempt awaits", "its attempt has ended"))
     assert await web1.runs() == (systems["old"].out, systems["old"].out)
 
 
@@ -326,8 +350,22 @@ async def test_a_reboot_before_the_commit(web1: Machine, systems: dict[str, Syst
     )
     assert (gone.code, gone.stdout) == (127, b"")
     code, reply = await web1.say(*activate.publish(systems["new"].out.path))
-    assert (code, reply["reason"]) == (31, "the host has been rebooted since")
+    assert (code, reply["reason"]) == (
+        31,
+        "its attempt has ended: rolled-back: the host was rebooted",
+    )
     assert await web1.attempt(systems["new"], systems["old"]).run() is State.AWAITING
+
+
+async def rested(machine: Machine) -> None:
+    """Wait until no attempt is under way, and no unit of one is left."""
+    end = time.monotonic() + 15
+    while (await machine.observe()).attempt:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.1)
+    assert not machine.outside.exec(
+        "systemctl", "list-units", "--all", "--plain", "--no-legend", "flakeup-*"
+    )
 
 
 async def reachable(machine: Machine) -> None:
@@ -396,9 +434,9 @@ async def test_a_unit_that_had_failed_before_is_not_blamed(
 async def test_a_release_that_needs_a_reboot(web1: Machine, systems: dict[str, System]) -> None:
     before = web1.outside.started()
     assert await failure(web1.attempt(systems["rebooting"], systems["old"])) == (
-        "not deployed: web1: the activation ended with 100: refused\n"
+        "not deployed: web1: refused: the init interface changed: this release needs a reboot\n"
         "  warning: the new system has another init interface; it takes a reboot to switch to it\n"
-        "the init interface changed: this release needs a reboot; nothing was changed"
+        "nothing was changed"
     )
     assert await web1.runs() == (systems["old"].out, systems["old"].out)
     assert web1.outside.started() == before
@@ -428,10 +466,16 @@ async def test_a_boot_loader_that_fails_takes_the_system_back(
 async def test_taking_it_back(web1: Machine, systems: dict[str, System]) -> None:
     one = web1.attempt(systems["new"], systems["old"])
     await one.run()
-    await abort(one, "the check from outside failed; $(reboot) 'x'")
+    last = await one.abort("the check from outside failed; $(reboot) 'x'")
+    assert last
+    assert (last.state, last["reason"]) == (
+        State.ROLLED_BACK,
+        "the check from outside failed; $(reboot) 'x'",
+    )
     assert await web1.runs() == (systems["old"].out, systems["old"].out)
     code, reply = await web1.commit(systems["new"])
-    assert (code, reply["reason"]) == (31, "no attempt awaits a confirmation")
+    assert code == 31
+    assert reply["reason"].startswith("its attempt has ended: rolled-back: the check from outside")
     assert (await web1.observe()).attempt == ""
 
 

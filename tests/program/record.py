@@ -1,12 +1,16 @@
-"""Registers a fleet of two hosts under Pulumi's mocks and prints, as JSON, what was registered.
+"""Registers a fleet under Pulumi's mocks and prints, as JSON, what was registered and said.
 
 A program of its own: the SDK's mocks leave event loops behind, which would fail whatever test
-happens to run when they are collected.
+happens to run when they are collected. Its one argument is a `Scenario` as JSON; it runs in a
+folder of its own, with an `ssh` and a `nix` on PATH that answer for the hosts.
 """
 
 import asyncio
 import json
+import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,6 +20,7 @@ import pulumi.runtime
 
 from components.fleet import Fleet, FleetArgs
 from components.pipeline import plan
+from components.pipeline.activation_config import Activation, Mode
 from components.pipeline.evaluate import System
 from components.pipeline.git import Pin, RefKind
 from components.pipeline.grammar import (
@@ -29,54 +34,70 @@ from components.pipeline.grammar import (
     UserName,
 )
 from components.pipeline.release import Flake, Release
+from components.pipeline.rollout import Rollout
 from components.pipeline.settings import HostSpec, Settings
 from components.pipeline.stages import Stages
 from components.pipeline.transport import Identity
 from components.release_record import ReleaseRecord
+from tests.program.engine import Engine, Log, Recorder
 
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\npoison\n-----END OPENSSH PRIVATE KEY-----"
-HASHES = {"web1": "1" * 32, "web2": "2" * 32}
+EVENTS = "events"
+"""The file that says in which order the hosts were switched: `begin`, `end` and `commit`."""
 
 
-class Recorder(pulumi.runtime.Mocks):
-    """Remembers every registration, and answers as the command provider would."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """What there is to deploy, and how; `kept` are resources of the state that do not change."""
 
-    def __init__(self) -> None:
-        self.resources: dict[str, dict[str, Any]] = {}
+    hosts: tuple[str, ...] = ("web1", "web2")
+    left_out: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    canary: str | int = 1
+    waves: tuple[int, ...] = ()
+    max_parallel: int | None = None
+    mode: str = "switch"
+    preview: bool = False
 
-    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
-        self.resources[args.name] = {"type": args.typ, "inputs": args.inputs}
-        answer = {"schema": 1, "event": "committed", "outcome": "committed"}
-        stdout = {"stdout": json.dumps(answer)} if args.typ.startswith("command:") else {}
-        return f"{args.name}-id", {**args.inputs, **stdout}
+    @property
+    def text(self) -> str:
+        return json.dumps(asdict(self))
 
-    def call(
-        self, args: pulumi.runtime.MockCallArgs
-    ) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
-        raise AssertionError(args.token)
+    @classmethod
+    def parse(cls, text: str) -> "Scenario":
+        made: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in json.loads(text).items()
+        }
+        return cls(**made)
 
 
-def spec(name: str, user: str) -> HostSpec:
+def spec(name: str, mode: str) -> HostSpec:
     return HostSpec(
         name=name,
         address=HostAddress.parse(f"10.0.0.{name[-1]}"),
-        user=UserName.parse(user),
+        user=UserName.parse("deploy" if name == "web2" else "root"),
         host_key=HostKey(f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'A' * 43}"),
         attr=Attr.parse(name),
+        activation=Activation(mode=Mode(mode)),
     )
 
 
 def system(name: str) -> System:
-    path = f"/nix/store/{HASHES[name]}-nixos-system-{name}-25.11"
+    path = f"/nix/store/{name[-1] * 32}-nixos-system-{name}-25.11"
     return System(attr=name, drv=StorePath.parse(f"{path}.drv"), out=StorePath.parse(path))
 
 
-def settings() -> Settings:
+def settings(scenario: Scenario) -> Settings:
     return Settings(
         flake=FlakeUrl.parse("./flake"),
         app_ref=Ref.parse("v1"),
         ssh_key=KEY,
-        hosts=(spec("web1", "root"), spec("web2", "deploy")),
+        hosts=tuple(spec(name, scenario.mode) for name in scenario.hosts),
+        left_out=tuple(spec(name, scenario.mode) for name in scenario.left_out),
+        rollout=Rollout(
+            canary=scenario.canary, waves=scenario.waves, max_parallel=scenario.max_parallel
+        ),
     )
 
 
@@ -88,39 +109,63 @@ def release() -> Release:
     return Release(flake=flake, app=pin, lock=Path("/somewhere/lock"), lock_sha256="b" * 64)
 
 
-def accepted(_: object) -> asyncio.Future[None]:
-    done: asyncio.Future[None] = asyncio.get_event_loop().create_future()
-    done.set_result(None)
-    return done
-
-
-def make_fleet() -> None:
-    wanted = settings()
+def make_fleet(wanted: Settings) -> None:
     systems = {host.name: system(host.name) for host in wanted.hosts}
     identity = Identity(
         known_hosts=PurePosixPath(".flakeup/dev/ssh/known_hosts"),
         key=PurePosixPath(".flakeup/dev/ssh/key"),
     )
+    Path(identity.known_hosts).parent.mkdir(parents=True)
     args = FleetArgs(
         plans=plan.decide(wanted.hosts, systems, {}),
         identity=identity,
         ssh_key=wanted.ssh_key,
         record=ReleaseRecord(wanted, {None: release()}),
         stages=Stages(),
+        rollout=wanted.rollout,
+        left_out=wanted.left_out,
     )
     Fleet("fleet", args)
 
 
-def main() -> None:
-    """Record one run of the program."""
+def did(name: str) -> None:
+    """Note that the command of a resource was run."""
+    with Path(EVENTS).open("a") as events:
+        events.write(f"run {name}\n")
+
+
+def record(scenario: Scenario) -> dict[str, Any]:
+    """Run the program once."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    # As Pulumi's own start of a program does: the SDK leaves failed futures behind.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    loop.set_default_executor(ThreadPoolExecutor(32))  # hosts that wait hold a thread each
+    log, logger = Log(), logging.getLogger("engine")
+    logger.addHandler(log)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    engine = Engine(Recorder(did), scenario.kept, loop)
     # Hooks are the engine's: without one there is nobody to register them with.
-    pulumi.resource_hooks.register_resource_hook = accepted  # type: ignore[attr-defined, assignment]
-    pulumi.resource_hooks.register_error_hook = accepted  # type: ignore[attr-defined, assignment]
-    recorder = Recorder()
-    pulumi.runtime.set_mocks(recorder, project="flakeup", stack="dev", preview=False)
-    pulumi.runtime.test(make_fleet)()  # type: ignore[no-untyped-call]
-    json.dump(recorder.resources, sys.stdout)
+    pulumi.resource_hooks.register_resource_hook = engine.register_hook  # type: ignore[attr-defined]
+    pulumi.resource_hooks.register_error_hook = engine.register_error_hook  # type: ignore[attr-defined]
+    pulumi.runtime.set_mocks(
+        engine.mocks,
+        project="flakeup",
+        stack="dev",
+        preview=scenario.preview,
+        logger=logger,
+        monitor=engine,
+    )
+    pulumi.runtime.test(lambda: make_fleet(settings(scenario)))()  # type: ignore[no-untyped-call]
+    while left := asyncio.all_tasks(loop):  # what was said last is still on its way
+        loop.run_until_complete(asyncio.wait(left))
+    return {
+        "rows": {name: asdict(row) for name, row in engine.rows.items()},
+        "said": log.said,
+        "events": Path(EVENTS).read_text().splitlines(),
+    }
 
 
 if __name__ == "__main__":
-    main()
+    json.dump(record(Scenario.parse(sys.argv[1])), sys.stdout)

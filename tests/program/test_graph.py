@@ -1,27 +1,121 @@
-"""The resources of a fleet: names, inputs and what must never be among them."""
+"""The resources of a fleet: names, inputs, what waits for what, and what must never be in them."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pulumi.runtime
 import pytest
 
-from tests.program.record import KEY, system
+from tests.program.record import KEY, Scenario, system
 
 SECRET = pulumi.runtime.rpc._special_secret_sig
 Graph = dict[str, dict[str, Any]]
-"""`type` and `inputs` of each resource, by name."""
+"""`type`, `inputs`, `after`, `ignores` and `ended` of each resource, by name."""
+
+# Answers `start` as the host would, once MEET hosts have begun; those named in BAD go back.
+SSH = """\
+#!/bin/sh
+for last; do :; done
+eval "set -- $last"
+while [ "$1" != flakeup ]; do shift; done
+id=$4 new=$6
+name=${new##*-nixos-system-} name=${name%-25.11}
+cat >/dev/null
+say() { event=$1; shift; printf '{"schema":1,"event":"%s","id":"%s"' "$event" "$id"
+    while [ $# -gt 0 ]; do printf ',"%s":"%s"' "$1" "$2"; shift 2; done; echo '}'; }
+echo "begin $name" >>events
+say started new "$new"
+sleep 0.1
+tries=0
+while [ "$(grep -c begin events)" -lt "$MEET" ] && [ "$tries" -lt 100 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
+echo "end $name" >>events
+case " $BAD " in
+*" $name "*) say result state rolled-back new "$new" exit 20 reason "made to fail" ;;
+*) say result state awaiting-confirm new "$new" current "$new" ;;
+esac
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    rows: Graph
+    said: list[str]
+    events: list[str]
+
+    def ended(self, *kinds: str) -> dict[str, str]:
+        """How each resource `<host>-<kind>` has ended, where it has not simply succeeded."""
+        return {
+            name: row["ended"]
+            for name, row in self.rows.items()
+            if row["ended"] and name.endswith(kinds)
+        }
+
+    def index(self, event: str) -> int:
+        return self.events.index(event)
+
+    @property
+    def summary(self) -> dict[str, str]:
+        """How each host stands, as the one warning says."""
+        (warned,) = [line for line in self.said if line.startswith("warning: ")]
+        parts = warned.removeprefix("warning: the rollout stopped: ").split("; ")
+        standing = dict(part.split(": ") for part in parts)
+        return {name: how for how, names in standing.items() for name in names.split(", ")}
+
+    @property
+    def most(self) -> int:
+        """How many hosts were being switched at the same moment, at most."""
+        under_way = most = 0
+        for event in self.events:
+            under_way += event.startswith("begin ") - event.startswith("end ")
+            most = max(most, under_way)
+        return most
+
+
+Record = Callable[..., Recording]
 
 
 @pytest.fixture(scope="module")
-def graph() -> Graph:
-    command = (sys.executable, "-W", "ignore", "-m", "tests.program.record")
-    printed = subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
-    recorded: Graph = json.loads(printed)
+def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    tools = tmp_path_factory.mktemp("bin")
+    for name, script in (("ssh", SSH), ("nix", "#!/bin/sh\n")):
+        (tools / name).write_text(script)
+        (tools / name).chmod(0o755)
+
+    def recorded(scenario: Scenario | None = None, *, bad: str = "", meet: int = 0) -> Recording:
+        folder = tmp_path_factory.mktemp("program")
+        text = (scenario or Scenario()).text
+        done = subprocess.run(
+            (sys.executable, "-W", "ignore", "-m", "tests.program.record", text),
+            check=True,
+            stdout=subprocess.PIPE,
+            timeout=60,
+            cwd=folder,
+            env={
+                **os.environ,
+                "BAD": bad,
+                "MEET": str(meet),
+                "PATH": f"{tools}:{os.environ['PATH']}",
+                "PYTHONPATH": str(Path(__file__).parents[2]),
+                "XDG_CACHE_HOME": str(folder / "cache"),
+            },
+        )
+        return Recording(**json.loads(done.stdout))
+
     return recorded
+
+
+@pytest.fixture(scope="module")
+def graph(record: Record) -> Graph:
+    return record().rows
 
 
 def test_the_tree_holds_one_row_for_each_thing_a_person_waits_for(graph: Graph) -> None:
@@ -91,6 +185,173 @@ def test_no_command_prints_by_itself_or_passes_output_on(graph: Graph) -> None:
     for args in commands:
         assert args["inputs"]["logging"] == "none"
         assert args["inputs"]["addPreviousOutputInEnv"] is False
+
+
+# --- rollout ------------------------------------------------------------------------------
+
+FIVE = ("web1", "web2", "web3", "web4", "web5")
+
+
+@pytest.fixture(scope="module")
+def waves(record: Record) -> Recording:
+    """A canary, then two, then the rest; never more than one at once."""
+    return record(Scenario(hosts=FIVE, waves=(2,), max_parallel=1))
+
+
+def test_a_copy_waits_for_the_build_alone(waves: Recording) -> None:
+    assert waves.rows["build"]["after"] == ["release"]
+    for name in FIVE:
+        assert waves.rows[f"{name}-copy"]["after"] == ["build"]
+
+
+def test_a_wave_waits_for_all_its_copies_and_the_switches_before(waves: Recording) -> None:
+    second, third = {"web2-copy", "web3-copy"}, {"web4-copy", "web5-copy"}
+    wanted = {
+        "web1": {"web1-copy"},
+        "web2": {"web1-switch", *second},
+        "web3": {"web1-switch", *second},
+        "web4": {"web2-switch", "web3-switch", *third},
+        "web5": {"web2-switch", "web3-switch", *third},
+    }
+    assert {name: set(waves.rows[f"{name}-switch"]["after"]) for name in FIVE} == wanted
+
+
+def test_by_default_one_host_goes_first(graph: Graph) -> None:
+    assert set(graph["web1-switch"]["after"]) == {"web1-copy"}
+    assert set(graph["web2-switch"]["after"]) == {"web1-switch", "web2-copy"}
+
+
+def test_a_named_canary_goes_first(record: Record) -> None:
+    rows = record(Scenario(hosts=("web1", "web2", "web3"), canary="web3")).rows
+    assert set(rows["web3-switch"]["after"]) == {"web3-copy"}
+    both = {"web3-switch", "web1-copy", "web2-copy"}
+    assert set(rows["web1-switch"]["after"]) == set(rows["web2-switch"]["after"]) == both
+
+
+def test_without_a_canary_all_go_at_once(record: Record) -> None:
+    done = record(Scenario(hosts=FIVE, canary=0), meet=5)
+    copies = {f"{name}-copy" for name in FIVE}
+    assert all(set(done.rows[f"{name}-switch"]["after"]) == copies for name in FIVE)
+    assert done.most == 5
+    assert not any(line.startswith("warning") for line in done.said)
+
+
+def test_max_parallel_bounds_a_wave(record: Record, waves: Recording) -> None:
+    assert waves.most == 1
+    assert record(Scenario(hosts=FIVE, canary=0, max_parallel=2), meet=2).most == 2
+    for name in FIVE:
+        assert f"run {name}-switch" in waves.events
+
+
+def test_a_wave_begins_once_the_one_before_is_committed(waves: Recording) -> None:
+    for name in ("web2", "web3"):
+        assert waves.index("run web1-switch") < waves.index(f"begin {name}")
+        for later in ("web4", "web5"):
+            assert waves.index(f"run {name}-switch") < waves.index(f"begin {later}")
+
+
+def test_a_failed_canary_leaves_all_others_untouched(record: Record) -> None:
+    """With `--continue-on-error`, too: this is an engine that goes on where it may."""
+    done = record(Scenario(hosts=FIVE), bad="web1")
+    switched = done.ended("-switch")
+    assert "made to fail: rolled back" in switched.pop("web1-switch")
+    assert switched == {f"{name}-switch": "skipped" for name in FIVE[1:]}
+    assert done.ended("-copy") == {}
+    assert [event for event in done.events if event.startswith("begin")] == ["begin web1"]
+    assert done.summary == dict.fromkeys(FIVE, "untouched") | {"web1": "failed"}
+
+
+def test_those_that_wait_for_a_place_are_not_begun_after_a_failure(record: Record) -> None:
+    done = record(Scenario(hosts=FIVE, waves=(3,), max_parallel=1), bad="web2 web3 web4")
+    begun = [event.removeprefix("begin ") for event in done.events if event.startswith("begin")]
+    assert begun[0] == "web1"
+    (_, failed) = begun
+    switched = done.ended("-switch")
+    assert switched.pop("web5-switch") == "skipped"
+    assert "made to fail" in switched.pop(f"{failed}-switch")
+    for name in {"web2", "web3", "web4"} - {failed}:
+        assert switched.pop(f"{name}-switch") == (
+            f"left untouched: {name}: {failed} failed. mend the release and run `pulumi up` again"
+        )
+    assert switched == {}
+    assert done.summary == dict.fromkeys(FIVE, "untouched") | {
+        "web1": "committed",
+        failed: "failed",
+    }
+
+
+def test_those_under_way_finish_after_a_failure(record: Record) -> None:
+    done = record(Scenario(hosts=FIVE, canary=0, waves=(3,)), bad="web2", meet=3)
+    assert done.most == 3
+    assert set(done.ended("-switch")) == {"web2-switch", "web4-switch", "web5-switch"}
+    assert {"run web1-switch", "run web3-switch"} <= set(done.events)
+    assert done.summary == dict.fromkeys(FIVE, "untouched") | {
+        "web1": "committed",
+        "web2": "failed",
+        "web3": "committed",
+    }
+
+
+# --- hosts that are left out ----------------------------------------------------------------
+
+
+def test_a_host_that_is_left_out_is_kept_as_it_is(record: Record) -> None:
+    kept = ("web2-copy", "web2-switch")
+    for preview in (False, True):
+        done = record(Scenario(hosts=("web1",), left_out=("web2",), kept=kept, preview=preview))
+        assert done.rows["web2"] == {
+            "type": "flakeup:index:NixosHost", "inputs": {}, "after": [], "ignores": [], "ended": ""
+        }  # fmt: skip
+        for name in kept:
+            assert done.rows[name]["ignores"] == ["*"]
+            assert done.rows[name]["after"] == []
+        assert "info: web2: left out (enabled: false)" in done.said
+        assert "begin web2" not in done.events
+        assert done.ended("") == {}
+
+
+def test_its_resources_are_those_of_a_host(record: Record, graph: Graph) -> None:
+    """Another type or name would be another resource, and the one from before deleted."""
+    left = record(Scenario(hosts=("web1",), left_out=("web2",), kept=("web2-copy", "web2-switch")))
+    assert {name: row["type"] for name, row in left.rows.items()} == {
+        name: row["type"] for name, row in graph.items()
+    }
+
+
+@pytest.mark.parametrize("preview", [True, False])
+def test_a_host_that_was_never_deployed_cannot_be_left_out(
+    record: Record, *, preview: bool
+) -> None:
+    done = record(Scenario(hosts=("web1",), left_out=("web2",), preview=preview))
+    text = (
+        "cannot leave out: web2: it is not enabled, and was never deployed: there is nothing to"
+        " keep. take it out of hosts until it is to be deployed, or enable it"
+    )
+    assert done.ended("") == {"web2-copy": text, "web2-switch": text}
+
+
+# --- what a preview says --------------------------------------------------------------------
+
+
+def test_a_preview_touches_no_host(record: Record) -> None:
+    done = record(Scenario(preview=True))
+    assert done.most == 0
+    assert sorted(done.said) == [
+        f"info: {name}: {system(name).out.path}" for name in ("web1", "web2")
+    ]
+
+
+def test_a_preview_says_that_it_is_for_the_next_start(record: Record) -> None:
+    line = "\n  mode boot: it becomes the boot default unproven, and runs from the next start"
+    assert sorted(record(Scenario(preview=True, mode="boot")).said) == [
+        f"info: {name}: {system(name).out.path}{line}" for name in ("web1", "web2")
+    ]
+
+
+def test_an_update_says_when_it_is_committed(waves: Recording) -> None:
+    for name in FIVE:
+        (line,) = [said for said in waves.said if said.startswith(f"info: {name}: committed")]
+        assert system(name).out.path in line
 
 
 def _plain(value: Any) -> Any:

@@ -1,5 +1,7 @@
 """Hosts as settings give them, for tests of what is done with them."""
 
+from components.pipeline.activation_config import DEFAULTS, Activation
+from components.pipeline.check import Check, CheckKind, Vantage
 from components.pipeline.grammar import (
     Attr,
     Duration,
@@ -9,7 +11,7 @@ from components.pipeline.grammar import (
     StorePath,
     UserName,
 )
-from components.pipeline.settings import Activation, HostSpec
+from components.pipeline.settings import HostSpec
 
 HOST_KEY = HostKey.parse(
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
@@ -24,7 +26,7 @@ def host(  # noqa: PLR0913 one for each key of a host that a test may care for
     user: str = "root",
     port: int = 22,
     app_ref: str | None = None,
-    timeout: str = "10m",
+    activation: Activation = DEFAULTS,
 ) -> HostSpec:
     return HostSpec(
         name=name,
@@ -34,7 +36,33 @@ def host(  # noqa: PLR0913 one for each key of a host that a test may care for
         host_key=HOST_KEY,
         attr=Attr.parse(name),
         app_ref=None if app_ref is None else Ref.parse(app_ref),
-        activation=Activation(timeout=Duration.parse(timeout)),
+        activation=activation,
+    )
+
+
+def check(  # noqa: PLR0913 one for each key of a check that a test may care for
+    name: str = "web",
+    *,
+    kind: CheckKind = CheckKind.HTTP,
+    target: str = "http://localhost:8080/",
+    vantage: Vantage = Vantage.HOST,
+    contains: str = "",
+    header: str = "",
+    retries: int = 0,
+) -> Check:
+    """A check that fails at its first bad answer, and is good at its first good one."""
+    return Check(
+        name=name,
+        kind=kind,
+        target=target,
+        vantage=vantage,
+        status=200,
+        contains=contains,
+        header=header,
+        period=Duration("1s"),
+        timeout=Duration("5s"),
+        retries=retries,
+        hold=Duration("0s"),
     )
 
 

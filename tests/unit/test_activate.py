@@ -3,6 +3,7 @@
 import json
 import shlex
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -24,41 +25,94 @@ def line(**fields: object) -> bytes:
 
 
 def test_words() -> None:
-    assert activate.start_words(ID, OLD, NEW, 600, "me@laptop (pid 7)") == (
-        "start", ID, OLD.path, NEW.path, "600", "me@laptop (pid 7)",
-    )  # fmt: skip
-    assert activate.start_words(ID, None, NEW, 600, "me")[2] == "-"
+    assert activate.start_words(ID, OLD, NEW) == ("start", ID, OLD.path, NEW.path)
+    assert activate.start_words(ID, None, NEW)[2] == "-"
     assert activate.follow_words(ID, 4096) == ("follow", ID, "4096")
+    assert activate.abort_words(ID, "status 500") == ("abort", ID, "status 500")
     assert activate.observe_words() == ("/bin/sh", "-s", "--", "observe")
 
 
-def test_publish() -> None:
-    assert activate.publish("follow", ID, "0") == (
-        "/bin/sh",
-        "-c",
-        ("umask 077; mkdir -p /run/flakeup && cat >/run/flakeup/switch.$$"
-        " && chmod 0700 /run/flakeup/switch.$$"
-        ' && mv -f /run/flakeup/switch.$$ /run/flakeup/switch && exec /run/flakeup/switch "$@"'),
-        "flakeup", "follow", ID, "0",
-    )  # fmt: skip
+@examples(max_examples=200, deadline=None)
+@given(st.text())
+def test_a_reason_is_one_short_printable_word(why: str) -> None:
+    word = activate.abort_words(ID, why)[2]
+    assert word.isprintable()
+    assert len(word) <= 900
 
 
-def test_publish_writes_and_runs_the_script(tmp_path: Path) -> None:
-    """The text as it is, but for the folder: the script arrives whole, private, and is run."""
-    words = activate.publish("follow", "it's $(id)", "")
-    argv = [word.replace("/run/flakeup", f"{tmp_path}/run") for word in words]
-    script = b'#!/bin/sh\nprintf "<%s>" "$@"\n' + b"# padding\n" * 10_000
-    done = subprocess.run(argv, input=script, capture_output=True, check=False, timeout=10)
-    assert (done.stdout, done.stderr) == (b"<follow><it's $(id)><>", b"")
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["switch"]
-    assert (tmp_path / "run/switch").read_bytes() == script
-    assert (tmp_path / "run/switch").stat().st_mode & 0o777 == 0o700
+# --- publish: the text as it is, but for the folder ----------------------------------------
+
+
+@dataclass
+class Published:
+    """A folder that stands for /run/flakeup, and a runner that says what it is given."""
+
+    folder: Path
+    script: bytes
+
+    def __call__(self, stdin: bytes, *words: str) -> subprocess.CompletedProcess[bytes]:
+        argv = [word.replace("/run/flakeup", str(self.folder)) for word in activate.publish(*words)]
+        return subprocess.run(argv, input=stdin, capture_output=True, check=False, timeout=10)
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.folder.iterdir())
+
+
+@pytest.fixture
+def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Published:
+    script = b'#!/bin/sh\nprintf "<%s>" "$@"; cat\n' + b"# padding\n" * 10_000
+    monkeypatch.setattr(activate, "runner", lambda: script)
+    return Published(tmp_path / "run", script)
+
+
+def test_publish_says_how_long_the_runner_is() -> None:
+    words = activate.publish("follow", ID, "0")
+    assert words[:2] == ("/bin/sh", "-c")
+    assert words[3:] == ("flakeup", str(len(activate.runner())), "follow", ID, "0")
+
+
+def test_publish_writes_and_runs_the_script(publish: Published) -> None:
+    done = publish(publish.script, "follow", "it's $(id)", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"<follow><it's $(id)><>", b"")
+    assert publish.names == ["switch"]
+    assert (publish.folder / "switch").read_bytes() == publish.script
+    assert (publish.folder / "switch").stat().st_mode & 0o777 == 0o700
+    assert publish.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_follows_the_runner_is_left_to_the_verb(publish: Published) -> None:
+    done = publish(publish.script + b"timeout 600\nby me\n", "start")
+    assert done.stdout == b"<start>timeout 600\nby me\n"
+    assert (publish.folder / "switch").read_bytes() == publish.script
+
+
+@pytest.mark.parametrize("missing", [1, 5_000, None], ids=["one byte", "a part", "all"])
+def test_publish_refuses_a_part_of_the_runner(publish: Published, missing: int | None) -> None:
+    """A connection that broke ends stdin early: the runner from before stays, and nothing runs."""
+    publish.folder.mkdir()
+    (publish.folder / "switch").write_bytes(b"the one before")
+    short = b"" if missing is None else publish.script[:-missing]
+    done = publish(short, "start")
+    assert done.returncode != 0
+    assert done.stdout == b""
+    assert (publish.folder / "switch").read_bytes() == b"the one before"
+
+
+def test_publish_runs_nothing_where_there_was_nothing(publish: Published) -> None:
+    assert publish(publish.script[:-1], "start").returncode != 0
+    assert "switch" not in publish.names
 
 
 def test_the_runner_is_read_whole() -> None:
+    """The last thing in it runs it: a part of the script is no script."""
     script = activate.runner()
     assert script.startswith(b"#!/bin/sh\n")
-    assert script.endswith(b'{ main "$@" </dev/null; exit; }\n')
+    last = (
+        b'{\n    case ${1:-} in start) main "$@" ;; *) main "$@" </dev/null ;; esac\n    exit\n}\n'
+    )
+    assert script.endswith(last)
+    assert script.count(b'main "$@"') == 2
 
 
 @pytest.mark.parametrize(
@@ -77,6 +131,81 @@ def test_commit_text_names_one_path(root: bool, text: str) -> None:  # noqa: FBT
 @pytest.mark.parametrize("text", ["", "true", "/run/flakeup/switch", "x /nix/store/short", "\n"])
 def test_other_texts_name_none(text: str) -> None:
     assert activate.committed_path(text) is None
+
+
+# --- what a commit says ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"event": "committed", "outcome": "committed"}, "committed"),
+        (
+            {"event": "committed", "outcome": "committed, for the next start"},
+            "committed, for the next start",
+        ),
+        ({"event": "committed"}, "committed"),
+        ({"event": "unchanged", "outcome": "unchanged"}, "unchanged"),
+    ],
+)
+def test_outcome(fields: dict[str, str], said: str) -> None:
+    assert activate.outcome("web1", line(**fields).decode()) == said
+
+
+@pytest.mark.parametrize(
+    "event",
+    ["started", "attached", "state", "progress", "result", "refused", "failed", "absent", "danced"],
+)
+def test_only_two_events_are_a_commit(event: str) -> None:
+    stdout = line(event=event, outcome="committed", state="committed", new=NEW.path).decode()
+    with pytest.raises(ReplyError) as caught:
+        activate.outcome("web1", stdout)
+    assert str(caught.value) == (
+        f"unusable reply: web1: '{event}'. look at what answers there;"
+        " the host counts as unconfirmed"
+    )
+
+
+@pytest.mark.parametrize("stdout", [None, 7, "", "committed", '{"event":"committed"}'])
+def test_what_is_no_reply_is_no_commit(stdout: object) -> None:
+    with pytest.raises(ReplyError):
+        activate.outcome("web1", stdout)
+
+
+@examples(max_examples=200, deadline=None)
+@given(st.text(max_size=40).filter(lambda event: event not in {"committed", "unchanged"}))
+def test_no_other_event_is_a_commit(event: str) -> None:
+    with pytest.raises(ReplyError) as caught:
+        activate.outcome("web1", line(event=event, outcome="committed").decode())
+    assert str(caught.value).isprintable()
+
+
+def test_last_word_of_a_commit() -> None:
+    refusal = line(event="refused", reason="no attempt awaits a confirmation", current=OLD.path)
+    text = f"Process exited with status 31: running x:\n{refusal.decode()}and no more"
+    assert activate.last_word("web1", text) == (
+        "not deployed: web1: no attempt awaits a confirmation;"
+        f" it runs {OLD.path} now; run `pulumi up` again"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "Process exited with status 1", '{"schema":1,"event":'])
+def test_a_commit_that_failed_without_a_word(text: str) -> None:
+    assert activate.last_word("web1", text) == (
+        "not deployed: web1: the commit failed, and the host did not say why; run `pulumi up` again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1 error occurred:\n\t* dial: connection refused\n\n", "* dial: connection refused"),
+        ("", "no reason given"),
+        ("a\x1b[31m", "a\\x1b[31m"),
+    ],
+)
+def test_the_last_line_of_an_error(text: str, expected: str) -> None:
+    assert activate.last_line(text) == expected
 
 
 # --- replies ------------------------------------------------------------------------------

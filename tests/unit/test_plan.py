@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from components.pipeline.activate import Observation
+from components.pipeline.activation_config import Activation, Mode
 from components.pipeline.errors import HostError, ReplyError, UnreachableError
 from components.pipeline.evaluate import System
+from components.pipeline.grammar import StorePath
 from components.pipeline.plan import Action, HostPlan, decide, drift
 from tests.unit.hosts import derivation, host, toplevel
 
@@ -25,10 +27,11 @@ IDLE = Observation(
 )
 
 
-def plan(seen: Observation | HostError | None) -> HostPlan:
+def plan(seen: Observation | HostError | None, mode: Mode = Mode.SWITCH) -> HostPlan:
     observed = {} if seen is None else {"web1": seen}
-    (one,) = decide((host(),), {"web1": SYSTEM}, observed)
-    assert (one.host, one.system) == (host(), SYSTEM)
+    wanted = host(activation=Activation(mode=mode))
+    (one,) = decide((wanted,), {"web1": SYSTEM}, observed)
+    assert (one.host, one.system) == (wanted, SYSTEM)
     return one
 
 
@@ -51,6 +54,25 @@ def plan(seen: Observation | HostError | None) -> HostPlan:
 )
 def test_action(seen: Observation | HostError | None, action: Action) -> None:
     assert plan(seen).action is action
+
+
+@pytest.mark.parametrize(
+    ("seen", "action"),
+    [
+        pytest.param(None, Action.UNKNOWN, id="not asked"),
+        pytest.param(UnreachableError("away"), Action.UNREACHABLE, id="away"),
+        pytest.param(IDLE, Action.DEPLOY, id="runs OLD"),
+        pytest.param(replace(IDLE, profile=NEW), Action.STAGED, id="NEW is the boot default"),
+        pytest.param(
+            replace(IDLE, current=None, profile=NEW), Action.STAGED, id="no system yet, but NEW"
+        ),
+        pytest.param(replace(IDLE, current=NEW, profile=NEW), Action.UNCHANGED, id="runs NEW"),
+        pytest.param(replace(IDLE, current=NEW), Action.DEPLOY, id="NEW is not the boot default"),
+        pytest.param(replace(IDLE, switching=True), Action.BUSY, id="another switch"),
+    ],
+)
+def test_action_for_the_next_start(seen: Observation | HostError | None, action: Action) -> None:
+    assert plan(seen, Mode.BOOT).action is action
 
 
 def test_plan_keeps_what_was_seen() -> None:
@@ -79,6 +101,14 @@ def test_drift_names_both_paths_and_the_remedy() -> None:
 )  # fmt: skip
 def test_no_drift(seen: Observation | HostError | None) -> None:
     assert drift(plan(seen), OLD) is None
+
+
+@pytest.mark.parametrize("current", [OLD, OTHER])
+def test_no_drift_where_the_next_start_brings_what_was_recorded(current: StorePath) -> None:
+    """After `mode: boot` the state says NEW, and the host runs what it ran before."""
+    seen = replace(IDLE, current=current, profile=NEW)
+    assert drift(plan(seen, Mode.BOOT), NEW) is None
+    assert drift(plan(seen, Mode.SWITCH), NEW) is not None
 
 
 def test_no_drift_where_nothing_is_recorded() -> None:

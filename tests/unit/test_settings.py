@@ -4,17 +4,21 @@ import copy
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from components.pipeline.activation_config import Mode
+from components.pipeline.activation_table import ACTIVATION, CHECK
+from components.pipeline.check import Check, CheckKind, Vantage
 from components.pipeline.config_section import Repeated
-from components.pipeline.config_table import ACTIVATION, HOST, STACK, Table
+from components.pipeline.config_table import HOST, STACK
 from components.pipeline.errors import ConfigError, Problem
 from components.pipeline.grammar import (
     Attr,
@@ -27,6 +31,8 @@ from components.pipeline.grammar import (
     Rev,
     UserName,
 )
+from components.pipeline.rollout import Rollout
+from components.pipeline.rollout_table import ROLLOUT
 from components.pipeline.settings import Activation, HostSpec, Observe, Settings, Target, parse
 from tests.unit.config_cases import VALID, Case, cases
 
@@ -56,10 +62,13 @@ def test_the_least_config_has_the_defaults_of_the_documentation() -> None:
     activation = Activation(
         timeout=Duration("10m"),
         settle=Duration("10s"),
-        checks=Duration("2m"),
+        check_deadline=Duration("2m"),
         confirm=Duration("2m"),
         commit=Duration("1m"),
         call=Duration("30s"),
+        mode=Mode.SWITCH,
+        keep_generations=None,
+        checks=(),
     )
     web1 = HostSpec(
         name="web1",
@@ -80,8 +89,10 @@ def test_the_least_config_has_the_defaults_of_the_documentation() -> None:
         app_ref=None,
         app_rev=None,
         hosts=(web1,),
+        left_out=(),
         ssh_key=None,
         activation=activation,
+        rollout=Rollout(canary=1, waves=(), max_parallel=None),
         observe=Observe.AUTO,
     )
     assert Activation() == activation
@@ -95,10 +106,43 @@ def test_production_as_a_user_fills_it_in() -> None:
     db1, web1, _, web3 = settings.hosts
     assert (db1.app_ref, web1.app_ref) == (Ref("v2.0.9"), Ref("v2.1.0"))
     assert (web3.address.text, web3.port, web3.substitute) == ("2001:db8::13", 2222, False)
-    assert db1.activation == Activation(
-        timeout=Duration("30m"), checks=Duration("5m"), settle=Duration("15s")
+    assert (
+        web1.activation
+        == settings.activation
+        == Activation(settle=Duration("15s"), keep_generations=10, checks=(APP,))
     )
-    assert web1.activation == settings.activation == Activation(settle=Duration("15s"))
+    assert db1.activation == Activation(
+        timeout=Duration("30m"),
+        check_deadline=Duration("5m"),
+        settle=Duration("15s"),
+        keep_generations=10,
+        checks=(APP, POSTGRESQL),
+    )
+    assert settings.rollout == Rollout(canary="web1", waves=(2, 100))
+
+
+APP = Check(
+    name="app",
+    kind=CheckKind.HTTP,
+    target="http://{address}:8080/",
+    vantage=Vantage.DEPLOYER,
+    status=200,
+    contains="app {appRef}",
+    header="",
+    period=Duration("1s"),
+    timeout=Duration("5s"),
+    retries=10,
+    hold=Duration("0s"),
+)
+POSTGRESQL = replace(
+    APP,
+    name="postgresql",
+    kind=CheckKind.UNIT,
+    target="postgresql.service",
+    vantage=Vantage.HOST,
+    contains="",
+    hold=Duration("30s"),
+)
 
 
 def test_staging_as_a_user_fills_it_in() -> None:
@@ -118,6 +162,9 @@ def test_the_template_of_the_demo() -> None:
     assert [host.name for host in settings.hosts] == ["web1", "web2"]
     assert settings.flake == FlakeUrl(kind=FlakeKind.FOLDER, base="flake")
     assert settings.app_ref == Ref("v1")
+    (check,) = settings.activation.checks
+    demo = {"name": "web1", "address": "10.0.0.11", "appRef": "v1"}
+    assert check.filled(demo).contains == "app v1 on web1"
 
 
 def stack_file(stack: str) -> dict[str, Any]:
@@ -125,23 +172,31 @@ def stack_file(stack: str) -> dict[str, Any]:
     return {key.removeprefix("flakeup:"): value for key, value in config.items()}
 
 
-@pytest.mark.parametrize(
-    ("table", "path", "name"),
-    [
-        (table, path, key.name)
-        for table, path in ((STACK, ""), (HOST, "hosts.web1."), (ACTIVATION, "activation."))
-        for key in table.keys
-    ],
-)
-def test_each_key_of_the_table_is_read(table: Table, path: str, name: str) -> None:
+PLACES = [
+    *((key.name,) for key in STACK.keys),
+    *(("hosts", "web1", key.name) for key in HOST.keys),
+    *(("activation", key.name) for key in ACTIVATION.keys),
+    *(("activation", "checks", "web", key.name) for key in CHECK.keys),
+    *(("hosts", "web1", "activation", "checks", "web", key.name) for key in CHECK.keys),
+    *(("rollout", key.name) for key in ROLLOUT.keys),
+]
+
+
+def put(place: tuple[str, ...], value: object) -> dict[str, Any]:
+    raw: dict[str, Any] = copy.deepcopy(VALID)
+    parent = raw
+    for name in place[:-1]:
+        parent = parent.setdefault(name, {})
+    parent[place[-1]] = value
+    return raw
+
+
+@pytest.mark.parametrize("place", PLACES, ids=".".join)
+def test_each_key_of_the_tables_is_read(place: tuple[str, ...]) -> None:
     """A key that is in the documentation and that nobody reads would be accepted in silence."""
-    raw = copy.deepcopy(VALID)
-    parent: dict[str, Any] = {"": raw, "hosts.web1.": raw["hosts"]["web1"]}.get(
-        path
-    ) or raw.setdefault("activation", {})
-    parent[name] = [table.path]
-    found = problems(raw, secret_keys=frozenset({"sshKey"}))
-    assert f"{path}{name}" in {problem.path for problem in found}
+    found = problems(put(place, [[]]), secret_keys=frozenset({"sshKey"}))
+    path = ".".join(place)
+    assert {problem.path for problem in found} & {path, f"{path}[0]"}
 
 
 def test_problems_are_sorted_by_path_and_the_head_counts_them() -> None:
@@ -198,11 +253,6 @@ def test_private_keys_as_ssh_keygen_makes_them(
 
 
 CANARY = "Xq7ZkPw"
-PLACES = [
-    *((key.name,) for key in STACK.keys),
-    *(("hosts", "web1", key.name) for key in HOST.keys),
-    *(("activation", key.name) for key in ACTIVATION.keys),
-]
 
 
 @given(
@@ -214,11 +264,7 @@ PLACES = [
 def test_no_part_of_a_secret_is_in_a_message(
     place: tuple[str, ...], before: str, after: str, shape: Any
 ) -> None:
-    raw: dict[str, Any] = copy.deepcopy(VALID)
-    parent = raw
-    for name in place[:-1]:
-        parent = parent.setdefault(name, {})
-    parent[place[-1]] = shape(before + CANARY + after)
+    raw = put(place, shape(before + CANARY + after))
     try:
         parse(raw, secret_keys=frozenset({place[0]}))
     except ConfigError as error:
@@ -234,7 +280,7 @@ JSON = st.recursive(
 )
 
 
-@examples(max_examples=50)
+@examples(max_examples=50, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(raw=st.dictionaries(st.text() | st.sampled_from([key.name for key in STACK.keys]), JSON))
 def test_whatever_json_comes_is_settings_or_a_printable_message(raw: dict[str, object]) -> None:
     with pytest.raises(ConfigError) as caught:

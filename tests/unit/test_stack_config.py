@@ -52,7 +52,8 @@ def test_the_projects_own_namespace_is_read_and_no_other() -> None:
         {
             "acme:appRef": "v2",
             "acme:hosts": HOSTS,
-            "acme:activation": {"checks": "3m"},
+            "acme:activation": {"checkDeadline": "3m"},
+            "acme:rollout": {"canary": 0, "waves": [2, 5]},
             "aws:region": "eu-central-1",
             "flakeup:appRef": "-x",
             "pulumi:tags": {"a": "b"},
@@ -60,7 +61,8 @@ def test_the_projects_own_namespace_is_read_and_no_other() -> None:
     )
     assert out.startswith("Settings(flake=FlakeUrl(")
     assert "app_ref=Ref(text='v2')" in out
-    assert "checks=Duration(text='3m')" in out
+    assert "check_deadline=Duration(text='3m')" in out
+    assert "rollout=Rollout(canary=0, waves=(2, 5), max_parallel=None)" in out
     assert "name='web1'" in out
 
 
@@ -70,7 +72,7 @@ def test_an_unknown_key_and_a_json_that_is_none_are_problems_like_others() -> No
         "3 problems in the config of stack prod",
         (
             'config acme:activation: "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[…": '
-            "is text, not a map. write a map, such as activation: {checks: 2m}"
+            "is text, not a map. write a map, such as activation: {checkDeadline: 2m}"
         ),
         'config acme:apRef: "v2": is not a key that flakeup knows. write appRef',
         (

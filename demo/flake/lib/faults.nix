@@ -6,15 +6,24 @@ let
     eval-fails = "evaluation throws";
     build-fails = "the toplevel's builder exits 1";
     check-fails = "the pre-switch check exits 1";
+    check-takes = "the pre-switch check takes this many seconds";
     boot-fails = "the boot loader cannot be installed";
     boot-hangs = "installing the boot loader never ends, and ignores SIGTERM";
     activate-fails = "the activation script goes on to its end and exits 1";
     activate-hangs = "the activation script never ends, and ignores SIGTERM";
+    activate-eats = "the activation script takes this many MB of memory";
     activate-floods = "the activation script writes this many MB, with control characters in them";
     unit-fails = "a unit exits 1 at once";
     unit-fails-late = "a unit exits 1 after this many seconds";
+    app-answers = "the app says that it is this version";
     sshd-stopped = "sshd is not part of the system: stopped, and not started";
+    sshd-port = "sshd listens on this port alone";
+    sshd-invalid = "sshd cannot read its configuration, and does not start";
+    sshd-host-key = "sshd has a host key that nobody knows";
+    sshd-keys = "no key is let in";
     net-blackhole = "no way back to this address";
+    net-link-down = "this network interface is down";
+    net-drop = "all that comes in by this network interface is dropped";
   };
   unknown = builtins.attrNames (removeAttrs faults (builtins.attrNames known));
   service = command: ''

@@ -14,7 +14,10 @@ let
   build = import ./build.nix opts.system;
   packages = import ./packages.nix { inherit build text; };
   units = import ./units.nix { inherit build text; };
-  release = packages.app app;
+  release = packages.app {
+    source = app;
+    answers = opts.faults.app-answers or null;
+  };
   label = "25.11.demo"; # the same for all releases, as NixOS's is
 in
 {

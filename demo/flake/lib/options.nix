@@ -12,6 +12,7 @@ let
     initInterface = "systemd 2";
     payloadPaths = 0; # this many extra store paths, to have something to copy
     payloadMegabytes = 5; # the size of each
+    payloadSeed = ""; # another text, other bytes
   };
   unknown = builtins.attrNames (removeAttrs options (builtins.attrNames defaults));
   badUnits = builtins.filter (unit: builtins.match "[A-Za-z0-9:_.@/-]+" unit == null) (

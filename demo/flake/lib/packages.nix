@@ -11,11 +11,16 @@ let
     build (args // { name = "${pname}-${version}"; });
 in
 {
-  # `source` is the flake's input: a tree with VERSION, serve.sh and worker.sh.
+  # `source` is the flake's input: a tree with VERSION, serve.sh and worker.sh. `answers`: a version
+  # that it gives itself instead of its own.
   app =
-    source:
+    {
+      source,
+      answers ? null,
+    }:
     let
       version = builtins.replaceStrings [ "\n" ] [ "" ] (builtins.readFile "${source}/VERSION");
+      answer = if answers == null then version else answers;
     in
     package {
       pname = "app";
@@ -23,7 +28,8 @@ in
       src = "${source}";
       script = ''
         mkdir -p $out/bin $out/share/app
-        cp "$src/VERSION" "$src/serve.sh" "$src/worker.sh" $out/share/app/
+        cp "$src/serve.sh" "$src/worker.sh" $out/share/app/
+        echo ${text.quote answer} > $out/share/app/VERSION
         for command in serve worker; do
           printf '#!/bin/sh\nexec /bin/sh %s "$@"\n' "$out/share/app/$command.sh" > $out/bin/app-$command
           chmod +x $out/bin/app-$command

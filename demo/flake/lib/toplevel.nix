@@ -32,7 +32,7 @@ build {
   inherit (opts) kernelParams initInterface;
   nixosLabel = label;
   payload = packages.payload {
-    seed = name;
+    seed = name + opts.payloadSeed;
     count = opts.payloadPaths;
     megabytes = opts.payloadMegabytes;
   };

@@ -32,15 +32,60 @@ link_units() {
     done
 }
 
-set_routes() {
-    blocked=/run/fake/blackhole # the address that an earlier system has cut off
-    if [ -s "$blocked" ]; then
-        ip route del blackhole "$(cat "$blocked")" || :
-        rm -f "$blocked"
+fault() { [ -e "$OUT/faults/$1" ]; }
+parameter() { cat "$OUT/faults/$1"; }
+
+# What a fault takes away is put aside beside it, so that a system without the fault brings it back.
+take() { [ -e "$1.taken" ] || [ ! -e "$1" ] || mv "$1" "$1.taken"; }
+give_back() { [ ! -e "$1.taken" ] || mv -f "$1.taken" "$1"; }
+
+set_up_sshd() {
+    key=/etc/ssh/ssh_host_ed25519_key
+    config=/etc/ssh/sshd_config.d/system.conf # another file of the folder names the host key
+    before=$(cat "$config" "$key" 2> /dev/null || :)
+    wanted=
+    ! fault sshd-port || wanted="Port $(parameter sshd-port)"
+    ! fault sshd-invalid || wanted="PermitEverything yes"
+    if [ -n "$wanted" ]; then printf '%s\n' "$wanted" > "$config"; else rm -f "$config"; fi
+    if ! fault sshd-host-key; then
+        give_back "$key"
+    elif [ ! -e "$key.taken" ]; then
+        take "$key"
+        ssh-keygen -q -t ed25519 -N '' -f "$key" && rm -f "$key.pub"
     fi
-    if [ -e "$OUT/faults/net-blackhole" ]; then
-        ip route add blackhole "$(cat "$OUT/faults/net-blackhole")" || return 1
-        cp "$OUT/faults/net-blackhole" "$blocked"
+    for keys in /root/.ssh/authorized_keys /home/deploy/.ssh/authorized_keys; do
+        if fault sshd-keys; then take "$keys"; else give_back "$keys"; fi
+    done
+    # What sshd makes of it is systemd's affair: the unit fails, or it does not.
+    [ "$before" = "$(cat "$config" "$key" 2> /dev/null || :)" ] ||
+        systemctl restart ssh.service || :
+}
+
+# What a system has done to the network is undone by the one after it: the lines of this file say how.
+set_up_network() {
+    undo=/run/fake/network
+    if [ -s "$undo" ]; then
+        sh "$undo" || :
+        rm -f "$undo"
+    fi
+    if fault net-blackhole; then
+        address=$(parameter net-blackhole)
+        ip route add blackhole "$address" || return 1
+        echo "ip route del blackhole $address" >> "$undo"
+    fi
+    if fault net-drop; then
+        # In front of the rule for our own addresses, which has to make room for it.
+        interface=$(parameter net-drop)
+        ip rule add pref 9 lookup local || return 1
+        echo "ip rule add pref 0 lookup local; ip rule del pref 9" >> "$undo"
+        ip rule del pref 0 lookup local || return 1
+        ip rule add pref 1 iif "$interface" blackhole || return 1
+        echo "ip rule del pref 1" >> "$undo"
+    fi
+    if fault net-link-down; then
+        interface=$(parameter net-link-down)
+        ip link set "$interface" down || return 1
+        echo "ip link set $interface up" >> "$undo"
     fi
 }
 
@@ -48,23 +93,28 @@ mkdir -p /run/fake "$units"
 link_units || status=1
 [ "$ACTIVATION_SECONDS" = 0 ] || sleep "$ACTIVATION_SECONDS"
 
-if [ -e "$OUT/faults/activate-floods" ]; then
+if fault activate-floods; then
     yes "$(printf 'a very long line of output \033[31m with control characters \007')" |
-        head -c "$(cat "$OUT/faults/activate-floods")M"
+        head -c "$(parameter activate-floods)M"
 fi
-if [ -e "$OUT/faults/activate-fails" ]; then
+if fault activate-eats; then
+    eaten=x
+    while [ "${#eaten}" -lt "$(parameter activate-eats)000000" ]; do eaten=$eaten$eaten; done
+fi
+if fault activate-fails; then
     echo "cannot create the directory /var/lib/app: read-only file system" >&2
     status=1
 fi
-if [ -e "$OUT/faults/activate-hangs" ]; then
+if fault activate-hangs; then
     trap '' TERM
     while :; do sleep 1; done
 fi
-if [ -e "$OUT/faults/sshd-stopped" ]; then
+if fault sshd-stopped; then
     systemctl stop ssh.socket 2> /dev/null || : # where sshd is started by its socket
     systemctl stop ssh.service || status=1
 fi
-set_routes || status=1
+set_up_sshd || status=1
+set_up_network || status=1
 
 link "$OUT" /run/current-system || status=1
 # Keeps the running system from being collected.

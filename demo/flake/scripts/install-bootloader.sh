@@ -50,13 +50,14 @@ END
     fi
 done
 
-for file in "$loader"/entries/nixos-generation-*.conf; do
-    case $kept in *" ${file##*/} "*) ;; *) rm -f "$file" ;; esac
-done
-
 # As the real one: a system without a generation gets no entry, and the default stays what it was.
 if [ -n "$default" ]; then
     printf 'timeout 5\ndefault %s\n' "$default" | publish "$loader/loader.conf"
 else
     echo "warning: no generation of $profile holds $toplevel; the boot default stays as it was" >&2
 fi
+
+# Last of all: a power cut must not leave a default that names no entry.
+for file in "$loader"/entries/nixos-generation-*.conf; do
+    case $kept in *" ${file##*/} "*) ;; *) rm -f "$file" ;; esac
+done

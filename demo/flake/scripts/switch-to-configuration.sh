@@ -25,7 +25,7 @@ say() { printf '%s\n' "$*" >&2; }
 # The lock belongs to this process alone: a child that outlives it must not hold it.
 run() { "$@" 9>&-; }
 
-phase() { printf 'phase %s %s\n' "$1" "$(date +%s)" >> "$phases"; }
+phase() { printf 'phase %s %s %s\n' "$1" "$(date +%s.%N)" "$OUT" >> "$phases"; }
 
 # Lists of units are words between single blanks; unit names hold neither blanks nor wildcards.
 has() { case " $1 " in *" $2 "*) ;; *) return 1 ;; esac; }

@@ -1,0 +1,48 @@
+"""`LeftOutHost`: a host with `enabled: false`, kept in the state as it was deployed last."""
+
+import pulumi
+from pulumi_command import local, remote
+
+from components.pipeline.errors import ActivationError, message
+from components.pipeline.settings import HostSpec
+
+NOTHING = ":"
+"""A command that is never run: what the state has is kept."""
+
+
+class LeftOutHost(pulumi.ComponentResource):
+    """A host that this run does not touch, whatever the release is.
+
+    Its resources are registered, since those that are not would be deleted, and what was deployed
+    with them forgotten; all of their inputs are ignored.
+    """
+
+    def __init__(self, host: HostSpec, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("flakeup:index:NixosHost", host.name, {}, opts)
+        pulumi.log.info(f"{host.name}: left out (enabled: false)", resource=self)
+        local.Command(
+            f"{host.name}-copy",
+            local.CommandArgs(create=NOTHING),
+            self._untouched(host, f"{host.name}-copy"),
+        )
+        remote.Command(
+            f"{host.name}-switch",
+            remote.CommandArgs(
+                create=NOTHING, connection=remote.ConnectionArgs(host=host.address.text)
+            ),
+            self._untouched(host, f"{host.name}-switch"),
+        )
+        self.register_outputs({})
+
+    def _untouched(self, host: HostSpec, name: str) -> pulumi.ResourceOptions:
+        async def refuse(_: pulumi.ResourceHookArgs) -> None:
+            remedy = "take it out of hosts until it is to be deployed, or enable it"
+            detail = "it is not enabled, and was never deployed: there is nothing to keep"
+            raise ActivationError(message("cannot leave out", host.name, detail, remedy))
+
+        hook = pulumi.ResourceHook(name, refuse, pulumi.ResourceHookOptions(on_dry_run=True))
+        return pulumi.ResourceOptions(
+            parent=self,
+            ignore_changes=["*"],
+            hooks=pulumi.ResourceHookBinding(before_create=[hook]),
+        )

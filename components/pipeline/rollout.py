@@ -1,0 +1,53 @@
+"""In which waves the hosts of a stack are switched."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, repeat
+from typing import Final
+
+_DIGITS: Final = re.compile(r"([0-9]+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """The order of the hosts: a canary, then waves of these sizes, the last one repeated."""
+
+    canary: str | int = 1
+    """A host's name, or how many hosts; 0 is none."""
+    waves: tuple[int, ...] = ()
+    """Empty: all others in one wave."""
+    max_parallel: int | None = None
+    """How many hosts of a wave switch at the same time; None is no limit."""
+
+
+CANARY_FIRST: Final = Rollout()
+"""One host, then all others: what a stack does that says nothing."""
+
+
+def waves_of(names: Sequence[str], rollout: Rollout) -> tuple[tuple[str, ...], ...]:
+    """Divide hosts into waves, in natural order (web2 before web10), canaries first.
+
+    A named canary that is not among `names` gives no wave. Each name is in exactly one wave, and
+    no wave is empty.
+    """
+    ordered = sorted(names, key=_natural)
+    match rollout.canary:
+        case int() as count:
+            first = ordered[:count]
+        case name:
+            first = [one for one in ordered if one == name]
+    rest = [name for name in ordered if name not in first]
+    made = [tuple(first)]
+    for size in chain(rollout.waves, repeat((rollout.waves or (len(names),))[-1])):
+        if not rest:
+            break
+        made.append(tuple(rest[:size]))
+        rest = rest[size:]
+    return tuple(wave for wave in made if wave)
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    """Give what to sort a name by: text and numbers take turns, so equals meet equals."""
+    pieces = _DIGITS.split(name)
+    return [int(piece) if piece.isdecimal() else piece for piece in pieces], name
