@@ -134,7 +134,14 @@ class Ground:
     def _make_stack(self, size: int, secret: str) -> None:
         stack = ("--stack", _stack(size))
         self.workspace.check("stack", "init", *stack)
-        values = {"appRef": "r1", "flake": "./flake", "appInput": "app"}
+        # What is measured is the guard itself: not the patience that a config may ask for.
+        values = {
+            "appRef": "r1",
+            "flake": "./flake",
+            "appInput": "app",
+            "activation.settle": "0s",
+            "rollout.canary": "0",
+        }
         for name in NAMES[:size]:
             values[f"hosts.{name}.address"] = self.hosts[name].address
             values[f"hosts.{name}.hostKey"] = self.hosts[name].host_key

@@ -105,7 +105,7 @@ CHECK: Final = Table(
         "`period` until it is good, may fail `retries` times before that, and must then stay "
         "good for `hold`: a failure within it counts at once. On the host "
         "`settle + retries * period + hold` fits into `checkDeadline`, and for the deployer "
-        "`retries * period + hold` into `confirm`.\n\n"
+        "`retries * period + hold` and 5s for the connection of the commit into `confirm`.\n\n"
         "`{address}`, `{name}`, `{appRef}`, `{appRev}` and `{toplevel}` stand for those of the "
         "host in `http`, `tcp`, `command`, `contains` and `header`; a brace itself is written "
         "twice, `{{` or `}}`. An IPv6 address gets its brackets in `http` and `tcp`. A check with "

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 
 from components.pipeline import activate, ending, health
 from components.pipeline.activate import CONFIRMABLE, Reply, State
-from components.pipeline.activation_config import Mode
+from components.pipeline.activation_config import COMMIT_RESERVE, Mode
 from components.pipeline.attempt_spec import AttemptSpec
 from components.pipeline.check import Vantage
 from components.pipeline.errors import (
@@ -43,8 +43,6 @@ LOG_LINES = 20
 """Lines of the activation's log that a message carries."""
 GRACE = 30.0
 """Seconds past the host's own bounds that we wait for its last word."""
-COMMIT_RESERVE = 5.0
-"""Seconds of the time to confirm that are left to the commit's own connection."""
 
 
 class Absent(Exception):  # noqa: N818 not an error: the closure has to be copied first
@@ -225,7 +223,8 @@ class Attempt:
         argv = self.ssh.argv(*activate.publish(*activate.abort_words(self.id, why)))
         last = None
         with contextlib.suppress(ProcessError, HostError):
-            async with lines(argv, timeout=CALL_TIMEOUT, stdin=activate.runner()) as stream:
+            seconds = self.spec.activation.call.seconds
+            async with lines(argv, timeout=seconds, stdin=activate.runner()) as stream:
                 async for line in stream:
                     last = self._own(activate.parse(self._name, line))
         return last

@@ -32,7 +32,8 @@ async def observe(settings: Settings, identity: Identity, *, preview: bool) -> O
 async def _ask(ssh: Ssh) -> Observation | HostError:
     argv = ssh.argv(*activate.observe_words())
     try:
-        answer = await run(argv, timeout=TIMEOUT, stdin=activate.runner())
+        seconds = min(TIMEOUT, ssh.host.activation.call.seconds)
+        answer = await run(argv, timeout=seconds, stdin=activate.runner())
         return Observation.of(activate.parse(ssh.host.name, answer.stdout))
     except ProcessError as error:
         return explain(ssh, error)

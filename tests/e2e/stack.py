@@ -28,6 +28,14 @@ ENV = str(ROOT / "tools" / "env")
 STACK = "e2e"
 PREFIX = "flakeup-e2e"
 USERS = {"web1": "root", "web2": "deploy", "web3": "root"}
+TIMES = {
+    "timeout": "30s",
+    "settle": "0s",
+    "checkDeadline": "15s",
+    "confirm": "20s",
+    "commit": "20s",
+}
+"""Hosts at hand need less patience than the defaults have."""
 TIMEOUT = 120.0
 """Seconds for one command."""
 PRIVATE = ("SSH_AUTH_SOCK", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
@@ -123,7 +131,11 @@ class Workspace:
         self.backend.secrets.update(
             encryptionsalt=made["encryptionsalt"], sshKey=made["config"]["flakeup:sshKey"]
         )
-        self.config = {"flake": "./flake", "hosts": {n: spec(host) for n, host in hosts.items()}}
+        self.config = {
+            "flake": "./flake",
+            "hosts": {n: spec(host) for n, host in hosts.items()},
+            "activation": dict(TIMES),
+        }
 
     def write(self, **changes: Any) -> None:
         """Write the config with some keys changed; None leaves a key out. Nothing is remembered."""

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from components.pipeline import activation_config, attempt
 from components.pipeline.check import Check, CheckKind, Vantage
 from components.pipeline.errors import ConfigError
 from components.pipeline.grammar import Duration
@@ -150,7 +149,3 @@ def test_a_value_with_braces_is_no_placeholder() -> None:
 def test_a_placeholder_without_a_value_is_an_error() -> None:
     with pytest.raises(KeyError, match="appRev"):
         replace(WEB, contains="{appRev}").filled({"name": "web1"})
-
-
-def test_the_config_leaves_the_commit_the_time_that_an_attempt_leaves_it() -> None:
-    assert activation_config.COMMIT_RESERVE == attempt.COMMIT_RESERVE
