@@ -359,6 +359,13 @@ def test_cancel_ends_the_dialling(fresh: Plugin, server: Sshd) -> None:
             running.result(10)
 
 
+def test_after_a_cancel_the_first_attempt_is_still_made(fresh: Plugin, server: Sshd) -> None:
+    """So a host whose activation was under way at Ctrl-C gets its commit."""
+    fresh.cancel()
+    _, state = fresh.create(REMOTE, inputs(server, "echo in"))
+    assert state["stdout"] == "in"
+
+
 def test_a_timeout_ends_the_dialling(plugin: Plugin, server: Sshd) -> None:
     started = time.monotonic()
     with failing("context deadline exceeded"):

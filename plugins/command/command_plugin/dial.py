@@ -121,15 +121,15 @@ async def _dial_over(proxy: Endpoint, login: Login, scope: Scope, journal: Journ
 async def _retried(
     attempt: Callable[[], Awaitable[T]], limit: int, scope: Scope, journal: Journal
 ) -> T:
-    """The first success; after `limit` failures and one more, an error with the last reason."""
+    """The first success; after `limit` failures and one more, an error with the last reason.
+
+    A stopped scope ends the waits between attempts, not an attempt: so the first one is made even
+    where the engine has cancelled before it, and a host that answers is still switched.
+    """
     delay, failures = _FIRST_DELAY, 0
-
-    async def once() -> T:
-        return await attempt()
-
     while True:
         try:
-            return await scope.race(once())
+            return await attempt()
         except DialError as error:
             if -1 < limit < failures + 1:
                 msg = f"after {failures} failed attempts: {error}"
