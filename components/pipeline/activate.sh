@@ -41,7 +41,8 @@ LOG_KEPT=524288 # bytes of the log kept on disk: so many of its beginning, and o
 SPEC_LIMIT=1048576 # bytes; sixteen checks with long texts fit
 REMEMBERED=50 # attempts
 # Units that let people in: those that were active before are active after a way back.
-NETWORK_UNITS='^(ssh|sshd)[.@-]|network|NetworkManager|dhcpcd|wpa_supplicant|iwd|firewall|nftables|iptables|tailscaled|wireguard|wg-quick|openvpn|resolved'
+# Not a connection's own instance (sshd@…).
+NETWORK_UNITS='^(ssh|sshd)[.-]|network|NetworkManager|dhcpcd|wpa_supplicant|iwd|firewall|nftables|iptables|tailscaled|wireguard|wg-quick|openvpn|resolved'
 KILL_AFTER=5 # seconds from SIGTERM to SIGKILL for an activation over its time
 US=$(printf '\037') # between the fields of a check: the config lets no control character in
 
@@ -148,7 +149,9 @@ attempt_id() {
 }
 state() { get "$ETC/attempts/$1/state"; }
 enter() { # ID STATE; on a full disk the log makes room for it
-    put "$ETC/attempts/$1/state" "$2" || { : >"$ETC/attempts/$1/log"; put "$ETC/attempts/$1/state" "$2"; }
+    put "$ETC/attempts/$1/state" "$2" && return
+    : >"$ETC/attempts/$1/log"
+    put "$ETC/attempts/$1/state" "$2"
 }
 note() { printf '%s\n' "$2" >"$folder/$1"; } # NAME TEXT: made durable by the state that follows
 note_first() { [ -e "$folder/$1" ] || note "$1" "$2"; } # the first reason is the reason
