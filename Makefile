@@ -1,9 +1,11 @@
 # The commands of this project. Each puts its tools in place first (tools/bootstrap: nothing to do
-# when they are there), and runs with them (tools/env). Variables: PYTEST="-k name" for `make test`.
+# when they are there), and runs with them (tools/env). Variables: PYTEST="-k name" for `make test`,
+# FAULTS="--rows F2,F9b" for `make faults`.
 .POSIX:
-.PHONY: demo demo-clean test check bench docs bootstrap help
+.PHONY: demo demo-clean test check bench faults mutants docs bootstrap help
 
 PYTEST =
+FAULTS =
 
 help: ## what there is to make (the default)
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -38,6 +40,12 @@ check: bootstrap ## linters: ruff, mypy, shellcheck
 
 bench: bootstrap ## how fast it is, against its limits (.flakeup/bench.json)
 	@tools/env python -m bench
+
+faults: bootstrap ## hundreds of faults on real hosts (.flakeup/faults.json, docs/faults.md)
+	@tools/env python -m tests.faults $(FAULTS)
+
+mutants: bootstrap ## takes each safeguard away: a fault must notice (.flakeup/mutants.json)
+	@tools/env python -m tests.faults.mutants
 
 docs: bootstrap ## write the parts of docs/ that are made from the code
 	@tools/env python -m components.config_reference > docs/.config.md

@@ -30,11 +30,15 @@ from components.pipeline.transport import Ssh
 from components.release_record import ReleaseRecord
 from components.turns import Standing, Turns
 
-COMMIT_TRIES = 3
+COMMIT_TRIES = 10
 CANCELED = "context canceled"
 """What the engine says of an operation after Ctrl-C: it sends nothing any more."""
-FIRST_PAUSE = 1.0
-"""Seconds before the first retry of a commit; doubled for each further one."""
+PAUSE = 1.0
+"""Seconds before a commit is tried again."""
+EXITED = "Process exited with status"
+"""What the provider says where the host, not the connection, was the reason."""
+FOR_GOOD = ("host key mismatch", "unable to authenticate", "no matching host key")
+"""Reasons that another dial does not take away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,7 @@ class Activation:
         self._began = time.monotonic()
         self._changes = False
         self._awaiting: Attempt | None = None
+        self._confirm_by = 0.0
 
     def hooks(self) -> pulumi.ResourceHookBinding:
         """The hooks of the resource `switch`."""
@@ -165,6 +170,7 @@ class Activation:
             await closure.copy(self._plan.system, self._ssh)
             state = await attempt.run()
         self._awaiting = attempt
+        self._confirm_by = time.monotonic() + self._plan.host.activation.confirm.seconds
         self._tell("unchanged" if state is None else "waiting for the commit", ephemeral=True)
 
     def _spec(self) -> AttemptSpec:
@@ -200,14 +206,15 @@ class Activation:
             return False
         newest = args.errors[0] if args.errors else ""
         name = self._plan.host.name
-        if "Process exited with status" in newest:
-            return self._gave_up(activate.last_word(name, newest))
-        is_interrupted = CANCELED in newest
-        if len(args.errors) <= COMMIT_TRIES and not is_interrupted:
-            await asyncio.sleep(FIRST_PAUSE * 2 ** (len(args.errors) - 1))
+        unsent = [error for error in args.errors if EXITED not in error]
+        why = f"the commit could not be sent ({activate.last_line(unsent[0] if unsent else '')})"
+        if EXITED in newest:
+            word = activate.last_word(name, newest)
+            return self._gave_up(f"{word} ({why})" if unsent else word)
+        is_final = CANCELED in newest or any(reason in newest for reason in FOR_GOOD)
+        if not is_final and len(unsent) <= COMMIT_TRIES and time.monotonic() < self._confirm_by:
+            await asyncio.sleep(PAUSE)
             return True
-        why = "the commit could not be sent"
-        why += " (interrupted)" if is_interrupted else f" ({activate.last_line(newest)})"
         last = await self._awaiting.take_back(why)
         return self._gave_up(str(ending.taken_back(name, why, last)))
 

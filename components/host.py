@@ -12,9 +12,9 @@ from components.pipeline import activate, closure
 from components.pipeline.plan import HostPlan
 from components.pipeline.transport import Ssh
 
-DIAL_ERRORS = 20
-"""Dials of `switch` that may fail: about a minute of a host that does not answer."""
-DIAL_TIMEOUT = 10
+DIAL_ERRORS = 1
+"""Dials of `switch` that may fail in one try: its error hook tries again, and knows why."""
+DIAL_TIMEOUT = 5
 COMMIT_TIMEOUT = "10m"
 FAILED = "failed"
 """The outcome of a host whose deployment has failed; the engine's error says why."""

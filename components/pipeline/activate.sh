@@ -97,9 +97,9 @@ get() { cat "$1" 2>/dev/null || true; }
 
 one_line() { tr '\n' ' ' | sed 's/ *$//'; }
 
-now() { # seconds of a clock that nobody sets, left in `uptime`
+now() { # hundredths of a second of a clock that nobody sets, left in `uptime`
     read -r uptime _ </proc/uptime
-    uptime=${uptime%%.*}
+    uptime=$((${uptime%.*} * 100 + 1${uptime#*.} - 100))
 }
 
 is_store_path() {
@@ -358,22 +358,26 @@ END
     nix-store --check-validity "$new" 2>/dev/null || finish 11 absent new "$new"
     now=$(current) again=no
     if is_stranded "$held"; then
-        folder=$ETC/attempts/$held
-        now=$(get "$folder/old") again=yes
-        note exit 31
-        enter "$held" superseded
+        now=$(get "$ETC/attempts/$held/old") again=yes
     fi
     # A host that runs neither OLD nor NEW was changed by somebody: they decide, not we.
     [ "$old" = - ] || [ "$now" = "$old" ] || [ "$now" = "$new" ] ||
         finish 31 drifted current "$now" old "$old" new "$new"
     foreign_switch && finish 75 held by "another switch-to-configuration" new ""
     system_is_whole "$new"
+    [ "$again" = no ] || supersede "$held"
     prepare "$id" "$now" "$new"
     check_before "$id" "$new"
     launch "$id"
     unlocked
     say started id "$id" old "$now" new "$new"
     follow "$id" 0
+}
+
+supersede() { # ID
+    folder=$ETC/attempts/$1
+    note exit 31
+    enter "$1" superseded
 }
 
 # The same attempt started twice is one attempt; a different one has to wait for its end.
@@ -481,7 +485,7 @@ run() { # ID
     point_init "$old"
     [ "$mode" = boot ] || check "$1"
     now
-    note seconds "$((uptime - began))"
+    note seconds "$(((uptime - began) / 100))"
     await "$1"
 }
 
@@ -572,7 +576,7 @@ point_init() { # SYSTEM
 
 check() { # ID: settle, units, and the checks of the spec side by side; all of it within `deadline`
     now
-    end=$((uptime + deadline))
+    end=$((uptime + deadline * 100))
     settle_units "$settle"
     count=0
     while IFS=$US read -r word _; do
@@ -609,7 +613,7 @@ settle_units() { # SECONDS
         new_ones >"$folder/named"
     [ "$1" -gt 0 ] || refuse "$(get "$folder/named")"
     now
-    half=$((uptime + $1 / 2)) until=$((uptime + $1)) restarts=''
+    half=$((uptime + $1 * 50)) until=$((uptime + $1 * 100)) restarts=''
     while [ "$uptime" -lt "$until" ]; do
         refuse_units failed
         [ "$uptime" -lt "$half" ] || restarts=${restarts:-$(restarts_of_named)}
@@ -668,7 +672,7 @@ watch() { # VERDICT-FILE ANSWER-FILE: one check, until it has held, or has faile
         if detail=$(probe "$2"); then
             now
             since=${since:-$uptime}
-            [ "$((uptime - since))" -lt "$hold" ] || break
+            [ "$((uptime - since))" -lt "$((hold * 100))" ] || break
         elif [ -n "$since" ]; then
             put "$1" "bad check $name: good at first, then $detail"
             return
@@ -844,7 +848,7 @@ commit() { # NEW
     begin_commit
     unlocked
     now
-    end=$((uptime + bound + timeout + 60)) # what calls us cannot be cancelled
+    end=$((uptime + (bound + timeout + 60) * 100)) # what calls us cannot be cancelled
     while [ "$uptime" -lt "$end" ] && ! has_ended "$(state "$id")"; do
         sleep 0.1
         now

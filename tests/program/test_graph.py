@@ -153,7 +153,7 @@ def test_every_connection_is_pinned(graph: Graph) -> None:
     for host in ("web1", "web2"):
         connection = _plain(graph[f"{host}-switch"]["inputs"]["connection"])
         assert connection["hostKey"].startswith("ssh-ed25519 ")
-        assert connection["dialErrorLimit"] == 20
+        assert connection["dialErrorLimit"] == 1
         options = graph[f"{host}-copy"]["inputs"]["environment"]["NIX_SSHOPTS"]
         assert "StrictHostKeyChecking=yes" in options
         assert "UserKnownHostsFile=.flakeup/dev/ssh/known_hosts" in options

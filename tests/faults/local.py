@@ -1,0 +1,43 @@
+"""Processes of the deployer on this machine: found by their arguments, and ended one by one."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from tests.e2e.stack import descendants
+
+
+def matching(root: int, *words: str) -> list[int]:
+    """The processes under `root` whose arguments have all the words."""
+    return [pid for pid in descendants(root) if pid != root and _has(pid, words)]
+
+
+def _has(pid: int, words: tuple[str, ...]) -> bool:
+    try:
+        argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    text = b" ".join(argv).decode(errors="replace")
+    return all(word in text for word in words)
+
+
+def wait_for(root: int, *words: str, seconds: float = 40) -> list[int]:
+    """Wait until there is such a process."""
+    end = time.monotonic() + seconds
+    while not (found := matching(root, *words)):
+        assert time.monotonic() < end, f"no process with {words} in {seconds:g} s"
+        time.sleep(0.02)
+    return found
+
+
+def kill(pids: list[int]) -> int:
+    """KILL them; gives how many were still there."""
+    killed = 0
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+        killed += 1
+    return killed

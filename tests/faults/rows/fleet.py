@@ -1,0 +1,76 @@
+"""Waves (F15): a bad canary, a bad host later on, one that is away, a deployer that dies."""
+
+from tests.e2e.said import Said
+from tests.faults.fleet import FleetScene
+from tests.faults.row import By, Ending, Row
+
+GROUP = "fleet"
+
+
+def bad_canary(scene: FleetScene) -> Said:
+    first, *others = scene.names
+    scene.old, scene.untouched = (first,), tuple(others)
+    return scene.deploy({first: "unit-fails"})
+
+
+def bad_later(scene: FleetScene) -> Said:
+    """The second of a pair; to go on in spite of errors does not take the later waves along."""
+    first, second, third, *others = scene.names
+    scene.new, scene.old, scene.untouched = (first, second), (third,), tuple(others)
+    return scene.deploy({third: "unit-fails"}, "--continue-on-error")
+
+
+def bad_with_a_queue(scene: FleetScene) -> Said:
+    """All others in one wave, one place: who is first in it fails, and who waits is left alone."""
+    first, *others = scene.names
+    scene.new = (first,)
+    rollout = {"canary": 1, "maxParallel": 1}
+    said = scene.deploy(dict.fromkeys(others, "unit-fails"), "--continue-on-error", rollout=rollout)
+    touched = [
+        name
+        for name in others
+        if scene.sites[name].grip.look().attempt != scene.begin[name].attempt
+    ]
+    assert len(touched) == 1, f"touched: {touched}"
+    scene.old = (touched[0],)
+    return said
+
+
+def away(scene: FleetScene) -> Said:
+    first, second, third, _, fifth, *others = scene.names
+    scene.new, scene.old, scene.untouched = (first, second, third), (fifth,), tuple(others)
+    site = scene.sites[fifth]
+    site.grip.incus("stop", "--force")
+
+    def back() -> None:
+        site.grip.incus("start")
+        site.grip.started()
+
+    scene.undo.callback(back)
+    return scene.deploy({}, "--continue-on-error")
+
+
+def killed(scene: FleetScene) -> None:
+    """All at once, and the deployer dies while they activate."""
+    rollout = {"canary": 0}
+    with scene.going(dict.fromkeys(scene.names, "slow"), rollout=rollout) as engine:
+        scene.undo.callback(lambda: scene.workspace.pulumi("cancel", "--yes"))
+        name = scene.random.choice(scene.names)
+        scene.sites[name].grip.until_state(scene.begin[name].attempt, "activating")
+        engine.kill()
+
+
+def _row(name: str, what: str, play: object, quick: int = 0) -> Row:
+    return Row(
+        id=name, group=GROUP, what=what, expected=Ending.EACH, by=By.FLEET, quick=quick,
+        play=play,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+ROWS = (
+    _row("F15a", "a unit fails on the canary of a fleet", bad_canary, quick=1),
+    _row("F15b", "a host of a later wave is switched off", away),
+    _row("F15d", "a unit fails in the second wave, with --continue-on-error", bad_later),
+    _row("F15e", "a unit fails on a host for which others wait", bad_with_a_queue),
+    _row("F15f", "the deployer is killed while all hosts activate", killed),
+)

@@ -1,0 +1,78 @@
+"""The systems that rows deploy, by name: options of the demo's flake."""
+
+from typing import Final
+
+from tests.e2e.said import Json
+
+_SICK: Final = (
+    "[Unit]\nDescription=Starts only while nobody has made it sick\n[Service]\nType=oneshot\n"
+    "RemainAfterExit=yes\nExecStart=/bin/sh -c 'test ! -e /run/sick'\n"
+)
+_LOOPING: Final = (
+    "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=exec\n"
+    "Restart=always\nRestartSec=1\nExecStart=/bin/false\n"
+)
+_SILENT: Final = (
+    "[Unit]\nDescription=A port that takes connections\n[Socket]\nListenStream=8081\n"
+    "[Install]\nWantedBy=sockets.target\n"
+)
+_UNHEARING: Final = (
+    "[Unit]\nDescription=Never answers on it\n[Service]\nType=exec\nExecStart=/bin/sleep infinity\n"
+)
+
+
+def _faulty(**faults: str) -> Json:
+    return {"faults": {name.replace("_", "-"): text for name, text in faults.items()}}
+
+
+OPTIONS: Final[dict[str, Json]] = {
+    "plain": {},
+    "slow": {"activationSeconds": 1},
+    "slower": {"activationSeconds": 3},
+    "unit-fails": _faulty(unit_fails=""),
+    "unit-fails-late": _faulty(unit_fails_late="2"),
+    "looping": {"units": {"looping.service": _LOOPING}},
+    "sick": {"units": {"sick.service": _SICK}},
+    "activate-fails": _faulty(activate_fails=""),
+    "hanging": _faulty(activate_hangs=""),
+    "eating": {"activationSeconds": 2, **_faulty(activate_eats="256")},
+    "flooding": _faulty(activate_floods="100"),
+    "unbootable": _faulty(boot_fails=""),
+    "boot-hangs": _faulty(boot_hangs=""),
+    "unchecked": _faulty(check_fails=""),
+    "slow-check": _faulty(check_takes="3"),
+    "silent": {"units": {"silent.socket": _SILENT, "silent.service": _UNHEARING}},
+    "rebooting": {"initInterface": "systemd 3"},
+    "sshd-stopped": _faulty(sshd_stopped=""),
+    "sshd-port": _faulty(sshd_port="2222"),
+    "sshd-invalid": _faulty(sshd_invalid=""),
+    "sshd-host-key": _faulty(sshd_host_key=""),
+    "sshd-keys": _faulty(sshd_keys=""),
+    "link-down": _faulty(net_link_down="eth0"),
+    "drop": _faulty(net_drop="eth0"),
+    "blackhole": _faulty(net_blackhole="@deployer@"),
+    "eval-fails": _faulty(eval_fails=""),
+    "build-fails": _faulty(build_fails=""),
+    "wrong-version": _faulty(app_answers="0"),
+    "big": {"payloadPaths": 40, "payloadMegabytes": 5},
+    "large": {"payloadPaths": 6, "payloadMegabytes": 5},
+}
+STOCK: Final = (
+    "plain",
+    "other",
+    "slow",
+    "slower",
+    "slow-check",
+    "unit-fails",
+    "unit-fails-late",
+    "activate-fails",
+    "unbootable",
+    "sshd-stopped",
+)
+"""Those that the classes deploy: built once, and in the store of each host from the start."""
+
+
+def stock() -> dict[str, Json]:
+    """The options of the stock; `other` is the one that `plain` is exchanged for."""
+    other = {"extraText": "other"}
+    return {name: OPTIONS.get(name, other) for name in STOCK}
