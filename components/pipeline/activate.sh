@@ -508,8 +508,8 @@ logged() { # COMMAND...: its exit status is left in `code`
     "$@" >"$pipe" 2>&1 || code=$?
     rm -f "$folder/pipe"
     tries=0
-    while kill -0 "$keeper" 2>/dev/null && [ "$tries" -lt 10 ]; do
-        sleep 0.1
+    while kill -0 "$keeper" 2>/dev/null && [ "$tries" -lt 50 ]; do
+        sleep 0.02
         tries=$((tries + 1))
     done
 }
@@ -584,7 +584,7 @@ check() { # ID: settle, units, and the checks of the spec side by side; all of i
     done <"$folder/spec"
     [ "$count" -gt 0 ] || return 0
     begin_checks
-    shown=''
+    shown='' pause=0.05
     while :; do
         good=0
         for verdict in "$folder"/verdict-*[0-9]; do
@@ -598,7 +598,8 @@ check() { # ID: settle, units, and the checks of the spec side by side; all of i
         now
         [ "$uptime" -lt "$end" ] || fail 21 "the checks were not all good within $deadline s"
         refuse_units failed
-        sleep 0.2
+        sleep "$pause"
+        pause=0.2
     done
     refuse_units failed,auto-restart
 }
@@ -850,7 +851,7 @@ commit() { # NEW
     now
     end=$((uptime + (bound + timeout + 60) * 100)) # what calls us cannot be cancelled
     while [ "$uptime" -lt "$end" ] && ! has_ended "$(state "$id")"; do
-        sleep 0.1
+        sleep 0.05
         now
     done
     case $(state "$id") in

@@ -97,7 +97,9 @@ MUTANTS: Final = (
     Mutant(
         name="settle",
         removes="the time that units get to settle before they are looked at",
-        replacements=(Replacement(file=RUNNER, text="until=$((uptime + $1))", by="until=$uptime"),),
+        replacements=(
+            Replacement(file=RUNNER, text="until=$((uptime + $1 * 100))", by="until=$uptime"),
+        ),
         killers={"F9b2": "it ended NEW, not OLD"},
     ),
     Mutant(
