@@ -24,12 +24,17 @@ from tests.faults.site import Site
 
 PLACE: Final = ROOT / ".flakeup"
 LOCK: Final = PLACE / "faults.lock"
+PAGE: Final = ROOT / "docs" / "faults.md"
 PREFIX: Final = "flakeup-faults"
 
 
 def main() -> int:
     """Make the injections; gives the exit status."""
     words = _arguments()
+    if words.page:
+        results, meta = report.load(PLACE / "faults.json")
+        report.write_page(PAGE, rows.ALL, results, meta)
+        return 0
     try:
         with alone(LOCK, "the fault rig"):
             return _run(words)
@@ -49,6 +54,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--prefix", default=PREFIX, help=f"of the containers (default: {PREFIX})")
     parser.add_argument("--hasty", action="store_true", help="of a row that fails, only say so")
     parser.add_argument("--list", action="store_true", help="only say which rows there are")
+    parser.add_argument("--page", action="store_true", help="only write docs/faults.md again")
     return parser.parse_args()
 
 
@@ -93,7 +99,7 @@ def _run(words: argparse.Namespace) -> int:
     report.save(PLACE / "faults.json", results, meta)
     whole = not (only or words.quick or words.times)
     if whole:
-        report.write_page(ROOT / "docs" / "faults.md", rows.ALL, results, meta)
+        report.write_page(PAGE, rows.ALL, results, meta)
     for line in report.summary_lines(results):
         _print(line)
     return 0 if len(results) == len(wanted) and all(one.ok for one in results) else 1

@@ -40,6 +40,12 @@ def save(file: Path, results: Sequence[Result], meta: dict[str, Any]) -> None:
     fresh.replace(file)
 
 
+def load(file: Path) -> tuple[list[Result], dict[str, Any]]:
+    """Read the results that `save` has written, and what it knew of the run."""
+    whole = json.loads(file.read_text())
+    return [Result.of(row) for row in whole.pop("rows")], whole
+
+
 def figures(results: Sequence[Result]) -> dict[str, Any]:
     """The figures that the whole is judged by; a figure without any injection is left out."""
     ended = [one for one in results if one.ended is not Ending.BETWEEN]
@@ -112,5 +118,6 @@ def _line(row: Row, results: list[Result]) -> str:
     seconds = [one.seconds for one in results if one.seconds]
     times = [f"{statistics.median(seconds):.1f}", f"{max(seconds):.1f}"] if seconds else ["-", "-"]
     ok = f"{sum(one.ok for one in results)}/{len(results)}"
-    cells = (row.id, row.what, row.expected, len(results), *counts, ok, *times)
+    name = f'<a id="{row.id.lower()}"></a>{row.id}'
+    cells = (name, row.what, row.expected, len(results), *counts, ok, *times)
     return f"| {' | '.join(map(str, cells))} |"

@@ -40,6 +40,12 @@ class Result:
     total: float
     """Seconds that the whole injection took, mending and repeating included."""
 
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> "Result":
+        """What `fields` gave."""
+        endings = {name: Ending(fields[name]) for name in ("expected", "ended")}
+        return cls(**{**fields, **endings})
+
     def fields(self) -> dict[str, Any]:
         """As the report has it."""
         found = {name: getattr(self, name) for name in self.__slots__}
