@@ -90,8 +90,8 @@ class Activation:
             if self._changes:
                 return
             self._turns.pass_over(self._plan.host.name)
-            if line := drift(self._plan, self._plan.system.out):
-                pulumi.log.warn(f"{line} '{urn}'", resource=self._component)
+            if line := drift(self._plan, self._plan.system.out, urn):
+                pulumi.log.warn(line, resource=self._component)
 
         switch.urn.apply(look)
 
@@ -99,19 +99,19 @@ class Activation:
         self._changes = True
         old = _old_path(args.old_inputs)
         if pulumi.runtime.is_dry_run():
-            await self._preview(old)
+            await self._preview(old, args.urn)
         else:
             await self._activate(old)
 
     # --- preview ---------------------------------------------------------------------------
 
-    async def _preview(self, old: StorePath | None) -> None:
+    async def _preview(self, old: StorePath | None, urn: str) -> None:
         plan = self._plan
         lines = [f"{plan.host.name}: {plan.system.out.path}"]
         if old:
             lines[0] = f"{plan.host.name}: {old.path} → {plan.system.out.path}"
             lines += await self._change_lines(old)
-        lines += self._observed_lines(old)
+        lines += [*self._mode_lines(), *self._state_lines(old, urn)]
         pulumi.log.info("\n  ".join(lines), resource=self._component)
 
     async def _change_lines(self, old: StorePath) -> list[str]:
@@ -120,16 +120,13 @@ class Activation:
             return ["what changes: unknown, since the old system's sources are not at hand"]
         return change_set(before, self._plan.system).lines()
 
-    def _observed_lines(self, old: StorePath | None) -> list[str]:
-        return [*self._mode_lines(), *self._state_lines(old)]
-
     def _mode_lines(self) -> list[str]:
         if self._plan.host.activation.mode is Mode.SWITCH:
             return []
         return ["mode boot: it becomes the boot default unproven, and runs from the next start"]
 
-    def _state_lines(self, old: StorePath | None) -> list[str]:
-        if line := drift(self._plan, old):
+    def _state_lines(self, old: StorePath | None, urn: str) -> list[str]:
+        if line := drift(self._plan, old, urn):
             return [line]
         match self._plan.action:
             case Action.UNREACHABLE:

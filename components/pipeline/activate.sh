@@ -361,7 +361,9 @@ END
         now=$(get "$ETC/attempts/$held/old") again=yes
     fi
     # A host that runs neither OLD nor NEW was changed by somebody: they decide, not we.
+    # With `mode boot` OLD may be staged only: it boots, and has not run yet.
     [ "$old" = - ] || [ "$now" = "$old" ] || [ "$now" = "$new" ] ||
+        { [ "$mode" = boot ] && [ "$(profile)" = "$old" ]; } ||
         finish 31 drifted current "$now" old "$old" new "$new"
     foreign_switch && finish 75 held by "another switch-to-configuration" new ""
     system_is_whole "$new"
@@ -904,18 +906,28 @@ settle() { # ID
     disarm "$1" revert unconfirmed uncommitted
 }
 
-prune_generations() { # all but the newest `keep`; never OLD, what was booted, or what boots
+prune_generations() { # all but the newest `keep`, and the newest each of OLD and what was booted
     [ "$keep" -gt 0 ] || return 0
     booted=$(readlink -e /run/booted-system 2>/dev/null) || booted=
     for link in "$PROFILE"-[0-9]*-link; do
         number=${link#"$PROFILE"-}
         printf '%s\n' "${number%-link}"
-    done | sort -rn | tail -n "+$((keep + 1))" | while read -r number; do
-        case $(readlink -e "$PROFILE-$number-link") in
-        "$old" | "$new" | "$booted") ;;
-        *) nix-env --profile "$PROFILE" --delete-generations "$number" 9>&- ;;
-        esac
-    done
+    done | sort -rn | {
+        seen=' ' count=0
+        while read -r number; do
+            system=$(readlink -e "$PROFILE-$number-link")
+            count=$((count + 1))
+            if [ "$count" -gt "$keep" ] && may_go "$system" "$seen"; then
+                nix-env --profile "$PROFILE" --delete-generations "$number" 9>&-
+            fi
+            seen="$seen$system "
+        done
+    }
+}
+
+may_go() { # SYSTEM NEWER: it is neither OLD nor what was booted, or a newer generation is
+    case $2 in *" $1 "*) return 0 ;; esac
+    [ "$1" != "$old" ] && [ "$1" != "$booted" ]
 }
 
 # --- back: the way to OLD -----------------------------------------------------------------

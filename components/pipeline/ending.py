@@ -105,7 +105,9 @@ def _ended(
         return not_deployed(
             host, "\n  ".join([f"refused: {reason}", *shown]), "nothing was changed"
         )
-    if last.state not in _ENDED:
+    if last.state is State.ROLLBACK_FAILED and not last["old"]:
+        ended = "and there was no system before it to go back to"
+    elif last.state not in _ENDED:
         ended = f"it ended in a state that we do not know: {last['state']}"
     else:
         ended = _ENDED[last.state]

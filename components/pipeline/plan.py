@@ -34,6 +34,8 @@ class HostPlan:
     system: System
     action: Action
     current: StorePath | None = None
+    default: StorePath | None = None
+    """The host's boot default."""
     trouble: HostError | None = None
 
 
@@ -58,23 +60,28 @@ def _decide(host: HostSpec, system: System, seen: Observation | HostError | None
             action = Action.BUSY
         case Observation(current=current):
             action = Action.DEPLOY
-    return HostPlan(host=host, system=system, action=action, current=current)
+    return HostPlan(host=host, system=system, action=action, current=current, default=seen.profile)
 
 
 def _is_staged(host: HostSpec, system: System, seen: Observation) -> bool:
     return host.activation.mode is Mode.BOOT and seen.profile == system.out
 
 
-def drift(plan: HostPlan, recorded: StorePath | None) -> str | None:
+def drift(plan: HostPlan, recorded: StorePath | None, urn: str) -> str | None:
     """The line for a host that runs neither what was recorded nor what it is to run.
 
-    `recorded` is what the state says was deployed last; None where it says nothing.
+    `recorded` is what the state says was deployed last; None where it says nothing. `urn` is the
+    resource to be replaced.
     """
     if plan.current is None or plan.current in (recorded, plan.system.out) or recorded is None:
         return None
-    if plan.action is Action.STAGED:
+    is_staged = plan.host.activation.mode is Mode.BOOT and plan.default in (
+        recorded,
+        plan.system.out,
+    )
+    if is_staged:
         return None
     return (
         f"drifted: it runs {plan.current.path}, and was deployed as {recorded.path}; "
-        f"repair: pulumi up --replace"
+        f"repair: pulumi up --replace '{urn}'"
     )

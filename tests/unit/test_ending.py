@@ -54,6 +54,12 @@ def text(last: Reply, log: tuple[str, ...] = (), trouble: UnreachableError | Non
             id="rollback failed",
         ),
         pytest.param(
+            result("rollback-failed", old="", current=NEW, reason="check web: no answer in 5 s"),
+            "check web: no answer in 5 s: and there was no system before it to go back to."
+            f" it runs {NEW} now; {AGAIN}",
+            id="nothing to go back to",
+        ),
+        pytest.param(
             result("rollback-failed", exit="50", current="", reason="the activation failed"),
             "the activation failed: and the system from before could not be activated either."
             f" it runs no system of ours now; {AGAIN}",

@@ -89,9 +89,9 @@ def test_hosts_keep_their_order() -> None:
 
 
 def test_drift_names_both_paths_and_the_remedy() -> None:
-    assert drift(plan(replace(IDLE, current=OTHER)), OLD) == (
+    assert drift(plan(replace(IDLE, current=OTHER)), OLD, "urn:x") == (
         f"drifted: it runs {OTHER.path}, and was deployed as {OLD.path}; "
-        "repair: pulumi up --replace"
+        "repair: pulumi up --replace 'urn:x'"
     )
 
 
@@ -100,16 +100,23 @@ def test_drift_names_both_paths_and_the_remedy() -> None:
     ids=["not asked", "away", "OLD", "NEW"],
 )  # fmt: skip
 def test_no_drift(seen: Observation | HostError | None) -> None:
-    assert drift(plan(seen), OLD) is None
+    assert drift(plan(seen), OLD, "urn:x") is None
 
 
 @pytest.mark.parametrize("current", [OLD, OTHER])
 def test_no_drift_where_the_next_start_brings_what_was_recorded(current: StorePath) -> None:
     """After `mode: boot` the state says NEW, and the host runs what it ran before."""
     seen = replace(IDLE, current=current, profile=NEW)
-    assert drift(plan(seen, Mode.BOOT), NEW) is None
-    assert drift(plan(seen, Mode.SWITCH), NEW) is not None
+    assert drift(plan(seen, Mode.BOOT), NEW, "urn:x") is None
+    assert drift(plan(seen, Mode.SWITCH), NEW, "urn:x") is not None
+
+
+def test_a_staged_release_may_be_followed_by_another() -> None:
+    """v2 is the boot default and v1 runs: v3 finds nothing that was done by hand."""
+    seen = replace(IDLE, current=OLD, profile=OTHER)
+    assert drift(plan(seen, Mode.BOOT), OTHER, "urn:x") is None
+    assert drift(plan(seen, Mode.SWITCH), OTHER, "urn:x") is not None
 
 
 def test_no_drift_where_nothing_is_recorded() -> None:
-    assert drift(plan(replace(IDLE, current=OTHER)), None) is None
+    assert drift(plan(replace(IDLE, current=OTHER)), None, "urn:x") is None
