@@ -1,6 +1,7 @@
-"""`python -m bench [--keep] [--rounds N]`: measures, prints a table, writes .flakeup/bench.json.
+"""`python -m bench [--keep] [--rounds N] [--rows f,g]`: measures, prints a table, writes a report.
 
-Ends with status 1 when a figure is over its limit, 2 when it cannot measure.
+The report of all rows is .flakeup/bench.json; one of some rows is .flakeup/bench-some.json. Ends
+with status 1 when a figure is over its limit, 2 when it cannot measure.
 """
 
 import argparse
@@ -8,22 +9,31 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
 from typing import Any, Final
 
-from bench.ground import ACTIVATION_SECONDS, PARALLEL, Ground
-from bench.measure import Row, Samples, releases, rows, unchanged
+from bench.ground import PARALLEL, Ground, Scale
+from bench.measure import Samples
+from bench.rows import IDS, Part, Row, parts_of
 from demo.alone import alone
 from demo.incus import ROOT, DemoError
 
 PLACE: Final = ROOT / ".flakeup"
 REPORT: Final = PLACE / "bench.json"
+SOME: Final = PLACE / "bench-some.json"
+"""A report of some rows does not replace one of all."""
 LOCK: Final = PLACE / "bench.lock"
 NOTES: Final = (
     "each row is a median over rounds; a difference or ratio is made of two runs of one round",
     "every measured release is a new commit of the app: built, copied and activated by both sides",
     "by hand: one nix build, then nix copy and one ssh call a host, with the program's ssh options",
     "`up` is `pulumi up --yes`, with its preview; the hosts share this machine's cores",
+    "guarded and bare switch: the system is on the host already, settle 0, checks pass at once",
+    "slow up is `pulumi up --yes --skip-preview`, with an activation of 10 s and no canary",
 )
 
 
@@ -32,7 +42,7 @@ def main() -> int:
     words = _arguments()
     try:
         with alone(LOCK, "the benchmark"):
-            return _measure(words.rounds, keep=words.keep)
+            return _measure(words.rows, words.rounds, keep=words.keep)
     except DemoError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
@@ -42,63 +52,78 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="how fast it is")
     parser.add_argument("--keep", action="store_true", help="leave hosts and stacks for a look")
     parser.add_argument("--rounds", type=int, default=3, help="of new releases (default: 3)")
+    parser.add_argument(
+        "--rows", type=_ids, default=IDS, metavar="IDS", help=f"some of {','.join(IDS)}"
+    )
     return parser.parse_args()
 
 
-def _measure(rounds: int, *, keep: bool) -> int:
-    ground = Ground(folder=PLACE / "bench")
+def _ids(text: str) -> tuple[str, ...]:
+    wanted = text.split(",")
+    if unknown := sorted(set(wanted) - set(IDS)):
+        msg = f"no row {', '.join(map(repr, unknown))}; there are {', '.join(IDS)}"
+        raise argparse.ArgumentTypeError(msg)
+    return tuple(key for key in IDS if key in wanted)
+
+
+def _measure(ids: tuple[str, ...], rounds: int, *, keep: bool) -> int:
     samples = Samples(say=_say)
     before, began = os.getloadavg(), datetime.now(UTC)
-    try:
-        _say("hosts and stacks")
-        ground.prepare()
-        plugin = ground.plugin
-        unchanged(ground, samples, max(rounds, 5))
-        releases(ground, samples, rounds)
-    finally:
-        if keep:
-            _say(f"kept: the containers, and {ground.folder}")
-        else:
-            ground.remove()
-    found = rows(samples)
+    parts = parts_of(ids)
+    grounds = [
+        _measure_on(scale, tuple(some), samples, rounds, keep=keep)
+        for scale, some in groupby(parts, key=lambda part: part.scale)
+    ]
+    figures = (figure for part in parts for figure in part.figures)
+    found = [figure.row(samples) for figure in figures if figure.id in ids]
     meta = {
         "began": began.isoformat(timespec="seconds"),
         "seconds": round((datetime.now(UTC) - began).total_seconds()),
         "cpus": os.cpu_count(),
         "load": {"before": before, "after": os.getloadavg()},
         "parallel": PARALLEL,
-        "plugin": plugin,
-        "activationSeconds": ACTIVATION_SECONDS,
+        "grounds": grounds,
         "rounds": rounds,
         "samples": samples.seconds,
         "stages": samples.stages,
         "notes": NOTES,
     }
-    _save(found, meta)
+    report = REPORT if ids == IDS else SOME
+    _save(report, found, meta)
     _show(found, samples)
+    print(f"load {', '.join(f'{load:.1f}' for load in os.getloadavg())}; all of it: {report}")
     return 0 if all(row.ok for row in found) else 1
+
+
+def _measure_on(
+    scale: Scale, parts: Sequence[Part], samples: Samples, rounds: int, *, keep: bool
+) -> dict[str, Any]:
+    """Measure some parts on one ground, which is there for them alone; what it was like."""
+    ground = Ground(folder=PLACE / scale.prefix.removeprefix("flakeup-"), scale=scale)
+    try:
+        _say(f"{len(scale.names)} hosts, and the stacks of {', '.join(map(str, scale.sizes))}")
+        ground.prepare()
+        like = {**asdict(scale), "plugin": ground.plugin, "load": os.getloadavg()}
+        for part in parts:
+            part.measure(ground, samples, rounds)
+    finally:
+        if keep:
+            _say(f"kept: the containers, and {ground.folder}")
+        else:
+            ground.remove()
+    return like
 
 
 def _say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def _save(found: list[Row], meta: dict[str, Any]) -> None:
-    text = json.dumps({"rows": [_fields(row) for row in found], **meta}, indent=1)
-    fresh = REPORT.with_name(f".{REPORT.name}.new")
+def _save(report: Path, found: list[Row], meta: dict[str, Any]) -> None:
+    rows = [{**asdict(row), "ok": row.ok} for row in found]
+    text = json.dumps({"rows": rows, **meta}, indent=1)
+    fresh = report.with_name(f".{report.name}.new")
     fresh.write_text(f"{text}\n")
-    fresh.replace(REPORT)
-
-
-def _fields(row: Row) -> dict[str, str | float | bool]:
-    return {
-        "id": row.id,
-        "what": row.what,
-        "value": row.value,
-        "unit": row.unit,
-        "limit": row.limit,
-        "ok": row.ok,
-    }
+    fresh.replace(report)
 
 
 def _show(found: list[Row], samples: Samples) -> None:
@@ -107,7 +132,6 @@ def _show(found: list[Row], samples: Samples) -> None:
         print(f"{mark} {row.id:3} {row.value:7.2f} ≤ {row.limit:<5g} {row.unit:6} {row.what}")
     for name, stages in samples.stages.items():
         print(f"     {name}: {stages}")
-    print(f"load {', '.join(f'{load:.1f}' for load in os.getloadavg())}; all of it: {REPORT}")
 
 
 if __name__ == "__main__":

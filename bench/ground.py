@@ -1,6 +1,6 @@
 """What is measured on: hosts, an app with as many releases as are wanted, and the stacks.
 
-Three stacks share the hosts: `fleet1` has the first, `fleet2` the first two, `fleet8` all. The
+The stacks share the hosts: `fleet1` has the first, `fleet2` the first two, `fleet8` eight. The
 stack `empty` belongs to a project that only imports pulumi: the floor of the engine itself.
 """
 
@@ -9,21 +9,18 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from bench.floor import Shell
+from bench.room import check_room
 from demo import hosts
 from demo.hosts import DemoHost
 from demo.incus import DemoError
 from demo.workspace import Said, Workspace
 
-PREFIX: Final = "flakeup-bench"
-NAMES: Final = tuple(f"web{number}" for number in range(1, 9))
-SIZES: Final = (1, 2, 8)
-ACTIVATION_SECONDS: Final = 2
 RELEASES: Final = 100
 """Tags made ahead: each measured deployment takes one that nobody has built or copied yet."""
 PARALLEL: Final = "64"
@@ -32,15 +29,40 @@ EMPTY: Final = ("-C", "empty")
 _EMPTY_PROJECT: Final = "name: empty\nruntime:\n  name: python\n"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How many hosts there are, and how slow."""
+
+    prefix: str
+    """Of the containers' names."""
+    sizes: tuple[int, ...]
+    """A stack for each: with the first so many hosts."""
+    activation_seconds: int
+    """What every activation sleeps."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The hosts' names, in the flake and in the config."""
+        return tuple(f"web{number}" for number in range(1, max(self.sizes) + 1))
+
+
 @dataclass(slots=True, kw_only=True)
 class Ground:
     """The place of a benchmark: everything is under `folder`, and made anew by `prepare`."""
 
     folder: Path
+    scale: Scale
     hosts: Mapping[str, DemoHost] = field(default_factory=dict)
     _taken: int = 0
     _deployed: dict[int, str] = field(default_factory=dict)
     """What the state of each stack says that its hosts run."""
+    _runs: dict[str, str] = field(default_factory=dict)
+    """What each host runs."""
+
+    @property
+    def keys(self) -> Path:
+        """The hosts' keys, and the one that they let in."""
+        return self.folder / "keys"
 
     @property
     def workspace(self) -> Workspace:
@@ -50,7 +72,8 @@ class Ground:
     @property
     def shell(self) -> Shell:
         """What a person would type instead of `pulumi up`."""
-        return Shell(folder=self.workspace.folder, identity=Path(f".flakeup/fleet{SIZES[-1]}/ssh"))
+        largest = _stack(max(self.scale.sizes))
+        return Shell(folder=self.workspace.folder, identity=Path(f".flakeup/{largest}/ssh"))
 
     def prepare(self) -> None:
         """Bring up the hosts, and each stack on the same release.
@@ -62,21 +85,21 @@ class Ground:
         os.environ["PULUMI_PARALLEL"] = PARALLEL
         # As on a person's machine: Python keeps the bytecode of what it has imported.
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        keys = self.folder / "keys"
-        self.hosts = hosts.launch(PREFIX, NAMES, keys)
+        check_room([f"{self.scale.prefix}-{name}" for name in self.scale.names])
+        self.hosts = hosts.launch(self.scale.prefix, self.scale.names, self.keys)
         self.workspace.prepare()
-        _slow_down(self.workspace.folder / "flake" / "hosts.json")
+        self._slow_down()
         _make_releases(self.workspace.folder / "app")
-        secret = (keys / "client").read_text()
+        secret = (self.keys / "client").read_text()
         first = self.next_release()
-        for size in SIZES:
+        for size in self.scale.sizes:
             self._make_stack(size, secret)
             self.up(size, first)
         self._make_empty()
 
     def remove(self) -> None:
         """Delete the hosts, and the folder."""
-        hosts.remove(PREFIX)
+        hosts.remove(self.scale.prefix)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
@@ -97,13 +120,15 @@ class Ground:
         """`pulumi preview` of a fleet."""
         return self.workspace.check("preview", "--stack", _stack(size))
 
-    def up(self, size: int, ref: str | None = None) -> Said:
+    def up(self, size: int, ref: str | None = None, *, preview: bool = True) -> Said:
         """`pulumi up --yes` of a fleet; with `ref`, after that was set as its appRef."""
         if ref:
             self.workspace.check("config", "set", "appRef", ref, "--stack", _stack(size))
-        said = self.workspace.check("up", "--yes", "--stack", _stack(size))
+        options = () if preview else ("--skip-preview",)
+        said = self.workspace.check("up", "--yes", *options, "--stack", _stack(size))
         if ref:
             self._deployed[size] = ref
+            self._runs.update(dict.fromkeys(self.scale.names[:size], ref))
         return said
 
     def empty(self, verb: str) -> Said:
@@ -113,7 +138,7 @@ class Ground:
 
     def by_hand(self, size: int, ref: str) -> float:
         """Deploy with the bare shell script; gives its seconds."""
-        return self.shell.deploy(self._addresses(size), ref)
+        return self._deploy(self.scale.names[:size], ref)
 
     # --- and what is not -------------------------------------------------------------------
 
@@ -126,10 +151,20 @@ class Ground:
 
         Otherwise they have drifted, and the program would refuse to touch them.
         """
-        self.shell.deploy(self._addresses(size), self._deployed[size])
+        ref = self._deployed[size]
+        if strayed := [name for name in self.scale.names[:size] if self._runs[name] != ref]:
+            self._deploy(strayed, ref)
 
-    def _addresses(self, size: int) -> dict[str, str]:
-        return {name: self.hosts[name].address for name in NAMES[:size]}
+    def _deploy(self, names: Sequence[str], ref: str) -> float:
+        seconds = self.shell.deploy({name: self.hosts[name].address for name in names}, ref)
+        self._runs.update(dict.fromkeys(names, ref))
+        return seconds
+
+    def _slow_down(self) -> None:
+        """Make every activation take its seconds, in all releases."""
+        slow = {"activationSeconds": self.scale.activation_seconds}
+        options = dict.fromkeys(self.scale.names, slow)
+        (self.workspace.folder / "flake" / "hosts.json").write_text(json.dumps(options, indent=2))
 
     def _make_stack(self, size: int, secret: str) -> None:
         stack = ("--stack", _stack(size))
@@ -142,7 +177,7 @@ class Ground:
             "activation.settle": "0s",
             "rollout.canary": "0",
         }
-        for name in NAMES[:size]:
+        for name in self.scale.names[:size]:
             values[f"hosts.{name}.address"] = self.hosts[name].address
             values[f"hosts.{name}.hostKey"] = self.hosts[name].host_key
         words = (word for item in values.items() for word in ("--plaintext", "=".join(item)))
@@ -160,12 +195,6 @@ class Ground:
 
 def _stack(size: int) -> str:
     return f"fleet{size}"
-
-
-def _slow_down(options: Path) -> None:
-    """Make every activation take its seconds, in all releases."""
-    fleet = {name: {"activationSeconds": ACTIVATION_SECONDS} for name in NAMES}
-    options.write_text(json.dumps(fleet, indent=2))
 
 
 def _make_releases(repository: Path) -> None:

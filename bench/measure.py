@@ -1,6 +1,6 @@
-"""What is measured, round by round, and the rows that are made of it.
+"""What is measured on a fleet, round by round.
 
-A row is a median of differences (or ratios) of two runs that were made one after the other, so
+A figure is a median of differences (or ratios) of two runs that were made one after the other, so
 that a machine that is busy with something else is busy for both.
 """
 
@@ -11,26 +11,12 @@ from statistics import median
 from typing import Final
 
 from bench import memory
-from bench.ground import SIZES, Ground
+from bench.ground import Ground
+from demo.workspace import Said
 
-ALL: Final = SIZES[-1]
+UNCHANGED: Final = 5
+"""At least so many rounds of what takes a few seconds, and ought to take none."""
 _STAGES: Final = re.compile(r"\brelease \d+\.\d s, .+ s\b")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One figure, held against its limit."""
-
-    id: str
-    what: str
-    value: float
-    unit: str
-    limit: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether it is within its limit."""
-        return self.value <= self.limit
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,12 +26,18 @@ class Samples:
     say: Callable[[str], None]
     seconds: dict[str, list[float]] = field(default_factory=dict)
     stages: dict[str, str] = field(default_factory=dict)
-    """What the last `up` of each fleet said about where its time went."""
+    """Where the time of the last run of a kind went, as it said itself."""
 
     def add(self, name: str, value: float) -> None:
         """Keep one measurement."""
         self.seconds.setdefault(name, []).append(round(value, 3))
         self.say(f"{name} {value:.2f}")
+
+    def add_up(self, name: str, said: Said) -> None:
+        """Keep the seconds of an `up`, and what it says of its stages."""
+        self.add(name, said.seconds)
+        if found := _STAGES.search(said.text):
+            self.stages[name] = found[0]
 
     def difference(self, name: str, floor: str) -> float:
         """Median of how much more `name` took than `floor`, round by round."""
@@ -60,66 +52,35 @@ class Samples:
 
 def unchanged(ground: Ground, samples: Samples, rounds: int) -> None:
     """Previews and updates that have nothing to do, beside those of an empty program."""
-    for _ in range(rounds):
+    hosts = max(ground.scale.sizes)
+    for _ in range(max(rounds, UNCHANGED)):
         samples.add("empty preview", ground.empty("preview").seconds)
-        samples.add("preview", ground.preview(ALL).seconds)
-        ground.observe(ALL, "never")
-        samples.add("preview, never observing", ground.preview(ALL).seconds)
-        ground.observe(ALL, "auto")
+        samples.add("preview", ground.preview(hosts).seconds)
+        ground.observe(hosts, "never")
+        samples.add("preview, never observing", ground.preview(hosts).seconds)
+        ground.observe(hosts, "auto")
         samples.add("empty up", ground.empty("up").seconds)
-        samples.add("up, nothing changed", ground.up(ALL).seconds)
+        samples.add("up, nothing changed", ground.up(hosts).seconds)
 
 
 def releases(ground: Ground, samples: Samples, rounds: int) -> None:
     """New releases, by the program and by hand, for each number of hosts in turn."""
+    hosts = max(ground.scale.sizes)
     with memory.watch() as peak:
-        ground.up(ALL, ground.next_release())
+        ground.up(hosts, ground.next_release())
     samples.add("memory", peak.megabytes)
-    ground.by_hand(ALL, ground.next_release())
+    ground.by_hand(hosts, ground.next_release())
     for _ in range(rounds):
-        for size in SIZES:
+        for size in ground.scale.sizes:
             samples.add(f"by hand {size}", ground.by_hand(size, ground.next_release()))
             ground.restore(size)
-            said = ground.up(size, ground.next_release())
-            samples.add(f"up {size}", said.seconds)
-            if found := _STAGES.search(said.text):
-                samples.stages[f"up {size}"] = found[0]
+            samples.add_up(f"up {size}", ground.up(size, ground.next_release()))
 
 
-def rows(samples: Samples) -> list[Row]:
-    """The figures and their limits."""
-    return [
-        *(
-            Row(
-                id=key,
-                what=f"{what}: more than {floor}",
-                value=samples.difference(name, floor),
-                unit="s",
-                limit=limit,
-            )
-            for key, what, name, floor, limit in _DIFFERENCES
-        ),
-        Row(
-            id="c",
-            what="up of a new release: 8 hosts to 1",
-            value=samples.ratio(f"up {ALL}", "up 1"),
-            unit="ratio",
-            limit=1.7,
-        ),
-        Row(
-            id="e",
-            what="peak memory of the program's process, up of 8 hosts",
-            value=max(samples.seconds["memory"]),
-            unit="MB",
-            limit=100,
-        ),
-    ]
-
-
-_DIFFERENCES: Final = (
-    ("a1", "preview, nothing changed, 8 hosts observed", "preview", "empty preview", 1.5),
-    ("a2", "the same, not observing", "preview, never observing", "empty preview", 0.5),
-    ("b1", "up of a new release, 2 hosts", "up 2", "by hand 2", 3.0),
-    ("b2", "up of a new release, 8 hosts", f"up {ALL}", f"by hand {ALL}", 4.5),
-    ("d", "up, nothing changed, 8 hosts", "up, nothing changed", "empty up", 2.0),
-)
+def slow_releases(ground: Ground, samples: Samples, rounds: int) -> None:
+    """New releases whose activation is slow, without a preview, for each number of hosts."""
+    for _ in range(rounds):
+        for size in ground.scale.sizes:
+            ground.restore(size)
+            said = ground.up(size, ground.next_release(), preview=False)
+            samples.add_up(f"slow up {size}", said)

@@ -1,5 +1,6 @@
 """What there is to see of the hosts and the app's repository, by other ways than the program's."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -51,6 +52,34 @@ def starts_of_the_worker(host: DemoHost) -> int:
     """How often the app's worker was started, as the journal has it."""
     said = host.exec("journalctl", "--unit", WORKER, "--output=cat", "--no-pager")
     return len(re.findall(r"^app worker v\d+ is running$", said, re.MULTILINE))
+
+
+def attempts(host: DemoHost) -> list[dict[str, str]]:
+    """What a host remembers of its attempts, oldest first: the verb `history` of its runner."""
+    said = host.exec("/run/flakeup/switch", "history")
+    return [json.loads(line) for line in said.splitlines()]
+
+
+def attempt_state(host: DemoHost) -> str:
+    """Where a host's newest attempt stands."""
+    return host.exec("cat", "/var/lib/flakeup/current/state").strip()
+
+
+def logins(host: DemoHost) -> int:
+    """How often somebody came in by ssh, as the journal has it."""
+    lines = host.exec("journalctl", "--boot", "--output=cat", "--no-pager").splitlines()
+    return sum(line.startswith("Accepted publickey for ") for line in lines)
+
+
+def boot_default(host: DemoHost) -> str:
+    """The system that the boot loader starts, as its own files have it."""
+    loader = "/boot/loader"
+    entry = re.search(r"^default (\S+)$", host.exec("cat", f"{loader}/loader.conf"), re.MULTILINE)
+    assert entry, "no default"
+    text = host.exec("cat", f"{loader}/entries/{entry[1]}")
+    found = re.search(r"^options init=(\S+)/init ", text, re.MULTILINE)
+    assert found, text
+    return found[1]
 
 
 def git(repository: Path, *words: str) -> str:

@@ -1,0 +1,131 @@
+"""The rows of the benchmark: what is measured for each, where, and its limit."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Final
+
+from bench.ground import Ground, Scale
+from bench.guard import guard
+from bench.measure import Samples, releases, slow_releases, unchanged
+
+FLEET: Final = Scale(prefix="flakeup-bench", sizes=(1, 2, 8), activation_seconds=2)
+SINGLE: Final = Scale(prefix="flakeup-bench1", sizes=(1,), activation_seconds=0)
+WIDE: Final = Scale(prefix="flakeup-bench16", sizes=(1, 16), activation_seconds=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One figure, held against its limit."""
+
+    id: str
+    what: str
+    value: float
+    unit: str
+    limit: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is within its limit."""
+        return self.value <= self.limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A row before it is measured."""
+
+    id: str
+    what: str
+    limit: float
+    unit: str
+    value: Callable[[Samples], float]
+
+    def row(self, samples: Samples) -> Row:
+        """The row, from what was measured."""
+        return Row(
+            id=self.id,
+            what=self.what,
+            value=self.value(samples),
+            unit=self.unit,
+            limit=self.limit,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What is measured in one go, and the figures that come of it."""
+
+    scale: Scale
+    measure: Callable[[Ground, Samples, int], None]
+    """The last argument is the number of rounds; some take more."""
+    figures: tuple[Figure, ...]
+
+
+def _more(key: str, what: str, limit: float, name: str, floor: str) -> Figure:
+    """Make a figure of how many seconds more one run takes than another."""
+    return Figure(
+        id=key,
+        what=f"{what}: more than {floor}",
+        limit=limit,
+        unit="s",
+        value=lambda samples: samples.difference(name, floor),
+    )
+
+
+def _times(key: str, what: str, limit: float, name: str, base: str) -> Figure:
+    """Make a figure of how many times as long one run takes as another."""
+    return Figure(
+        id=key,
+        what=what,
+        limit=limit,
+        unit="ratio",
+        value=lambda samples: samples.ratio(name, base),
+    )
+
+
+PARTS: Final = (
+    Part(
+        scale=FLEET,
+        measure=unchanged,
+        figures=(
+            _more("a1", "preview, nothing changed, 8 hosts", 1.5, "preview", "empty preview"),
+            _more("a2", "not observing", 0.5, "preview, never observing", "empty preview"),
+            _more("d", "up, nothing changed, 8 hosts", 2.0, "up, nothing changed", "empty up"),
+        ),
+    ),
+    Part(
+        scale=FLEET,
+        measure=releases,
+        figures=(
+            _more("b1", "up of a new release, 2 hosts", 3.0, "up 2", "by hand 2"),
+            _more("b2", "up of a new release, 8 hosts", 4.5, "up 8", "by hand 8"),
+            _times("c", "up of a new release: 8 hosts to 1", 1.7, "up 8", "up 1"),
+            Figure(
+                id="e",
+                what="peak memory of the program's process, up of 8 hosts",
+                limit=100,
+                unit="MB",
+                value=lambda samples: max(samples.seconds["memory"]),
+            ),
+        ),
+    ),
+    Part(
+        scale=SINGLE,
+        measure=guard,
+        figures=(
+            _more("f", "guarded switch, 2 checks that pass", 1.5, "guarded switch", "bare switch"),
+        ),
+    ),
+    Part(
+        scale=WIDE,
+        measure=slow_releases,
+        figures=(
+            _times("g", "up, activation of 10 s: 16 hosts to 1", 1.5, "slow up 16", "slow up 1"),
+        ),
+    ),
+)
+IDS: Final = tuple(figure.id for part in PARTS for figure in part.figures)
+
+
+def parts_of(ids: Collection[str]) -> tuple[Part, ...]:
+    """The parts that measure any of these rows."""
+    return tuple(part for part in PARTS if any(figure.id in ids for figure in part.figures))

@@ -1,0 +1,263 @@
+"""A fleet of three: who is switched when, who is left alone, and what Ctrl-C leaves behind."""
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from demo.hosts import DemoHost
+from tests.e2e.look import (
+    Hosts,
+    answers,
+    attempt_state,
+    attempts,
+    logins,
+    profiles,
+    serving,
+    started,
+    system,
+    systems,
+)
+from tests.e2e.said import Json
+from tests.e2e.stack import TIMES, Backend, Engine, Workspace, wait_for
+
+pytestmark = pytest.mark.e2e
+
+ALL = {"unchanged": 13}
+"""Stack, its provider, release, fleet, build, and for each of three hosts: itself, copy, switch."""
+IMPATIENT = {**TIMES, "confirm": "8s"}
+OLD_WITHIN = 40
+"""Seconds: the activation of these tests, its checks, 8 s to confirm, and the way back."""
+ENDED = {"committed", "rolled-back"}
+
+
+@pytest.fixture
+def trio(hosts: Hosts, third: DemoHost) -> Hosts:
+    return {**hosts, "web3": third}
+
+
+@pytest.fixture(scope="module")
+def fleet_of_three(
+    place: Path, hosts: Hosts, third: DemoHost, keys: Path, app_url: str
+) -> Iterator[Workspace]:
+    """A stack of its own with three hosts, which ends with them on v1."""
+    made = Workspace.make(place / "three", Backend(state=place / "state-of-three"), app_url)
+    made.init({**hosts, "web3": third}, (keys / "client").read_text())
+    yield made
+    made.settle()
+
+
+@pytest.fixture
+def three(fleet_of_three: Workspace) -> Workspace:
+    """The stack of three, with all hosts on v1."""
+    fleet_of_three.settle()
+    return fleet_of_three
+
+
+def test_a_canary_that_breaks_stops_the_rollout(three: Workspace, trio: Hosts) -> None:
+    old, units = systems(trio), started(trio)
+    tried = {name: ids(host) for name, host in trio.items()}
+    came = {name: logins(host) for name, host in trio.items()}
+    others = ("web2", "web3")
+    three.fleet(web1={"faults": {"unit-fails": "1"}})
+    three.write(appRef="v2")
+
+    for words in ((), ("--continue-on-error",)):
+        said = three.up(*words)
+        assert said.code != 0
+        assert "Traceback" not in said.text
+        (error,) = said.errors()
+        assert error.startswith(
+            'before hook "web1-switch" failed: not deployed: web1: unit broken.service failed:'
+            " rolled back to the system from before"
+        )
+        assert "the rollout stopped: failed: web1; untouched: web2, web3" in said.diagnostics()
+        assert systems(trio) == profiles(trio) == old
+        assert three.recorded() == old
+        assert {name: ids(trio[name]) for name in others} == {name: tried[name] for name in others}
+        now = started(trio)
+        assert {name: now[name] for name in others} == {name: units[name] for name in others}
+        # One login for the copy, which the state has as done when `up` is repeated.
+        assert all(logins(trio[name]) == came[name] + 1 for name in others)
+
+    again = three.preview("--json").systems()
+    assert again.keys() == trio.keys()
+    assert not set(again.values()) & set(old.values())
+
+    three.fleet()
+    mended = three.up()
+    assert mended.code == 0, mended.text
+    assert answers(trio) == serving("v2", *trio)
+    assert three.recorded() == systems(trio) == profiles(trio)
+    units = started(trio)
+    assert three.up().summary() == ALL
+    assert started(trio) == units
+
+
+def test_one_at_a_time(three: Workspace, trio: Hosts) -> None:
+    slow = {"activationSeconds": 2}
+    three.fleet(**{name: {**slow, "extraText": "one at a time"} for name in trio})
+    three.write(appRef="v1", rollout={"canary": 0, "maxParallel": 1})
+    said = three.up()
+    assert said.code == 0, said.text
+    spans = sorted(span(host) for host in trio.values())
+    assert all(end - begin >= 2 for begin, end in spans)
+    assert all(before[1] <= after[0] for before, after in pairwise(spans)), spans
+
+    three.fleet(**{name: {**slow, "extraText": "side by side"} for name in trio})
+    three.write(appRef="v1", rollout={"canary": 0})
+    assert three.up().code == 0
+    spans = sorted(span(host) for host in trio.values())
+    assert spans[-1][0] < min(end for _, end in spans), "the clock sees two at the same time"
+
+
+@pytest.mark.parametrize("words", [(), ("--continue-on-error",)], ids=["", "go on"])
+def test_who_waits_for_a_place_is_left_untouched(
+    three: Workspace, trio: Hosts, words: tuple[str, ...]
+) -> None:
+    """Whoever comes first breaks; the two others are of the same wave, and are not begun."""
+    old, tried = systems(trio), {name: ids(host) for name, host in trio.items()}
+    three.fleet(**{name: {"faults": {"activate-fails": "1"}} for name in trio})
+    three.write(appRef="v2", rollout={"canary": 0, "maxParallel": 1})
+    said = three.up(*words)
+    assert said.code != 0
+    (broken,) = (name for name, host in trio.items() if ids(host) != tried[name])
+    waiting = sorted(trio.keys() - {broken})
+    assert systems(trio) == profiles(trio) == three.recorded() == old
+    stopped = re.search(r"the rollout stopped: (.+)$", said.diagnostics(), re.MULTILINE)
+    assert stopped, said.text
+    parts = {f"failed: {broken}", f"untouched: {', '.join(waiting)}"}
+    assert set(stopped[1].split("; ")) == parts
+    for name in waiting:
+        assert (
+            f'before hook "{name}-switch" failed: left untouched: {name}: {broken} failed.'
+            in said.text
+        )
+
+
+def test_a_host_that_is_left_out(three: Workspace, trio: Hosts) -> None:
+    host = trio["web3"]
+    old, units, came, kept = system(host), host.started(), logins(host), resources(three, "web3")
+    three.write(appRef="v2", hosts=three.hosts(web3={"enabled": False}))
+    preview = three.preview()
+    assert preview.code == 0, preview.text
+    assert "web3: left out (enabled: false)" in preview.diagnostics()
+    said = three.up()
+    assert said.code == 0, said.text
+    assert answers(trio) == serving("v2", "web1", "web2") | serving("v1", "web3")
+    assert (system(host), host.started(), logins(host)) == (old, units, came)
+    assert len(kept) == 2
+    assert resources(three, "web3") == kept
+    assert three.preview("--expect-no-changes").code == 0
+
+    three.write(appRef="v2")
+    back = three.preview()
+    assert f"web3: {old} → " in back.diagnostics()
+    assert "packages: app: 1 → 2" in back.diagnostics()
+    said = three.up()
+    assert said.code == 0, said.text
+    assert host.http() == "app v2 on web3"
+    assert said.summary()["unchanged"] == 10
+
+
+def test_a_host_that_was_never_deployed_cannot_be_left_out(three: Workspace) -> None:
+    new = {**three.config["hosts"]["web3"], "address": "192.0.2.4", "enabled": False}
+    three.write(appRef="v1", hosts={**three.hosts(), "web4": new})
+    said = three.preview()
+    assert said.code != 0
+    errors = [error for error in said.errors() if "web4" in error]
+    wanted = (
+        "cannot leave out: web4: it is not enabled, and was never deployed: there is nothing to"
+        " keep. take it out of hosts until it is to be deployed, or enable it"
+    )
+    assert errors, said.text
+    assert all(error.endswith(wanted) for error in errors), errors
+
+
+# --- Ctrl-C --------------------------------------------------------------------------------
+
+
+def test_the_first_ctrl_c_lets_hosts_under_way_end(three: Workspace, trio: Hosts) -> None:
+    old = systems(trio)
+    tried = {name: ids(host) for name, host in trio.items()}
+    with activating(three, trio, "first") as engine:
+        ctrl_c(engine)
+        said = engine.end()
+    assert said.code != 0
+    assert attempt_state(trio["web1"]) in ENDED, "it ends before the engine does"
+    now = systems(trio)
+    assert now == profiles(trio) == three.recorded()
+    assert {**now, "web1": old["web1"]} == old
+    assert [ids(trio[name]) for name in ("web2", "web3")] == [tried["web2"], tried["web3"]]
+    assert_converges(three, trio)
+
+
+def test_after_the_second_ctrl_c_the_timer_decides(three: Workspace, trio: Hosts) -> None:
+    old = systems(trio)
+    with activating(three, trio, "second", activation=IMPATIENT) as engine:
+        ctrl_c(engine)
+        engine.read_until("terminate immediately|[Ii]nterrupt")
+        ctrl_c(engine)
+        said = engine.end(20)
+        wait_for(lambda: attempt_state(trio["web1"]) in ENDED, OLD_WITHIN)
+    assert said.code != 0
+    assert attempts(trio["web1"])[-1]["reason"] == "nobody confirmed it in time"
+    assert systems(trio) == profiles(trio) == three.recorded() == old
+    three.write(appRef="v2")
+    assert_converges(three, trio)
+
+
+@contextmanager
+def activating(workspace: Workspace, hosts: Hosts, text: str, **config: Json) -> Iterator[Engine]:
+    """An `up` whose canary, web1, is in the middle of its activation."""
+    workspace.fleet(web1={"activationSeconds": 3, "extraText": text})
+    workspace.write(appRef="v2", **config)
+    with workspace.running("up", "--yes", "--skip-preview") as engine:
+        wait_for(lambda: attempt_state(hosts["web1"]) == "activating", 60)
+        yield engine
+
+
+def ctrl_c(engine: Engine) -> None:
+    """What a terminal does: the whole process group is told."""
+    os.killpg(engine.process.pid, signal.SIGINT)
+
+
+def assert_converges(workspace: Workspace, hosts: Hosts) -> None:
+    """`up` brings all hosts to the release, after `pulumi cancel` where Pulumi asks for that."""
+    said = workspace.up()
+    if "pulumi cancel" in said.text:
+        assert workspace.pulumi("cancel", "--yes").code == 0
+        said = workspace.up()
+    assert said.code == 0, said.text
+    assert answers(hosts) == serving("v2", *hosts)
+    assert workspace.recorded() == systems(hosts) == profiles(hosts)
+    assert workspace.up().summary() == ALL
+
+
+# --- looking -------------------------------------------------------------------------------
+
+
+def ids(host: DemoHost) -> list[str]:
+    return [attempt["id"] for attempt in attempts(host)]
+
+
+def span(host: DemoHost) -> tuple[float, float]:
+    """When a host's newest attempt began and ended; containers share the machine's clock."""
+    folder = "/var/lib/flakeup/current"
+    said = host.exec("stat", "--dereference", "--format=%.6Y", f"{folder}/spec", f"{folder}/state")
+    begin, end = map(float, said.split())
+    return begin, end
+
+
+def resources(workspace: Workspace, host: str) -> list[tuple[Json, Json]]:
+    """What the state has of a host's commands: inputs and outputs."""
+    return [
+        (found["inputs"], found["outputs"])
+        for found in workspace.state("--show-secrets")["resources"]
+        if re.search(rf"Command::{host}-(copy|switch)$", found["urn"])
+    ]
