@@ -1059,9 +1059,9 @@ main() {
     start) [ $# -ne 3 ] || start "$@" ;;
     follow) [ $# -ne 2 ] || { is_attempt "$1" && is_number "$2" && follow "$@"; } ;;
     abort) [ $# -ne 2 ] || { is_attempt "$1" && abort "$@"; } ;;
-    run) [ $# -ne 1 ] || { is_attempt "$1" && run "$1"; exit; } ;;
-    settle) [ $# -ne 1 ] || { is_attempt "$1" && settle "$1"; exit; } ;;
-    back) [ $# -ne 2 ] || { is_attempt "$1" && back "$@"; exit; } ;;
+    run) [ $# -ne 1 ] || { is_attempt "$1" && run "$1" && exit; } ;;
+    settle) [ $# -ne 1 ] || { is_attempt "$1" && settle "$1" && exit; } ;;
+    back) [ $# -ne 2 ] || { is_attempt "$1" && back "$@" && exit; } ;;
     esac
     finish 64 refused reason "usage: observe | start | follow | abort | history | /nix/store/…"
 }
