@@ -117,7 +117,7 @@ def _line(row: Row, results: list[Result]) -> str:
     counts = [sum(one.ended is ending for one in results) for ending in (Ending.NEW, Ending.OLD)]
     seconds = [one.seconds for one in results if one.seconds]
     times = [f"{statistics.median(seconds):.1f}", f"{max(seconds):.1f}"] if seconds else ["-", "-"]
-    ok = f"{sum(one.ok for one in results)}/{len(results)}"
+    ok = f"{sum(one.ok for one in results)}/{len(results)}" if results else "not in this run"
     name = f'<a id="{row.id.lower()}"></a>{row.id}'
     cells = (name, row.what, row.expected, len(results), *counts, ok, *times)
     return f"| {' | '.join(map(str, cells))} |"
