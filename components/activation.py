@@ -32,7 +32,7 @@ from components.turns import Standing, Turns
 
 COMMIT_TRIES = 10
 CANCELED = "context canceled"
-"""What the engine says of an operation after Ctrl-C: it sends nothing any more."""
+"""What the provider says of a dial after Ctrl-C: it makes one, and waits for no other."""
 PAUSE = 1.0
 """Seconds before a commit is tried again."""
 EXITED = "Process exited with status"

@@ -90,7 +90,7 @@ class NixosHost(pulumi.ComponentResource):
             ),
         )
         # A failed host must not fault the outputs: the program has others to bring to their end.
-        self.outcome = switch.stdout.apply(lambda text: _outcome(name, text)).recover(
+        self.outcome = switch.stdout.apply(lambda text: activate.outcome(name, text)).recover(
             lambda _: FAILED
         )
         activation.watch(switch)
@@ -109,7 +109,3 @@ def _connection(args: NixosHostArgs) -> remote.ConnectionArgs:
         dial_error_limit=DIAL_ERRORS,
         per_dial_timeout=DIAL_TIMEOUT,
     )
-
-
-def _outcome(name: str, stdout: str) -> str:
-    return activate.outcome(name, stdout)

@@ -138,7 +138,7 @@ def parse(host: str, line: bytes) -> Reply:
         shown = printable(line.decode(errors="replace").strip())
         detail = f"{error}: '{shown}'"
         remedy = "the host counts as unconfirmed; look at what its login shell prints"
-        raise ReplyError(message("unusable reply", host, detail, remedy)) from error
+        raise unusable(host, detail, remedy) from error
     event = fields.pop("event")
     return Reply(event=event, fields=fields)
 
@@ -166,6 +166,11 @@ def _object(line: bytes) -> dict[str, str]:
     }
 
 
+def unusable(host: str, detail: str, remedy: str) -> ReplyError:
+    """The error for an answer that is not what the protocol has in this place."""
+    return ReplyError(message("unusable reply", host, detail, remedy))
+
+
 def outcome(host: str, stdout: object) -> str:
     """What a commit that succeeded said: committed, or unchanged.
 
@@ -176,7 +181,7 @@ def outcome(host: str, stdout: object) -> str:
     said = parse(host, text.encode())
     if said.event not in {"committed", "unchanged"}:
         remedy = "look at what answers there; the host counts as unconfirmed"
-        raise ReplyError(message("unusable reply", host, f"'{said.event}'", remedy))
+        raise unusable(host, f"'{said.event}'", remedy)
     return said["outcome"] or said.event
 
 

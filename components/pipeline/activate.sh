@@ -440,11 +440,10 @@ forget() { # all but the newest attempts; their ids sort by time
 }
 
 check_before() { # ID NEW: what NixOS itself refuses is refused before anything has changed
-    "$2/bin/switch-to-configuration" check >"$ETC/attempts/$1/log" 2>&1 9>&- && return 0
+    "$2/bin/switch-to-configuration" check >"$folder/log" 2>&1 9>&- && return 0
     # Systems from before the action `check` answer with their usage: not a verdict.
-    grep -q -e '^Pre-switch checks failed' -e '^Could not acquire lock' "$ETC/attempts/$1/log" ||
-        return 0
-    refuse_start "$1" "its own checks refuse: $(tail -n 5 "$ETC/attempts/$1/log" | one_line)"
+    grep -q -e '^Pre-switch checks failed' -e '^Could not acquire lock' "$folder/log" || return 0
+    refuse_start "$1" "its own checks refuse: $(tail -n 5 "$folder/log" | one_line)"
 }
 
 refuse_start() { # ID REASON
@@ -464,8 +463,7 @@ unroot() { rm -f "$ROOTS/old" "$ROOTS/new"; }
 
 # From here on the attempt is PID 1's: its way back first, then itself, with the way back as what
 # follows when it fails or is killed.
-launch() { # ID
-    read_spec <"$folder/spec"
+launch() { # ID; `timeout` and `deadline` as `start` has read them
     arm "$1" revert "$((timeout + KILL_AFTER + deadline))" ||
         refuse_start "$1" "systemd did not arm the timer of the way back"
     in_unit "flakeup-activate-$1" "run $1" --no-block \

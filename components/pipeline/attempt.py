@@ -150,7 +150,7 @@ class Attempt:
                     yield last
         except OverlongError as error:
             remedy = "the host counts as unconfirmed; find out what prints there"
-            raise ReplyError(message("unusable reply", self._name, error.detail, remedy)) from error
+            raise activate.unusable(self._name, error.detail, remedy) from error
         except ProcessError as error:
             # The runner's own exit codes come with a last line that says more.
             if error.code in (None, 255) or last is None:
@@ -170,7 +170,7 @@ class Attempt:
         """Refuse a line about another attempt, or another system, than this one's."""
         if detail := self._strange(last):
             remedy = "the host counts as unconfirmed; find out who else answers there"
-            raise ReplyError(message("unusable reply", self._name, detail, remedy))
+            raise activate.unusable(self._name, detail, remedy)
         return last
 
     def _strange(self, last: Reply) -> str | None:

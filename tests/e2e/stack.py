@@ -8,11 +8,10 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +20,7 @@ import yaml
 
 from demo.hosts import DemoHost
 from demo.workspace import PROGRAM
+from tests.e2e.processes import descendants, in_session, kill
 from tests.e2e.said import Json, Said
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -273,39 +273,11 @@ class Engine:
         # What a process starts while the others are being ended is found at the next look.
         tree = descendants(self.process.pid) if self.process.poll() is None else ()
         while tree:
-            for pid in tree:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            kill(tree)
             tree = in_session(self.process.pid)
         self.process.wait()
         if self.process.stdout:
             self.process.stdout.close()
-
-
-def descendants(root: int) -> tuple[int, ...]:
-    """A process and all that it and its children have started, as /proc has them now."""
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        parents[int(stat.parent.name)] = int(fields[1])
-    found = [root]
-    for pid in found:
-        found += [child for child, parent in parents.items() if parent == pid]
-    return tuple(found)
-
-
-def in_session(leader: int) -> tuple[int, ...]:
-    """The processes of a session that still run, whoever their parents are now."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            state, _, _, session = stat.read_text().rpartition(")")[2].split()[:4]
-            if int(session) == leader and state not in "ZX":
-                found.append(int(stat.parent.name))
-    return tuple(found)
 
 
 def spec(host: DemoHost) -> Json:

@@ -1,11 +1,9 @@
-"""Processes of the deployer on this machine: found by their arguments, and ended one by one."""
+"""Processes of the deployer on this machine: found by their arguments."""
 
-import os
-import signal
 import time
 from pathlib import Path
 
-from tests.e2e.stack import descendants
+from tests.e2e.processes import descendants
 
 
 def matching(root: int, *words: str) -> list[int]:
@@ -29,15 +27,3 @@ def wait_for(root: int, *words: str, seconds: float = 40) -> list[int]:
         assert time.monotonic() < end, f"no process with {words} in {seconds:g} s"
         time.sleep(0.02)
     return found
-
-
-def kill(pids: list[int]) -> int:
-    """KILL them; gives how many were still there."""
-    killed = 0
-    for pid in pids:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-        killed += 1
-    return killed

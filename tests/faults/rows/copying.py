@@ -2,6 +2,7 @@
 
 import threading
 
+from tests.e2e.processes import kill
 from tests.e2e.said import Said
 from tests.faults import local
 from tests.faults.host_tools import is_running, itself_not
@@ -21,7 +22,7 @@ def kill_nix(scene: Scene) -> Said:
         # Held meanwhile, so that the copy cannot end before we get there.
         scene.kill_within(0.15, COPYING, REMOTE, "STOP")
         words = COPY if scene.random.random() < 0.5 else ("ssh", scene.site.host.address, REMOTE)
-        killed = local.kill(local.matching(engine.process.pid, *words))
+        killed = kill(local.matching(engine.process.pid, *words))
         scene.grip.tries(f"pkill -CONT -f {itself_not(REMOTE)}")
         assert killed, f"no {words[0]} was there to be killed"
         scene.notes.append(f"{killed} of {words[0]} killed")
