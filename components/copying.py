@@ -16,6 +16,7 @@ from components.pipeline.evaluate import System
 from components.pipeline.plan import HostPlan
 from components.pipeline.stages import Stages
 from components.pipeline.transport import Ssh
+from components.turns import Turns
 
 
 class Copying:
@@ -51,7 +52,7 @@ class Copying:
         hook = pulumi.ResourceHook("build", before_build)
         return pulumi.ResourceHookBinding(before_create=[hook], before_update=[hook])
 
-    def hooks(self, plan: HostPlan, ssh: Ssh) -> pulumi.ResourceHookBinding:
+    def hooks(self, plan: HostPlan, ssh: Ssh, turns: Turns) -> pulumi.ResourceHookBinding:
         """The hooks of the resource `copy` of one host."""
         name, began = plan.host.name, 0.0
 
@@ -59,7 +60,8 @@ class Copying:
             nonlocal began
             await self.built()
             began = time.monotonic()
-            await closure.copy(plan.system, ssh)
+            with turns.copying(name):
+                await closure.copy(plan.system, ssh)
 
         async def after_copy(_: pulumi.ResourceHookArgs) -> None:
             self.stages.mark("copy", began)

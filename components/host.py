@@ -62,7 +62,7 @@ class NixosHost(pulumi.ComponentResource):
             pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[args.after],
-                hooks=args.release.copying.hooks(args.plan, args.ssh),
+                hooks=args.release.copying.hooks(args.plan, args.ssh, args.release.turns),
             ),
         )
         self.copied = settled(copy, f"{name}-copy", self)

@@ -6,8 +6,10 @@ hosts of a wave which still wait for a place are not to begin after a failure, a
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
+from typing import Final
 
 import pulumi
 
@@ -18,10 +20,16 @@ class Standing(StrEnum):
     """How far a host has come in this run."""
 
     UNTOUCHED = "untouched"
+    COPYING = "copying"
+    NOT_COPIED = "not copied"
     UNDER_WAY = "under way"
     UNCHANGED = "unchanged"
     COMMITTED = "committed"
     FAILED = "failed"
+
+
+_MOVING: Final = frozenset({Standing.COPYING, Standing.UNDER_WAY})
+_FAILED: Final = frozenset({Standing.NOT_COPIED, Standing.FAILED})
 
 
 class Turns:
@@ -37,6 +45,18 @@ class Turns:
         self._standing = {name: Standing.UNTOUCHED for wave in waves for name in wave}
         self._places = asyncio.Semaphore(max_parallel or max(1, len(self._standing)))
         self._component = component
+        self._said = ""
+
+    @contextmanager
+    def copying(self, name: str) -> Iterator[None]:
+        """A copy to a host, which may fail: then no host begins any more."""
+        self._standing[name] = Standing.COPYING
+        try:
+            yield
+        except BaseException:
+            self._stand(name, Standing.NOT_COPIED)
+            raise
+        self._stand(name, Standing.UNTOUCHED)
 
     async def take(self, name: str) -> None:
         """Wait for a place.
@@ -55,21 +75,26 @@ class Turns:
         """Give the place back, and say how the host has ended."""
         if self._standing[name] is not Standing.UNDER_WAY:
             return
-        self._standing[name] = standing
         self._places.release()
-        if self._failed() and Standing.UNDER_WAY not in self._standing.values():
-            self._say_summary()
+        self._stand(name, standing)
 
     def pass_over(self, name: str) -> None:
         """Note that nothing changes on a host."""
         self._standing[name] = Standing.UNCHANGED
 
+    def _stand(self, name: str, standing: Standing) -> None:
+        self._standing[name] = standing
+        if self._failed() and not _MOVING.intersection(self._standing.values()):
+            self._say_summary()
+
     def _failed(self) -> list[str]:
-        return [name for name, how in self._standing.items() if how is Standing.FAILED]
+        return [name for name, how in self._standing.items() if how in _FAILED]
 
     def _say_summary(self) -> None:
         by_standing: dict[Standing, list[str]] = {}
         for name, standing in self._standing.items():
             by_standing.setdefault(standing, []).append(name)
         parts = "; ".join(f"{how}: {', '.join(names)}" for how, names in by_standing.items())
-        pulumi.log.warn(f"the rollout stopped: {parts}", resource=self._component)
+        if parts != self._said:  # copies of later waves may go on, and change nothing of it
+            pulumi.log.warn(f"the rollout stopped: {parts}", resource=self._component)
+        self._said = parts

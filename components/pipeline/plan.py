@@ -68,20 +68,20 @@ def _is_staged(host: HostSpec, system: System, seen: Observation) -> bool:
 
 
 def drift(plan: HostPlan, recorded: StorePath | None, urn: str) -> str | None:
-    """The line for a host that runs neither what was recorded nor what it is to run.
+    """The line for a host that somebody else has changed: what it runs, or what it boots.
 
     `recorded` is what the state says was deployed last; None where it says nothing. `urn` is the
     resource to be replaced.
     """
-    if plan.current is None or plan.current in (recorded, plan.system.out) or recorded is None:
+    ours = (recorded, plan.system.out)
+    if recorded is None or plan.current is None:
         return None
-    is_staged = plan.host.activation.mode is Mode.BOOT and plan.default in (
-        recorded,
-        plan.system.out,
-    )
-    if is_staged:
+    if plan.current not in ours:
+        if plan.host.activation.mode is Mode.BOOT and plan.default in ours:
+            return None  # staged: it runs what it ran before
+        said = f"it runs {plan.current.path}, and was deployed as {recorded.path}"
+    elif plan.default is not None and plan.default not in ours:
+        said = f"it runs {plan.current.path}, and would start with {plan.default.path}"
+    else:
         return None
-    return (
-        f"drifted: it runs {plan.current.path}, and was deployed as {recorded.path}; "
-        f"repair: pulumi up --replace '{urn}'"
-    )
+    return f"drifted: {said}; repair: pulumi up --replace '{urn}'"

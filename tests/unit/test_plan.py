@@ -95,6 +95,20 @@ def test_drift_names_both_paths_and_the_remedy() -> None:
     )
 
 
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("current", [OLD, NEW])
+def test_another_boot_default_is_drift(current: StorePath, mode: Mode) -> None:
+    seen = replace(IDLE, current=current, profile=OTHER)
+    assert drift(plan(seen, mode), OLD, "urn:x") == (
+        f"drifted: it runs {current.path}, and would start with {OTHER.path}; "
+        "repair: pulumi up --replace 'urn:x'"
+    )
+
+
+def test_no_drift_where_a_host_has_no_profile_yet() -> None:
+    assert drift(plan(replace(IDLE, profile=None)), OLD, "urn:x") is None
+
+
 @pytest.mark.parametrize(
     "seen", [None, UnreachableError("away"), IDLE, replace(IDLE, current=NEW)],
     ids=["not asked", "away", "OLD", "NEW"],

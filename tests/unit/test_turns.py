@@ -130,6 +130,31 @@ async def test_a_run_without_failure_says_nothing(told: Told) -> None:
     assert told == []
 
 
+async def test_a_copy_that_fails_stops_the_rollout_once_the_others_have_ended(told: Told) -> None:
+    hosts = of(("a",), ("b", "c"), ("d",))
+    with hosts.copying("c"):
+        with pytest.raises(TimeoutError), hosts.copying("b"):
+            raise TimeoutError
+        assert told == []
+    said = [("the rollout stopped: untouched: a, c, d; not copied: b", COMPONENT)]
+    assert told == said
+    with hosts.copying("d"):
+        pass
+    assert told == said, "the same is not said again"
+    with pytest.raises(ActivationError, match="left untouched: a: b failed"):
+        await hosts.take("a")
+
+
+async def test_copies_that_work_leave_the_turns_as_they_are(told: Told) -> None:
+    hosts = of(("a", "b"))
+    for name in "ab":
+        with hosts.copying(name):
+            pass
+        await hosts.take(name)
+        hosts.end(name, Standing.COMMITTED)
+    assert told == []
+
+
 async def test_one_that_gives_up_waiting_holds_no_place() -> None:
     hosts = of(("a", "b", "c"), max_parallel=1)
     await hosts.take("a")
