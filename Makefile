@@ -36,6 +36,8 @@ check: bootstrap ## linters: ruff, mypy, shellcheck
 	git ls-files -z -co --exclude-standard | xargs -0 -r \
 	  awk 'FNR == 1 && /^#!.*[\/ ](ba)?sh *$$/ { printf "%s%c", FILENAME, 0 } { nextfile }' | \
 	  xargs -0 -r tools/env shellcheck --external-sources && echo 'shellcheck: no findings' || status=1; \
+	tools/env python -m components.pipeline.runner | tools/env shellcheck - && \
+	  echo 'shellcheck: no findings in the runner' || status=1; \
 	exit $$status
 
 bench: bootstrap ## how fast it is, against its limits (.flakeup/bench.json)

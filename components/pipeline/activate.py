@@ -4,13 +4,12 @@ What a host sends is hostile input: one JSON object a line, at most 64 KiB, know
 store paths parsed, everything printable before it is kept.
 """
 
-import functools
 import json
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
+from components.pipeline import runner
 from components.pipeline.errors import ReplyError, message, printable
 from components.pipeline.grammar import StorePath
 from components.pipeline.process import LINE_LIMIT
@@ -49,15 +48,9 @@ CONFIRMABLE = frozenset({State.AWAITING, State.COMMITTING, State.COMMITTED})
 """States in which the commit may be sent."""
 
 
-@functools.cache
-def runner() -> bytes:
-    """The script that runs on a host."""
-    return Path(__file__).with_name("activate.sh").read_bytes()
-
-
 def publish(*words: str) -> tuple[str, ...]:
     """The remote command that publishes the runner from stdin, then runs one verb of it."""
-    return ("/bin/sh", "-c", _PUBLISH, "flakeup", str(len(runner())), *words)
+    return ("/bin/sh", "-c", _PUBLISH, "flakeup", str(len(runner.text())), *words)
 
 
 def observe_words() -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from components.pipeline import activate, ending, health
+from components.pipeline import activate, ending, health, runner
 from components.pipeline.activate import CONFIRMABLE, Reply, State
 from components.pipeline.activation_config import COMMIT_RESERVE, Mode
 from components.pipeline.attempt_spec import AttemptSpec
@@ -163,7 +163,7 @@ class Attempt:
             words = activate.follow_words(self.id, self._offset)
         else:
             words = activate.start_words(self.id, self.old, self.new)
-        stdin = activate.runner() + (b"" if self._started else self.spec.text)
+        stdin = runner.text() + (b"" if self._started else self.spec.text)
         return self.ssh.argv(*activate.publish(*words)), stdin
 
     def _own(self, last: Reply) -> Reply:
@@ -224,7 +224,7 @@ class Attempt:
         last = None
         with contextlib.suppress(ProcessError, HostError):
             seconds = self.spec.activation.call.seconds
-            async with lines(argv, timeout=seconds, stdin=activate.runner()) as stream:
+            async with lines(argv, timeout=seconds, stdin=runner.text()) as stream:
                 async for line in stream:
                     last = self._own(activate.parse(self._name, line))
         return last

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from components.pipeline import activate
+from components.pipeline import activate, runner
 from components.pipeline.activate import Observation
 from components.pipeline.errors import HostError, ProcessError
 from components.pipeline.process import run
@@ -33,7 +33,7 @@ async def _ask(ssh: Ssh) -> Observation | HostError:
     argv = ssh.argv(*activate.observe_words())
     try:
         seconds = min(TIMEOUT, ssh.host.activation.call.seconds)
-        answer = await run(argv, timeout=seconds, stdin=activate.runner())
+        answer = await run(argv, timeout=seconds, stdin=runner.text())
         return Observation.of(activate.parse(ssh.host.name, answer.stdout))
     except ProcessError as error:
         return explain(ssh, error)

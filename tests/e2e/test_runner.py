@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components.pipeline import activate, closure, evaluate, nix, release
+from components.pipeline import activate, closure, evaluate, nix, release, runner
 from components.pipeline.activate import Observation, Reply, State
 from components.pipeline.activation_config import Activation
 from components.pipeline.attempt import Absent, Attempt
@@ -85,7 +85,7 @@ class Machine:
 
     async def say(self, *words: str) -> tuple[int, Reply]:
         """Run one command of the runner; its exit code, and its last line."""
-        done = await run(self.ssh.argv(*words), timeout=60, stdin=activate.runner(), check=False)
+        done = await run(self.ssh.argv(*words), timeout=60, stdin=runner.text(), check=False)
         assert done.stdout, done.complaint
         return done.code, activate.parse("host", done.stdout.splitlines()[-1])
 
@@ -490,7 +490,7 @@ async def test_a_flood_with_control_characters_comes_out_clean(
     assert "\x1b" in web1.log()
     assert all(line.isprintable() for line in one._log)
     argv = web1.ssh.argv(*activate.publish(*activate.follow_words(one.id, 0)))
-    raw = (await run(argv, timeout=60, stdin=activate.runner())).stdout
+    raw = (await run(argv, timeout=60, stdin=runner.text())).stdout
     assert b"a very long line of output [31m with control characters" in raw
     assert not [byte for byte in raw if byte < 0x20 and byte != 0x0A]
     assert len(raw) < 1 << 20

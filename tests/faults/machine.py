@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from components.pipeline import activate
+from components.pipeline import activate, runner
 from components.pipeline.activate import Reply
 from components.pipeline.attempt import Attempt
 from components.pipeline.attempt_spec import AttemptSpec
@@ -59,7 +59,7 @@ class Machine:
 
     async def say(self, *words: str) -> tuple[int, Reply | None]:
         """Run one command on the host; its exit code, and its last line, if it is one of ours."""
-        done = await run(self.ssh.argv(*words), timeout=60, stdin=activate.runner(), check=False)
+        done = await run(self.ssh.argv(*words), timeout=60, stdin=runner.text(), check=False)
         lines = done.stdout.splitlines()
         return done.code, activate.parse("host", lines[-1]) if lines else None
 

@@ -25,7 +25,7 @@ from demo.alone import alone
 from demo.incus import ROOT, DemoError
 from tests.faults.mutation import Mutant, MutationError, Replacement, copy_tree
 
-RUNNER: Final = "components/pipeline/activate.sh"
+RUNNER: Final = "components/pipeline/runner"
 PREFIX: Final = "flakeup-mutants"
 SIDE_BY_SIDE: Final = 3
 """Mutants, and hosts for the program as it is: most of their time is waiting for timers."""
@@ -52,7 +52,11 @@ MUTANTS: Final = (
         name="roots",
         removes="the garbage collection roots of OLD and NEW",
         replacements=(
-            Replacement(file=RUNNER, text='[ -z "$2" ] || ln -sfn "$2" "$ROOTS/$1"', by="return 0"),
+            Replacement(
+                file=f"{RUNNER}/start.sh",
+                text='[ -z "$2" ] || ln -sfn "$2" "$ROOTS/$1"',
+                by="return 0",
+            ),
         ),
         killers={"F13d": "it ended OLD, not NEW", "F13e": "OLD was collected"},
     ),
@@ -61,7 +65,7 @@ MUTANTS: Final = (
         removes="the trial before the commit: the boot default is NEW before it has run",
         replacements=(
             Replacement(
-                file=RUNNER,
+                file=f"{RUNNER}/run.sh",
                 text='logged activate "$new" "$timeout" test',
                 by='note touched yes; nix-env --profile "$PROFILE" --set "$new" 9>&-\n'
                 '    logged activate "$new" "$timeout" switch',
@@ -74,7 +78,7 @@ MUTANTS: Final = (
         removes="the timer of the way back",
         replacements=(
             Replacement(
-                file=RUNNER,
+                file=f"{RUNNER}/units.sh",
                 text='    in_unit "flakeup-$2-$1" "back $1 $2" --on-active="$3"',
                 by='    return 0\n    in_unit "flakeup-$2-$1" "back $1 $2" --on-active="$3"',
             ),
@@ -86,7 +90,7 @@ MUTANTS: Final = (
         removes="the commit over a connection of its own: it goes over the one that follows",
         replacements=(
             Replacement(
-                file=RUNNER,
+                file=f"{RUNNER}/follow.sh",
                 text="        awaiting-confirm | committing | committed) rest 0 ;;\n",
                 by='        awaiting-confirm) "$RUN/switch" "$(get "$folder/new")" >/dev/null ;;\n'
                 "        committing | committed) rest 0 ;;\n",
@@ -98,14 +102,18 @@ MUTANTS: Final = (
         name="settle",
         removes="the time that units get to settle before they are looked at",
         replacements=(
-            Replacement(file=RUNNER, text="until=$((uptime + $1 * 100))", by="until=$uptime"),
+            Replacement(
+                file=f"{RUNNER}/check.sh", text="until=$((uptime + $1 * 100))", by="until=$uptime"
+            ),
         ),
         killers={"F9b2": "it ended NEW, not OLD"},
     ),
     Mutant(
         name="lock",
         removes="the lock around each change of an attempt's state",
-        replacements=(Replacement(file=RUNNER, text='flock -w "${1:-20}" 9', by="true"),),
+        replacements=(
+            Replacement(file=f"{RUNNER}/record.sh", text='flock -w "${1:-20}" 9', by="true"),
+        ),
         killers={"F10d": "it ended OLD, not NEW|the second was told"},
     ),
     Mutant(
@@ -113,7 +121,7 @@ MUTANTS: Final = (
         removes="the monotonic clock: the timers go by the one on the wall",
         replacements=(
             Replacement(
-                file=RUNNER,
+                file=f"{RUNNER}/units.sh",
                 text='--on-active="$3"',
                 by='--on-calendar="$(date -d "+$3 seconds" "+%F %T")"',
             ),

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from components.pipeline import activate
+from components.pipeline import activate, runner
 from components.pipeline.activate import Observation, Reply, State, parse
 from components.pipeline.errors import ReplyError
 from tests.unit.hosts import toplevel
@@ -62,14 +62,14 @@ class Published:
 @pytest.fixture
 def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Published:
     script = b'#!/bin/sh\nprintf "<%s>" "$@"; cat\n' + b"# padding\n" * 10_000
-    monkeypatch.setattr(activate, "runner", lambda: script)
+    monkeypatch.setattr(runner, "text", lambda: script)
     return Published(tmp_path / "run", script)
 
 
 def test_publish_says_how_long_the_runner_is() -> None:
     words = activate.publish("follow", ID, "0")
     assert words[:2] == ("/bin/sh", "-c")
-    assert words[3:] == ("flakeup", str(len(activate.runner())), "follow", ID, "0")
+    assert words[3:] == ("flakeup", str(len(runner.text())), "follow", ID, "0")
 
 
 def test_publish_writes_and_runs_the_script(publish: Published) -> None:
@@ -106,7 +106,7 @@ def test_publish_runs_nothing_where_there_was_nothing(publish: Published) -> Non
 
 def test_the_runner_is_read_whole() -> None:
     """The last thing in it runs it: a part of the script is no script."""
-    script = activate.runner()
+    script = runner.text()
     assert script.startswith(b"#!/bin/sh\n")
     last = (
         b'{\n    case ${1:-} in start) main "$@" ;; *) main "$@" </dev/null ;; esac\n    exit\n}\n'

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from components.pipeline import activate, attempt
+from components.pipeline import activate, attempt, runner
 from components.pipeline.activate import State
 from components.pipeline.activation_config import Activation, Mode
 from components.pipeline.attempt import Absent, Attempt, new_id
@@ -163,9 +163,9 @@ async def test_start_to_awaiting_confirm(web1: Host, make: Make, told: list[str]
     (words,) = web1.asked()
     assert words[:2] == ["/bin/sh", "-c"]
     assert words[3:] == [
-        "flakeup", str(len(activate.runner())), "start", ID, OLD.path, NEW.path,
+        "flakeup", str(len(runner.text())), "start", ID, OLD.path, NEW.path,
     ]  # fmt: skip
-    assert web1.stdin(1) == activate.runner() + SPEC.text
+    assert web1.stdin(1) == runner.text() + SPEC.text
 
 
 async def test_as_a_user_with_sudo(web1: Host, make: Make) -> None:
@@ -200,7 +200,7 @@ async def test_after_absent_the_same_attempt_starts_again(web1: Host, make: Make
         await one.run()
     assert await one.run() is State.AWAITING
     assert web1.verbs == [["start", ID, OLD.path, NEW.path]] * 2
-    assert web1.stdin(2) == activate.runner() + SPEC.text
+    assert web1.stdin(2) == runner.text() + SPEC.text
 
 
 # --- over as many connections as it takes ---------------------------------------------------
@@ -227,7 +227,7 @@ async def test_a_broken_connection_is_opened_again_where_it_broke(
         ["follow", ID, "4711"],
     ]
     assert told == ["activating", "awaiting-confirm"]
-    assert [web1.stdin(call) for call in (2, 3, 4)] == [activate.runner()] * 3
+    assert [web1.stdin(call) for call in (2, 3, 4)] == [runner.text()] * 3
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ async def test_garbage_amid_an_attempt_takes_it_back(
     assert text.startswith(f"unusable reply: web1: {why}")
     assert text.endswith("the host counts as unconfirmed; look at what its login shell prints")
     assert web1.verbs[1:] == [["abort", ID, f"an unusable reply: {text}"]]
-    assert web1.stdin(2) == activate.runner()
+    assert web1.stdin(2) == runner.text()
 
 
 async def test_garbage_in_a_later_call_too(web1: Host, make: Make) -> None:
@@ -467,7 +467,7 @@ async def test_a_host_that_answers_the_third_time(web1: Host, make: Make) -> Non
     web1.answers(then=NO_ROUTE, code=255)
     web1.answers(STARTED, WAITS)
     assert await make().run() is State.AWAITING
-    assert web1.stdin(3) == activate.runner() + SPEC.text
+    assert web1.stdin(3) == runner.text() + SPEC.text
 
 
 @pytest.mark.parametrize(
@@ -720,7 +720,7 @@ async def test_abort(web1: Host, make: Make) -> None:
     assert last is not None
     assert (last.state, last.path("current")) == (State.ROLLED_BACK, OLD)
     assert web1.verbs == [["abort", ID, "the commit could not be sent"]]
-    assert web1.stdin(1) == activate.runner()
+    assert web1.stdin(1) == runner.text()
 
 
 async def test_abort_of_a_host_that_is_away_is_the_timers_affair(web1: Host, make: Make) -> None:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from components.pipeline import activate
+from components.pipeline import runner
 from components.pipeline.activation_config import Activation, Mode
 from components.pipeline.attempt_spec import SEPARATOR, TEXT_LIMIT, AttemptSpec
 from components.pipeline.check import CheckKind, Vantage
@@ -85,15 +85,13 @@ def test_of_a_host_fills_its_checks() -> None:
 
 
 def function(name: str) -> str:
-    found = re.search(
-        rf"^{name}\(\) \{{.*?^\}}$", activate.runner().decode(), re.DOTALL | re.MULTILINE
-    )
+    found = re.search(rf"^{name}\(\) \{{.*?^\}}$", runner.text().decode(), re.DOTALL | re.MULTILINE)
     assert found, f"the runner has no {name}"
     return found[0]
 
 
 def line_of(pattern: str) -> str:
-    found = re.search(f"(?m){pattern}", activate.runner().decode())
+    found = re.search(f"(?m){pattern}", runner.text().decode())
     assert found, f"the runner has no line {pattern}"
     return found[0]
 

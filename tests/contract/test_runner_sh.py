@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from components.pipeline import runner
 from components.pipeline.activate import Observation, parse
 from components.pipeline.errors import ReplyError
 from tests.unit.hosts import toplevel
 
 pytestmark = pytest.mark.contract
-RUNNER = Path(__file__).parents[2] / "components/pipeline/activate.sh"
 STATE = (Path("/var/lib/flakeup"), Path("/run/flakeup"))
 ID = "20260102T030405-0123abcd"
 OLD, NEW = toplevel("a").path, toplevel("b").path
@@ -29,9 +29,7 @@ def shell(request: pytest.FixtureRequest) -> str:
 
 def run(shell: str, *words: str) -> subprocess.CompletedProcess[bytes]:
     argv = (shell, "-s", "--", *words)
-    return subprocess.run(
-        argv, input=RUNNER.read_bytes(), capture_output=True, check=False, timeout=20
-    )
+    return subprocess.run(argv, input=runner.text(), capture_output=True, check=False, timeout=20)
 
 
 def test_shellcheck_is_clean() -> None:
@@ -39,9 +37,9 @@ def test_shellcheck_is_clean() -> None:
     if shellcheck is None:
         pytest.skip("shellcheck is not on PATH; requirements-dev.txt has it")
     done = subprocess.run(
-        (shellcheck, "--", RUNNER), capture_output=True, text=True, check=False, timeout=60
+        (shellcheck, "-"), input=runner.text(), capture_output=True, check=False, timeout=60
     )
-    assert (done.returncode, done.stdout) == (0, "")
+    assert (done.returncode, done.stdout) == (0, b"")
 
 
 def test_observe(shell: str) -> None:
@@ -154,7 +152,7 @@ def test_refusals_change_nothing() -> None:
 )
 def test_every_text_is_json(text: str) -> None:
     """The functions that make the lines, with a text of whoever wrote an argument."""
-    script = RUNNER.read_text().rpartition("\n{\n    case")[0] + '\nsay told text "$1"\n'
+    script = runner.text().decode().rpartition("\n{\n    case")[0] + '\nsay told text "$1"\n'
     done = subprocess.run(
         ("sh", "-c", script, "sh", text), capture_output=True, check=True, timeout=10
     )

@@ -1,0 +1,90 @@
+# --- back: the way to OLD -----------------------------------------------------------------
+
+# Triggers: revert (the activation failed, was killed, or its time is up), unconfirmed, uncommitted.
+# Each can come at any time, and twice: what is still to do is decided by the state, under the lock.
+back() { # ID TRIGGER
+    folder=$ETC/attempts/$1
+    is_for_state "$2" "$(state "$1")" || exit 0
+    why_back "$1" "$2"
+    # What still works on the attempt is ended before the lock is asked for: it may hold it.
+    systemctl stop "flakeup-activate-$1.service" "flakeup-commit-$1.service" 2>/dev/null
+    locked 600
+    is_for_state "$2" "$(state "$1")" || exit 0
+    note_first reason "$why"
+    note_first exit "$verdict"
+    enter "$1" rolling-back
+    rollback "$1"
+    disarm "$1" revert unconfirmed uncommitted
+}
+
+is_for_state() { # TRIGGER STATE
+    case $1:$2 in
+    *:rolling-back) ;; # a way back that was cut off goes on
+    revert:prepared | revert:activating | revert:checking) ;;
+    unconfirmed:awaiting-confirm | uncommitted:committing) ;;
+    *) return 1 ;;
+    esac
+}
+
+why_back() { # ID TRIGGER: PID 1 says how the unit before us has ended (systemd.exec(5), MONITOR_…)
+    signal="${MONITOR_EXIT_CODE:-} ${MONITOR_EXIT_STATUS:-}"
+    case $2 in
+    unconfirmed) verdict=22 why="nobody confirmed it in time" ;;
+    uncommitted)
+        verdict=24 why="the commit was ended (${MONITOR_SERVICE_RESULT:-its time was up})"
+        ;;
+    *)
+        verdict=20 why="the activation or its checks did not end in time"
+        case $signal in
+        "killed "* | "dumped "*) why="the activation was killed (signal ${signal#* })" verdict=23 ;;
+        "exited "*) why="the activation ended with ${signal#* }" ;;
+        esac
+        ;;
+    esac
+}
+
+rollback() { # ID: to OLD by its absolute path, never `nix-env --rollback`
+    old=$(get "$folder/old")
+    read_spec <"$folder/spec"
+    [ -z "$old" ] || PATH="$old/sw/bin:$PATH"
+    code=0
+    if [ -n "$old" ] && [ "$mode" = switch ]; then
+        NIXOS_NO_CHECK=1 logged activate "$old" "$timeout" test 9>&-
+    fi
+    note revert-code "$code"
+    restore_default
+    point_init "$old"
+    restart_network
+    ended=rollback-failed
+    [ -z "$old" ] || [ "$(current)" != "$old" ] || ended=rolled-back
+    [ -z "$(get "$folder/touched")" ] || [ "$(profile)" = "$(get "$folder/old-profile")" ] ||
+        ended=rollback-failed
+    [ "$ended" = rolled-back ] || note exit 50
+    enter "$1" "$ended"
+    unroot
+}
+
+# I1: what a commit has touched is put back: the generation from before, and its boot entry.
+restore_default() {
+    [ -n "$(get "$folder/touched")" ] || return 0
+    before=$(get "$folder/old-profile") number=$(get "$folder/old-generation")
+    [ -n "$before" ] || return 0
+    failed=$(generation)
+    if [ "$(readlink -e "$PROFILE-$number-link")" = "$before" ]; then
+        nix-env --profile "$PROFILE" --switch-generation "$number" 9>&-
+        [ "$failed" = "$number" ] ||
+            nix-env --profile "$PROFILE" --delete-generations "$failed" 9>&-
+    else
+        nix-env --profile "$PROFILE" --set "$before" 9>&-
+    fi
+    "$before/bin/switch-to-configuration" boot 9>&-
+}
+
+# An activation leaves alone what it sees no change in: what was up before the attempt, and lets
+# people in, is brought up again by name (deploy-rs#68).
+restart_network() {
+    while read -r unit; do
+        [ -z "$unit" ] || systemctl is-active --quiet -- "$unit" || systemctl restart -- "$unit" 9>&-
+    done <"$folder/baseline-network"
+}
+

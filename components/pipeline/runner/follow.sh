@@ -1,0 +1,77 @@
+# --- follow -------------------------------------------------------------------------------
+
+follow() { # ID OFFSET: bounded (60 s): who follows opens it again
+    folder=$ETC/attempts/$1 offset=$2 seen='' turns=0 now='' stage=''
+    is_of_this_boot "$1" || follow_past_boot "$1"
+    while [ "$turns" -lt 240 ]; do
+        read -r now <"$folder/state" || now=''
+        [ "$now" != checking ] || read -r stage 2>/dev/null <"$folder/progress" || stage=''
+        if [ "$now $stage" != "$seen" ]; then
+            stream
+            say state state "$now" stage "$stage" offset "$offset"
+            seen="$now $stage"
+        elif [ "$((turns % 4))" -eq 0 ]; then
+            stream
+        fi
+        case $now in
+        awaiting-confirm | committing | committed) rest 0 ;;
+        rolled-back | rollback-failed | blocked | superseded) rest "$(get "$folder/exit")" ;;
+        *) [ "$((turns % 8))" -ne 7 ] || is_open "$1" || died "$1" ;;
+        esac
+        sleep 0.25
+        turns=$((turns + 1))
+    done
+    finish 10 progress state "$now" offset "$offset"
+}
+
+follow_past_boot() { # ID: the host has come up again; what it runs is said once it runs anything
+    turns=0
+    while [ -z "$(current)" ] && [ "$turns" -lt 100 ]; do
+        sleep 0.2
+        turns=$((turns + 1))
+    done
+    locked
+    end_by_boot "$1"
+    unlocked
+    now=$(state "$1")
+    rest 23
+}
+
+stream() { # what was added to the log since OFFSET, a JSON line each
+    size=$(stat -c %s "$folder/log" 2>/dev/null) || size=0
+    [ "$size" -gt "$offset" ] || return 0
+    [ "$((size - offset))" -le "$LOG_SENT" ] || offset=$((size - LOG_SENT))
+    tail -c "+$((offset + 1))" "$folder/log" | head -c "$((size - offset))" |
+        tr -d '\000-\010\013-\037\177' | cut -c 1-2000 |
+        sed 's/\\/\\\\/g; s/"/\\"/g; s/\t/ /g
+             s/^/{"schema":1,"event":"log","text":"/; s/$/"}/'
+    offset=$size
+    say progress state "$now" offset "$offset"
+}
+
+died() { # ID: its units are gone and left the state behind; look again, it may have moved on
+    read -r now <"$folder/state" || now=''
+    case "$seen" in "$now "*) ;; *) return 0 ;; esac
+    stream
+    finish 50 died state "$now" current "$(current)" offset "$offset"
+}
+
+rest() { # CODE: the attempt rests; say all there is to know (I6)
+    finish "${1:-20}" result \
+        id "${folder##*/}" \
+        state "$now" \
+        reason "$(get "$folder/reason" | head -c 1000 | one_line)" \
+        old "$(get "$folder/old")" \
+        new "$(get "$folder/new")" \
+        current "$(current)" \
+        profile "$(profile)" \
+        code "$(get "$folder/code")" \
+        exit "${1:-20}" \
+        seconds "$(get "$folder/seconds")" \
+        revertCode "$(get "$folder/revert-code")" \
+        units "$(one_line <"$folder/failed-new" 2>/dev/null)" \
+        failedBefore "$(one_line <"$folder/baseline-failed" 2>/dev/null)" \
+        journal "$(tr '\n' '|' <"$folder/journal" 2>/dev/null)" \
+        offset "$offset"
+}
+

@@ -1,0 +1,68 @@
+# --- observe ------------------------------------------------------------------------------
+
+foreign_switch() {
+    [ -e /run/nixos/switch-to-configuration.lock ] || return 1
+    ! flock -n /run/nixos/switch-to-configuration.lock true 2>/dev/null
+}
+
+generation() {
+    link=$(readlink "$PROFILE" 2>/dev/null) || link=
+    link=${link#system-}
+    printf '%s' "${link%-link}"
+}
+
+free_bytes() { # FOLDER
+    df -P -B1 "$1" 2>/dev/null | fourth_column
+}
+
+fourth_column() { # the fourth column of the second line, without awk: a minimal host has none
+    {
+        read -r _ || true
+        read -r _ _ _ free _ || free=
+        printf '%s' "$free"
+    }
+}
+
+observe() {
+    id=$(attempt_id)
+    is_open "$id" || id=
+    switching=no
+    foreign_switch && switching=yes
+    container=no
+    systemd-detect-virt --container --quiet 2>/dev/null && container=yes
+    finish 0 observed \
+        bootId "$(boot_id)" \
+        machineId "$(get /etc/machine-id)" \
+        arch "$(uname -m)" \
+        current "$(current)" \
+        booted "$(readlink -e /run/booted-system 2>/dev/null)" \
+        profile "$(profile)" \
+        generation "$(generation)" \
+        failed "$(failed_units | one_line)" \
+        freeNix "$(free_bytes /nix/store)" \
+        freeBoot "$(free_bytes /boot)" \
+        container "$container" \
+        switching "$switching" \
+        attempt "$id" \
+        attemptState "${id:+$(state "$id")}" \
+        attemptNew "${id:+$(get "$ETC/attempts/$id/new")}"
+}
+
+history() {
+    for folder in "$ETC"/attempts/*/; do
+        folder=${folder%/}
+        [ -e "$folder/state" ] || continue
+        read_spec <"$folder/spec"
+        say attempt \
+            id "${folder##*/}" \
+            state "$(get "$folder/state")" \
+            reason "$(get "$folder/reason")" \
+            by "$by" \
+            old "$(get "$folder/old")" \
+            new "$(get "$folder/new")" \
+            release "$(sed -n 's/^release //p' "$folder/spec" 2>/dev/null)" \
+            ended "$(stat -c %Y "$folder/state" 2>/dev/null)"
+    done
+    exit 0
+}
+
