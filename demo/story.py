@@ -9,6 +9,7 @@ from typing import Final
 from demo import hosts
 from demo.hosts import PORT, DemoHost
 from demo.incus import DemoError, Incus
+from demo.state import recorded
 from demo.terminal import Terminal, plain
 from demo.workspace import Said, Workspace
 
@@ -189,14 +190,7 @@ class Story:
         """What the state says that each host was deployed as."""
         quiet = replace(self.workspace, audience=None)
         state = json.loads(quiet.check("stack", "export").text)
-        texts = {
-            resource["urn"].rsplit("::", 1)[1]: resource["inputs"].get("create", "")
-            for resource in state["deployment"]["resources"]
-            if resource["type"] == "command:remote:Command"
-        }
-        return {
-            name.removesuffix("-switch"): text.rsplit(" ", 1)[-1] for name, text in texts.items()
-        }
+        return recorded(state["deployment"]["resources"])
 
     def _started(self) -> Started:
         return {name: host.started() for name, host in self.hosts.items()}

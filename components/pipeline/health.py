@@ -9,7 +9,7 @@ from functools import cache
 from typing import Final
 from urllib.parse import urlsplit
 
-from components.pipeline.check import Check, CheckKind, Vantage
+from components.pipeline.check import Check, CheckKind
 from components.pipeline.errors import message, printable
 
 _HEADERS: Final = {
@@ -34,16 +34,15 @@ class Unhealthy(Exception):  # noqa: N818 what the host is
 async def healthy(checks: tuple[Check, ...], *, deadline: float) -> None:
     """Make the checks from the deployer side by side, and return once all of them are good.
 
-    `checks` are filled; those that the host makes are left to it. `deadline` is in seconds from
-    now, for all together.
+    `checks` are filled, and are those of `Vantage.DEPLOYER`. `deadline` is in seconds from now, for
+    all together.
 
     Raises:
         Unhealthy: the first one that is not good, or not in time.
     """
-    outside = [check for check in checks if check.vantage is Vantage.DEPLOYER]
-    if not outside:
+    if not checks:
         return
-    trials = {asyncio.create_task((one := _Trial(check)).run()): one for check in outside}
+    trials = {asyncio.create_task((one := _Trial(check)).run()): one for check in checks}
     try:
         _, late = await asyncio.wait(trials, timeout=deadline, return_when=asyncio.FIRST_EXCEPTION)
     finally:

@@ -19,6 +19,7 @@ from typing import Any, Self
 import yaml
 
 from demo.hosts import DemoHost
+from demo.state import recorded
 from demo.workspace import PROGRAM
 from tests.e2e.processes import descendants, in_session, kill
 from tests.e2e.said import Json, Said
@@ -184,14 +185,7 @@ class Workspace:
 
     def recorded(self) -> dict[str, str]:
         """What the state says each host was deployed as, from the text of its `switch`."""
-        creates = {
-            resource["urn"].rsplit("::", 1)[1]: resource["inputs"]["create"]
-            for resource in self.state().get("resources", ())
-            if resource["type"] == "command:remote:Command"
-        }
-        return {
-            name.removesuffix("-switch"): text.rsplit(" ", 1)[1] for name, text in creates.items()
-        }
+        return recorded(self.state().get("resources", ()))
 
     def outputs(self) -> Json:
         return self.pulumi("stack", "output", "--json").json

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from demo.hosts import DemoHost
+from demo.state import recorded
 from tests.e2e.said import Json, Said
 from tests.e2e.stack import ENV, STACK, Workspace
 from tests.faults.host_tools import Grip
@@ -68,12 +69,7 @@ class Site:
         """The system that the state of the stack has for this host; empty without one."""
         file = self.workspace.backend.state / ".pulumi/stacks/flakeup" / f"{STACK}.json"
         latest = json.loads(file.read_text())["checkpoint"]["latest"] or {}
-        creates = (
-            one["inputs"]["create"]
-            for one in latest.get("resources") or ()
-            if one["urn"].endswith(f"::{self.host.name}-switch")
-        )
-        return next((text.rsplit(" ", 1)[1] for text in creates), "")
+        return recorded(latest.get("resources") or ()).get(self.host.name, "")
 
     def evaluated(self) -> str:
         """What the flake in the folder says now, by nix alone."""
