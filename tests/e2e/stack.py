@@ -136,6 +136,7 @@ class Workspace:
             "flake": "./flake",
             "hosts": {n: spec(host) for n, host in hosts.items()},
             "activation": dict(TIMES),
+            "rollout": {"canary": 0},  # one wave instead of two is seconds for each `up`
         }
 
     def write(self, **changes: Any) -> None:

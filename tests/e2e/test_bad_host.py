@@ -82,6 +82,8 @@ def test_a_full_store(workspace: Workspace, narrow: DemoHost) -> None:
     (error,) = said.errors()
     assert error.startswith('before hook "web3-copy" failed: the copy failed: web3')
     assert "No space left on device" in error
+    summary = "the rollout stopped: untouched: web1, web2; not copied: web3"
+    assert summary in said.diagnostics()
     assert error.endswith(
         "make room on the host (`nix-collect-garbage -d`), then run `pulumi up` again"
     )

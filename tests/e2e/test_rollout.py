@@ -30,6 +30,8 @@ pytestmark = pytest.mark.e2e
 
 ALL = {"unchanged": 13}
 """Stack, its provider, release, fleet, build, and for each of three hosts: itself, copy, switch."""
+DEFAULT = None
+"""No `rollout` in the config: one canary, then the rest."""
 IMPATIENT = {**TIMES, "confirm": "8s"}
 OLD_WITHIN = 40
 """Seconds: the activation of these tests, its checks, 8 s to confirm, and the way back."""
@@ -65,7 +67,7 @@ def test_a_canary_that_breaks_stops_the_rollout(three: Workspace, trio: Hosts) -
     came = {name: logins(host) for name, host in trio.items()}
     others = ("web2", "web3")
     three.fleet(web1={"faults": {"unit-fails": "1"}})
-    three.write(appRef="v2")
+    three.write(appRef="v2", rollout=DEFAULT)
 
     for words in ((), ("--continue-on-error",)):
         said = three.up(*words)
@@ -216,7 +218,7 @@ def test_after_the_second_ctrl_c_the_timer_decides(three: Workspace, trio: Hosts
 def activating(workspace: Workspace, hosts: Hosts, text: str, **config: Json) -> Iterator[Engine]:
     """An `up` whose canary, web1, is in the middle of its activation."""
     workspace.fleet(web1={"activationSeconds": 3, "extraText": text})
-    workspace.write(appRef="v2", **config)
+    workspace.write(appRef="v2", rollout=DEFAULT, **config)
     with workspace.running("up", "--yes", "--skip-preview") as engine:
         wait_for(lambda: attempt_state(hosts["web1"]) == "activating", 60)
         yield engine
