@@ -20,11 +20,12 @@ demo-clean: ## remove all that the demo made: hosts, stack, folder, Incus's proj
 
 # The tests run also where a linter complains: both are wanted from one run, and either fails it.
 # They run also where a part of the toolchain cannot be had (no root, no Go): tests that need it are
-# skipped by name. Only without the Python environment is there nothing to run.
+# skipped by name. Only without the Python environment is there nothing to run. Three sides run side
+# by side (tests/conftest.py): two of them wait for hosts.
 test: ## linters, then all tests that can run on this machine
 	@tools/bootstrap || test -r .venv/flakeup-env.sh
 	@status=0; $(MAKE) --no-print-directory check || status=1; \
-	tools/env python -m pytest $(PYTEST) || status=1; exit $$status
+	tools/env python -m pytest -n 3 --dist loadgroup $(PYTEST) || status=1; exit $$status
 
 # Each linter runs, also where another one complains. The shell scripts are what git knows, and what
 # it would: a new file is checked before it is added.

@@ -1,12 +1,27 @@
-"""What all tests share: one line at the end that says what ran, and what was skipped and why."""
+"""What all tests share: who runs beside whom, and what the last lines say of what ran."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-GROUPS = ("unit", "program", "docs", "contract", "e2e")
+GROUPS = ("unit", "program", "docs", "contract", "e2e", "faults")
 HERE = Path(__file__).parent
+WITH_HOSTS = ("e2e", "faults")
+"""Groups whose hosts are made once, and which wait for them most of the time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Three sides for `make test` (`--dist loadgroup`): each group with hosts, and all others.
+
+    The order within a side is the usual one, so what is made for a session or a module is made
+    once.
+    """
+    for item in items:
+        group = _group(item.nodeid)
+        side = group if group in WITH_HOSTS else "without hosts"
+        item.add_marker(pytest.mark.xdist_group(side))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -18,11 +33,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         left = ", ".join(f"{group} {skipped[group]}" for group in GROUPS if skipped[group])
         line += f"; skipped: {left} ({'; '.join(sorted(_reasons(terminalreporter)))})"
     terminalreporter.write_line(line)
+    if any("/test_command_plugin_" in nodeid for nodeid in _nodeids(terminalreporter, "passed")):
+        # Imported here: whoever reports has not always collected, and gRPC takes its time.
+        from tests.contract.command_driver import is_stand_in, plugin_path  # noqa: PLC0415
+
+        which = "the project's stand-in" if is_stand_in() else "FLAKEUP_COMMAND_PLUGIN"
+        terminalreporter.write_line(f"command plugin: {plugin_path()} ({which})")
 
 
 def _count(reporter: pytest.TerminalReporter, outcome: str) -> Counter[str]:
-    reports = reporter.stats.get(outcome, [])
-    return Counter(_group(report.nodeid) for report in reports if hasattr(report, "nodeid"))
+    return Counter(map(_group, _nodeids(reporter, outcome)))
+
+
+def _nodeids(reporter: pytest.TerminalReporter, outcome: str) -> Iterator[str]:
+    for report in reporter.stats.get(outcome, []):
+        if hasattr(report, "nodeid"):
+            yield report.nodeid
 
 
 def _group(nodeid: str) -> str:

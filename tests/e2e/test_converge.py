@@ -42,23 +42,29 @@ def test_a_preview_from_another_clone_shows_no_change(elsewhere: Workspace) -> N
 def test_a_host_that_was_away_is_brought_from_elsewhere(
     workspace: Workspace, elsewhere: Workspace, hosts: Hosts
 ) -> None:
-    old = systems(hosts)
+    """web2 has its copy, and is away when its wave comes; a copy that fails would stop web1 too."""
+    old, away = systems(hosts), hosts["web2"]
     for clone in (workspace, elsewhere):
-        clone.write(appRef="v2")
-    hosts["web2"].exec("systemctl", "stop", "ssh.socket", "ssh.service")
+        clone.write(appRef="v2", rollout={"canary": "web1"})
+    copied = workspace.up("--target", "**::web1-copy", "--target", "**::web2-copy")
+    assert copied.code == 0, copied.text
+    away.exec("systemctl", "stop", "ssh.socket", "ssh.service")
     try:
         failed = workspace.up("--continue-on-error")
     finally:
-        hosts["web2"].exec("systemctl", "start", "ssh.service")
+        away.exec("systemctl", "start", "ssh.service")
     assert failed.code != 0
     assert answers(hosts) == serving("v2", "web1") | serving("v1", "web2")
+    assert "the rollout stopped: committed: web1; failed: web2" in failed.diagnostics()
     recorded = workspace.recorded()
     assert recorded == {"web1": system(hosts["web1"]), "web2": old["web2"]}
+    away.exec("nix-store", "--delete", elsewhere.preview("--json").systems()["web2"])
 
     units = hosts["web1"].started()
     said = elsewhere.up()
     assert said.code == 0, said.text
-    assert not re.search(r"Command build (created|updated)", said.text), "the state has it done"
+    done = re.search(r"Command (build|web2-copy) (created|updated)", said.text)
+    assert not done, "the state has both done"
     assert answers(hosts) == serving("v2", "web1", "web2")
     assert hosts["web1"].started() == units
 
