@@ -52,14 +52,17 @@ class Copying:
         hook = pulumi.ResourceHook("build", before_build)
         return pulumi.ResourceHookBinding(before_create=[hook], before_update=[hook])
 
-    def hooks(self, plan: HostPlan, ssh: Ssh, turns: Turns) -> pulumi.ResourceHookBinding:
-        """The hooks of the resource `copy` of one host."""
+    def hooks(
+        self, plan: HostPlan, ssh: Ssh, turns: Turns, *, component: pulumi.Resource
+    ) -> pulumi.ResourceHookBinding:
+        """The hooks of the resource `copy` of one host; `component` is where it is seen."""
         name, began = plan.host.name, 0.0
 
         async def before_copy(_: pulumi.ResourceHookArgs) -> None:
             nonlocal began
             await self.built()
             began = time.monotonic()
+            pulumi.log.info(f"{name}: copying", resource=component, ephemeral=True)
             with turns.copying(name):
                 await closure.copy(plan.system, ssh)
 

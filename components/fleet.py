@@ -57,7 +57,12 @@ class Fleet(pulumi.ComponentResource):
             ),
         )
         waves = waves_of([plan.host.name for plan in args.plans], args.rollout)
-        turns = Turns(waves, args.rollout.max_parallel, component=self)
+        turns = Turns(
+            waves,
+            args.rollout.max_parallel,
+            left_out=[host.name for host in args.left_out],
+            component=self,
+        )
         release = SharedRelease(copying=copying, record=args.record, turns=turns)
         self.hosts = {
             plan.host.name: NixosHost(

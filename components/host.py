@@ -62,7 +62,9 @@ class NixosHost(pulumi.ComponentResource):
             pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[args.after],
-                hooks=args.release.copying.hooks(args.plan, args.ssh, args.release.turns),
+                hooks=args.release.copying.hooks(
+                    args.plan, args.ssh, args.release.turns, component=self
+                ),
             ),
         )
         self.copied = settled(copy, f"{name}-copy", self)

@@ -19,6 +19,7 @@ from components.pipeline.errors import ActivationError, message
 class Standing(StrEnum):
     """How far a host has come in this run."""
 
+    LEFT_OUT = "left out"
     UNTOUCHED = "untouched"
     COPYING = "copying"
     NOT_COPIED = "not copied"
@@ -40,10 +41,12 @@ class Turns:
         waves: Sequence[Sequence[str]],
         max_parallel: int | None,
         *,
+        left_out: Sequence[str] = (),
         component: pulumi.Resource,
     ) -> None:
         self._standing = {name: Standing.UNTOUCHED for wave in waves for name in wave}
         self._places = asyncio.Semaphore(max_parallel or max(1, len(self._standing)))
+        self._standing.update(dict.fromkeys(left_out, Standing.LEFT_OUT))
         self._component = component
         self._said = ""
 

@@ -212,6 +212,13 @@ class Run:
         hosts.end(name, end)
 
 
+async def test_hosts_that_are_left_out_are_in_the_summary(told: Told) -> None:
+    hosts = Turns([("a",)], None, left_out=["d", "e"], component=COMPONENT)
+    await hosts.take("a")
+    hosts.end("a", Standing.FAILED)
+    assert told == [("the rollout stopped: failed: a; left out: d, e", COMPONENT)]
+
+
 ENDS = st.tuples(st.sampled_from([Standing.COMMITTED, Standing.FAILED]), st.integers(0, 5))
 
 
