@@ -65,6 +65,7 @@ class Activation:
         self._began = time.monotonic()
         self._changes = False
         self._awaiting: Attempt | None = None
+        self._is_unchanged = False
         self._confirm_by = 0.0
 
     def hooks(self) -> pulumi.ResourceHookBinding:
@@ -165,10 +166,21 @@ class Activation:
             # The state says that it was copied, the host says otherwise: the host is right.
             await self._copying.built()
             await closure.copy(self._plan.system, self._ssh)
-            state = await attempt.run()
-        self._awaiting = attempt
+            state = await self._once_more(attempt)
+        self._awaiting, self._is_unchanged = attempt, state is None
         self._confirm_by = time.monotonic() + self._plan.host.activation.confirm.seconds
         self._tell("unchanged" if state is None else "waiting for the commit", ephemeral=True)
+        if attempt.failed_before:
+            text = f"{self._plan.host.name}: failed before it already: {attempt.failed_before}"
+            pulumi.log.warn(text, resource=self._component)
+
+    async def _once_more(self, attempt: Attempt) -> State | None:
+        try:
+            return await attempt.run()
+        except Absent:
+            name = self._plan.host.name
+            remedy = "is garbage being collected on it? run `pulumi up` again"
+            raise ending.not_deployed(name, "its closure was copied, and is gone", remedy) from None
 
     def _spec(self) -> AttemptSpec:
         return AttemptSpec.of(
@@ -212,6 +224,9 @@ class Activation:
         if not is_final and len(unsent) <= COMMIT_TRIES and time.monotonic() < self._confirm_by:
             await asyncio.sleep(PAUSE)
             return True
+        if self._is_unchanged:
+            remedy = f"it runs {self._plan.system.out.path} already; run `pulumi up` again"
+            return self._gave_up(str(ending.not_deployed(name, why, remedy)))
         last = await self._awaiting.take_back(why)
         return self._gave_up(str(ending.taken_back(name, why, last)))
 

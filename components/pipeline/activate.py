@@ -46,6 +46,10 @@ class State(StrEnum):
 
 CONFIRMABLE = frozenset({State.AWAITING, State.COMMITTING, State.COMMITTED})
 """States in which the commit may be sent."""
+ENDED = frozenset(
+    {State.COMMITTED, State.ROLLED_BACK, State.ROLLBACK_FAILED, State.BLOCKED, State.SUPERSEDED}
+)
+"""States that an attempt does not leave."""
 
 
 def publish(*words: str) -> tuple[str, ...]:

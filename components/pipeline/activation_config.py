@@ -42,7 +42,7 @@ class Activation:
     timeout: Duration = _TIMES["timeout"]
     """For `switch-to-configuration test`."""
     settle: Duration = _TIMES["settle"]
-    """From its end to the first look at the units; may be 0."""
+    """From its end, in which units must stay good; may be 0."""
     check_deadline: Duration = _TIMES["check_deadline"]
     """For all checks on the host together, `settle` included."""
     confirm: Duration = _TIMES["confirm"]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from components.pipeline import activate, ending, health, runner
-from components.pipeline.activate import CONFIRMABLE, Reply, State
+from components.pipeline.activate import CONFIRMABLE, ENDED, Reply, State
 from components.pipeline.activation_config import COMMIT_RESERVE, Mode
 from components.pipeline.attempt_spec import AttemptSpec
 from components.pipeline.check import Vantage
@@ -40,7 +40,7 @@ FIRST_TRIES = 3
 CALL_TIMEOUT = 90.0
 """Seconds for one `follow`, which the host itself ends after 60."""
 LOG_LINES = 20
-"""Lines of the activation's log that a message carries."""
+"""Lines of the activation's log, or of a unit's journal, that a message carries."""
 GRACE = 30.0
 """Seconds past the host's own bounds that we wait for its last word."""
 
@@ -60,7 +60,11 @@ class Attempt:
     progress: Callable[[str], None]
     """Told each state, for people to see."""
     id: str = field(default_factory=lambda: new_id(datetime.now(UTC)))
+    failed_before: str = ""
+    """Units that had failed on the host before the attempt, in its own words."""
     _log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+    _journal: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+    """The last lines of the unit that has failed."""
     _offset: int = 0
     _started: bool = False
     _trouble: HostError | None = None
@@ -75,6 +79,7 @@ class Attempt:
             HostError: not reached, or not understood, within the bounds of an attempt.
         """
         last = await self._rest()
+        self.failed_before = last["failedBefore"]
         match last.event:
             case "unchanged":
                 return None
@@ -84,7 +89,7 @@ class Attempt:
                 if last.state is State.AWAITING:
                     await self._look_from_here()
                 return last.state
-        raise ending.failure(self._name, last, self._log, self._trouble)
+        raise ending.failure(self._name, last, self._journal or self._log, self._trouble)
 
     @property
     def _name(self) -> str:
@@ -128,13 +133,15 @@ class Attempt:
                     self._own(reply)
                 case "log":
                     self._log.append(reply["text"])
+                case "journal":
+                    self._journal.append(reply["text"])
                 case "state":
                     stage = reply["stage"] if reply.state is State.CHECKING else ""
                     self.progress(f"{reply['state']} {stage}".rstrip())
                 case "progress":
                     self._offset = reply.number("offset")
                 case _:
-                    last = reply
+                    last = self._only(reply, last)
             self._offset = max(self._offset, reply.number("offset"))
         if last is None and not self._started:
             raise self._mute()
@@ -165,6 +172,13 @@ class Attempt:
             words = activate.start_words(self.id, self.old, self.new)
         stdin = runner.text() + (b"" if self._started else self.spec.text)
         return self.ssh.argv(*activate.publish(*words)), stdin
+
+    def _only(self, reply: Reply, before: Reply | None) -> Reply:
+        if before:
+            detail = f"it ends the attempt twice, with '{before.event}' and '{reply.event}'"
+            remedy = "the host counts as unconfirmed; find out who else answers there"
+            raise activate.unusable(self._name, detail, remedy)
+        return reply
 
     def _own(self, last: Reply) -> Reply:
         """Refuse a line about another attempt, or another system, than this one's."""
@@ -209,7 +223,7 @@ class Attempt:
         deadline = time.monotonic() + times.confirm.seconds + times.timeout.seconds + GRACE
         while time.monotonic() < deadline:
             last = await self.abort(why)
-            if last and (last.event == "refused" or last.state not in (None, *_UNDER_WAY)):
+            if last and last.state in ENDED:
                 return last
             await asyncio.sleep(PAUSE)
         return None
@@ -232,9 +246,6 @@ class Attempt:
     def _mute(self) -> ReplyError:
         remedy = "log in by hand: does its login shell run commands?"
         return ReplyError(message("no reply", self._name, "it printed nothing", remedy))
-
-
-_UNDER_WAY = (State.AWAITING, State.ROLLING_BACK, State.COMMITTING)
 
 
 def new_id(now: datetime) -> str:

@@ -38,7 +38,7 @@ class AttemptSpec:
 
     @property
     def text(self) -> bytes:
-        """A line a setting, `key value`, and a line a check on the host."""
+        """A line a setting (`key value`), a line a check on the host, and `end`: all of it came."""
         times = self.activation
         settings = {
             "mode": times.mode,
@@ -52,7 +52,7 @@ class AttemptSpec:
             "release": printable(self.release, TEXT_LIMIT),
         }
         lines = [f"{key} {value}" for key, value in settings.items()]
-        lines += map(_line, self.seen_from(Vantage.HOST))
+        lines += [*map(_line, self.seen_from(Vantage.HOST)), "end"]
         return "".join(f"{line}\n" for line in lines).encode()
 
 

@@ -9,7 +9,6 @@ from components.pipeline.activate import Reply, State
 from components.pipeline.errors import ActivationError, HostError, message, printable
 
 DETAIL_LIMIT = 4000
-JOURNAL_LINES = 20
 AGAIN = "mend the release and run `pulumi up` again"
 
 UNCONFIRMED = "22"
@@ -29,8 +28,8 @@ def failure(
 ) -> ActivationError:
     """The error for the last line of an attempt.
 
-    `log` are the last lines of the activation's; `trouble` is why the host could not be reached
-    meanwhile, which is also why it was not confirmed.
+    `log` are the last lines of the unit that failed, or of the activation; `trouble` is why the
+    host could not be reached meanwhile, which is also why it was not confirmed.
     """
     match last.event:
         case "result":
@@ -61,11 +60,7 @@ def taken_back(host: str, why: str, last: Reply | None) -> ActivationError:
         return not_deployed(host, why, remedy)
     if last.state is State.COMMITTED:
         return not_deployed(host, why, f"it runs {last['current']} all the same: it had committed")
-    if last.state is State.ROLLBACK_FAILED:
-        return not_deployed(host, f"{why}: {_ENDED[last.state]}", f"it runs {last['current']} now")
-    return not_deployed(
-        host, f"{why}: {_ENDED[State.ROLLED_BACK]}", f"it runs {last['current']} now; {AGAIN}"
-    )
+    return not_deployed(host, f"{why}: {_how(last)}", f"it runs {last['current']} now; {AGAIN}")
 
 
 def silent(host: str, seconds: float, trouble: HostError | None) -> ActivationError:
@@ -100,19 +95,24 @@ def _ended(
     reason = last["reason"] or "no reason given"
     if trouble and last["exit"] == UNCONFIRMED:
         reason += f" ({trouble})"
-    shown = [line for line in last["journal"].split("|") if line][-JOURNAL_LINES:] or list(log)
+    shown = list(log)
     if last.state is State.BLOCKED:
         return not_deployed(
             host, "\n  ".join([f"refused: {reason}", *shown]), "nothing was changed"
         )
-    if last.state is State.ROLLBACK_FAILED and not last["old"]:
-        ended = "and there was no system before it to go back to"
-    elif last.state not in _ENDED:
-        ended = f"it ended in a state that we do not know: {last['state']}"
-    else:
-        ended = _ENDED[last.state]
-    if last.state is State.ROLLED_BACK and last["revertCode"] not in _NOT_A_VERDICT:
-        ended += f", whose own activation ended with {last['revertCode']}"
     current = last["current"] or "no system of ours"
     remedy = f"it runs {current} now; {AGAIN}"
-    return not_deployed(host, "\n  ".join([f"{reason}: {ended}", *shown]), remedy)
+    return not_deployed(host, "\n  ".join([f"{reason}: {_how(last)}", *shown]), remedy)
+
+
+def _how(last: Reply) -> str:
+    """How an attempt has ended, in words that follow the reason."""
+    if last.state is State.ROLLBACK_FAILED and not last["old"]:
+        return "and there was no system before it to go back to"
+    if last.state is State.ROLLBACK_FAILED and last["trouble"]:
+        return f"it went back to the system from before, and {last['trouble']}"
+    if last.state not in _ENDED:
+        return f"it ended in a state that we do not know: {last['state']}"
+    if last.state is State.ROLLED_BACK and last["revertCode"] not in _NOT_A_VERDICT:
+        return f"{_ENDED[last.state]}, whose own activation ended with {last['revertCode']}"
+    return _ENDED[last.state]

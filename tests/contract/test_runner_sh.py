@@ -9,11 +9,13 @@ import pytest
 
 from components.pipeline import runner
 from components.pipeline.activate import Observation, parse
+from components.pipeline.activation_config import Activation
+from components.pipeline.attempt_spec import AttemptSpec
 from components.pipeline.errors import ReplyError
 from tests.unit.hosts import toplevel
 
 pytestmark = pytest.mark.contract
-STATE = (Path("/var/lib/flakeup"), Path("/run/flakeup"))
+STATE = (Path("/nix/var/flakeup"), Path("/run/flakeup"))
 ID = "20260102T030405-0123abcd"
 OLD, NEW = toplevel("a").path, toplevel("b").path
 
@@ -137,6 +139,19 @@ def test_paths_that_are_no_system(path: str) -> None:
 def test_commit_takes_a_system_only(path: str) -> None:
     done = run("sh", path)
     assert (done.returncode, parse("here", done.stdout)["reason"]) == (64, "not a store path")
+
+
+def test_a_spec_that_was_cut_off() -> None:
+    """A connection that breaks in the middle of it must not leave out the checks at its end."""
+    whole = AttemptSpec(activation=Activation()).text
+    for part in (b"", whole[:20], whole[: -len(b"end\n")], whole[:-2]):
+        # The script as a file: what follows on stdin is the spec.
+        argv = ("sh", "-c", runner.text().decode(), "sh", "start", ID, OLD, NEW)
+        done = subprocess.run(argv, input=part, capture_output=True, check=False, timeout=20)
+        assert (done.returncode, parse("here", done.stdout)["reason"]) == (
+            64,
+            "the spec was cut off",
+        )
 
 
 def test_refusals_change_nothing() -> None:

@@ -62,7 +62,7 @@ def attempts(host: DemoHost) -> list[dict[str, str]]:
 
 def attempt_state(host: DemoHost) -> str:
     """Where a host's newest attempt stands."""
-    return host.exec("cat", "/var/lib/flakeup/current/state").strip()
+    return host.exec("cat", "/nix/var/flakeup/current/state").strip()
 
 
 def logins(host: DemoHost) -> int:

@@ -114,10 +114,10 @@ class Machine:
         assert code == 0, reply
 
     def attempts(self) -> list[str]:
-        return self.outside.exec("ls", "/var/lib/flakeup/attempts").split()
+        return self.outside.exec("ls", "/nix/var/flakeup/attempts").split()
 
     def log(self) -> str:
-        return self.outside.exec("cat", "/var/lib/flakeup/current/log")
+        return self.outside.exec("cat", "/nix/var/flakeup/current/log")
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,7 @@ async def test_the_first_release_and_the_second(
     assert (await host.observe()).attempt == ""
     last = host.outside.exec("readlink", "/nix/var/nix/gcroots/flakeup/last").strip()
     assert last == old.out.path
-    mode = host.outside.exec("stat", "-c", "%U %a", "/run/flakeup/switch", "/var/lib/flakeup")
+    mode = host.outside.exec("stat", "-c", "%U %a", "/run/flakeup/switch", "/nix/var/flakeup")
     assert mode.splitlines() == ["root 700", "root 700"]
 
 

@@ -10,7 +10,7 @@ from tests.faults.vector import Vector
 
 PATIENCE = 40.0
 """Seconds for a moment to come."""
-STATE = "/var/lib/flakeup/current/state"
+STATE = "/nix/var/flakeup/current/state"
 PHASES = "/run/fake/phase"
 
 
@@ -97,7 +97,7 @@ class Grip:
     def until_state(self, attempt: str, *states: str, seconds: float = PATIENCE) -> None:
         """Wait until an attempt other than `attempt` is in one of the states."""
         pattern = "|".join(states)
-        other = f'[ "$(readlink /var/lib/flakeup/current)" != "attempts/{attempt}" ]'
+        other = f'[ "$(readlink /nix/var/flakeup/current)" != "attempts/{attempt}" ]'
         self.until(f"{other} && grep -qxE '{pattern}' {STATE}", seconds)
 
     # --- harm ------------------------------------------------------------------------------

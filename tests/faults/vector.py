@@ -19,7 +19,7 @@ say profile "$(readlink -e /nix/var/nix/profiles/system)"
 entry=$(sed -n 's/^default //p' /boot/loader/loader.conf 2>/dev/null)
 say boot "$(sed -n 's|^options init=\(/nix/store/[^/]*\)/init.*|\1|p' \
     "/boot/loader/entries/$entry" 2>/dev/null)"
-attempt=/var/lib/flakeup/current
+attempt=/nix/var/flakeup/current
 say attempt "$(readlink $attempt)"
 for name in state old new boot-id; do say "$name" "$(cat $attempt/$name 2>/dev/null)"; done
 say changed "$(stat -c %.Y $attempt/state 2>/dev/null)"

@@ -386,29 +386,73 @@ async def test_rolled_back(web1: Host, make: Make) -> None:
         STARTED,
         line("log", text="activating the configuration..."),
         line("state", state="rolling-back", offset="33"),
+        line("journal", text="Starting A unit that fails..."),
+        line("journal", text="cannot read its \x1b[31mconfiguration | table |"),
         result(
             "rolled-back",
             reason="unit broken.service failed",
             exit="21",
             units="broken.service ",
-            journal="Starting A unit that fails...|cannot read its \x1b[31mconfiguration|",
         ),
         code=21,
     )
     assert await failure(make()) == (
         "not deployed: web1: unit broken.service failed: rolled back to the system from before\n"
         "  Starting A unit that fails...\n"
-        "  cannot read its \\x1b[31mconfiguration\n"
+        "  cannot read its \\x1b[31mconfiguration | table |\n"
         f"it runs {OLD.path} now; mend the release and run `pulumi up` again"
     )
     assert web1.calls == 1
+
+
+async def test_no_more_than_twenty_lines_of_a_journal_are_shown(web1: Host, make: Make) -> None:
+    web1.answers(
+        STARTED,
+        *(line("journal", text=f"line {number}") for number in range(1, 31)),
+        result("rolled-back", reason="unit broken.service failed", exit="21"),
+        code=21,
+    )
+    shown = (await failure(make())).splitlines()
+    assert shown[1:-1] == [f"  line {number}" for number in range(11, 31)]
+
+
+async def test_an_attempt_that_ends_twice_is_refused(web1: Host, make: Make) -> None:
+    web1.answers(STARTED, result("rolled-back", exit="20"), WAITS)
+    web1.answers(ABORTED)
+    assert await failure(make(), ReplyError) == (
+        "unusable reply: web1: it ends the attempt twice, with 'result' and 'result'."
+        " the host counts as unconfirmed; find out who else answers there"
+    )
+    assert web1.verbs[1][0] == "abort"
+
+
+async def test_what_had_failed_before_is_known_afterwards(web1: Host, make: Make) -> None:
+    web1.answers(STARTED, result("awaiting-confirm", failedBefore="old.service"))
+    one = make()
+    await one.run()
+    assert one.failed_before == "old.service"
+
+
+# --- taking back -----------------------------------------------------------------------------
+
+
+async def test_taking_back_waits_for_an_end(web1: Host, make: Make) -> None:
+    """A commit that is under way, and a lock that somebody holds, are no ends."""
+    web1.answers(line("refused", reason="not awaiting a confirmation", state="committing"), code=31)
+    web1.answers(line("refused", reason="the lock of flakeup is held by another call"), code=75)
+    web1.answers(line("progress", state="rolling-back", offset="0"), code=10)
+    web1.answers(result("rolled-back", exit="24"), code=24)
+    last = await make().take_back("why")
+    assert last
+    assert last.state is State.ROLLED_BACK
+    assert web1.calls == 4
 
 
 async def test_without_a_unit_to_blame_the_end_of_the_log_is_shown(web1: Host, make: Make) -> None:
     web1.answers(
         STARTED,
         *(line("log", text=f"line {number}") for number in range(1, 40)),
-        result("rolled-back", reason="the activation ended with 2", exit="20", journal=""),
+        result("rolled-back", reason="the activation ended with 2", exit="20"),
         code=20,
     )
     text = await failure(make())

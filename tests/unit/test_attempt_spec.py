@@ -50,6 +50,7 @@ def test_text() -> None:
         "check|web|http|http://localhost:8080/|200|v1 is up|X-Release: v1|1|5|3|0".replace(
             "|", SEPARATOR
         ),
+        "end",
     ]
     assert spec.text.endswith(b"\n")
 
@@ -57,7 +58,7 @@ def test_text() -> None:
 def test_defaults() -> None:
     assert AttemptSpec(activation=Activation()).text.decode() == (
         "mode switch\ntimeout 600\nsettle 10\ndeadline 120\nconfirm 120\ncommit 60\nkeep 0\n"
-        "by unknown\nrelease \n"
+        "by unknown\nrelease \nend\n"
     )
 
 
@@ -192,7 +193,7 @@ def test_a_text_cannot_make_another_line(text: str) -> None:
 def test_no_text_can(by: str, release: str) -> None:
     forged = AttemptSpec(activation=TIMES, checks=(WEB,), by=by, release=release)
     lines = forged.text.decode().split("\n")
-    assert len(lines) == 11
+    assert len(lines) == 12
     assert all(line.isprintable() for line in lines[:9])
     assert all(len(line) <= TEXT_LIMIT + len("release ") for line in lines[:9])
     settings, checks = read(forged)

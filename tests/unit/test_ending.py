@@ -66,6 +66,17 @@ def text(last: Reply, log: tuple[str, ...] = (), trouble: UnreachableError | Non
             id="no system of ours",
         ),
         pytest.param(
+            result(
+                "rollback-failed",
+                exit="50",
+                reason="the commit was ended (timeout)",
+                trouble="the boot loader could not be put back (status 1)",
+            ),
+            "the commit was ended (timeout): it went back to the system from before, and the boot"
+            f" loader could not be put back (status 1). it runs {OLD} now; {AGAIN}",
+            id="boot loader not put back",
+        ),
+        pytest.param(
             result("superseded", exit="31", current=OTHER, reason="its units were taken away"),
             "its units were taken away: another deployment took over."
             f" it runs {OTHER} now; {AGAIN}",
@@ -173,9 +184,9 @@ def test_a_way_back_that_failed_needs_no_code() -> None:
 # --- what is shown of the unit, or of the log -----------------------------------------------
 
 
-def test_the_journal_of_the_unit() -> None:
-    last = result("rolled-back", exit="21", reason="unit a.service failed", journal="one|two|")
-    assert text(last, ("a line of the log",)) == (
+def test_the_lines_of_the_unit() -> None:
+    last = result("rolled-back", exit="21", reason="unit a.service failed")
+    assert text(last, ("one", "two")) == (
         "not deployed: web1: unit a.service failed: rolled back to the system from before\n"
         "  one\n"
         "  two\n"
@@ -183,20 +194,14 @@ def test_the_journal_of_the_unit() -> None:
     )
 
 
-def test_no_more_than_the_last_twenty_lines_of_it() -> None:
-    journal = "".join(f"line {number}|" for number in range(1, 31))
-    shown = text(result("rolled-back", exit="21", reason="why", journal=journal)).splitlines()
-    assert shown[1:-1] == [f"  line {number}" for number in range(11, 31)]
-
-
 @pytest.mark.parametrize("state", ["rolled-back", "rollback-failed", "blocked"])
-def test_the_log_where_there_is_no_journal(state: str) -> None:
-    shown = text(result(state, reason="why", journal=""), ("one", "two")).splitlines()
+def test_lines_are_shown_for_each_end(state: str) -> None:
+    shown = text(result(state, reason="why"), ("one", "two")).splitlines()
     assert shown[1:-1] == ["  one", "  two"]
 
 
 def test_a_long_reason_keeps_its_end() -> None:
-    shown = text(result("rolled-back", reason="why", journal=f"{'x' * 5000}the end|"))
+    shown = text(result("rolled-back", reason="why"), (f"{'x' * 5000}the end",))
     assert len(shown) < ending.DETAIL_LIMIT + 300
     assert "the end" in shown
 
@@ -218,7 +223,7 @@ def test_silent() -> None:
 
 FIELDS = st.dictionaries(
     st.sampled_from(
-        ["state", "exit", "reason", "current", "journal", "revertCode", "by", "new", "old"]
+        ["state", "exit", "reason", "current", "trouble", "revertCode", "by", "new", "old"]
     ),
     st.text(max_size=30) | st.sampled_from(["rolled-back", "rollback-failed", "blocked", "22"]),
 )
@@ -249,10 +254,17 @@ def test_whatever_is_said_is_one_message_about_the_host(event: str, fields: dict
         ),
         (
             result("rollback-failed", current=NEW),
-            f"why: and the system from before could not be activated either. it runs {NEW} now",
+            (
+                "why: and the system from before could not be activated either."
+                f" it runs {NEW} now; {AGAIN}"
+            ),
+        ),
+        (
+            result("superseded", current=OTHER),
+            f"why: another deployment took over. it runs {OTHER} now; {AGAIN}",
         ),
     ],
-    ids=["no answer", "rolled back", "committed", "rollback failed"],
+    ids=["no answer", "rolled back", "committed", "rollback failed", "superseded"],
 )
 def test_taken_back(last: Reply | None, expected: str) -> None:
     assert str(ending.taken_back("web1", "why", last)) == f"not deployed: web1: {expected}"

@@ -2,13 +2,15 @@
 
 abort() { # ID WHY
     folder=$ETC/attempts/$1
-    locked
-    if [ "$(state "$1")" = awaiting-confirm ]; then
-        note_first reason "$2"
-        note_first exit 21
-        systemctl start "flakeup-unconfirmed-$1.service" 9>&-
+    if [ "$(state "$1")" = awaiting-confirm ]; then # else there is no lock to wait for
+        locked
+        if [ "$(state "$1")" = awaiting-confirm ]; then
+            note_first reason "$2"
+            note_first exit 21
+            systemctl start "flakeup-unconfirmed-$1.service" 9>&-
+        fi
+        unlocked
     fi
-    unlocked
     case $(state "$1") in
     awaiting-confirm | rolling-back) ;;
     *)

@@ -47,9 +47,10 @@ rollback() { # ID: to OLD by its absolute path, never `nix-env --rollback`
     old=$(get "$folder/old")
     read_spec <"$folder/spec"
     [ -z "$old" ] || PATH="$old/sw/bin:$PATH"
-    code=0
+    code=0 trouble=
+    export NIXOS_NO_CHECK=1 # OLD is not asked whether it may come back
     if [ -n "$old" ] && [ "$mode" = switch ]; then
-        NIXOS_NO_CHECK=1 logged activate "$old" "$timeout" test 9>&-
+        logged activate "$old" "$timeout" test
     fi
     note revert-code "$code"
     restore_default
@@ -57,16 +58,18 @@ rollback() { # ID: to OLD by its absolute path, never `nix-env --rollback`
     restart_network
     ended=rollback-failed
     [ -z "$old" ] || [ "$(current)" != "$old" ] || ended=rolled-back
-    [ -z "$(get "$folder/touched")" ] || [ "$(profile)" = "$(get "$folder/old-profile")" ] ||
+    [ ! -e "$folder/touched" ] || [ "$(profile)" = "$(get "$folder/old-profile")" ] ||
         ended=rollback-failed
+    [ -z "$trouble" ] || ended=rollback-failed
+    note trouble "$trouble"
     [ "$ended" = rolled-back ] || note exit 50
     enter "$1" "$ended"
-    unroot
+    [ "$ended" != rolled-back ] || unroot # I4: an OLD that is still to be brought back stays
 }
 
 # I1: what a commit has touched is put back: the generation from before, and its boot entry.
 restore_default() {
-    [ -n "$(get "$folder/touched")" ] || return 0
+    [ -e "$folder/touched" ] || return 0
     before=$(get "$folder/old-profile") number=$(get "$folder/old-generation")
     [ -n "$before" ] || return 0
     failed=$(generation)
@@ -77,14 +80,17 @@ restore_default() {
     else
         nix-env --profile "$PROFILE" --set "$before" 9>&-
     fi
-    "$before/bin/switch-to-configuration" boot 9>&-
+    code=0
+    logged activate "$before" "$bound" boot
+    [ "$code" = 0 ] || trouble="the boot loader could not be put back (status $code)"
 }
 
 # An activation leaves alone what it sees no change in: what was up before the attempt, and lets
 # people in, is brought up again by name (deploy-rs#68).
 restart_network() {
     while read -r unit; do
-        [ -z "$unit" ] || systemctl is-active --quiet -- "$unit" || systemctl restart -- "$unit" 9>&-
+        [ -z "$unit" ] || systemctl is-active --quiet -- "$unit" ||
+            timeout --kill-after="$KILL_AFTER" "$RESTART_LIMIT" systemctl restart -- "$unit" 9>&-
     done <"$folder/baseline-network"
 }
 

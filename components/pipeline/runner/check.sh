@@ -38,25 +38,47 @@ tell_progress() { # TEXT: for those who follow; a crash may lose it
 settle_units() { # SECONDS
     sed -n 's/^warning: the following units failed: //p' "$folder/log" | tr -d ' ' | tr ',' '\n' |
         new_ones >"$folder/named"
-    [ "$1" -gt 0 ] || refuse "$(get "$folder/named")"
+    if [ "$1" = 0 ]; then
+        refuse "$(get "$folder/named")"
+        refuse_units failed,auto-restart
+        return
+    fi
     now
-    half=$((uptime + $1 * 50)) until=$((uptime + $1 * 100)) restarts=''
+    half=$((uptime + $1 * 50)) until=$((uptime + $1 * 100))
+    rm -f "$folder/restless"
     while [ "$uptime" -lt "$until" ]; do
         refuse_units failed
-        [ "$uptime" -lt "$half" ] || restarts=${restarts:-$(restarts_of_named)}
+        [ "$uptime" -lt "$half" ] || [ -e "$folder/restless" ] || restless >"$folder/restless"
         sleep 0.5
         now
     done
     refuse_units failed,auto-restart
-    # Between two starts a unit is neither failed nor restarting: of those that the switch has named
-    # the restarts are counted, too. It has half of the time to come to rest.
-    [ "$restarts" = "$(restarts_of_named)" ] || refuse "$(get "$folder/named")"
+    # Between two starts a unit is neither failed nor restarting, so restarts are counted. It has half
+    # of the time to come to rest.
+    refuse "$(restless | grep -vxF -f "$folder/restless" | not_restless_before)"
 }
 
-restarts_of_named() {
-    while read -r unit; do
-        systemctl show --property=NRestarts -- "$unit"
-    done <"$folder/named"
+# PID 1 says all that it knows of each service for it: not for a host without time to settle.
+restless() { # "UNIT COUNT" of each service that systemd has started again by itself
+    unit='' count=0
+    { systemctl show --property=Id,NRestarts -- '*.service' && echo; } |
+        while IFS='=' read -r key value; do
+            case $key in
+            Id) unit=$value ;;
+            NRestarts) count=$value ;;
+            '') [ "$count" = 0 ] || printf '%s %s\n' "$unit" "$count" ;;
+            esac
+        done
+}
+
+not_restless_before() { # of the lines of `restless` on stdin, the units that did not go on as before
+    while read -r unit count; do
+        before=0
+        while read -r other times; do
+            [ "$other" != "$unit" ] || before=$times
+        done <"$folder/baseline-restless"
+        [ "$before" -gt 0 ] && [ "$count" -gt "$before" ] || printf '%s\n' "$unit"
+    done | new_ones
 }
 
 refuse_units() { # STATE,...: that are in this state now, and were not before
@@ -122,12 +144,15 @@ probe() { # ANSWER-FILE: prints what is wrong
         printf '%s is %s' "$target" "$active"
         ;;
     command)
-        timeout --kill-after=1 "$limit" "$shell" -c "$target" </dev/null >"$1" 2>&1 && return
+        # With the tools of the new system, as a person has them.
+        PATH="/run/current-system/sw/bin:$PATH" \
+            timeout --kill-after=1 "$limit" /bin/sh -c "$target" </dev/null >"$1" 2>&1 && return
         ended=$?
+        told=$(tail -n 2 "$1" | head -c 300 | one_line)
         case $ended in
-        124 | 137) printf 'the command did not end within %s s' "$limit" ;;
-        *) printf 'the command ended with %s: %s' "$ended" \
-            "$(tail -n 2 "$1" | head -c 300 | one_line)" ;;
+        124) printf 'the command did not end within %s s' "$limit" ;;
+        137) printf 'the command was killed, or did not end within %s s' "$limit" ;;
+        *) printf 'the command ended with %s%s' "$ended" "${told:+: $told}" ;;
         esac
         ;;
     tcp)
@@ -146,18 +171,23 @@ probe() { # ANSWER-FILE: prints what is wrong
 }
 
 probe_http() { # ANSWER-FILE
-    { curl --silent --show-error --include --globoff --max-time "$limit" -- "$target" 2>"$1.error" ||
-        : >"$1.failed"; } | head -c 131072 | tr -d '\r' >"$1"
+    {
+        curl --silent --show-error --include --globoff --max-time "$limit" -- "$target" 2>"$1.error"
+        put "$1.ended" "$?"
+    } | head -c 131072 | tr -d '\r' >"$1"
     read -r _ code _ 2>/dev/null <"$1" || code=
-    if [ -z "$code" ]; then
+    case $code:$(get "$1.ended") in
+    [1-9]*:0 | [1-9]*:23) ;; # 23: we have closed a long answer
+    *)
         printf '%s' "$(sed 's/^curl: ([0-9]*) //' "$1.error" | head -c 300 | one_line)"
         return 1
-    fi
+        ;;
+    esac
     if [ "$code" != "$status" ]; then
         printf 'expected status %s, got %s' "$status" "$code"
         return 1
     fi
-    if [ -n "$header" ] && ! sed '/^$/q' "$1" | grep -qiF -- "$header"; then
+    if [ -n "$header" ] && ! sed '1d; /^$/q' "$1" | grep -qiF -- "$header"; then
         printf "no header has '%s'" "$header"
         return 1
     fi

@@ -4,13 +4,12 @@
 # done in a unit of its own, so that losing the connection now does no harm; asked again, it
 # answers the same.
 commit() { # NEW
-    new=$1 mode=switch
+    new=$1
     is_store_path "$new" || finish 64 refused reason "not a store path"
-    locked
-    id=$(attempt_id)
+    use_attempt
+    locked "$((bound + KILL_AFTER + 20))" # a commit that was sent before may hold it
+    use_attempt
     end_by_boot "$id"
-    folder=$ETC/attempts/${id:-none}
-    [ ! -e "$folder/spec" ] || read_spec <"$folder/spec"
     case $(state "${id:-none}") in
     awaiting-confirm | committing)
         [ "$(get "$folder/new")" = "$new" ] || refuse_commit "the attempt is for another"
@@ -27,10 +26,15 @@ commit() { # NEW
     esac
     begin_commit
     unlocked
+    # Waits for its end; another call that has begun it already makes it fail at once.
+    is_loaded "flakeup-commit-$id.service" ||
+        in_unit "flakeup-commit-$id" "settle $id" --service-type=oneshot \
+            -p "TimeoutStartSec=$bound" -p "OnFailure=flakeup-uncommitted-$id.service" \
+            -p KillSignal=SIGKILL 2>/dev/null
     now
     end=$((uptime + (bound + timeout + 60) * 100)) # what calls us cannot be cancelled
     while [ "$uptime" -lt "$end" ] && ! has_ended "$(state "$id")"; do
-        sleep 0.05
+        sleep 0.2
         now
     done
     case $(state "$id") in
@@ -40,7 +44,9 @@ commit() { # NEW
         finish 0 committed outcome "$outcome" toplevel "$new" generation "$(generation)"
         ;;
     *)
-        finish 24 failed reason "the commit failed: $(get "$folder/reason")" \
+        trouble=$(get "$folder/trouble")
+        finish 24 failed \
+            reason "the commit failed: $(get "$folder/reason")${trouble:+; $trouble}" \
             state "$(state "$id")" current "$(current)"
         ;;
     esac
@@ -50,16 +56,15 @@ refuse_commit() { # WHY
     finish 31 refused reason "$1" current "$(current)" new "$new"
 }
 
-begin_commit() { # I2 again: the commit has a timer and an end of its own before the last one goes
+begin_commit() { # I2 again: the commit has a timer and an end of its own before it begins
     if [ "$(state "$id")" = awaiting-confirm ]; then
         arm "$id" uncommitted "$((bound + KILL_AFTER))" ||
             refuse_commit "systemd did not arm the timer of the commit"
-        enter "$id" committing
-        disarm "$id" unconfirmed
+        if ! enter "$id" committing; then
+            disarm "$id" uncommitted
+            refuse_commit "no room for the attempt's own files in $ETC"
+        fi
     fi
-    systemctl is-active --quiet "flakeup-commit-$id.service" ||
-        in_unit "flakeup-commit-$id" "settle $id" -p "RuntimeMaxSec=$bound" \
-            -p "OnFailure=flakeup-uncommitted-$id.service" -p KillSignal=SIGKILL
 }
 
 # Boot entries are made from the profile's generations: `--set` first, then `boot`.
@@ -68,15 +73,16 @@ settle() { # ID
     folder=$ETC/attempts/$1
     [ "$(state "$1")" = committing ] || exit 0
     read_spec <"$folder/spec"
-    old=$(get "$folder/old") new=$(get "$folder/new")
-    note touched yes
+    old=$(get "$folder/old") new=$(get "$folder/new") code=0
+    note touched yes || fail 24 "no room for the attempt's own files in $ETC"
     nix-env --profile "$PROFILE" --set "$new" 9>&- || fail 24 "nix-env could not set the profile"
     point_init "$new"
-    "$new/bin/switch-to-configuration" boot 9>&- ||
+    logged "$new/bin/switch-to-configuration" boot
+    [ "$code" = 0 ] ||
         fail 24 "the boot loader could not be installed: $(tail -n 3 "$folder/log" | one_line)"
     [ "$(profile)" = "$new" ] || fail 24 "the profile is not what it was set to"
     root last "$old"
-    enter "$1" committed
+    enter "$1" committed || fail 24 "no room for the attempt's own files in $ETC"
     unroot
     prune_generations
     # Last of all (I2): from here on nothing has to be brought back.

@@ -16,7 +16,8 @@ follow() { # ID OFFSET: bounded (60 s): who follows opens it again
         case $now in
         awaiting-confirm | committing | committed) rest 0 ;;
         rolled-back | rollback-failed | blocked | superseded) rest "$(get "$folder/exit")" ;;
-        *) [ "$((turns % 8))" -ne 7 ] || is_open "$1" || died "$1" ;;
+        # Rarely: each look asks PID 1, which is busy with the activation.
+        *) [ "$((turns % 24))" -ne 7 ] || is_open "$1" || died "$1" ;;
         esac
         sleep 0.25
         turns=$((turns + 1))
@@ -41,15 +42,20 @@ stream() { # what was added to the log since OFFSET, a JSON line each
     size=$(stat -c %s "$folder/log" 2>/dev/null) || size=0
     [ "$size" -gt "$offset" ] || return 0
     [ "$((size - offset))" -le "$LOG_SENT" ] || offset=$((size - LOG_SENT))
-    tail -c "+$((offset + 1))" "$folder/log" | head -c "$((size - offset))" |
-        tr -d '\000-\010\013-\037\177' | cut -c 1-2000 |
-        sed 's/\\/\\\\/g; s/"/\\"/g; s/\t/ /g
-             s/^/{"schema":1,"event":"log","text":"/; s/$/"}/'
+    tail -c "+$((offset + 1))" "$folder/log" | head -c "$((size - offset))" | say_lines log
     offset=$size
     say progress state "$now" offset "$offset"
 }
 
+say_lines() { # EVENT: a JSON line for each line of stdin
+    tr -d '\000-\010\013-\037\177' | cut -c 1-2000 |
+        sed 's/\\/\\\\/g; s/"/\\"/g; s/\t/ /g
+             s/^/{"schema":1,"event":"'"$1"'","text":"/; s/$/"}/'
+}
+
 died() { # ID: its units are gone and left the state behind; look again, it may have moved on
+    sleep 1
+    ! is_open "$1" || return 0
     read -r now <"$folder/state" || now=''
     case "$seen" in "$now "*) ;; *) return 0 ;; esac
     stream
@@ -57,6 +63,7 @@ died() { # ID: its units are gone and left the state behind; look again, it may 
 }
 
 rest() { # CODE: the attempt rests; say all there is to know (I6)
+    [ ! -s "$folder/journal" ] || say_lines journal <"$folder/journal"
     finish "${1:-20}" result \
         id "${folder##*/}" \
         state "$now" \
@@ -69,9 +76,9 @@ rest() { # CODE: the attempt rests; say all there is to know (I6)
         exit "${1:-20}" \
         seconds "$(get "$folder/seconds")" \
         revertCode "$(get "$folder/revert-code")" \
-        units "$(one_line <"$folder/failed-new" 2>/dev/null)" \
-        failedBefore "$(one_line <"$folder/baseline-failed" 2>/dev/null)" \
-        journal "$(tr '\n' '|' <"$folder/journal" 2>/dev/null)" \
+        units "$(one_line <"$folder/failed-new" 2>/dev/null | head -c 4000)" \
+        failedBefore "$(one_line <"$folder/baseline-failed" 2>/dev/null | head -c 4000)" \
+        trouble "$(get "$folder/trouble")" \
         offset "$offset"
 }
 

@@ -30,11 +30,12 @@
 set -u
 umask 077
 
-ETC=/var/lib/flakeup
+ETC=/nix/var/flakeup # beside the store: a switch may mount something over /var
 RUN=/run/flakeup
 ROOTS=/nix/var/nix/gcroots/flakeup
 PROFILE=/nix/var/nix/profiles/system
-BOOTED=/proc/sys/kernel/random/boot_id
+CHECK_LIMIT=60 # seconds for what a system checks before it is switched to
+RESTART_LIMIT=90 # seconds for one unit of the network to start again on the way back
 LOG_SENT=65536 # bytes of the log sent at a look: of a flood, its end
 LOG_KEPT=524288 # bytes of the log kept on disk: so many of its beginning, and of its end
 SPEC_LIMIT=1048576 # bytes; sixteen checks with long texts fit
@@ -45,9 +46,15 @@ NETWORK_UNITS='^(ssh|sshd)[.-]|network|NetworkManager|dhcpcd|wpa_supplicant|iwd|
 KILL_AFTER=5 # seconds from SIGTERM to SIGKILL for an activation over its time
 US=$(printf '\037') # between the fields of a check: the config lets no control character in
 
-# /run/current-system changes under us: the tools are those of the system we began with.
-begun=$(readlink -e /run/current-system 2>/dev/null) || begun=
-PATH="${begun:+$begun/sw/bin:}$PATH:/run/current-system/sw/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# /run/current-system changes under us: the tools are those of the system that the attempt began
+# with, and its units are told which they are.
+if [ -n "${FLAKEUP_PATH:-}" ]; then
+    PATH=$FLAKEUP_PATH
+else
+    begun=$(readlink -e /run/current-system 2>/dev/null) || begun=
+    PATH="${begun:+$begun/sw/bin:}/usr/sbin:/usr/bin:/sbin:/bin:$PATH:/run/current-system/sw/bin"
+fi
 LC_ALL=C
 export PATH LC_ALL
+BOOT_ID=$(cat /proc/sys/kernel/random/boot_id)
 

@@ -31,14 +31,14 @@ observe() {
     container=no
     systemd-detect-virt --container --quiet 2>/dev/null && container=yes
     finish 0 observed \
-        bootId "$(boot_id)" \
+        bootId "$BOOT_ID" \
         machineId "$(get /etc/machine-id)" \
         arch "$(uname -m)" \
         current "$(current)" \
         booted "$(readlink -e /run/booted-system 2>/dev/null)" \
         profile "$(profile)" \
         generation "$(generation)" \
-        failed "$(failed_units | one_line)" \
+        failed "$(failed_units | one_line | head -c 4000)" \
         freeNix "$(free_bytes /nix/store)" \
         freeBoot "$(free_bytes /boot)" \
         container "$container" \

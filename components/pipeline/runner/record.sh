@@ -15,7 +15,7 @@ note() { printf '%s\n' "$2" >"$folder/$1"; } # NAME TEXT: made durable by the st
 note_first() { [ -e "$folder/$1" ] || note "$1" "$2"; } # the first reason is the reason
 
 locked() { # [SECONDS]: every change of state is made under the one lock
-    mkdir -p "$RUN"
+    [ -d "$RUN" ] || mkdir -p "$RUN"
     exec 9>"$RUN/lock"
     flock -w "${1:-20}" 9 || finish 75 refused reason "the lock of flakeup is held by another call"
 }
@@ -23,10 +23,12 @@ unlocked() { exec 9>&-; }
 
 advance() { # ID FROM TO: what was decided meanwhile (a timer, another call) is not undone
     locked
-    advanced=1
-    [ "$(state "$1")" != "$2" ] || ! enter "$1" "$3" || advanced=0
+    if [ "$(state "$1")" != "$2" ]; then
+        unlocked
+        return 1
+    fi
+    enter "$1" "$3" || fail 20 "no room for the attempt's own files in $ETC"
     unlocked
-    return "$advanced"
 }
 
 has_ended() { # STATE
@@ -42,11 +44,12 @@ is_open() { # ID
     [ -n "$1" ] && ! has_ended "$(state "$1")" && is_of_this_boot "$1" && is_held "$1"
 }
 
-is_of_this_boot() { [ "$(get "$ETC/attempts/$1/boot-id")" = "$(boot_id)" ]; } # ID
+is_of_this_boot() { [ "$(get "$ETC/attempts/$1/boot-id")" = "$BOOT_ID" ]; } # ID
 
-is_held() { # ID
-    [ -n "$(systemctl list-units --all --plain --no-legend \
-        --state=active,activating,reloading,deactivating "flakeup-*-$1.*" 2>/dev/null)" ]
+is_held() { # ID; a PID 1 that cannot be asked, since it is being re-executed, holds what it held
+    held_by=$(systemctl list-units --all --plain --no-legend \
+        --state=active,activating,reloading,deactivating "flakeup-*-$1.*" 2>/dev/null) || return 0
+    [ -n "$held_by" ]
 }
 
 # An attempt of this boot that nothing will bring to its end: somebody has taken its units away.
@@ -55,13 +58,29 @@ is_stranded() { # ID
 }
 
 # A boot before the commit was the way back. One in the middle of a commit has come after the
-# confirmation: the next attempt brings it to its end.
+# confirmation: the next attempt brings it to its end. One in the middle of a way back from a commit
+# may have started either system.
 end_by_boot() { # ID
     [ -n "$1" ] && ! has_ended "$(state "$1")" && ! is_of_this_boot "$1" || return 0
-    folder=$ETC/attempts/$1
+    folder=$ETC/attempts/$1 ended=rolled-back
+    case $(state "$1") in
+    committing) ended=committing ;;
+    rolling-back)
+        [ ! -e "$folder/touched" ] ||
+            [ "$(readlink -e /run/booted-system 2>/dev/null)" = "$(get "$folder/old")" ] ||
+            ended=rollback-failed
+        ;;
+    esac
     note_first reason "the host was rebooted"
     note exit 23
-    [ "$(state "$1")" = committing ] || enter "$1" rolled-back
+    [ "$ended" = committing ] || enter "$1" "$ended"
+}
+
+# The attempt that holds the host: `id`, its `folder`, and what its spec says.
+use_attempt() {
+    id=$(attempt_id)
+    folder=$ETC/attempts/${id:-none}
+    if [ -e "$folder/spec" ]; then read_spec <"$folder/spec"; else read_spec </dev/null; fi
 }
 
 read_spec() { # the spec on stdin: its numbers, or the defaults where it has none

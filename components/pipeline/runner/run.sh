@@ -30,9 +30,9 @@ logged() { # COMMAND...: its exit status is left in `code`
     pipe=$folder/pipe
     rm -f "$pipe"
     mkfifo "$pipe" || pipe=/dev/null # a full disk is no reason not to go back
-    { stdbuf -o0 head -c "$LOG_KEPT"; tail -c "$LOG_KEPT"; cat >/dev/null; } <"$pipe" &
+    { stdbuf -o0 head -c "$LOG_KEPT"; tail -c "$LOG_KEPT"; cat >/dev/null; } <"$pipe" 9>&- &
     keeper=$!
-    "$@" >"$pipe" 2>&1 || code=$?
+    "$@" >"$pipe" 2>&1 9>&- || code=$?
     rm -f "$folder/pipe"
     tries=0
     while kill -0 "$keeper" 2>/dev/null && [ "$tries" -lt 50 ]; do
@@ -60,7 +60,8 @@ judge() { # ID CODE
     case $2 in
     0 | 4) return ;;
     100) why="the init interface changed: this release needs a reboot" ;;
-    11) why="another switch-to-configuration held its lock" ;;
+    11) ! grep -q '^Could not acquire lock' "$folder/log" ||
+        why="another switch-to-configuration held its lock" ;;
     1) ! grep -q '^Pre-switch checks failed' "$folder/log" ||
         why="its own checks refuse: $(tail -n 5 "$folder/log" | one_line)" ;;
     esac
@@ -81,13 +82,9 @@ fail() { # CODE REASON: the unit fails, and PID 1 begins the way back
 }
 
 await() { # ID
-    # I2: the next timer before the last one is stopped.
+    # I2: the timer of the next phase before the last phase is over.
     arm "$1" unconfirmed "$confirm" || fail 20 "systemd did not arm the timer of the confirmation"
-    if advance "$1" checking awaiting-confirm; then
-        disarm "$1" revert
-    else
-        disarm "$1" unconfirmed
-    fi
+    advance "$1" checking awaiting-confirm || disarm "$1" unconfirmed
 }
 
 # I1: in containers NixOS re-points /sbin/init at every activation; until commit it is OLD's.

@@ -5,8 +5,8 @@
 is_settled() { # NEW
     [ "$(profile)" = "$1" ] || return 1
     [ "$(current)" = "$1" ] || [ "$mode" = boot ] || return 1
-    id=$(attempt_id)
-    [ -z "$id" ] || [ "$(state "$id")" != committing ]
+    newest=$(attempt_id)
+    [ -z "$newest" ] || [ "$(state "$newest")" != committing ]
 }
 
 start() { # ID OLD|- NEW, the spec on stdin
@@ -16,13 +16,18 @@ start() { # ID OLD|- NEW, the spec on stdin
     [ "$old" = - ] || is_store_path "$old" || finish 64 refused reason "unusable old system"
     spec=$(head -c "$((SPEC_LIMIT + 1))")
     [ "${#spec}" -le "$SPEC_LIMIT" ] || finish 64 refused reason "the spec is too long"
+    case $spec in
+    *"
+end") ;;
+    *) finish 64 refused reason "the spec was cut off" ;; # a connection that broke
+    esac
     read_spec <<END
 $spec
 END
     locked
     held=$(attempt_id)
     end_by_boot "$held"
-    is_open "$held" && attach "$held" "$new"
+    if [ "$held" = "$id" ] || is_open "$held"; then attach "$held" "$new"; fi
     is_settled "$new" && finish 0 unchanged new "$new"
     # A copy that was cut off leaves a path that is there, and not valid.
     nix-store --check-validity "$new" 2>/dev/null || finish 11 absent new "$new"
@@ -52,15 +57,17 @@ supersede() { # ID
     enter "$1" superseded
 }
 
-# The same attempt started twice is one attempt; a different one has to wait for its end.
+# The same attempt started twice is one attempt, also when it has ended meanwhile; a different one has
+# to wait for its end.
 attach() { # ID NEW
-    if [ "$(get "$ETC/attempts/$1/new")" = "$2" ]; then
+    folder=$ETC/attempts/$1
+    if [ "$(get "$folder/new")" = "$2" ]; then
         unlocked
         say attached id "$1"
         follow "$1" 0
     fi
-    read_spec <"$ETC/attempts/$1/spec"
-    finish 75 held id "$1" new "$(get "$ETC/attempts/$1/new")" by "$by" state "$(state "$1")"
+    read_spec <"$folder/spec"
+    finish 75 held id "$1" new "$(get "$folder/new")" by "$by" state "$(state "$1")"
 }
 
 system_is_whole() { # NEW
@@ -82,21 +89,44 @@ prepare() { # ID OLD NEW; `spec` and `again` as `start` has them
     note old "$2"
     note new "$3"
     note again "$again"
-    note boot-id "$(boot_id)"
-    note old-profile "$(profile)"
-    note old-generation "$(generation)"
-    note baseline-failed "$(failed_units)"
-    note baseline-network "$(units_in active | grep -E "$NETWORK_UNITS")"
+    note boot-id "$BOOT_ID"
+    note path "$PATH"
+    note shell "$(readlink -f /bin/sh)"
+    note_default "$2"
+    note_units
+    note baseline-restless "$([ "$settle" = 0 ] || restless)"
     : >"$folder/log"
     : >"$folder/failed-new"
-    if ! cp -f "$RUN/switch" "$folder/runner" || ! enter "$1" prepared; then
+    if ! cp -f "$RUN/switch" "$folder/runner" || [ "$(get "$folder/shell")" = "" ] ||
+        ! root old "$2" || ! root new "$3" || ! enter "$1" prepared ||
+        ! ln -sfn "attempts/$1" "$ETC/current.tmp" || ! mv -fT "$ETC/current.tmp" "$ETC/current"; then
         rm -rf "$folder"
         finish 30 blocked id "$1" reason "no room for the attempt's own files in $ETC"
     fi
-    root old "$2"
-    root new "$3"
-    ln -sfn "attempts/$1" "$ETC/current.tmp" && mv -fT "$ETC/current.tmp" "$ETC/current"
-    forget
+    forget "$1"
+}
+
+# What had failed before is not this attempt's doing; what lets people in is brought up again.
+note_units() {
+    all=$(systemctl list-units --all --plain --no-legend --full 2>/dev/null | grep -v '^flakeup-')
+    note baseline-failed "$(printf '%s\n' "$all" |
+        sed -n 's/^\([^ ]*\) *[^ ]* *failed .*/\1/p
+                s/^\([^ ]*\) *[^ ]* *[^ ]* *auto-restart .*/\1/p')"
+    note baseline-network "$(printf '%s\n' "$all" |
+        sed -n 's/^\([^ ]*\) *[^ ]* *active .*/\1/p' | grep -E "$NETWORK_UNITS")"
+}
+
+# What boots before the attempt. A commit that a power cut has torn may have left the profile ahead of
+# what boots: then it is that commit's OLD, and to be put back like after a commit of our own.
+note_default() { # OLD
+    torn=$ETC/attempts/${held:-none}
+    if [ -e "$torn/touched" ] && [ "$(state "$held")" = committing ] &&
+        [ "$(get "$torn/old")" = "$1" ]; then
+        cp -f "$torn/old-profile" "$torn/old-generation" "$torn/touched" "$folder/"
+        return
+    fi
+    note old-profile "$(profile)"
+    note old-generation "$(generation)"
 }
 
 # I4: OLD and NEW are GC roots from here on, and the last committed OLD stays one.
@@ -104,13 +134,20 @@ root() { # NAME SYSTEM
     [ -z "$2" ] || ln -sfn "$2" "$ROOTS/$1"
 }
 
-forget() { # all but the newest attempts; their ids sort by time
-    find "$ETC/attempts" -mindepth 1 -maxdepth 1 -type d | sort -r | tail -n "+$((REMEMBERED + 1))" |
+forget() { # ID: all but it and the newest attempts; their ids sort by the deployers' clocks
+    find "$ETC/attempts" -mindepth 1 -maxdepth 1 -type d ! -name "$1" | sort -r | tail -n "+$((REMEMBERED + 1))" |
         while read -r stale; do rm -rf "$stale"; done
 }
 
 check_before() { # ID NEW: what NixOS itself refuses is refused before anything has changed
-    "$2/bin/switch-to-configuration" check >"$folder/log" 2>&1 9>&- && return 0
+    code=0
+    timeout --kill-after="$KILL_AFTER" "$CHECK_LIMIT" "$2/bin/switch-to-configuration" check \
+        >"$folder/log" 2>&1 9>&- || code=$?
+    truncate --size="<$LOG_KEPT" "$folder/log" # I5
+    case $code in
+    0) return 0 ;;
+    124 | 137) refuse_start "$1" "its own checks did not end within $CHECK_LIMIT s" ;;
+    esac
     # Systems from before the action `check` answer with their usage: not a verdict.
     grep -q -e '^Pre-switch checks failed' -e '^Could not acquire lock' "$folder/log" || return 0
     refuse_start "$1" "its own checks refuse: $(tail -n 5 "$folder/log" | one_line)"

@@ -39,7 +39,12 @@ put() { # FILE TEXT
     printf '%s\n' "$2" >"$1.tmp" && sync "$1.tmp" && mv -f "$1.tmp" "$1"
 }
 
-get() { cat "$1" 2>/dev/null || true; }
+# Without a process of its own: it is asked for some hundred times in an attempt.
+get() { # FILE
+    while IFS= read -r text || [ -n "$text" ]; do
+        printf '%s\n' "$text"
+    done 2>/dev/null <"$1" || true
+}
 
 one_line() { tr '\n' ' ' | sed 's/ *$//'; }
 
@@ -76,7 +81,6 @@ is_attempt() {
 
 current() { readlink -e /run/current-system 2>/dev/null || true; }
 profile() { readlink -e "$PROFILE" 2>/dev/null || true; }
-boot_id() { get "$BOOTED"; }
 
 units_in() { # STATE,...: units in these states; our own are not the host's
     systemctl list-units --all --state="$1" --plain --no-legend --full 2>/dev/null |

@@ -18,7 +18,7 @@ OTHER_KEY = (
 OWN_KEY = f"test ! -e {KEY}.aside || {{ mv -f {KEY}.aside {KEY} && systemctl restart ssh; }}"
 SHUT = {"confirm": "6s"}
 EMPTY = (
-    "systemctl stop app.socket app-worker steady; rm -rf /var/lib/flakeup /run/flakeup"
+    "systemctl stop app.socket app-worker steady; rm -rf /nix/var/flakeup /run/flakeup"
     " /run/current-system /run/systemd/system/* /etc/static /boot/loader"
     " /nix/var/nix/profiles/system*; systemctl daemon-reload"
 )

@@ -6,7 +6,7 @@ from tests.faults.rows.copying import COPYING
 from tests.faults.scene import Scene
 
 GROUP = "room"
-ETC = "/var/lib/flakeup"
+ETC = "/nix/var/flakeup"
 FILL = "for size in 64k 1; do dd if=/dev/zero of={0}/filler-$size bs=$size; done 2>/dev/null; true"
 FREE = "rm -f {0}/filler-*"
 

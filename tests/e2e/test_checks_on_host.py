@@ -1,0 +1,141 @@
+"""The checks that a host makes of itself, on a real one: good, bad, and in which words."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.pipeline import closure
+from components.pipeline.activate import State
+from components.pipeline.attempt import Attempt
+from components.pipeline.check import Check, CheckKind, Vantage
+from components.pipeline.evaluate import System
+from components.pipeline.grammar import Duration
+from components.pipeline.process import run
+from components.pipeline.transport import Ssh, write_identity
+from tests.e2e.look import Hosts
+from tests.e2e.stack import Workspace
+from tests.e2e.test_runner import (
+    Machine,
+    failure,
+    folder,  # noqa: F401 `systems` needs it
+    spec,
+    systems,  # noqa: F401 a fixture
+)
+
+pytestmark = pytest.mark.e2e
+
+TRACES = "/run/checks-on-host"
+"""Where the commands of checks leave behind that they were tried."""
+HTTP, TCP, UNIT, COMMAND = CheckKind.HTTP, CheckKind.TCP, CheckKind.UNIT, CheckKind.COMMAND
+APP = "http://localhost:8080/"
+
+
+def check(name: str, kind: CheckKind, target: str, **changes: Any) -> Check:
+    plain = Check(
+        name=name,
+        kind=kind,
+        target=target,
+        vantage=Vantage.HOST,
+        status=200,
+        contains="",
+        header="",
+        period=Duration("1s"),
+        timeout=Duration("2s"),
+        retries=0,
+        hold=Duration("0s"),
+    )
+    return replace(plain, **changes)
+
+
+GOOD = (
+    check("ssh", TCP, "localhost:22"),
+    check("app-v6", TCP, "[::1]:8080"),
+    check("page", HTTP, APP, contains="app v1 on ", header="content-type: TEXT/plain"),
+    check("worker", UNIT, "app-worker.service"),
+    check("new-tools", COMMAND, "motd"),
+    check("held", COMMAND, f"echo good >>{TRACES}/held", hold=Duration("2s")),
+    check(
+        "third",
+        COMMAND,
+        f"echo tried >>{TRACES}/third; test $(wc -l <{TRACES}/third) -ge 3",
+        retries=3,
+    ),
+)
+BAD = (
+    (check("port", TCP, "localhost:9"), "no connection to localhost:9"),
+    (check("page", HTTP, APP, status=404), "expected status 404, got 200"),
+    (check("page", HTTP, APP, header="x-version: 1"), "no header has 'x-version: 1'"),
+    (check("worker", UNIT, "nobody.service"), "nobody.service is inactive"),
+    (
+        check(
+            "flapping",
+            COMMAND,
+            f"mkdir {TRACES}/once 2>/dev/null || (echo not twice; exit 3)",
+            retries=3,
+            hold=Duration("5s"),
+        ),
+        "good at first, then the command ended with 3: not twice",
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def new(systems: dict[str, System]) -> System:  # noqa: F811 the fixture
+    return systems["new"]
+
+
+@pytest.fixture(scope="module")
+def machine(hosts: Hosts, keys: Path, place: Path, new: System) -> Machine:
+    """web1 as the runner is driven; NEW is in its store."""
+    host = hosts["web1"]
+    one = spec(host.name, host.address, "root", host.host_key)
+    identity = write_identity(place / "ssh", [one], (keys / "client").read_text())
+    made = Machine(ssh=Ssh(host=one, identity=identity), outside=host)
+    argv = closure.copy_argv(new, made.ssh)
+    asyncio.run(run(argv, timeout=120, env={"NIX_SSHOPTS": made.ssh.nix_sshopts}))
+    return made
+
+
+@pytest.fixture
+def web1(machine: Machine, workspace: Workspace) -> Iterator[Machine]:  # noqa: ARG001 on v1
+    """A host on v1, and a folder there for traces; each test ends on v1 by itself."""
+    machine.outside.exec("mkdir", TRACES)
+    yield machine
+    machine.outside.exec("rm", "-r", TRACES)
+
+
+def attempt(machine: Machine, new: System, *checks: Check) -> Attempt:
+    made = machine.attempt(new, None)
+    made.spec = replace(made.spec, checks=checks)
+    return made
+
+
+def tries(machine: Machine, name: str) -> int:
+    return len(machine.outside.exec("cat", f"{TRACES}/{name}").splitlines())
+
+
+async def test_all_are_good(web1: Machine, new: System) -> None:
+    before = await web1.runs()
+    one = attempt(web1, new, *GOOD)
+    state, meanwhile = await one.run(), await web1.runs()
+    last = await one.abort("seen enough")
+    assert (state, meanwhile) == (State.AWAITING, (new.out, before[1]))
+    assert tries(web1, "third") == 3
+    assert tries(web1, "held") >= 3
+    assert last
+    assert (last.state, last["reason"]) == (State.ROLLED_BACK, "seen enough")
+    assert await web1.runs() == before
+
+
+@pytest.mark.parametrize(("bad", "why"), BAD, ids=("tcp", "status", "header", "unit", "hold"))
+async def test_one_is_bad(web1: Machine, new: System, bad: Check, why: str) -> None:
+    before = await web1.runs()
+    said = await failure(attempt(web1, new, bad))
+    assert said.splitlines()[0] == (
+        f"not deployed: web1: check {bad.name}: {why}: rolled back to the system from before"
+    )
+    assert await web1.runs() == before
