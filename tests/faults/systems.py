@@ -12,6 +12,14 @@ _LOOPING: Final = (
     "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=exec\n"
     "Restart=always\nRestartSec=1\nExecStart=/bin/false\n"
 )
+_DYING: Final = (
+    "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=exec\n"
+    "Restart=always\nRestartSec=1\nExecStart=/bin/sleep 2\n"
+)
+_MOUNT: Final = (
+    "[Unit]\nDescription=A file system that was not there before\n"
+    "[Mount]\nWhat=tmpfs\nWhere=/var/lib\nType=tmpfs\n[Install]\nWantedBy=multi-user.target\n"
+)
 _SILENT: Final = (
     "[Unit]\nDescription=A port that takes connections\n[Socket]\nListenStream=8081\n"
     "[Install]\nWantedBy=sockets.target\n"
@@ -32,15 +40,20 @@ OPTIONS: Final[dict[str, Json]] = {
     "unit-fails": _faulty(unit_fails=""),
     "unit-fails-late": _faulty(unit_fails_late="2"),
     "looping": {"units": {"looping.service": _LOOPING}},
+    "dying": {"units": {"dying.service": _DYING}},
+    "mounting": {"units": {"var-lib.mount": _MOUNT}, **_faulty(unit_fails="")},
+    "tool-less": _faulty(tools_broken="", unit_fails=""),
     "sick": {"units": {"sick.service": _SICK}},
     "activate-fails": _faulty(activate_fails=""),
     "hanging": _faulty(activate_hangs=""),
     "eating": {"activationSeconds": 2, **_faulty(activate_eats="256")},
     "flooding": _faulty(activate_floods="100"),
     "unbootable": _faulty(boot_fails=""),
+    "boot-slow": _faulty(boot_takes="5"),
     "boot-hangs": _faulty(boot_hangs=""),
     "unchecked": _faulty(check_fails=""),
     "slow-check": _faulty(check_takes="3"),
+    "hanging-check": _faulty(check_takes="3600"),
     "silent": {"units": {"silent.socket": _SILENT, "silent.service": _UNHEARING}},
     "rebooting": {"initInterface": "systemd 3"},
     "sshd-stopped": _faulty(sshd_stopped=""),

@@ -8,6 +8,7 @@ let
     check-fails = "the pre-switch check exits 1";
     check-takes = "the pre-switch check takes this many seconds";
     boot-fails = "the boot loader cannot be installed";
+    boot-takes = "installing the boot loader takes this many seconds";
     boot-hangs = "installing the boot loader never ends, and ignores SIGTERM";
     activate-fails = "the activation script goes on to its end and exits 1";
     activate-hangs = "the activation script never ends, and ignores SIGTERM";
@@ -15,6 +16,7 @@ let
     activate-floods = "the activation script writes this many MB, with control characters in them";
     unit-fails = "a unit exits 1 at once";
     unit-fails-late = "a unit exits 1 after this many seconds";
+    tools-broken = "the system's own cat, flock, mv, readlink and systemctl do nothing but fail";
     app-answers = "the app says that it is this version";
     sshd-stopped = "sshd is not part of the system: stopped, and not started";
     sshd-port = "sshd listens on this port alone";

@@ -26,6 +26,14 @@ let
       builtins.attrNames opts.faults
     )
   );
+
+  brokenTools = ''
+    mkdir -p $out/sw/bin
+    for tool in cat flock mv readlink systemctl; do
+      printf '#!/bin/sh\nexit 1\n' > $out/sw/bin/$tool
+      chmod +x $out/sw/bin/$tool
+    done
+  '';
 in
 build {
   name = "nixos-system-${name}-${label}";
@@ -42,7 +50,7 @@ build {
     ${if opts.faults ? build-fails then "echo 'cannot build this host (fault build-fails)' >&2; exit 1" else ""}
 
     ln -s ${etc}/etc $out/etc
-    ln -s ${path} $out/sw
+    ${if opts.faults ? tools-broken then brokenTools else "ln -s ${path} $out/sw"}
     ln -s ${packages.linux opts.kernel}/bzImage $out/kernel
     ln -s ${packages.initrd opts.kernel}/initrd $out/initrd
     ln -s ${packages.modules opts.kernel} $out/kernel-modules

@@ -12,6 +12,9 @@ if [ -e "$OUT/faults/boot-fails" ]; then
     echo "cannot write to /boot: no space left on device" >&2
     exit 1
 fi
+if [ -e "$OUT/faults/boot-takes" ]; then
+    sleep "$(cat "$OUT/faults/boot-takes")"
+fi
 if [ -e "$OUT/faults/boot-hangs" ]; then
     trap '' TERM
     while :; do sleep 1; done

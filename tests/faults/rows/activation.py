@@ -55,6 +55,16 @@ def kill_sessions(scene: Scene) -> Said:
         return going.end()
 
 
+def kill_sessions_committing(scene: Scene) -> Said:
+    """The commit is sent again, and waits for the one that is under way."""
+    with scene.going("boot-slow") as going:
+        scene.at_state("committing")
+        scene.wait(0.5, 3)
+        scene.mark()
+        assert scene.grip.kill_sessions(), "there was no ssh connection to cut"
+        return going.end()
+
+
 def restart_early(scene: Scene) -> Said:
     with scene.going("slow") as going:
         scene.at_phase("activate")
@@ -66,7 +76,7 @@ def restart_early(scene: Scene) -> Said:
 def restart_somewhere(scene: Scene) -> Said:
     with scene.going("slow") as going:
         scene.at_state("prepared", "activating", "checking", "awaiting-confirm", "committed")
-        scene.wait(0, 3.5)
+        scene.wait(0, 6)
         scene.mark()
         scene.grip.restart()
         return going.end()
@@ -83,7 +93,7 @@ def restart_awaiting(scene: Scene) -> Said:
 def restart_committing(scene: Scene) -> Said:
     with scene.going("plain") as going:
         scene.at_state("committing", "committed")
-        scene.wait(0, 0.3)
+        scene.wait(0, 1.5)
         scene.mark()
         scene.grip.restart()
         return going.end()
@@ -131,7 +141,7 @@ def reexec_unconfirmed(scene: Scene) -> Said:
 
 def flood(scene: Scene) -> Said:
     said = scene.deploy("flooding")
-    size = int(scene.grip.ask("stat -c %s /var/lib/flakeup/current/log"))
+    size = int(scene.grip.ask("stat -c %s /nix/var/flakeup/current/log"))
     assert size <= 1 << 20, f"the log has {size} bytes"
     return said
 
@@ -175,7 +185,7 @@ def collect_garbage_and_wait(scene: Scene) -> Said:
             "systemd-run -q --unit=by-hand --collect"
             " flock /run/nixos/switch-to-configuration.lock sleep 60"
         )
-        scene.grip.until("grep -q '^Could not acquire lock' /var/lib/flakeup/current/log")
+        scene.grip.until("grep -q '^Could not acquire lock' /nix/var/flakeup/current/log")
         scene.grip.sh("nix-collect-garbage -d >/dev/null 2>&1", timeout=60)
         scene.grip.sh("systemctl stop by-hand")
         return going.end()
@@ -224,6 +234,10 @@ ROWS = (
     Row(
         id="F3", group=GROUP, expected=Ending.NEW, play=kill_sessions, times=2,
         what="all ssh connections are cut during the activation",
+    ),
+    Row(
+        id="F3b", group=GROUP, expected=Ending.NEW, play=kill_sessions_committing, times=2,
+        what="all ssh connections are cut during a slow commit",
     ),
     Row(
         id="F4a", group=GROUP, expected=Ending.OLD, play=restart_early, quick=1,

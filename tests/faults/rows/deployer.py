@@ -34,10 +34,12 @@ def killed(moment: str, system: str = "slow") -> Callable[[Scene], None]:
 
 
 def killed_somewhere(scene: Scene) -> None:
+    """Also between the commit and the state: then `up` again finds the host where it wants it."""
     assert isinstance(scene, EngineScene)
-    with scene.going("slow") as engine:
+    with scene.going("plain") as engine:
         scene.cancel()
-        scene.wait(1, 9)
+        scene.at_state("prepared", "activating", "checking", "awaiting-confirm", "committed")
+        scene.wait(0, 4)
         scene.mark()
         engine.kill()
 

@@ -39,6 +39,10 @@ def bad_with_a_queue(scene: FleetScene) -> Said:
 def away(scene: FleetScene) -> Said:
     first, second, third, _, fifth, *others = scene.names
     scene.new, scene.old, scene.untouched = (first, second, third), (fifth,), tuple(others)
+    # A copy that fails stops the rollout before it begins: it is there already.
+    copies = (word for name in scene.names for word in ("--target", f"**::{name}-copy"))
+    copied = scene.deploy({}, *copies)
+    assert copied.code == 0, copied.text
     site = scene.sites[fifth]
     site.grip.incus("stop", "--force")
 

@@ -7,7 +7,8 @@ from tests.faults.scene import Scene
 
 GROUP = "healthy"
 DEFAULTS: Json = {
-    name: ACTIVATION[name].default for name in ("timeout", "checkDeadline", "confirm", "commit")
+    name: ACTIVATION[name].default
+    for name in ("timeout", "settle", "checkDeadline", "confirm", "commit")
 }
 """The rig's own times are a tenth of what people have: on a host without a free core they say
 nothing about a good release."""

@@ -36,15 +36,24 @@ LIES: Final = {
     "R4": (
         "the id of another attempt",
         """sed 's/"id":"[^"]*"/"id":"20200101T000000-0badcafe"/'""",
-        "",
+        "it speaks of the attempt '20200101T000000-0badcafe', and not of",
     ),
     "R5": (
         "the store path of another system",
         "sed 's|/nix/store/[a-z0-9]*-nixos|/nix/store/00000000000000000000000000000000-nixos|g'",
-        "",
+        "it speaks of '/nix/store/0{32}-nixos-[^']*', and not of /nix/store/",
     ),
-    "R6": ("control characters", "sed \"s/^/$(printf '\\033[2J')/\"", ""),
+    "R6": (
+        "control characters",
+        "sed \"s/^/$(printf '\\033[2J')/\"",
+        r"not JSON: '\\x1b\[2J",
+    ),
     "R7": ("a schema of the future", """sed 's/"schema":1/"schema":2/'""", "schema"),
+    "R8": (
+        "the end of the attempt twice",
+        r"""sed 's/^\(.*"event":"result".*\)$/&\n&/'""",
+        "it ends the attempt twice",
+    ),
 }
 
 

@@ -8,6 +8,7 @@ from tests.faults.scene import EngineScene, Scene
 
 GROUP = "systems"
 SETTLE = {"settle": "4s"}
+LONG = {"settle": "8s"}
 
 
 def bad(name: str, **how: object) -> Callable[[Scene], Said]:
@@ -30,6 +31,29 @@ def failed_before(scene: Scene) -> Said:
     return scene.deploy()
 
 
+def restless_before(scene: Scene) -> Said:
+    """A service of somebody else's is started again over and over, before and after."""
+    place = "/run/systemd/system/old-trouble.service"
+    unit = (
+        "[Unit]\\nStartLimitIntervalSec=0\\n[Service]\\nType=exec\\nRestart=always\\n"
+        "RestartSec=1\\nExecStart=/bin/sleep 1\\n"
+    )
+    scene.grip.sh(f"printf '{unit}' >{place}; systemctl daemon-reload; systemctl start old-trouble")
+    scene.later(f"systemctl stop old-trouble; rm {place}; systemctl daemon-reload")
+    scene.grip.until('[ "$(systemctl show -P NRestarts old-trouble)" -ge 1 ]')
+    return scene.deploy(times=LONG)
+
+
+def boot_loader_of_both(scene: Scene) -> Said:
+    """Nothing can be written where the boot loader is: not by NEW, and not by OLD."""
+    boot = "mount --bind /boot /boot && mount -o remount,bind,ro /boot"
+    with scene.going("slow") as going:
+        scene.at_phase("activate")
+        scene.grip.sh(boot)
+        scene.later("umount /boot")
+        return going.end()
+
+
 def old_fails_too(scene: Scene) -> Said:
     """OLD has a unit that cannot be started any more when the way back needs it."""
     assert isinstance(scene, EngineScene)
@@ -48,6 +72,11 @@ ROWS = (
     Row(
         id="F7d", group=GROUP, expected=Ending.OLD, play=bad("unbootable"), by=By.CLASSES, times=5,
         within=20, what="the same, without the engine",
+    ),
+    Row(
+        id="F7g", group=GROUP, expected=Ending.OLD, play=boot_loader_of_both, within=20,
+        says="boot loader could not be put back",
+        what="the boot loader can be written neither by NEW nor by OLD",
     ),
     Row(
         id="F8e", group=GROUP, expected=Ending.OLD, play=bad("boot-hangs"), within=45,
@@ -84,6 +113,27 @@ ROWS = (
     Row(
         id="F9g", group=GROUP, expected=Ending.OLD, play=bad("looping"), within=20,
         says=r"looping\.service", what="a unit that systemd starts over and over",
+    ),
+    Row(
+        id="F9j", group=GROUP, expected=Ending.OLD, play=bad("dying", times=LONG), within=25,
+        says=r"dying\.service",
+        what="a unit that lives for 2 s, is started again, and so never fails",
+    ),
+    Row(
+        id="F9k", group=GROUP, expected=Ending.NEW, play=restless_before,
+        what="a unit that was started over and over before, too",
+    ),
+    Row(
+        id="F9l", group=GROUP, expected=Ending.OLD, play=bad("hanging-check"), within=90,
+        says="did not end within 60 s", what="the pre-switch checks hang",
+    ),
+    Row(
+        id="F9m", group=GROUP, expected=Ending.OLD, play=bad("mounting"), within=20,
+        says=r"broken\.service", what="NEW mounts a file system over /var/lib, and a unit fails",
+    ),
+    Row(
+        id="F9n", group=GROUP, expected=Ending.OLD, play=bad("tool-less"), within=30,
+        says=r"broken\.service", what="the tools of NEW do nothing but fail, and so does a unit",
     ),
     Row(
         id="F9h", group=GROUP, expected=Ending.OLD, play=bad("activate-fails"), within=15,
