@@ -27,17 +27,24 @@ ACTIVATION: Final = Table(
     path="activation",
     about=(
         "How a host is switched, for the stack or in a host. A time is a whole number with one "
-        "unit: `30s`, `10m` or `2h`. The first five bound one phase each, and together how long a "
-        "host may be on a system that nobody has confirmed: a phase that takes longer ends with "
-        "the host back on its old system."
+        "unit: `30s`, `10m` or `2h`. `timeout`, `checkDeadline`, `confirm` and `commit` bound one "
+        "phase each: one that takes longer ends with the host back on its old system. The first "
+        "three together bound how long a host may run a system that nobody has confirmed."
     ),
     keys=(
-        _time("timeout", "10m", "4h", "For the new system's `switch-to-configuration`."),
+        _time(
+            "timeout",
+            "10m",
+            "4h",
+            "For `switch-to-configuration` of the new system, and of the old one on the way back.",
+        ),
         _time(
             "settle",
             "10s",
             "10m",
-            "From the end of the activation to the first look at the host's units and checks.",
+            "After the activation, how long the host's units must stay good before the checks "
+            "begin. They are looked at from its first moment, and a failed one counts at once; in "
+            "its second half systemd may start no service again.",
             zero=True,
         ),
         _time(
@@ -54,7 +61,13 @@ ACTIVATION: Final = Table(
             "are made within it.",
         ),
         _time("commit", "1m", "10m", "For the commit: the profile and the boot loader."),
-        _time("call", "30s", "5m", "For each call to a host: one that hangs is given up."),
+        _time(
+            "call",
+            "30s",
+            "5m",
+            "For a call that asks a host what it runs (10s at most) or takes an attempt back: one "
+            "that hangs is given up. An attempt is followed for 60s at a time, whatever this is.",
+        ),
         Key(
             name="mode",
             takes="switch or boot",
@@ -101,11 +114,13 @@ _HTTP_ONLY: Final = "only with `http`"
 CHECK: Final = Table(
     path="activation.checks.<name>",
     about=(
-        "One health check: exactly one of `http`, `tcp`, `unit` and `command`. It is tried each "
-        "`period` until it is good, may fail `retries` times before that, and must then stay "
-        "good for `hold`: a failure within it counts at once. On the host "
-        "`settle + retries * period + hold` fits into `checkDeadline`, and for the deployer "
-        "`retries * period + hold` and 5s for the connection of the commit into `confirm`.\n\n"
+        "One health check: exactly one of `http`, `tcp`, `unit` and `command`. It is tried again "
+        "and again until it is good, may fail `retries` times before that, and must then stay "
+        "good for `hold`: a failure within it counts at once. A config is refused where the pauses "
+        "and `hold` alone take too long: on the host `settle + retries * period + hold` fits into "
+        "`checkDeadline`, and from the deployer `retries * period + hold` and 5s for the "
+        "connection of the commit into `confirm`. The time of the tries themselves is not counted "
+        "there; it is part of these times all the same, so leave room for it.\n\n"
         "`{address}`, `{name}`, `{appRef}`, `{appRev}` and `{toplevel}` stand for those of the "
         "host in `http`, `tcp`, `command`, `contains` and `header`; a brace itself is written "
         "twice, `{{` or `}}`. An IPv6 address gets its brackets in `http` and `tcp`. A check with "
@@ -143,7 +158,10 @@ CHECK: Final = Table(
             name="command",
             takes="a command",
             write="write the command as one line for sh, such as: systemctl is-active app",
-            meaning="A command line for `sh` on the host, as root, that ends with 0.",
+            meaning=(
+                "A command line for `sh` on the host, as root and with the tools of the system "
+                "that runs, that ends with 0."
+            ),
             limits=_TEXT_LIMITS,
         ),
         Key(
@@ -168,7 +186,10 @@ CHECK: Final = Table(
             name="contains",
             takes="a text",
             write='write a text of the body, such as "app {appRef}"',
-            meaning="What the body contains, in its first 64 KiB.",
+            meaning=(
+                "What the body contains: from the deployer in its first 64 KiB, on the host in the "
+                "first 128 KiB of the answer, headers included."
+            ),
             limits=f"{_TEXT_LIMITS}; {_HTTP_ONLY}",
         ),
         Key(
@@ -178,7 +199,13 @@ CHECK: Final = Table(
             meaning="What one header line of the answer contains, in capital or small letters.",
             limits=f"{_TEXT_LIMITS}; {_HTTP_ONLY}",
         ),
-        _time("period", "1s", "10m", "From the start of one try to that of the next."),
+        _time(
+            "period",
+            "1s",
+            "10m",
+            "Between two tries: on the host from the end of one to the start of the next, from the "
+            "deployer from start to start.",
+        ),
         _time("timeout", "5s", "10m", "For each try."),
         Key(
             name="retries",

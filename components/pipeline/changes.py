@@ -32,7 +32,11 @@ _REBOOT_ENVIRONMENT = {
     "kernelParams": "kernel parameters",
     "initInterfaceVersion": "init interface",
 }
-"""Variables of a toplevel's builder; the host compares the files themselves (activation.md §5)."""
+"""Variables of a toplevel's builder.
+
+On the host, NixOS's `switch-to-configuration` refuses to switch to another init interface. Nothing
+there looks at what else asks for a reboot: it is activated, and runs from the next start.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,7 +60,7 @@ class Check:
     contains: str
     header: str
     period: Duration
-    """From the start of one try to that of the next."""
+    """Between two tries: the host waits so long after a try, the deployer from start to start."""
     timeout: Duration
     """For each try."""
     retries: int
