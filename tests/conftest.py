@@ -12,6 +12,7 @@ WITH_HOSTS = ("e2e", "faults")
 """Groups whose hosts are made once, and which wait for them most of the time."""
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist looks at the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Three sides for `make test` (`--dist loadgroup`): each group with hosts, and all others.
 
