@@ -25,7 +25,7 @@ from components.pipeline.attempt_spec import AttemptSpec
 from components.pipeline.changes import change_set
 from components.pipeline.errors import ReplyError
 from components.pipeline.grammar import StorePath
-from components.pipeline.plan import Action, HostPlan, drift
+from components.pipeline.plan import Action, HostPlan, drift, one_ahead
 from components.pipeline.transport import Ssh
 from components.release_record import ReleaseRecord
 from components.turns import Standing, Turns
@@ -127,7 +127,7 @@ class Activation:
         return ["mode boot: it becomes the boot default unproven, and runs from the next start"]
 
     def _state_lines(self, old: StorePath | None, urn: str) -> list[str]:
-        if line := drift(self._plan, old, urn):
+        if line := one_ahead(self._plan, old, _stack()) or drift(self._plan, old, urn):
             return [line]
         match self._plan.action:
             case Action.UNREACHABLE:
@@ -187,6 +187,7 @@ class Activation:
             self._plan.host,
             by=f"{getpass.getuser()}@{socket.gethostname()} (pid {os.getpid()})",
             release=self._record.line(self._plan.host),
+            stack=_stack(),
             values={
                 **self._record.names(self._plan.host),
                 "toplevel": self._plan.system.out.path,
@@ -250,6 +251,10 @@ _WORDS: dict[str, str] = {
     State.ROLLBACK_FAILED: "could not go back",
 }
 """States as people read them, where the protocol's own words do not say it."""
+
+
+def _stack() -> str:
+    return f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
 
 
 def _old_path(old_inputs: Mapping[str, Any] | None) -> StorePath | None:

@@ -218,6 +218,10 @@ class Observation:
     attempt: str
     attempt_new: StorePath | None
     switching: bool
+    committed_from: StorePath | None = None
+    """What it ran before its last commit, where what that led to still runs."""
+    committed_by: str = ""
+    """The stack of that commit."""
 
     @classmethod
     def of(cls, reply: Reply) -> "Observation":
@@ -232,4 +236,6 @@ class Observation:
             attempt=reply["attempt"],
             attempt_new=reply.path("attemptNew"),
             switching=reply["switching"] == "yes",
+            committed_from=reply.path("committedFrom"),
+            committed_by=reply["committedBy"],
         )

@@ -24,13 +24,17 @@ class AttemptSpec:
     """With their placeholders filled."""
     by: str = "unknown"
     release: str = ""
+    stack: str = ""
+    """Whose deployment it is: the same stack may go on where an `up` of its own was cut off."""
 
     @classmethod
-    def of(cls, host: HostSpec, *, by: str, release: str, values: dict[str, str]) -> "AttemptSpec":
+    def of(
+        cls, host: HostSpec, *, by: str, release: str, values: dict[str, str], stack: str = ""
+    ) -> "AttemptSpec":
         """The spec for a host; `values` are what its checks' placeholders stand for."""
         named = {"name": host.name, "address": host.address.text, **values}
         checks = tuple(check.filled(named) for check in host.activation.checks)
-        return cls(activation=host.activation, checks=checks, by=by, release=release)
+        return cls(activation=host.activation, checks=checks, by=by, release=release, stack=stack)
 
     def seen_from(self, vantage: Vantage) -> tuple[Check, ...]:
         """The checks that are made from there."""
@@ -50,6 +54,7 @@ class AttemptSpec:
             "keep": times.keep_generations or 0,
             "by": printable(self.by, TEXT_LIMIT),
             "release": printable(self.release, TEXT_LIMIT),
+            "stack": printable(self.stack, TEXT_LIMIT),
         }
         lines = [f"{key} {value}" for key, value in settings.items()]
         lines += [*map(_line, self.seen_from(Vantage.HOST)), "end"]

@@ -36,6 +36,8 @@ class HostPlan:
     current: StorePath | None = None
     default: StorePath | None = None
     """The host's boot default."""
+    committed: tuple[str, StorePath] | None = None
+    """The stack of the last commit, and what ran before it; None where something else runs."""
     trouble: HostError | None = None
 
 
@@ -60,11 +62,31 @@ def _decide(host: HostSpec, system: System, seen: Observation | HostError | None
             action = Action.BUSY
         case Observation(current=current):
             action = Action.DEPLOY
-    return HostPlan(host=host, system=system, action=action, current=current, default=seen.profile)
+    before = seen.committed_from
+    return HostPlan(
+        host=host,
+        system=system,
+        action=action,
+        current=current,
+        default=seen.profile,
+        committed=(seen.committed_by, before) if before else None,
+    )
 
 
 def _is_staged(host: HostSpec, system: System, seen: Observation) -> bool:
     return host.activation.mode is Mode.BOOT and seen.profile == system.out
+
+
+def one_ahead(plan: HostPlan, recorded: StorePath | None, stack: str) -> str | None:
+    """The line for a host that has committed what the state does not know of: `up` was killed.
+
+    The next attempt goes on from what the host runs.
+    """
+    if recorded is None or plan.committed != (stack, recorded):
+        return None
+    if plan.current is None or plan.current in (recorded, plan.system.out):
+        return None
+    return f"it runs {plan.current.path}: the `up` that deployed it was cut off"
 
 
 def drift(plan: HostPlan, recorded: StorePath | None, urn: str) -> str | None:

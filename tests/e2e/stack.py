@@ -184,6 +184,16 @@ class Workspace:
         found: Json = self.pulumi("stack", "export", *words).json["deployment"]
         return found
 
+    def cancel(self) -> bool:
+        """What a person does after an `up` that was killed; whether the state file was cut off."""
+        # The file backend does not replace its file in one step; the one before is beside it.
+        file = self.backend.state / ".pulumi/stacks/flakeup" / f"{STACK}.json"
+        is_cut_off = not file.exists() or not file.read_bytes().strip()
+        if is_cut_off:
+            shutil.copyfile(file.with_name(f"{file.name}.bak"), file)
+        self.pulumi("cancel", "--yes")
+        return is_cut_off
+
     def recorded(self) -> dict[str, str]:
         """What the state says each host was deployed as, from the text of its `switch`."""
         return recorded(self.state().get("resources", ()))

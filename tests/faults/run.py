@@ -231,7 +231,7 @@ def _recover(site: Site, scene: Scene | None, troubles: list[str]) -> None:
             if "already" not in text and "not frozen" not in text:
                 troubles.append(f"recovery: {error}")
     try:
-        site.workspace.pulumi("cancel", "--yes")
+        site.workspace.cancel()
         site.write()
         site.workspace.fleet()
         _bring_to_recorded(site)

@@ -177,8 +177,12 @@ class EngineScene(Scene):
 
     def cancel(self) -> None:
         """What a person does after an `up` that was killed, before the next one."""
-        workspace = self.site.workspace
-        self.undo.callback(lambda: workspace.pulumi("cancel", "--yes"))
+
+        def cancel() -> None:
+            if self.site.workspace.cancel():
+                self.notes.append("the engine's state file was cut off: its backup was put back")
+
+        self.undo.callback(cancel)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -333,6 +333,8 @@ def test_observation() -> None:
         switching="yes",
         attempt=ID,
         attemptNew=NEW.path,
+        committedFrom=OLD.path,
+        committedBy="acme/flakeup/prod",
     )
     assert Observation.of(parse("web1", raw)) == Observation(
         current=NEW,
@@ -344,6 +346,8 @@ def test_observation() -> None:
         attempt=ID,
         attempt_new=NEW,
         switching=True,
+        committed_from=OLD,
+        committed_by="acme/flakeup/prod",
     )
 
 

@@ -35,6 +35,7 @@ def test_text() -> None:
         checks=(OUTSIDE, UNIT, WEB),
         by="me@laptop (pid 7)",
         release="appRef v1, flake ./flake",
+        stack="acme/flakeup/prod",
     )
     assert spec.text.decode().splitlines() == [
         "mode boot",
@@ -46,6 +47,7 @@ def test_text() -> None:
         "keep 16",
         "by me@laptop (pid 7)",
         "release appRef v1, flake ./flake",
+        "stack acme/flakeup/prod",
         "check\x1funit\x1funit\x1fapp.service\x1f200\x1f\x1f\x1f1\x1f5\x1f0\x1f0",
         "check|web|http|http://localhost:8080/|200|v1 is up|X-Release: v1|1|5|3|0".replace(
             "|", SEPARATOR
@@ -58,7 +60,7 @@ def test_text() -> None:
 def test_defaults() -> None:
     assert AttemptSpec(activation=Activation()).text.decode() == (
         "mode switch\ntimeout 600\nsettle 10\ndeadline 120\nconfirm 120\ncommit 60\nkeep 0\n"
-        "by unknown\nrelease \nend\n"
+        "by unknown\nrelease \nstack \nend\n"
     )
 
 
@@ -193,9 +195,9 @@ def test_a_text_cannot_make_another_line(text: str) -> None:
 def test_no_text_can(by: str, release: str) -> None:
     forged = AttemptSpec(activation=TIMES, checks=(WEB,), by=by, release=release)
     lines = forged.text.decode().split("\n")
-    assert len(lines) == 12
-    assert all(line.isprintable() for line in lines[:9])
-    assert all(len(line) <= TEXT_LIMIT + len("release ") for line in lines[:9])
+    assert len(lines) == 13
+    assert all(line.isprintable() for line in lines[:10])
+    assert all(len(line) <= TEXT_LIMIT + len("release ") for line in lines[:10])
     settings, checks = read(forged)
     assert [one["name"] for one in checks] == ["web"]
     assert settings["timeout"] == "660"

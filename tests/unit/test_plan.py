@@ -9,7 +9,7 @@ from components.pipeline.activation_config import Activation, Mode
 from components.pipeline.errors import HostError, ReplyError, UnreachableError
 from components.pipeline.evaluate import System
 from components.pipeline.grammar import StorePath
-from components.pipeline.plan import Action, HostPlan, decide, drift
+from components.pipeline.plan import Action, HostPlan, decide, drift, one_ahead
 from tests.unit.hosts import derivation, host, toplevel
 
 OLD, NEW, OTHER = toplevel("a"), toplevel("b"), toplevel("c")
@@ -130,6 +130,32 @@ def test_a_staged_release_may_be_followed_by_another() -> None:
     seen = replace(IDLE, current=OLD, profile=OTHER)
     assert drift(plan(seen, Mode.BOOT), OTHER, "urn:x") is None
     assert drift(plan(seen, Mode.SWITCH), OTHER, "urn:x") is not None
+
+
+STACK = "acme/flakeup/prod"
+AHEAD = replace(IDLE, current=OTHER, profile=OTHER, committed_from=OLD, committed_by=STACK)
+
+
+def test_a_host_one_release_ahead_of_the_state_is_no_drift() -> None:
+    assert one_ahead(plan(AHEAD), OLD, STACK) == (
+        f"it runs {OTHER.path}: the `up` that deployed it was cut off"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seen", "recorded"),
+    [
+        pytest.param(replace(AHEAD, committed_by="acme/flakeup/staging"), OLD, id="another stack"),
+        pytest.param(replace(AHEAD, committed_from=NEW), OLD, id="from another system"),
+        pytest.param(replace(AHEAD, committed_from=None), OLD, id="something else runs"),
+        pytest.param(replace(AHEAD, current=NEW), OLD, id="it runs NEW"),
+        pytest.param(AHEAD, OTHER, id="the state knows it"),
+        pytest.param(AHEAD, None, id="nothing is recorded"),
+        pytest.param(None, OLD, id="not asked"),
+    ],
+)
+def test_who_is_not_one_ahead(seen: Observation | None, recorded: StorePath | None) -> None:
+    assert one_ahead(plan(seen), recorded, STACK) is None
 
 
 def test_no_drift_where_nothing_is_recorded() -> None:

@@ -43,6 +43,8 @@ observe() {
         freeBoot "$(free_bytes /boot)" \
         container "$container" \
         switching "$switching" \
+        committedFrom "$(committed_from)" \
+        committedBy "$(committed_by)" \
         attempt "$id" \
         attemptState "${id:+$(state "$id")}" \
         attemptNew "${id:+$(get "$ETC/attempts/$id/new")}"

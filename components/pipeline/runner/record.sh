@@ -83,12 +83,21 @@ use_attempt() {
     if [ -e "$folder/spec" ]; then read_spec <"$folder/spec"; else read_spec </dev/null; fi
 }
 
+# What the host ran before its last commit, where what that led to still runs, and whose it was.
+committed_from() {
+    last=$ETC/attempts/$(attempt_id)
+    [ "$(get "$last/state")" != committed ] || [ "$(get "$last/new")" != "$(current)" ] ||
+        get "$last/old"
+}
+committed_by() { sed -n 's/^stack //p' "$ETC/current/spec" 2>/dev/null; }
+
 read_spec() { # the spec on stdin: its numbers, or the defaults where it has none
-    timeout=600 settle=10 deadline=120 confirm=120 bound=60 keep=0 mode=switch by=unknown
+    timeout=600 settle=10 deadline=120 confirm=120 bound=60 keep=0 mode=switch by=unknown stack=
     while read -r key value; do
         case $key in
         mode) [ "$value" != boot ] || mode=boot ;;
         by) by=$value ;;
+        stack) stack=$value ;;
         esac
         is_number "$value" || continue
         case $key in

@@ -34,12 +34,12 @@ def killed(moment: str, system: str = "slow") -> Callable[[Scene], None]:
 
 
 def killed_somewhere(scene: Scene) -> None:
-    """Also between the commit and the state: then `up` again finds the host where it wants it."""
+    """Also between the commit and the state: then the host is one release ahead of the state."""
     assert isinstance(scene, EngineScene)
-    with scene.going("plain") as engine:
+    with scene.going("slow") as engine:
         scene.cancel()
         scene.at_state("prepared", "activating", "checking", "awaiting-confirm", "committed")
-        scene.wait(0, 4)
+        scene.wait(0, 5)
         scene.mark()
         engine.kill()
 

@@ -58,7 +58,7 @@ def killed(scene: FleetScene) -> None:
     """All at once, and the deployer dies while they activate."""
     rollout = {"canary": 0}
     with scene.going(dict.fromkeys(scene.names, "slow"), rollout=rollout) as engine:
-        scene.undo.callback(lambda: scene.workspace.pulumi("cancel", "--yes"))
+        scene.undo.callback(scene.workspace.cancel)
         name = scene.random.choice(scene.names)
         scene.sites[name].grip.until_state(scene.begin[name].attempt, "activating")
         engine.kill()
