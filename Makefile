@@ -25,7 +25,7 @@ demo-clean: ## remove all that the demo made: hosts, stack, folder, Incus's proj
 test: ## linters, then all tests that can run on this machine
 	@tools/bootstrap || test -r .venv/flakeup-env.sh
 	@status=0; $(MAKE) --no-print-directory check || status=1; \
-	tools/env python -m pytest -n 3 --dist loadgroup $(PYTEST) || status=1; exit $$status
+	tools/env python -m pytest -n 3 --dist loadscope $(PYTEST) || status=1; exit $$status
 
 # Each linter runs, also where another one complains. The shell scripts are what git knows, and what
 # it would: a new file is checked before it is added.

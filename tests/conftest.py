@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 GROUPS = ("unit", "program", "docs", "contract", "e2e", "faults")
 HERE = Path(__file__).parent
@@ -12,17 +14,22 @@ WITH_HOSTS = ("e2e", "faults")
 """Groups whose hosts are made once, and which wait for them most of the time."""
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist looks at the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Three sides for `make test` (`--dist loadgroup`): each group with hosts, and all others.
+class BySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Three sides for `make test`: each group with hosts, and all others.
 
     The order within a side is the usual one, so what is made for a session or a module is made
-    once.
+    once. (xdist's own groups are marks that it appends to the names of tests, which pytest 9.2
+    does not let it do.)
     """
-    for item in items:
-        group = _group(item.nodeid)
-        side = group if group in WITH_HOSTS else "without hosts"
-        item.add_marker(pytest.mark.xdist_group(side))
+
+    def _split_scope(self, nodeid: str) -> str:
+        group = _group(nodeid)
+        return group if group in WITH_HOSTS else "without hosts"
+
+
+@pytest.hookimpl(optionalhook=True)  # only there where tests run side by side
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BySide:
+    return BySide(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

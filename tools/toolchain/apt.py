@@ -48,6 +48,18 @@ def install(work: Work, *packages: str, options: tuple[str, ...] = ()) -> None:
             work.run(*argv, env=_ENV, step=step, bound=False)
 
 
+def fetch(work: Work, folder: Path, *packages: str) -> list[Path]:
+    """Download packages into a folder, and install none of them."""
+    argv = (*_APT, "-o", "APT::Sandbox::User=root", "download", "--", *packages)
+    with _one_at_a_time:
+        try:
+            work.run(*argv, env=_ENV, cwd=folder, step=f"downloading {' '.join(packages)}")
+        except Missing:
+            work.run(*_APT, "update", env=_ENV, bound=False)
+            work.run(*argv, env=_ENV, cwd=folder, step=f"downloading {' '.join(packages)}")
+    return sorted(folder.glob("*.deb"))
+
+
 def update(work: Work) -> None:
     with _one_at_a_time:
         work.run(*_APT, "update", env=_ENV, bound=False)

@@ -13,14 +13,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from toolchain import incus, incusd, nix, pulumi, rootfs, status, venv
+from toolchain import incus, incusd, nix, pulumi, rootfs, sshd, status, venv
 from toolchain.part import Found, Part
 from toolchain.paths import TOOLCHAIN, UNFINISHED
 from toolchain.report import Report
 from toolchain.schedule import Outcome, Schedule
 from toolchain.work import Running, Work
 
-_ALL: Final = (*venv.PARTS, *pulumi.PARTS, *rootfs.PARTS, *nix.PARTS, *incus.PARTS)
+_ALL: Final = (
+    *venv.PARTS, *pulumi.PARTS, *rootfs.PARTS, *nix.PARTS, *sshd.PARTS, *incus.PARTS,
+)  # fmt: skip
 PARTS: Final[Mapping[str, Part]] = {part.name: part for part in _ALL}
 NAMES: Final = tuple(name for name, part in PARTS.items() if not part.helper)
 INTERRUPTED: Final = 130
