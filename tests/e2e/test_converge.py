@@ -43,9 +43,12 @@ def test_a_host_that_was_away_is_brought_from_elsewhere(
     workspace: Workspace, elsewhere: Workspace, hosts: Hosts
 ) -> None:
     """web2 has its copy, and is away when its wave comes; a copy that fails would stop web1 too."""
-    old, away = systems(hosts), hosts["web2"]
+    old, away, waves = systems(hosts), hosts["web2"], {"canary": "web1"}
+    # The engine knows the waves before it is given targets: it keeps what it knew of the rest.
+    workspace.write(appRef="v1", rollout=waves)
+    assert workspace.up().code == 0
     for clone in (workspace, elsewhere):
-        clone.write(appRef="v2", rollout={"canary": "web1"})
+        clone.write(appRef="v2", rollout=waves)
     copied = workspace.up("--target", "**::web1-copy", "--target", "**::web2-copy")
     assert copied.code == 0, copied.text
     away.exec("systemctl", "stop", "ssh.socket", "ssh.service")
