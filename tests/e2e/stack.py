@@ -185,14 +185,13 @@ class Workspace:
         return found
 
     def cancel(self) -> bool:
-        """What a person does after an `up` that was killed; whether the state file was cut off."""
-        # The file backend does not replace its file in one step; the one before is beside it.
-        file = self.backend.state / ".pulumi/stacks/flakeup" / f"{STACK}.json"
-        is_cut_off = not file.exists() or not file.read_bytes().strip()
-        if is_cut_off:
-            shutil.copyfile(file.with_name(f"{file.name}.bak"), file)
+        """What a person does after an `up` that was killed; whether the state needed mending."""
+        # The file backend writes it in place, and refuses to read the state where it is empty.
+        cut = [file for file in self.backend.state.rglob("*.attrs") if not file.read_bytes()]
+        for file in cut:
+            file.unlink()
         self.pulumi("cancel", "--yes")
-        return is_cut_off
+        return bool(cut)
 
     def recorded(self) -> dict[str, str]:
         """What the state says each host was deployed as, from the text of its `switch`."""

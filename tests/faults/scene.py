@@ -180,7 +180,7 @@ class EngineScene(Scene):
 
         def cancel() -> None:
             if self.site.workspace.cancel():
-                self.notes.append("the engine's state file was cut off: its backup was put back")
+                self.notes.append("an empty .attrs file beside the engine's state was removed")
 
         self.undo.callback(cancel)
 

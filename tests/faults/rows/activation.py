@@ -1,8 +1,10 @@
 """What runs an activation is killed, frozen, cut off or restarted (F2-F4, F8, F13, F16, F20)."""
 
+import contextlib
 import re
 import time
 
+from demo.incus import DemoError
 from tests.e2e.said import Said
 from tests.faults.row import By, Ending, Row
 from tests.faults.scene import ClassesScene, Scene
@@ -115,9 +117,10 @@ def pause(scene: Scene) -> Said:
     with scene.going("slower", times=times) as it:
         scene.at_phase("activate")
         scene.mark()
-        scene.grip.incus("pause")
-        scene.undo.callback(scene.grip.tries, "true")
-        time.sleep(40)
+        thaws = time.monotonic() + 40
+        with contextlib.suppress(DemoError):  # seen once: it was frozen, and Incus said so never
+            scene.grip.incus("pause")
+        time.sleep(max(0.0, thaws - time.monotonic()))
         scene.grip.incus("resume")
         return it.end()
 
@@ -264,7 +267,7 @@ ROWS = (
         what="the activation hangs, and ignores SIGTERM", says=BACK,
     ),
     Row(
-        id="F8c", group=GROUP, expected=Ending.OLD, play=pause, within=60,
+        id="F8c", group=GROUP, expected=Ending.OLD, play=pause, within=90,
         what="the host is frozen for 40 s, longer than an attempt may take",
     ),
     Row(
