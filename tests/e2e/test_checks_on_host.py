@@ -17,14 +17,8 @@ from components.pipeline.grammar import Duration
 from components.pipeline.process import run
 from components.pipeline.transport import Ssh, write_identity
 from tests.e2e.look import Hosts
+from tests.e2e.runner_hosts import Machine, failure, spec
 from tests.e2e.stack import Workspace
-from tests.e2e.test_runner import (
-    Machine,
-    failure,
-    folder,  # noqa: F401 `systems` needs it
-    spec,
-    systems,  # noqa: F401 a fixture
-)
 
 pytestmark = pytest.mark.e2e
 
@@ -84,7 +78,7 @@ BAD = (
 
 
 @pytest.fixture(scope="module")
-def new(systems: dict[str, System]) -> System:  # noqa: F811 the fixture
+def new(systems: dict[str, System]) -> System:
     return systems["new"]
 
 

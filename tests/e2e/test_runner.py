@@ -1,210 +1,19 @@
 """The runner on real hosts: every verb, its races, and the ways back."""
 
 import asyncio
-import json
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from components.pipeline import activate, closure, evaluate, nix, release, runner
-from components.pipeline.activate import Observation, Reply, State
-from components.pipeline.activation_config import Activation
-from components.pipeline.attempt import Absent, Attempt
-from components.pipeline.attempt_spec import AttemptSpec
-from components.pipeline.errors import ActivationError
+from components.pipeline import activate, runner
+from components.pipeline.activate import State
+from components.pipeline.attempt import Absent
 from components.pipeline.evaluate import System
-from components.pipeline.grammar import (
-    Attr,
-    Duration,
-    FlakeUrl,
-    HostAddress,
-    HostKey,
-    StorePath,
-    UserName,
-)
+from components.pipeline.grammar import Duration
 from components.pipeline.process import all_of, run
-from components.pipeline.settings import HostSpec, Settings
-from components.pipeline.transport import Ssh, write_identity
-from demo import hosts as containers
-from demo.hosts import DemoHost
-from demo.incus import ROOT
+from tests.e2e.runner_hosts import USERS, Machine, failure, reachable, rested
 
 pytestmark = pytest.mark.e2e
-PREFIX = "flakeup-runner"
-USERS = {"web1": "root", "web2": "deploy"}
-SYSTEMS: dict[str, dict[str, object]] = {
-    "old": {},
-    "new": {"extraText": "new"},
-    "other": {"extraText": "other"},
-    "absent": {"extraText": "never copied"},
-    "slow": {"activationSeconds": 2},
-    "failing": {"faults": {"unit-fails": ""}},
-    "crashing": {"faults": {"activate-fails": ""}},
-    "looping": {
-        "units": {
-            "looping.service": "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=exec\n"
-            "Restart=always\nRestartSec=1\nExecStart=/bin/false\n"
-        }
-    },
-    "rebooting": {"initInterface": "systemd 3"},
-    "unchecked": {"faults": {"check-fails": ""}},
-    "flooding": {"faults": {"activate-floods": "1"}},
-    "unbootable": {"faults": {"boot-fails": ""}},
-}
-TIMES = Activation(
-    timeout=Duration("20s"),
-    settle=Duration("0s"),
-    check_deadline=Duration("10s"),
-    confirm=Duration("10s"),
-    commit=Duration("10s"),
-)
-COPIED = tuple(name for name in SYSTEMS if name != "absent")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """A host, the way in that the program has, and one that it has not."""
-
-    ssh: Ssh
-    outside: DemoHost
-
-    def attempt(self, new: System, old: System | None, **changes: Any) -> Attempt:
-        return Attempt(
-            ssh=self.ssh,
-            old=old.out if old else None,
-            new=new.out,
-            spec=AttemptSpec(
-                activation=replace(TIMES, **changes), by="tests (pid 1)", release="v1"
-            ),
-            progress=lambda _: None,
-        )
-
-    async def say(self, *words: str) -> tuple[int, Reply]:
-        """Run one command of the runner; its exit code, and its last line."""
-        done = await run(self.ssh.argv(*words), timeout=60, stdin=runner.text(), check=False)
-        assert done.stdout, done.complaint
-        return done.code, activate.parse("host", done.stdout.splitlines()[-1])
-
-    async def commit(self, system: System) -> tuple[int, Reply]:
-        return await self.say(activate.ENTRY, system.out.path)
-
-    async def observe(self) -> Observation:
-        return Observation.of((await self.say(*activate.observe_words()))[1])
-
-    async def runs(self) -> tuple[StorePath | None, StorePath | None]:
-        """The system that it runs, and the boot default."""
-        seen = await self.observe()
-        return seen.current, seen.profile
-
-    async def bring_to(self, system: System) -> None:
-        """End what is under way, and make `system` what runs and boots."""
-        seen = await self.observe()
-        if seen.attempt:
-            last = self.attempt(system, None)
-            last.id = seen.attempt
-            await last.abort("the next test")
-        elif seen.current == seen.profile == system.out:
-            return
-        await self.attempt(system, None).run()
-        code, reply = await self.commit(system)
-        assert code == 0, reply
-
-    def attempts(self) -> list[str]:
-        return self.outside.exec("ls", "/nix/var/flakeup/attempts").split()
-
-    def log(self) -> str:
-        return self.outside.exec("cat", "/nix/var/flakeup/current/log")
-
-
-@pytest.fixture(scope="module")
-def folder(
-    tools: None,  # noqa: ARG001 skips where the machine lacks a part
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Path]:
-    """A private folder, and caches that nobody else has."""
-    base = tmp_path_factory.mktemp("runner")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(base / "cache"))
-        nix.cache_folder.cache_clear()
-        yield base
-    nix.cache_folder.cache_clear()
-
-
-@pytest.fixture(scope="module")
-def systems(folder: Path, app: Path) -> dict[str, System]:
-    """The systems by name, built."""
-
-    async def build() -> dict[str, System]:
-        flake = folder / "flake"
-        url = f"git+file://{app}"
-        await run((str(ROOT / "demo/render-flake"), str(flake), url), timeout=60)
-        (flake / "hosts.json").write_text(json.dumps(SYSTEMS))
-        hosts = tuple(spec(name, "192.0.2.1", "root", KEY) for name in SYSTEMS)
-        settings = Settings(flake=FlakeUrl.parse(str(flake)), hosts=hosts)
-        found = await evaluate.evaluate(await release.resolve(settings, folder), hosts)
-        await closure.realise(tuple(found.values()))
-        return found
-
-    return asyncio.run(build())
-
-
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
-
-
-def spec(name: str, address: str, user: str, key: str) -> HostSpec:
-    return HostSpec(
-        name=name,
-        address=HostAddress.parse(address),
-        user=UserName.parse(user),
-        host_key=HostKey.parse(key),
-        attr=Attr.parse(name),
-        substitute=False,
-    )
-
-
-@pytest.fixture(scope="module")
-def machines(folder: Path, systems: dict[str, System]) -> Iterator[dict[str, Machine]]:
-    """Two hosts that have all systems but one in their stores."""
-    containers.remove(PREFIX)
-    try:
-        keys = folder / "keys"
-        hosts = containers.launch(PREFIX, tuple(USERS), keys)
-        specs = [spec(n, h.address, USERS[n], h.host_key) for n, h in hosts.items()]
-        identity = write_identity(folder / "ssh", specs, (keys / "client").read_text())
-        made = {
-            one.name: Machine(ssh=Ssh(host=one, identity=identity), outside=hosts[one.name])
-            for one in specs
-        }
-
-        async def copy(machine: Machine, first: str, *others: str) -> None:
-            argv = closure.copy_argv(systems[first], machine.ssh)
-            more = tuple(f"{systems[name].drv.path}^out" for name in others)
-            await run((*argv, *more), timeout=120, env={"NIX_SSHOPTS": machine.ssh.nix_sshopts})
-
-        async def copy_all() -> None:
-            await all_of([copy(made["web1"], *COPIED), copy(made["web2"], "old", "new")])
-
-        asyncio.run(copy_all())
-        yield made
-    finally:
-        containers.remove(PREFIX)
-
-
-@pytest.fixture
-async def web1(machines: dict[str, Machine], systems: dict[str, System]) -> Machine:
-    """A host, reached as root, that runs `old`; nothing is under way."""
-    await machines["web1"].bring_to(systems["old"])
-    return machines["web1"]
-
-
-async def failure(one: Attempt) -> str:
-    with pytest.raises(ActivationError) as caught:
-        await one.run()
-    return str(caught.value)
 
 
 # --- the way there ------------------------------------------------------------------------
@@ -355,30 +164,6 @@ async def test_a_reboot_before_the_commit(web1: Machine, systems: dict[str, Syst
         "its attempt has ended: rolled-back: the host was rebooted",
     )
     assert await web1.attempt(systems["new"], systems["old"]).run() is State.AWAITING
-
-
-async def rested(machine: Machine) -> None:
-    """Wait until no attempt is under way, and no unit of one is left."""
-    end = time.monotonic() + 15
-    while (await machine.observe()).attempt:
-        assert time.monotonic() < end
-        await asyncio.sleep(0.1)
-    assert not machine.outside.exec(
-        "systemctl", "list-units", "--all", "--plain", "--no-legend", "flakeup-*"
-    )
-
-
-async def reachable(machine: Machine) -> None:
-    """Wait until it answers, and has activated its boot default."""
-    end = time.monotonic() + 30
-    while True:
-        done = await run(
-            machine.ssh.argv("readlink", "/run/current-system"), timeout=10, check=False
-        )
-        if done.code == 0:
-            return
-        assert time.monotonic() < end, done.complaint
-        await asyncio.sleep(0.2)
 
 
 # --- the way back -------------------------------------------------------------------------
