@@ -21,11 +21,9 @@ _MOUNT: Final = (
     "[Mount]\nWhat=tmpfs\nWhere=/var/lib\nType=tmpfs\n[Install]\nWantedBy=multi-user.target\n"
 )
 _SILENT: Final = (
-    "[Unit]\nDescription=A port that takes connections\n[Socket]\nListenStream=8081\n"
-    "[Install]\nWantedBy=sockets.target\n"
-)
-_UNHEARING: Final = (
-    "[Unit]\nDescription=Never answers on it\n[Service]\nType=exec\nExecStart=/bin/sleep infinity\n"
+    "[Unit]\nDescription=A port that takes connections, and never answers\n[Service]\nType=exec\n"
+    "ExecStart=/usr/bin/systemd-socket-activate --listen=8081 /bin/sleep infinity\n"
+    "[Install]\nWantedBy=multi-user.target\n"
 )
 
 
@@ -54,7 +52,7 @@ OPTIONS: Final[dict[str, Json]] = {
     "unchecked": _faulty(check_fails=""),
     "slow-check": _faulty(check_takes="3"),
     "hanging-check": _faulty(check_takes="3600"),
-    "silent": {"units": {"silent.socket": _SILENT, "silent.service": _UNHEARING}},
+    "silent": {"units": {"silent.service": _SILENT}},
     "rebooting": {"initInterface": "systemd 3"},
     "sshd-stopped": _faulty(sshd_stopped=""),
     "sshd-port": _faulty(sshd_port="2222"),

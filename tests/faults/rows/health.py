@@ -39,7 +39,7 @@ ROWS = (
     ),
     _row(
         "F8b2", "a port takes connections, and never answers the deployer's check",
-        # Tried again: a socket that systemd has only queued refuses the first connection.
+        # Tried again: the first connection may come before the service listens.
         checked(
             "silent", http="http://{address}:8081/", timeout="1s", retries=3, **{"from": "deployer"}
         ),
