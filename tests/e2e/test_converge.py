@@ -48,6 +48,7 @@ def test_a_host_that_was_away_is_brought_from_elsewhere(
     workspace.write(appRef="v1", rollout=waves)
     assert workspace.up().code == 0
     for clone in (workspace, elsewhere):
+        clone.fleet(**{name: {"extraText": "away"} for name in hosts})
         clone.write(appRef="v2", rollout=waves)
     copied = workspace.up("--target", "**::web1-copy", "--target", "**::web2-copy")
     assert copied.code == 0, copied.text
