@@ -37,7 +37,7 @@ END
     fi
     # A host that runs neither OLD nor NEW was changed by somebody: they decide, not we.
     # With `mode boot` OLD may be staged only: it boots, and has not run yet.
-    [ "$old" = - ] || [ "$now" = "$old" ] || [ "$now" = "$new" ] || is_one_ahead "$old" "$now" ||
+    [ "$old" = - ] || [ "$now" = "$old" ] || [ "$now" = "$new" ] || is_one_ahead "$old" ||
         { [ "$mode" = boot ] && [ "$(profile)" = "$old" ]; } ||
         finish 31 drifted current "$now" old "$old" new "$new"
     foreign_switch && finish 75 held by "another switch-to-configuration" new ""
@@ -53,7 +53,7 @@ END
 
 # The last commit was this stack's own, from OLD to what runs: its deployer was killed before it had
 # written its state.
-is_one_ahead() { # OLD NOW
+is_one_ahead() { # OLD
     [ -n "$stack" ] && [ "$(committed_from)" = "$1" ] && [ "$(committed_by)" = "$stack" ]
 }
 
