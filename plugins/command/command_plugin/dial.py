@@ -9,16 +9,18 @@ import socket
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import asyncssh
+from plugin_protocol.errors import OperationError
 
 from command_plugin.login import Client, Login
-from command_plugin.texts import CommandError, quoted, reason
+from command_plugin.texts import quoted, reason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from plugin_protocol.journal import Journal
+    from plugin_protocol.scope import Scope
+
     from command_plugin.inputs import Endpoint
-    from command_plugin.journal import Journal
-    from command_plugin.scope import Scope
 
 T = TypeVar("T")
 _FIRST_DELAY: Final = 0.1
@@ -67,7 +69,7 @@ class Connection:
 async def dial(endpoint: Endpoint, scope: Scope, journal: Journal) -> Connection:
     """Connect and log in, trying again as often as the endpoint allows.
 
-    Raises CommandError when the limit is reached, when the scope is stopped, and at once when a
+    Raises OperationError when the limit is reached, when the scope is stopped, and at once when a
     key cannot be read or the agent cannot be reached.
     """
     login = await Login.read(endpoint)
@@ -113,9 +115,9 @@ async def _dial_over(proxy: Endpoint, login: Login, scope: Scope, journal: Journ
         except BaseException:
             await over.close()
             raise
-    except CommandError as error:
+    except OperationError as error:
         msg = f"proxy: {error}"
-        raise CommandError(msg) from error
+        raise OperationError(msg) from error
 
 
 async def _retried(
@@ -133,7 +135,7 @@ async def _retried(
         except DialError as error:
             if -1 < limit < failures + 1:
                 msg = f"after {failures} failed attempts: {error}"
-                raise CommandError(msg) from error
+                raise OperationError(msg) from error
             failures += 1
             of = "inf" if limit == -1 else limit
             journal.status(f"{error.stage} {failures}/{of} failed: retrying")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from command_plugin.values import Properties, Value, reveal
+if TYPE_CHECKING:
+    from plugin_protocol.inputs import Inputs
+    from plugin_protocol.values import Properties
 
 _STDOUT: Final = frozenset({"", "stdout", "stdoutAndStderr"})
 _STDERR: Final = frozenset({"", "stderr", "stdoutAndStderr"})
@@ -19,10 +21,13 @@ class Output:
     stderr: str = ""
 
     @classmethod
-    def of(cls, state: Properties) -> Output:
+    def of(cls, state: Inputs) -> Output:
         """The output stored by the last success."""
-        plain = {key: reveal(state.get(key)) for key in ("stdout", "stderr")}
-        return cls(stdout=_text(plain["stdout"]) or "", stderr=_text(plain["stderr"]) or "")
+        return cls(stdout=state.text("stdout", ""), stderr=state.text("stderr", ""))
+
+    def properties(self) -> Properties:
+        """As it is stored."""
+        return {"stdout": self.stdout, "stderr": self.stderr}
 
     def variables(self) -> dict[str, str]:
         """The environment variables that hand it to the next command."""
@@ -50,22 +55,21 @@ class Endpoint:
     proxy: Endpoint | None = None
 
     @classmethod
-    def of(cls, properties: Properties) -> Endpoint:
-        """Parse a `connection`, or the `proxy` in one; secrets are revealed already."""
-        get = properties.get
-        proxy = get("proxy")
+    def of(cls, inputs: Inputs) -> Endpoint:
+        """Parse a `connection`, or the `proxy` in one."""
+        proxy = inputs.inside("proxy")
         return cls(
-            host=_text(get("host")) or "",
-            port=_whole(get("port"), 22),
-            user="root" if get("user") is None else _text(get("user")) or "",
-            password=_text(get("password")),
-            private_key=_text(get("privateKey")),
-            private_key_password=_text(get("privateKeyPassword")),
-            agent_socket=_text(get("agentSocketPath")),
-            host_key=_text(get("hostKey")),
-            dial_error_limit=_whole(get("dialErrorLimit"), 10),
-            per_dial_timeout=_whole(get("perDialTimeout"), 15),
-            proxy=cls.of(proxy) if isinstance(proxy, dict) else None,
+            host=inputs.text("host", ""),
+            port=inputs.whole("port", 22),
+            user=inputs.text("user", "root"),
+            password=inputs.text("password"),
+            private_key=inputs.text("privateKey"),
+            private_key_password=inputs.text("privateKeyPassword"),
+            agent_socket=inputs.text("agentSocketPath"),
+            host_key=inputs.text("hostKey"),
+            dial_error_limit=inputs.whole("dialErrorLimit", 10),
+            per_dial_timeout=inputs.whole("perDialTimeout", 15),
+            proxy=cls.of(proxy) if proxy is not None else None,
         )
 
 
@@ -84,42 +88,22 @@ class Command:
     directory: str | None
     interpreter: tuple[str, ...]
     connection: Endpoint | None
-    is_local: bool
 
     @classmethod
-    def of(cls, properties: Properties, *, is_local: bool) -> Command:
+    def of(cls, inputs: Inputs) -> Command:
         """Parse inputs that have passed check, or a state made of such."""
-        get = {name: reveal(value) for name, value in properties.items()}.get
-        environment, interpreter = get("environment"), get("interpreter")
-        connection = get("connection")
-        logging = _text(get("logging")) or ""
+        connection = inputs.inside("connection")
+        logging = inputs.text("logging", "")
         return cls(
-            create=_text(get("create")),
-            update=_text(get("update")),
-            delete=_text(get("delete")),
-            stdin=_text(get("stdin")) or "",
-            environment=(
-                {name: _text(value) or "" for name, value in environment.items()}
-                if isinstance(environment, dict)
-                else {}
-            ),
+            create=inputs.text("create"),
+            update=inputs.text("update"),
+            delete=inputs.text("delete"),
+            stdin=inputs.text("stdin", ""),
+            environment=inputs.mapping("environment"),
             logs_stdout=logging in _STDOUT,
             logs_stderr=logging in _STDERR,
-            passes_previous=get("addPreviousOutputInEnv") is not False,
-            directory=_text(get("dir")),
-            interpreter=(
-                tuple(_text(word) or "" for word in interpreter)
-                if isinstance(interpreter, list)
-                else ()
-            ),
-            connection=Endpoint.of(connection) if isinstance(connection, dict) else None,
-            is_local=is_local,
+            passes_previous=inputs.flag("addPreviousOutputInEnv") is not False,
+            directory=inputs.text("dir"),
+            interpreter=inputs.texts("interpreter"),
+            connection=Endpoint.of(connection) if connection is not None else None,
         )
-
-
-def _text(value: Value) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _whole(value: Value, default: int) -> int:
-    return int(value) if isinstance(value, float) else default

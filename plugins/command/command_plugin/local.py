@@ -12,14 +12,16 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from plugin_protocol.errors import OperationError
+
 from command_plugin.inputs import Command, Output
-from command_plugin.texts import CommandError, failed, quoted, reason, trimmed
+from command_plugin.texts import failed, quoted, reason, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from command_plugin.journal import Journal
-    from command_plugin.scope import Scope
+    from plugin_protocol.journal import Journal
+    from plugin_protocol.scope import Scope
 
 _SHELL: Final = ("/bin/sh", "-c")
 _GRACE: Final = 1.0
@@ -39,7 +41,7 @@ class _Captured:
 async def run(
     text: str, spec: Command, *, previous: Output, scope: Scope, journal: Journal
 ) -> Output:
-    """Run the text to its end; raises CommandError with all it printed when that is not status 0.
+    """Run the text to its end; raises OperationError with all it printed when that is not status 0.
 
     A stopped scope kills the shell, and only the shell: what it has started goes on.
     """
@@ -49,7 +51,7 @@ async def run(
         raise failed(scope.reason, text, b"")
     try:
         process = await _start(argv, spec, previous)
-    except CommandError as error:
+    except OperationError as error:
         raise failed(str(error), text, b"") from error
     try:
         await _follow(process, spec, captured, scope, journal)
@@ -73,7 +75,7 @@ async def _start(
         found = shutil.which(program)
         if found is None:
             msg = f"exec: {quoted(program)}: executable file not found in $PATH"
-            raise CommandError(msg)
+            raise OperationError(msg)
         program = found
     try:
         if spec.directory is not None:
@@ -89,10 +91,10 @@ async def _start(
         )
     except OSError as error:
         msg = f"fork/exec {program}: {reason(error)}"
-        raise CommandError(msg) from error
+        raise OperationError(msg) from error
     except ValueError as error:  # a NUL in the text or in a variable
         msg = f"fork/exec {program}: invalid argument"
-        raise CommandError(msg) from error
+        raise OperationError(msg) from error
 
 
 def _check_directory(path: str) -> None:
@@ -101,7 +103,7 @@ def _check_directory(path: str) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
     except OSError as error:
         msg = f"chdir {path}: {reason(error)}"
-        raise CommandError(msg) from error
+        raise OperationError(msg) from error
 
 
 async def _follow(
@@ -119,7 +121,7 @@ async def _follow(
     pipes = [asyncio.ensure_future(work) for work in (out, err, _feed(process, spec.stdin))]
     try:
         await scope.race(_ended(process, pipes))
-    except CommandError:
+    except OperationError:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await asyncio.wait(pipes, timeout=_GRACE)

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import asyncssh
+from plugin_protocol.errors import OperationError
 
-from command_plugin.texts import CommandError, quoted, reason
+from command_plugin.texts import quoted, reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,7 +153,7 @@ def _host_key(line: str) -> asyncssh.SSHKey:
         return asyncssh.import_public_key(f"{found[1]} {found[2]}" if found else line)
     except ValueError as error:  # of which asyncssh's own is a kind
         msg = "failed to parse host key: ssh: no key found"
-        raise CommandError(msg) from error
+        raise OperationError(msg) from error
 
 
 def _private_key(text: str, password: str | None) -> asyncssh.SSHKey:
@@ -169,7 +170,7 @@ def _private_key(text: str, password: str | None) -> asyncssh.SSHKey:
         msg = "x509: decryption password incorrect"
     else:
         msg = "ssh: no key found"
-    raise CommandError(msg)
+    raise OperationError(msg)
 
 
 async def _agent(path: str) -> asyncssh.SSHAgentClient:
@@ -178,4 +179,4 @@ async def _agent(path: str) -> asyncssh.SSHAgentClient:
         return await asyncssh.connect_agent(path or "/")
     except OSError as error:
         msg = f"dial unix {path}: connect: {reason(error)}"
-        raise CommandError(msg) from error
+        raise OperationError(msg) from error

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncssh
 from asyncssh.channel import SSHClientChannel
 from asyncssh.packet import String
+from plugin_protocol.errors import OperationError
 
 from command_plugin.dial import dial
 from command_plugin.inputs import Command, Output
-from command_plugin.texts import CommandError, failed, quoted, trimmed
+from command_plugin.texts import failed, quoted, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from command_plugin.journal import Journal
-    from command_plugin.scope import Scope
+    from plugin_protocol.journal import Journal
+    from plugin_protocol.scope import Scope
 
 _NO_STATUS: Final = "wait: remote command exited without exit status or exit signal"
 _SIGNALS: Final = {
@@ -102,13 +103,13 @@ class _RefusedError(Exception):
 async def run(
     text: str, spec: Command, *, previous: Output, scope: Scope, journal: Journal
 ) -> Output:
-    """Run the text to its end; raises CommandError with all it printed when that is not status 0.
+    """Run the text to its end; raises OperationError with all it printed when that is not status 0.
 
     A stopped scope ends the dialling only: a command that runs goes on, and is waited for.
     """
     if spec.connection is None:
         msg = "the connection is missing"
-        raise CommandError(msg)
+        raise OperationError(msg)
     connection = await dial(spec.connection, scope, journal)
     try:
         return await _run(connection.ssh, text, spec, previous, journal)
@@ -134,7 +135,7 @@ async def _run(
         name = str(error)
         journal.error(_refusal(name))
         msg = f"could not set environment variable {quoted(name)}: ssh: setenv failed"
-        raise CommandError(msg) from None
+        raise OperationError(msg) from None
     finally:
         for name in channel.refused:
             if name not in spec.environment:
@@ -175,7 +176,7 @@ async def _start(channel: Any, session: _Session, text: str) -> None:
         names = {1: "administratively prohibited", 2: "connect failed", 4: "resource shortage"}
         what = names.get(error.code, f"unknown reason {error.code}")
         msg = f"ssh: rejected: {what} ({quoted(error.reason)})"
-        raise CommandError(msg) from None
+        raise OperationError(msg) from None
     except (asyncssh.Error, OSError) as error:
         raise failed(_NO_STATUS, text, bytes(session.both)) from error
 

@@ -1,47 +1,16 @@
-"""What the two resources take and give, as tables: checks, secrets and the schema come from them.
+"""What the two resources take and give, as tables.
 
 The facts are those of the schema that pulumi-command 1.2.1 ships.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
-from command_plugin import VERSION
+from plugin_protocol.fields import Field, Shape
 
-Kind: TypeAlias = Literal[
-    "string", "number", "integer", "boolean", "strings", "map", "any", "object"
-]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
-    """One property: its kind, and what the provider adds to it."""
-
-    kind: Kind = "string"
-    required: bool = False
-    secret: bool = False
-    replaces: bool = False
-    default: float | str | None = None
-    of: Shape | None = None
-    """The shape of an `object`."""
-    choices: str = ""
-    """The token of the enumeration that a string is of."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """A named set of properties, as a resource or a nested object has them."""
-
-    token: str
-    title: str
-    """What error texts call it."""
-    fields: dict[str, Field]
-
-
-_LOGGING_VALUES: Final = ("stdout", "stderr", "stdoutAndStderr", "none")
+_LOGGING: Final = ("stdout", "stderr", "stdoutAndStderr", "none")
+_OUTPUTS: Final = {"stdout": Field(required=True), "stderr": Field(required=True)}
 
 
 def _endpoint() -> dict[str, Field]:
@@ -60,113 +29,49 @@ def _endpoint() -> dict[str, Field]:
 
 
 def _common(kind: str) -> dict[str, Field]:
+    logging = Field(choices=_LOGGING, choices_token=f"command:{kind}:Logging", open_choices=True)
     return {
         "addPreviousOutputInEnv": Field(kind="boolean"),
         "create": Field(),
         "delete": Field(),
         "environment": Field(kind="map"),
-        "logging": Field(choices=f"command:{kind}:Logging"),
+        "logging": logging,
         "stdin": Field(),
-        "triggers": Field(kind="any", replaces=True),
+        "triggers": Field(kind="list", items="any", replaces=True),
         "update": Field(),
     }
 
 
-PROXY: Final = Shape(
+_PROXY: Final = Shape(
     token="command:remote:ProxyConnection",  # noqa: S106 a type, no password
     title="remote.ProxyConnection",
     fields=_endpoint(),
 )
-CONNECTION: Final = Shape(
+_CONNECTION: Final = Shape(
     token="command:remote:Connection",  # noqa: S106 a type, no password
     title="remote.Connection",
-    fields={**_endpoint(), "proxy": Field(kind="object", of=PROXY)},
+    fields={**_endpoint(), "proxy": Field(kind="object", of=_PROXY)},
 )
 REMOTE: Final = Shape(
     token="command:remote:Command",  # noqa: S106 a type, no password
     title="remote.CommandInputs",
     fields={
         **_common("remote"),
-        "connection": Field(kind="object", of=CONNECTION, required=True, secret=True),
+        "connection": Field(kind="object", of=_CONNECTION, required=True, secret=True),
     },
+    outputs=_OUTPUTS,
 )
 LOCAL: Final = Shape(
     token="command:local:Command",  # noqa: S106 a type, no password
     title="local.CommandInputs",
     fields={
         **_common("local"),
-        "archivePaths": Field(kind="strings"),
-        "assetPaths": Field(kind="strings"),
+        "archivePaths": Field(kind="list"),
+        "assetPaths": Field(kind="list"),
         "dir": Field(),
-        "interpreter": Field(kind="strings"),
+        "interpreter": Field(kind="list"),
     },
+    outputs=_OUTPUTS,
 )
-RESOURCES: Final = {shape.token: shape for shape in (LOCAL, REMOTE)}
 NOT_OFFERED: Final = frozenset({"archivePaths", "assetPaths"})
 """Inputs of the release that this plugin refuses: nothing here collects files."""
-
-
-def document() -> str:
-    """The package schema as JSON text."""
-    types = {shape.token: _object(shape) for shape in (CONNECTION, PROXY)}
-    choices: dict[str, object] = {
-        "type": "string",
-        "enum": [{"value": value} for value in _LOGGING_VALUES],
-    }
-    for kind in ("local", "remote"):
-        types[f"command:{kind}:Logging"] = choices
-    return json.dumps(
-        {
-            "name": "command",
-            "version": VERSION,
-            "displayName": "Command",
-            "license": "MIT",
-            "config": {},
-            "provider": {},
-            "types": types,
-            "resources": {token: _resource(shape) for token, shape in RESOURCES.items()},
-        }
-    )
-
-
-def _resource(shape: Shape) -> dict[str, object]:
-    inputs = {name: _property(field) for name, field in shape.fields.items()}
-    required = [name for name, field in shape.fields.items() if field.required]
-    text = {"type": "string"}
-    return {
-        "properties": {**inputs, "stdout": text, "stderr": text},
-        "required": [*required, "stdout", "stderr"],
-        "inputProperties": inputs,
-        "requiredInputs": required,
-    }
-
-
-def _object(shape: Shape) -> dict[str, object]:
-    return {
-        "type": "object",
-        "properties": {name: _property(field) for name, field in shape.fields.items()},
-        "required": [name for name, field in shape.fields.items() if field.required],
-    }
-
-
-def _property(field: Field) -> dict[str, object]:
-    text = {"type": "string"}
-    if field.of is not None:
-        described: dict[str, object] = {"$ref": f"#/types/{field.of.token}"}
-    elif field.choices:
-        described = {"$ref": f"#/types/{field.choices}"}
-    elif field.kind == "strings":
-        described = {"type": "array", "items": text}
-    elif field.kind == "map":
-        described = {"type": "object", "additionalProperties": text}
-    elif field.kind == "any":
-        described = {"type": "array", "items": {"$ref": "pulumi.json#/Any"}}
-    else:
-        described = {"type": field.kind}
-    if field.default is not None:
-        described["default"] = field.default
-    if field.secret:
-        described["secret"] = True
-    if field.replaces:
-        described["replaceOnChanges"] = True
-    return described

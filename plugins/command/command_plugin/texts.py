@@ -6,6 +6,8 @@ import errno
 import os
 from typing import Final
 
+from plugin_protocol.errors import OperationError
+
 _SHORT: Final = {
     "\a": "\\a",
     "\b": "\\b",
@@ -34,10 +36,6 @@ _ERRNO: Final = {
 }
 
 
-class CommandError(Exception):
-    """An operation that failed; its text is what the user reads."""
-
-
 def quoted(text: str) -> str:
     """The text as Go's %q prints it."""
     return '"' + "".join(map(_escaped, text)) + '"'
@@ -61,11 +59,11 @@ def reason(error: OSError) -> str:
     return _ERRNO.get(error.errno) or os.strerror(error.errno).lower()
 
 
-def failed(why: str, command: str, output: bytes) -> CommandError:
+def failed(why: str, command: str, output: bytes) -> OperationError:
     """The error of a command that did not end well: why, its text, all it printed."""
     left_out = max(0, len(output) - _OUTPUT_KEPT)
     note = f"[{left_out} bytes of output left out]\n" if left_out else ""
-    return CommandError(f"{why}: running {quoted(command)}:\n{note}{text(output[left_out:])}")
+    return OperationError(f"{why}: running {quoted(command)}:\n{note}{text(output[left_out:])}")
 
 
 def text(output: bytes | bytearray) -> str:

@@ -129,3 +129,38 @@ def same(one: Value, other: Value) -> bool:
         return same(one.value, other.value)
     # Python has True == 1.0; the engine does not.
     return type(one) is type(other) and one == other
+
+
+def bare(value: Value) -> Value:
+    """The value without its own marks of secrecy; what is inside it keeps them."""
+    return bare(value.value) if isinstance(value, Secret) else value
+
+
+def holds_secret(value: Value) -> bool:
+    """Whether anything in the value is secret."""
+    if isinstance(value, list):
+        return any(map(holds_secret, value))
+    if isinstance(value, dict):
+        return any(map(holds_secret, value.values()))
+    return isinstance(value, Secret)
+
+
+def is_unknown(value: Value) -> bool:
+    """Whether anything in the value is not known yet."""
+    if isinstance(value, list):
+        return any(map(is_unknown, value))
+    if isinstance(value, dict):
+        return any(map(is_unknown, value.values()))
+    return is_unknown(value.value) if isinstance(value, Secret) else isinstance(value, Unknown)
+
+
+def with_marks(given: Properties, found: Mapping[str, Value]) -> Properties:
+    """What was given, overridden by what was found, which is as secret as what was given."""
+    merged = dict(given)
+    for name, value in found.items():
+        before = given.get(name)
+        if same(reveal(before), reveal(value)):
+            merged[name] = value if before is None else before
+        else:
+            merged[name] = secret(value) if holds_secret(before) else value
+    return merged

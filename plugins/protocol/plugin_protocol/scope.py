@@ -6,7 +6,7 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from command_plugin.texts import CommandError
+from plugin_protocol.errors import OperationError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -45,7 +45,7 @@ class Scope:
             if not task.done():
                 task.cancel()
                 await asyncio.wait({task})
-        raise CommandError(self.reason)
+        raise OperationError(self.reason)
 
     async def sleep(self, seconds: float) -> None:
         """Wait; raises when the scope is stopped meanwhile."""

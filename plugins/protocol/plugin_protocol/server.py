@@ -1,4 +1,4 @@
-"""Serves the provider on a loopback port and says which one."""
+"""Serves a plugin on a loopback port and says which one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 import grpc.aio
 
-from command_plugin.journal import LIMITS, Engine
-from command_plugin.provider import Provider
-from command_plugin.stubs import provider_pb2_grpc
+from plugin_protocol.journal import LIMITS, Engine
+from plugin_protocol.provider import Provider
+from plugin_protocol.stubs import provider_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from plugin_protocol.plugin import Plugin
 
 _THREADS: Final = 64
 """For name look-ups and key files, so that operations do not queue up behind each other."""
@@ -24,24 +26,24 @@ _LOOK: Final = 2.0
 """Seconds between looks whether the engine is still there."""
 
 
-def main(arguments: Sequence[str]) -> int:
+def serve(plugin: Plugin, arguments: Sequence[str]) -> int:
     """Serve until the engine ends this process, or is gone; returns the exit status.
 
     `arguments` are the engine's: its address, and flags about logging that mean nothing here.
     """
     address = next((word for word in arguments if not word.startswith("-")), "")
-    asyncio.run(_serve(Engine(address), os.getppid()))
+    asyncio.run(_serve(plugin, Engine(address), os.getppid()))
     return 0
 
 
-async def _serve(engine: Engine, parent: int) -> None:
+async def _serve(plugin: Plugin, engine: Engine, parent: int) -> None:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS))
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
     server = grpc.aio.server(options=LIMITS)
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(engine), server)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(plugin, engine), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     sys.stdout.write(f"{port}\n")
@@ -53,5 +55,5 @@ async def _serve(engine: Engine, parent: int) -> None:
         except TimeoutError:
             continue
     await server.stop(grace=0)
-    # Commands on other machines are not waited for, nor are threads in a name look-up.
+    # What runs on other machines is not waited for, nor are threads in a name look-up.
     os._exit(0)

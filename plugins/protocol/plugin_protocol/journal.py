@@ -1,4 +1,4 @@
-"""What the user sees while a command runs: messages on its resource, through the engine."""
+"""What the user sees while an operation runs: messages on its resource, through the engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final, cast
 import grpc
 import grpc.aio
 
-from command_plugin.stubs import engine_pb2, engine_pb2_grpc
+from plugin_protocol.stubs import engine_pb2, engine_pb2_grpc
 
 _PIECE: Final = 1 << 16
 """Bytes after which a line is sent on although it has not ended."""
@@ -33,7 +33,7 @@ class Engine:
         self._stub: engine_pb2_grpc.EngineAsyncStub | None = None
 
     async def log(self, request: engine_pb2.LogRequest) -> None:
-        """Send one message; an engine that is gone is no reason to fail a command."""
+        """Send one message; an engine that is gone is no reason to fail an operation."""
         if not self.address:
             return
         self._stub = self._stub or self._connect()
@@ -68,7 +68,7 @@ class Journal:
         self._send(message, engine_pb2.ERROR, passing=False)
 
     def output(self, data: bytes) -> None:
-        """Output of the command: each line becomes a passing message."""
+        """Output of a command: each line becomes a passing message."""
         self._rest += data
         if b"\n" not in data and len(self._rest) < _PIECE:
             return
