@@ -1,8 +1,12 @@
 """What all tests share: who runs beside whom, and what the last lines say of what ran."""
 
+import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from xdist.remote import Producer
@@ -30,6 +34,24 @@ class BySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 @pytest.hookimpl(optionalhook=True)  # only there where tests run side by side
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BySide:
     return BySide(config, log)
+
+
+@pytest.fixture(scope="session")
+def parts() -> dict[str, dict[str, Any]]:
+    """What tools/bootstrap says of each part of the toolchain."""
+    argv = (sys.executable, str(HERE.parent / "tools" / "bootstrap"), "--status", "--json")
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    found: dict[str, dict[str, Any]] = json.loads(done.stdout)["parts"]
+    return found
+
+
+@pytest.fixture(scope="session")
+def docker_host(parts: dict[str, dict[str, Any]]) -> str:
+    """Where a Docker daemon answers, as DOCKER_HOST has it; skips where none does."""
+    part = parts["docker"]
+    if part["state"] != "ready":
+        pytest.skip(f"no docker: {part['reason']}; {part['remedy']}")
+    return str(part["host"])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from toolchain import incus, incusd, nix, pulumi, rootfs, sshd, status, venv
+from toolchain import docker, incus, incusd, nix, pulumi, registry, rootfs, sshd, status, venv
+from toolchain.daemon import Daemon
 from toolchain.part import Found, Part
 from toolchain.paths import TOOLCHAIN, UNFINISHED
 from toolchain.report import Report
@@ -22,6 +23,7 @@ from toolchain.work import Running, Work
 
 _ALL: Final = (
     *venv.PARTS, *pulumi.PARTS, *rootfs.PARTS, *nix.PARTS, *sshd.PARTS, *incus.PARTS,
+    *docker.PARTS, *registry.PARTS,
 )  # fmt: skip
 PARTS: Final[Mapping[str, Part]] = {part.name: part for part in _ALL}
 NAMES: Final = tuple(name for name, part in PARTS.items() if not part.helper)
@@ -37,7 +39,8 @@ def main() -> int:
         if options.stop or options.remove_incus:
             with _alone(Report()):
                 removed = incus.remove(Work("incus", Running())) if options.remove_incus else []
-                print("\n".join((*removed, incusd.stop())))
+                ended = (daemon.stop() for daemon in _stopped(options))
+                print("\n".join((*removed, *ended)))
             return 0
         return _bootstrap(options.only or NAMES)
     except KeyboardInterrupt:
@@ -57,13 +60,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=NAMES, metavar="PART", help=", ".join(NAMES))
     parser.add_argument("--status", action="store_true", help="say what is there; change nothing")
     parser.add_argument("--json", action="store_true", help="with --status: for programs")
-    parser.add_argument("--stop", action="store_true", help="stop the Incus daemon started here")
+    parser.add_argument(
+        "--stop", action="store_true", help="stop the daemons started here (Incus, Docker)"
+    )
     parser.add_argument(
         "--remove-incus",
         action="store_true",
-        help="delete the Incus project, network, pool and image made here, and stop the daemon",
+        help="delete the Incus project, network, pool and image made here, and stop its daemon",
     )
     return parser.parse_args()
+
+
+def _stopped(options: argparse.Namespace) -> tuple[Daemon, ...]:
+    return (incusd.INCUSD, docker.DOCKERD) if options.stop else (incusd.INCUSD,)
 
 
 def _bootstrap(wanted: tuple[str, ...]) -> int:

@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 from typing import Any, Final
 
-from toolchain import incus_api, incusd, rootfs
+from toolchain import incus_api, incusd, machine, rootfs
 from toolchain.part import Found, Part
 from toolchain.work import Missing, Work
 
@@ -15,7 +15,9 @@ PROJECT: Final = "flakeup"
 NETWORK: Final = "flakeupbr0"
 POOL: Final = "flakeup"
 _MARK: Final = {"user.flakeup": "made by tools/bootstrap"}
-_RULES: Final = (("-i", NETWORK), ("-o", NETWORK))
+_RULES: Final = tuple(
+    (way, NETWORK, "-m", "comment", "--comment", "flakeup", "-j", "ACCEPT") for way in ("-i", "-o")
+)
 _SUBNETS: Final = tuple(ipaddress.IPv4Network(f"10.77.{n}.0/24") for n in range(256))
 
 
@@ -25,7 +27,7 @@ def _find() -> Found | None:
     if not all(incus_api.get(path) for path in (_PROJECT_PATH, _NETWORK_PATH, _POOL_PATH)):
         return None
     profile = incus_api.get(_PROFILE_PATH)
-    if not profile or {"root", "eth0"} - set(profile["devices"]):
+    if not profile or {"root", "eth0"} - set(profile["devices"]) or _is_held_back():
         return None
     version = incus_api.call("GET", "/1.0")["environment"]["server_version"]
     facts = {"project": PROJECT, "network": NETWORK, "pool": POOL}
@@ -58,7 +60,7 @@ def _make(work: Work) -> None:
         "eth0": {"type": "nic", "network": NETWORK, "name": "eth0"},
     }
     incus_api.call("PATCH", _PROFILE_PATH, {"devices": devices})
-    _let_through(work)
+    let_through(work)
 
 
 def _create(kind: str, body: dict[str, Any]) -> None:
@@ -91,18 +93,29 @@ def _routes() -> list[ipaddress.IPv4Network]:
     return routes
 
 
-def _let_through(work: Work) -> None:
-    """A docker daemon drops what is forwarded unless a rule says otherwise."""
-    if shutil.which("iptables") is None:
-        return
-    if "-P FORWARD DROP" not in work.run("iptables", "-w", "-S", "FORWARD"):
-        return
-    for rule in _RULES:
-        argv = (*rule, "-m", "comment", "--comment", "flakeup", "-j", "ACCEPT")
-        try:
-            work.run("iptables", "-w", "-C", "FORWARD", *argv)
-        except Missing:
-            work.run("iptables", "-w", "-I", "FORWARD", *argv)
+def let_through(work: Work) -> None:
+    """Rules for our bridge, where what is forwarded is dropped: a docker daemon does that.
+
+    Both parts end with it: whichever is made last finds the other's work done.
+    """
+    if _is_held_back() and incus_api.running() and incus_api.get(_NETWORK_PATH):
+        for rule in _RULES:
+            _drop_rule(work, rule)
+            work.run("iptables", "-w", "-I", "FORWARD", *rule)
+
+
+def _is_held_back() -> bool:
+    said = machine.said("iptables", "-w", "-S", "FORWARD").splitlines()
+    held = "-P FORWARD DROP" in said
+    return held and any(f"-A FORWARD {' '.join(rule)}" not in said for rule in _RULES)
+
+
+def _drop_rule(work: Work, rule: tuple[str, ...]) -> bool:
+    try:
+        work.run("iptables", "-w", "-D", "FORWARD", *rule)
+    except Missing:
+        return False
+    return True
 
 
 def alias() -> str:
@@ -117,7 +130,8 @@ def _find_image() -> Found | None:
         found = incus_api.get(f"/1.0/images/aliases/{alias()}?project={PROJECT}")
     except incus_api.IncusError:
         return None
-    return Found(source="cache", detail=alias(), facts={"alias": alias()}) if found else None
+    facts = {"alias": alias(), "root": str(rootfs.image())}
+    return Found(source="cache", detail=alias(), facts=facts) if found else None
 
 
 def _make_image(work: Work) -> None:
@@ -150,15 +164,8 @@ def remove(work: Work) -> list[str]:
 def _close(work: Work) -> list[str]:
     if shutil.which("iptables") is None:
         return []
-    said = []
-    for rule in _RULES:
-        argv = (*rule, "-m", "comment", "--comment", "flakeup", "-j", "ACCEPT")
-        try:
-            work.run("iptables", "-w", "-D", "FORWARD", *argv)
-        except Missing:
-            continue
-        said.append(f"FORWARD rule {' '.join(rule)} removed")
-    return said
+    gone = [rule for rule in _RULES if _drop_rule(work, rule)]
+    return [f"FORWARD rule {' '.join(rule[:2])} removed" for rule in gone]
 
 
 PARTS: Final = (

@@ -3,9 +3,10 @@
 import http.client
 import json
 import os
-import socket
 from pathlib import Path
 from typing import Any, Final
+
+from toolchain.unix_http import Connection
 
 ANSWER: Final = 10.0
 """Seconds for a plain answer."""
@@ -21,13 +22,6 @@ class IncusError(Exception):
         self.code = code
 
 
-class _Connection(http.client.HTTPConnection):
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(socket_path()))
-
-
 def socket_path() -> Path:
     folder = os.environ.get("INCUS_DIR") or "/var/lib/incus"
     return Path(os.environ.get("INCUS_SOCKET") or f"{folder}/unix.socket")
@@ -40,7 +34,7 @@ def call(method: str, path: str, body: object = None, *, timeout: float = ANSWER
         IncusError: refused, or failed in the background.
         OSError: no daemon, or no right to talk to it.
     """
-    connection = _Connection("incus", timeout=timeout)
+    connection = Connection(socket_path(), timeout=timeout)
     try:
         content = None if body is None else json.dumps(body)
         connection.request(method, path, content, {"Content-Type": "application/json"})

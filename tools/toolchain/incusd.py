@@ -1,27 +1,20 @@
-"""The Incus daemon where none runs: installed, started by hand without systemd, stopped by id."""
+"""The Incus daemon where none runs: installed, and started by hand without systemd."""
 
-import json
-import os
-import re
 import shutil
-import signal
-import subprocess
-import time
 from pathlib import Path
 from typing import Final
 
 from toolchain import apt, incus_api, machine
-from toolchain.paths import LOGS, TOOLCHAIN, write
+from toolchain.daemon import Daemon
+from toolchain.paths import write
 from toolchain.work import Missing, Work
 
 REMEDY: Final = "install Incus 6 and start it, or run tools/bootstrap as root on Debian"
-_RECORD: Final = TOOLCHAIN / "incusd.json"
+INCUSD: Final = Daemon(name="incusd", answers=incus_api.running, place=incus_api.socket_path)
 _DAEMONS: Final = (Path("/usr/libexec/incus/incusd"), Path("/usr/bin/incusd"))
 _BACKPORTS: Final = Path("/etc/apt/sources.list.d/flakeup-backports.sources")
 _INOTIFY: Final = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_INSTANCES: Final = 1024
-_PATIENCE: Final = 60.0
-"""Seconds for a daemon to answer, or to end."""
 
 
 def ensure(work: Work) -> None:
@@ -39,9 +32,9 @@ def ensure(work: Work) -> None:
         _install(work)
     if machine.has_systemd():
         work.run("systemctl", "start", "incus.service", bound=False)
-    elif _started() is None:
+    elif INCUSD.started() is None:
         _start(work)
-    _await(work)
+    INCUSD.wait(work, ours=INCUSD.started() is not None)
 
 
 def _daemon() -> Path | None:
@@ -93,63 +86,4 @@ def _start(work: Work) -> None:
     if daemon is None:
         reason = "incusd was installed, but is in none of its places"
         raise Missing(reason, remedy=REMEDY)
-    LOGS.mkdir(parents=True, exist_ok=True)
-    with (LOGS / "incusd.log").open("ab") as log:
-        process = subprocess.Popen(
-            (str(daemon), "--group", "root"),
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    record = {"pid": process.pid, "born": _born(process.pid)}
-    write(_RECORD, json.dumps(record))
-    work.note(f"incusd started, process {process.pid}")
-
-
-def _await(work: Work) -> None:
-    end = time.monotonic() + _PATIENCE
-    while not incus_api.running():
-        if time.monotonic() > end:
-            reason = f"incusd does not answer at {incus_api.socket_path()}"
-            raise Missing(reason, remedy=f"see {LOGS / 'incusd.log'}")
-        work.note("waiting for incusd")
-        time.sleep(0.2)
-
-
-def _born(pid: int) -> str:
-    """When a process was started, as the same number is given to others later; "" if it ended.
-
-    One that has ended and that nobody has asked for (a zombie) has ended.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    state, *fields = re.sub(r"^.*\) ", "", stat, flags=re.DOTALL).split()
-    return "" if state in "ZX" else fields[18]
-
-
-def _started() -> int | None:
-    """The process id of the daemon that we started, if it still runs."""
-    if not _RECORD.is_file():
-        return None
-    record = json.loads(_RECORD.read_text())
-    alive = _born(record["pid"]) == record["born"] != ""
-    return int(record["pid"]) if alive else None
-
-
-def stop() -> str:
-    """End the daemon that we started, and no other; what was done, for a reader."""
-    pid = _started()
-    if pid is None:
-        return "no incusd of ours is running"
-    os.kill(pid, signal.SIGTERM)
-    end = time.monotonic() + _PATIENCE
-    while _started() is not None:
-        if time.monotonic() > end:
-            return f"incusd (process {pid}) has not ended after {_PATIENCE:.0f} s"
-        time.sleep(0.1)
-    _RECORD.unlink(missing_ok=True)
-    return f"incusd (process {pid}) stopped"
+    INCUSD.start(work, str(daemon), "--group", "root")

@@ -57,12 +57,17 @@ def version(path: str, *arguments: str) -> Version:
     return tuple(seen[name])
 
 
-def _ask(argv: tuple[str, ...]) -> Version:
+def said(*argv: str) -> str:
+    """What a command prints; empty where it cannot be had."""
     try:
         answer = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return ()
-    match = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", answer.stdout)
+        return ""
+    return answer.stdout
+
+
+def _ask(argv: tuple[str, ...]) -> Version:
+    match = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", said(*argv))
     return tuple(int(number) for number in match.groups("0")) if match else ()
 
 
