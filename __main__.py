@@ -6,7 +6,8 @@ import pulumi
 
 from components import outputs, program, stack_config
 from components.fleet import Fleet, FleetArgs
-from components.pipeline import evaluate, observe, plan, release, transport
+from components.observing import observed
+from components.pipeline import evaluate, plan, release, transport
 from components.pipeline.process import beside
 from components.pipeline.stages import Stages
 from components.release_record import ReleaseRecord
@@ -16,13 +17,13 @@ async def main() -> pulumi.Inputs:
     """Run the stages in the order in which data flows."""
     stages, settings = Stages(), stack_config.load()
     identity = transport.write_identity(stack_config.folder(), settings.hosts, settings.ssh_key)
-    asking = observe.observe(settings, identity, preview=pulumi.runtime.is_dry_run())
-    async with beside(stages.timed("observe", asking)) as seen:
+    async with beside(stages.timed("observe", observed(settings, identity))) as seen:
         with stages.span("release"):
             releases = await release.resolve(settings, Path.cwd())
         with stages.span("evaluate"):
             systems = await evaluate.evaluate(releases, settings.hosts)
-        plans = plan.decide(settings.hosts, systems, await seen)
+            images = await evaluate.evaluate_images(releases, settings.hosts)
+        plans = plan.decide(settings.hosts, systems, await seen, images)
     args = FleetArgs(
         plans=plans,
         identity=identity,

@@ -84,7 +84,7 @@ class Shell:
             known_hosts=PurePosixPath(self.identity / "known_hosts"),
             key=PurePosixPath(self.identity / "key"),
         )
-        ssh = Ssh(host=settings.hosts[0], identity=files)
+        ssh = Ssh.of(settings.hosts[0], files)
         return _HOST.format(
             options=shlex.quote(ssh.nix_sshopts),
             line=line,

@@ -104,7 +104,7 @@ class Switcher:
             ssh=self.ssh,
             old=self.runs.system,
             new=release.system,
-            spec=AttemptSpec.of(self.ssh.host, by="bench", release="bench", values={}),
+            spec=AttemptSpec.of(self.ssh, by="bench", release="bench", values={}),
             progress=marks.add,
         )
         state = await attempt.run()
@@ -163,4 +163,4 @@ def _ssh(ground: Ground, host: DemoHost) -> Ssh:
     }
     (parsed,) = parse(raw).hosts
     identity = write_identity(ground.folder / "ssh", [parsed], key.read_text())
-    return Ssh(host=parsed, identity=identity)
+    return Ssh.of(parsed, identity)

@@ -27,6 +27,7 @@ from components.pipeline.errors import ReplyError
 from components.pipeline.grammar import StorePath
 from components.pipeline.plan import Action, HostPlan, drift, one_ahead
 from components.pipeline.transport import Ssh
+from components.reach import Reach
 from components.release_record import ReleaseRecord
 from components.turns import Standing, Turns
 
@@ -54,10 +55,10 @@ class Activation:
     """One host's hooks; `component` is where its messages appear."""
 
     def __init__(
-        self, plan: HostPlan, ssh: Ssh, release: SharedRelease, *, component: pulumi.Resource
+        self, plan: HostPlan, reach: Reach, release: SharedRelease, *, component: pulumi.Resource
     ) -> None:
         self._plan = plan
-        self._ssh = ssh
+        self._reach = reach
         self._copying = release.copying
         self._record = release.record
         self._turns = release.turns
@@ -153,11 +154,12 @@ class Activation:
 
     async def _attempt(self, old: StorePath | None) -> None:
         self._began = time.monotonic()
+        ssh = await self._reach.ssh()
         attempt = Attempt(
-            ssh=self._ssh,
+            ssh=ssh,
             old=old,
             new=self._plan.system.out,
-            spec=self._spec(),
+            spec=self._spec(ssh),
             progress=lambda state: self._tell(_WORDS.get(state, state), ephemeral=True),
         )
         try:
@@ -165,7 +167,7 @@ class Activation:
         except Absent:
             # The state says that it was copied, the host says otherwise: the host is right.
             await self._copying.built()
-            await closure.copy(self._plan.system, self._ssh)
+            await closure.copy(self._plan.system, ssh)
             state = await self._once_more(attempt)
         self._awaiting, self._is_unchanged = attempt, state is None
         self._confirm_by = time.monotonic() + self._plan.host.activation.confirm.seconds
@@ -182,9 +184,9 @@ class Activation:
             remedy = "is garbage being collected on it? run `pulumi up` again"
             raise ending.not_deployed(name, "its closure was copied, and is gone", remedy) from None
 
-    def _spec(self) -> AttemptSpec:
+    def _spec(self, ssh: Ssh) -> AttemptSpec:
         return AttemptSpec.of(
-            self._plan.host,
+            ssh,
             by=f"{getpass.getuser()}@{socket.gethostname()} (pid {os.getpid()})",
             release=self._record.line(self._plan.host),
             stack=_stack(),

@@ -1,11 +1,13 @@
 """Makes docs/config.md from the table of keys: `python -m components.config_reference`."""
 
 import sys
+from dataclasses import replace
 from typing import Final
 
 from components.pipeline.activation_table import ACTIVATION, CHECK
 from components.pipeline.config_table import HOST, STACK, Key, Table
 from components.pipeline.errors import ConfigError
+from components.pipeline.incus.table import INCUS, INCUS_HOST
 from components.pipeline.rollout_table import ROLLOUT
 from components.pipeline.settings import parse
 
@@ -56,6 +58,8 @@ def page() -> str:
     tables = (
         _section("Stack", STACK),
         _section("Hosts: `hosts.<name>`", HOST),
+        _section("Incus: `incus`", INCUS),
+        _section("Incus: `hosts.<name>.incus`", _own(INCUS_HOST, INCUS)),
         _section("Activation: `activation`", ACTIVATION),
         _section("Checks: `activation.checks.<name>`", CHECK),
         _section("Rollout: `rollout`", ROLLOUT),
@@ -66,6 +70,11 @@ def page() -> str:
 def _section(title: str, table: Table) -> str:
     head = "| key | value | default | limits | meaning |\n| --- | --- | --- | --- | --- |"
     return "\n".join([f"## {title}\n\n{table.about}\n", head, *map(_row, table.keys), ""])
+
+
+def _own(table: Table, shared: Table) -> Table:
+    """The keys that a table has beside those of another one."""
+    return replace(table, keys=tuple(key for key in table.keys if key.name not in shared))
 
 
 def _row(key: Key) -> str:

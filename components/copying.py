@@ -15,7 +15,7 @@ from components.pipeline import closure
 from components.pipeline.evaluate import System
 from components.pipeline.plan import HostPlan
 from components.pipeline.stages import Stages
-from components.pipeline.transport import Ssh
+from components.reach import Reach
 from components.turns import Turns
 
 
@@ -41,19 +41,19 @@ class Copying:
         with self.stages.span("build"):
             await closure.realise(self._systems)
 
-    def build_hooks(self) -> pulumi.ResourceHookBinding:
-        """The hooks of the resource `build`; a preview has no use for them."""
+    def build_hooks(self, name: str = "build") -> pulumi.ResourceHookBinding:
+        """The hooks of a resource that needs the build; a preview has no use for them."""
         if pulumi.runtime.is_dry_run():
             return pulumi.ResourceHookBinding()
 
         async def before_build(_: pulumi.ResourceHookArgs) -> None:
             await self.built()
 
-        hook = pulumi.ResourceHook("build", before_build)
+        hook = pulumi.ResourceHook(name, before_build)
         return pulumi.ResourceHookBinding(before_create=[hook], before_update=[hook])
 
     def hooks(
-        self, plan: HostPlan, ssh: Ssh, turns: Turns, *, component: pulumi.Resource
+        self, plan: HostPlan, reach: Reach, turns: Turns, *, component: pulumi.Resource
     ) -> pulumi.ResourceHookBinding:
         """The hooks of the resource `copy` of one host; `component` is where it is seen."""
         name, began = plan.host.name, 0.0
@@ -64,7 +64,7 @@ class Copying:
             began = time.monotonic()
             pulumi.log.info(f"{name}: copying", resource=component, ephemeral=True)
             with turns.copying(name):
-                await closure.copy(plan.system, ssh)
+                await closure.copy(plan.system, await reach.ssh())
 
         async def after_copy(_: pulumi.ResourceHookArgs) -> None:
             self.stages.mark("copy", began)

@@ -7,18 +7,16 @@ hosts are left in the middle of their activation (seen with `pulumi up --continu
 
 import pulumi
 from pulumi.resource import DependencyResource
-from pulumi_command import local, remote
 
 
 def settled(
-    resource: local.Command | remote.Command, name: str, parent: pulumi.Resource
+    resource: pulumi.CustomResource, name: str, parent: pulumi.Resource
 ) -> pulumi.Input[pulumi.Resource]:
     """`resource` for `depends_on`: waited for, and then named, whether it has failed or not.
 
     A failed resource does not tell its URN: it is made from its name and its parent.
     """
-    where = "local" if isinstance(resource, local.Command) else "remote"
-    urn = pulumi.create_urn(name, f"command:{where}:Command", parent)
+    urn = pulumi.create_urn(name, resource.pulumi_resource_type, parent)
 
     async def stand_in() -> pulumi.Resource:
         try:

@@ -9,13 +9,17 @@ from components.activation import SharedRelease
 from components.copying import Copying
 from components.dependency import settled
 from components.host import NixosHost, NixosHostArgs
+from components.incus import IncusHost, IncusHostArgs, IncusImage, IncusImageArgs, image_name
 from components.left_out import LeftOutHost
 from components.pipeline import closure
+from components.pipeline.evaluate import ImageBuild
+from components.pipeline.incus.spec import IncusSpec
 from components.pipeline.plan import HostPlan
 from components.pipeline.rollout import Rollout, waves_of
 from components.pipeline.settings import HostSpec
 from components.pipeline.stages import Stages
-from components.pipeline.transport import Identity, Ssh
+from components.pipeline.transport import Identity
+from components.reach import Reach
 from components.release_record import ReleaseRecord
 from components.turns import Turns
 
@@ -43,12 +47,12 @@ class Fleet(pulumi.ComponentResource):
         self, name: str, args: FleetArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("flakeup:index:Fleet", name, {}, opts)
-        systems = tuple(plan.system for plan in args.plans)
-        copying = Copying(systems, args.stages)
+        builds = tuple(part for plan in args.plans for part in plan.builds)
+        copying = Copying(builds, args.stages)
         build = local.Command(
             "build",
             local.CommandArgs(
-                create=closure.text(closure.build_argv(systems)),
+                create=closure.text(closure.build_argv(builds)),
                 logging=local.Logging.NONE,
                 add_previous_output_in_env=False,
             ),
@@ -64,24 +68,45 @@ class Fleet(pulumi.ComponentResource):
             component=self,
         )
         release = SharedRelease(copying=copying, record=args.record, turns=turns)
-        self.hosts = {
-            plan.host.name: NixosHost(
-                plan.host.name,
-                NixosHostArgs(
-                    plan=plan,
-                    ssh=Ssh(host=plan.host, identity=args.identity),
-                    ssh_key=args.ssh_key,
-                    release=release,
-                    after=settled(build, "build", self),
-                ),
-                pulumi.ResourceOptions(parent=self),
-            )
-            for plan in args.plans
-        }
+        self._args, self._release = args, release
+        self._built = settled(build, "build", self)
+        self._images: dict[str, IncusImage] = {}
+        self.hosts = {plan.host.name: self._host(plan) for plan in args.plans}
         for host in args.left_out:
             LeftOutHost(host, pulumi.ResourceOptions(parent=self))
         self._switch(waves)
         self.register_outputs({})
+
+    def _host(self, plan: HostPlan) -> NixosHost:
+        host, opts = plan.host, pulumi.ResourceOptions(parent=self)
+        args = NixosHostArgs(
+            plan=plan,
+            reach=Reach(host, self._args.identity),
+            ssh_key=self._args.ssh_key,
+            release=self._release,
+            after=(self._built,),
+        )
+        if host.incus is None or plan.image is None:
+            return NixosHost(host.name, args, opts)
+        image = self._image(plan.image, host.incus, host.name)
+        incus = IncusHostArgs(identity=self._args.identity, image=image, spec=host.incus)
+        return IncusHost(host.name, args, incus, opts)
+
+    def _image(self, build: ImageBuild, spec: IncusSpec, host: str) -> IncusImage:
+        """The image of a host: one for all that are made from the same one on the same server."""
+        name = image_name(build.attr, spec)
+        if name in self._images and self._images[name].build != build:
+            name = f"{name}-{host}"  # of another release, which this host is on
+        if name not in self._images:
+            args = IncusImageArgs(
+                build=build,
+                remote=spec.remote,
+                project=spec.project,
+                copying=self._release.copying,
+                after=self._built,
+            )
+            self._images[name] = IncusImage(name, args, pulumi.ResourceOptions(parent=self))
+        return self._images[name]
 
     def _switch(self, waves: tuple[tuple[str, ...], ...]) -> None:
         """Each wave waits for all of its copies, and for the switches of the one before."""

@@ -10,7 +10,7 @@ from components.activation import Activation, SharedRelease
 from components.dependency import settled
 from components.pipeline import activate, closure
 from components.pipeline.plan import HostPlan
-from components.pipeline.transport import Ssh
+from components.reach import Reach
 
 DIAL_ERRORS = 1
 """Dials of `switch` that may fail in one try: its error hook tries again, and knows why."""
@@ -25,10 +25,10 @@ class NixosHostArgs:
     """What a host needs of the rest of the program."""
 
     plan: HostPlan
-    ssh: Ssh
+    reach: Reach
     ssh_key: str | None
     release: SharedRelease
-    after: pulumi.Input[pulumi.Resource]
+    after: tuple[pulumi.Input[pulumi.Resource], ...]
     """What has to be done before the first copy: the build."""
 
 
@@ -39,6 +39,7 @@ class NixosHost(pulumi.ComponentResource):
     and so change at every release. Made with `copy` alone; `switch` comes when its wave has come.
     """
 
+    kind = "NixosHost"
     toplevel: str
     outcome: pulumi.Output[str]
     copied: pulumi.Input[pulumi.Resource]
@@ -47,27 +48,32 @@ class NixosHost(pulumi.ComponentResource):
     def __init__(
         self, name: str, args: NixosHostArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("flakeup:index:NixosHost", name, {}, opts)
+        super().__init__(f"flakeup:index:{self.kind}", name, {}, opts)
+        args = self._prepare(args)
         system = args.plan.system
         self._args = args
         self.toplevel = system.out.path
         copy = local.Command(
             f"{name}-copy",
             local.CommandArgs(
-                create=closure.copy_text(system, args.ssh),
-                environment={"NIX_SSHOPTS": args.ssh.nix_sshopts},
+                create=args.reach.text(lambda ssh: closure.copy_text(system, ssh)),
+                environment={"NIX_SSHOPTS": args.reach.nix_sshopts},
                 logging=local.Logging.NONE,
                 add_previous_output_in_env=False,
             ),
             pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[args.after],
+                depends_on=list(args.after),
                 hooks=args.release.copying.hooks(
-                    args.plan, args.ssh, args.release.turns, component=self
+                    args.plan, args.reach, args.release.turns, component=self
                 ),
             ),
         )
         self.copied = settled(copy, f"{name}-copy", self)
+
+    def _prepare(self, args: NixosHostArgs) -> NixosHostArgs:
+        """Make what has to be there before the first copy: nothing, for a machine that exists."""
+        return args
 
     def switch(
         self, after: Sequence[pulumi.Input[pulumi.Resource]]
@@ -75,11 +81,11 @@ class NixosHost(pulumi.ComponentResource):
         """Switch once all of `after` are done, none of them failed; give `switch` to wait for."""
         args, system = self._args, self._args.plan.system
         name = args.plan.host.name
-        activation = Activation(args.plan, args.ssh, args.release, component=self)
+        activation = Activation(args.plan, args.reach, args.release, component=self)
         switch = remote.Command(
             f"{name}-switch",
             remote.CommandArgs(
-                create=activate.commit_text(system.out, root=args.ssh.is_root),
+                create=activate.commit_text(system.out, root=args.plan.host.is_root),
                 connection=_connection(args),
                 logging=remote.Logging.NONE,
                 add_previous_output_in_env=False,
@@ -103,10 +109,10 @@ class NixosHost(pulumi.ComponentResource):
 def _connection(args: NixosHostArgs) -> remote.ConnectionArgs:
     host = args.plan.host
     return remote.ConnectionArgs(
-        host=host.address.text,
+        host=args.reach.address,
         port=float(host.port),
         user=host.user.text,
-        host_key=host.host_key.line,
+        host_key=args.reach.host_key,
         private_key=None if args.ssh_key is None else pulumi.Output.secret(args.ssh_key),
         dial_error_limit=DIAL_ERRORS,
         per_dial_timeout=DIAL_TIMEOUT,

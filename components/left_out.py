@@ -3,6 +3,7 @@
 import pulumi
 from pulumi_command import local, remote
 
+from components.incus import Instance, properties
 from components.pipeline.errors import ActivationError, message
 from components.pipeline.settings import HostSpec
 
@@ -18,8 +19,12 @@ class LeftOutHost(pulumi.ComponentResource):
     """
 
     def __init__(self, host: HostSpec, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("flakeup:index:NixosHost", host.name, {}, opts)
+        kind = "NixosHost" if host.incus is None else "IncusHost"
+        super().__init__(f"flakeup:index:{kind}", host.name, {}, opts)
         pulumi.log.info(f"{host.name}: left out (enabled: false)", resource=self)
+        if host.incus:
+            options = self._untouched(host, f"{host.name}-instance")
+            Instance(f"{host.name}-instance", properties(host.incus, NOTHING), options)
         local.Command(
             f"{host.name}-copy",
             local.CommandArgs(create=NOTHING),
@@ -27,9 +32,7 @@ class LeftOutHost(pulumi.ComponentResource):
         )
         remote.Command(
             f"{host.name}-switch",
-            remote.CommandArgs(
-                create=NOTHING, connection=remote.ConnectionArgs(host=host.address.text)
-            ),
+            remote.CommandArgs(create=NOTHING, connection=remote.ConnectionArgs(host=host.name)),
             self._untouched(host, f"{host.name}-switch"),
         )
         self.register_outputs({})

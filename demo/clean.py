@@ -9,7 +9,8 @@ from pathlib import Path
 
 from demo import hosts
 from demo.incus import ROOT, DemoError, Incus
-from demo.story import PREFIX
+from demo.story import OWNER, PREFIX
+from demo.workspace import Workspace
 
 TIMEOUT = 300.0
 _BOOTSTRAP = (sys.executable, str(ROOT / "tools" / "bootstrap"))
@@ -30,7 +31,8 @@ def clean(folder: Path, files: tuple[Path, ...]) -> Iterator[str]:
     except DemoError as error:
         yield f"no hosts to remove: {error}"
     else:
-        for name in hosts.remove(PREFIX, incus=incus):
+        yield from _destroy(folder)
+        for name in hosts.remove(PREFIX, incus=incus, owner=OWNER):
             yield f"container {name} removed"
         yield from _clean_incus(incus)
     if folder.exists():
@@ -38,6 +40,17 @@ def clean(folder: Path, files: tuple[Path, ...]) -> Iterator[str]:
         yield f"{folder} removed"
     for file in files:
         file.unlink(missing_ok=True)
+
+
+def _destroy(folder: Path) -> Iterator[str]:
+    """The way of a user, where there is a stack; what it cannot do, the rest does by hand."""
+    workspace = Workspace(folder=folder)
+    if not workspace.config.is_file():
+        return
+    said = workspace.pulumi("destroy", "--yes", "--skip-preview")
+    yield (
+        "the stack is destroyed" if said.code == 0 else f"pulumi destroy failed: {said.text[-500:]}"
+    )
 
 
 def _wake() -> None:

@@ -19,6 +19,9 @@ from demo.incus import DemoError, Incus, Instance
 
 MARK = "user.flakeup.made-by"
 """Config key of what `launch` made; nothing else is ever removed."""
+OWNER = "user.flakeup.owner"
+"""Config key of what the program made: the stack that it is of."""
+PINNED = "user.flakeup.host-key"
 KEYS = "user.flakeup.keys"
 """Config key that is set once a container has its keys: one without it is half made."""
 HOST_KEY = "etc/ssh/ssh_host_ed25519_key"
@@ -117,7 +120,7 @@ def launch(
     incus = incus or Incus.ready()
     keys.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ("client", *names):
-        _make_key(keys / name)
+        make_key(keys / name)
     there = incus.instances(prefix)
     for name in names:
         _refuse_strange(prefix, there.get(f"{prefix}-{name}"))
@@ -138,10 +141,14 @@ def launch(
     }
 
 
-def remove(prefix: str, *, incus: Incus | None = None) -> list[str]:
-    """Delete the containers `PREFIX-…` that `launch` made; gives their names."""
+def remove(prefix: str, *, incus: Incus | None = None, owner: str = "") -> list[str]:
+    """Delete the containers `PREFIX-…` of `launch`, or of the stack `owner`; gives their names."""
     incus = incus or Incus.ready()
-    ours = [one.name for one in incus.instances(prefix).values() if one.config.get(MARK) == prefix]
+    ours = [
+        one.name
+        for one in incus.instances(prefix).values()
+        if one.config.get(MARK) == prefix or (owner and one.config.get(OWNER) == owner)
+    ]
     _side_by_side(lambda name: _delete(incus, name), ours)
     return ours
 
@@ -162,9 +169,31 @@ def _side_by_side(work: Callable[[str], _T], names: Sequence[str]) -> list[_T]:
         return list(pool.map(work, names))
 
 
-def _make_key(path: Path) -> None:
+def made(prefix: str, names: Sequence[str], *, incus: Incus) -> dict[str, DemoHost]:
+    """The hosts `PREFIX-NAME` that the program has made, as Incus says that they are.
+
+    Raises:
+        DemoError: one is not there, or has no sshd that answers.
+    """
+    addresses = _addresses(incus, prefix, names)
+    there = incus.instances(prefix)
+    return {
+        name: DemoHost(
+            name=name,
+            instance=f"{prefix}-{name}",
+            address=addresses[name],
+            host_key=there[f"{prefix}-{name}"].config.get(PINNED, ""),
+            incus=incus,
+        )
+        for name in names
+    }
+
+
+def make_key(path: Path) -> None:
+    """Make a pair of ssh keys, where there is none; the private one is a file of its own."""
     if path.exists() and path.with_name(f"{path.name}.pub").exists():
         return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     argv = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"demo-{path.name}", "-f", path)
     try:

@@ -35,6 +35,8 @@ class Incus:
     project: str
     image: str
     """Its alias; a new one whenever the recipe of the image changes."""
+    root: Path | None = None
+    """The root file system that it is made from, as a file."""
 
     @classmethod
     def ready(cls, *, with_image: bool = True) -> Self:
@@ -54,7 +56,9 @@ class Incus:
             if parts[name]["state"] != "ready":
                 msg = f"no containers here: {parts[name]['reason']}; {parts[name]['remedy']}"
                 raise DemoError(msg)
-        return cls(project=parts["incus"]["project"], image=parts["image"].get("alias", ""))
+        image = parts["image"]
+        root = Path(image["root"]) if image.get("root") else None
+        return cls(project=parts["incus"]["project"], image=image.get("alias", ""), root=root)
 
     def call(self, *words: str, stdin: str = "", timeout: float = TIMEOUT) -> str:
         """Run `incus WORDS`; gives what it printed.

@@ -14,6 +14,8 @@ from demo.terminal import Terminal, plain
 from demo.workspace import Said, Workspace
 
 PREFIX: Final = "flakeup-demo"
+OWNER: Final = "flakeup/dev"
+"""The demo's stack, as its instances are marked."""
 USERS: Final = {"web1": "root", "web2": "deploy"}
 """Who logs in on which host: root, and a user with passwordless sudo."""
 STEADY: Final = "steady.service"
@@ -43,9 +45,8 @@ class Story:
         Raises:
             DemoError: one of them went wrong; the last step says how.
         """
-        self._bring_up_hosts()
         self._make_stack()
-        self._release("the first release is v1", "v1")
+        self._make_hosts("v1")
         self._ask("v1")
         named = self._preview("v2")
         self._update("v2", named)
@@ -59,25 +60,25 @@ class Story:
 
     # --- steps -----------------------------------------------------------------------------
 
-    def _bring_up_hosts(self) -> None:
-        with self.terminal.step("two hosts with systemd and sshd, in containers") as step:
+    def _make_stack(self) -> None:
+        with self.terminal.step("a project and a stack: a flake, an app, a config") as step:
             incus = Incus.ready()
-            if self.fresh and (gone := hosts.remove(PREFIX, incus=incus)):
+            if self.fresh and (gone := hosts.remove(PREFIX, incus=incus, owner=OWNER)):
                 self.terminal.say(
                     f"  removed first, as a run did not come to its end: {', '.join(gone)}"
                 )
-            self.hosts = hosts.launch(PREFIX, tuple(USERS), self.workspace.keys, incus=incus)
-            step.detail = ", ".join(
-                f"{name} at {host.address} (as {USERS[name]})" for name, host in self.hosts.items()
-            )
-
-    def _make_stack(self) -> None:
-        with self.terminal.step("a stack that knows them: addresses, pinned host keys") as step:
-            self.workspace.prepare()
-            users = {name: user for name, user in USERS.items() if user != "root"}
-            new = self.workspace.configure(self.hosts, users)
+            self.workspace.prepare(incus.root)
+            new = self.workspace.configure()
             step.detail = f"{self.workspace.config} {'written' if new else 'is as it should be'}"
             step.detail += ", the ssh key a secret in it"
+
+    def _make_hosts(self, ref: str) -> None:
+        with self.terminal.step(f"`pulumi up`: two containers are made, and get {ref}") as step:
+            self._type("config", "set", "appRef", ref)
+            said = self._type(*_UP)
+            self.hosts = hosts.made(PREFIX, tuple(USERS), incus=Incus.ready())
+            where = (f"{host.name} at {host.address}" for host in self.hosts.values())
+            step.detail = f"{_summary(said)}; {', '.join(where)}"
 
     def _release(self, name: str, ref: str) -> None:
         with self.terminal.step(name) as step:

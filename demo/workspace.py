@@ -18,13 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import yaml
-
-from demo.hosts import DemoHost
+from demo.hosts import make_key
 from demo.incus import ROOT, DemoError
 
 STACK = "dev"
-PROGRAM = ("__main__.py", "components", "Pulumi.yaml", ".venv")
+PROGRAM = ("__main__.py", "components", "plugins", "Pulumi.yaml", ".venv")
 TEMPLATE = f"Pulumi.{STACK}.yaml"
 TIMEOUT = 300.0
 """Seconds for one command."""
@@ -82,8 +80,11 @@ class Workspace:
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         }
 
-    def prepare(self) -> None:
-        """Make the folder, or bring one that is there up to date with the repository."""
+    def prepare(self, base: Path | None = None) -> None:
+        """Make the folder, or bring one that is there up to date with the repository.
+
+        `base` is the root file system of an Incus image, for a flake that has one.
+        """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         (self.folder / "state").mkdir(exist_ok=True)
@@ -92,32 +93,29 @@ class Workspace:
         app, flake = str(self.folder / "app"), str(self.folder / "flake")
         self._do(str(ROOT / "demo" / "app-repo"), app)
         self._do(str(ROOT / "demo" / "render-flake"), flake, f"git+file://{app}")
+        if base:
+            make_key(self.keys / "client")
+            key = str(self.keys / "client.pub")
+            self._do(str(ROOT / "demo" / "base"), flake, str(base), key)
         self._do(str(ROOT / "tools" / "install-plugins"), self.settings["PULUMI_HOME"])
         self._write_env()
 
-    def configure(self, hosts: Mapping[str, DemoHost], users: Mapping[str, str]) -> bool:
-        """Write the stack's config for `hosts`, from the template; the state is kept.
+    def configure(self) -> bool:
+        """Write the stack's config from the template, with the ssh key; the state is kept.
 
-        `users` says who logs in, where it is not root. Gives whether there was anything to write.
+        Gives whether there was anything to write.
         """
-        values = {
-            f"hosts.{name}.{key}": value
-            for name, host in hosts.items()
-            for key, value in _spec(host, users.get(name)).items()
-        }
         secret = (self.keys / "client").read_text()
-        wanted = json.dumps([values, secret, (ROOT / TEMPLATE).read_text()])
+        wanted = json.dumps([secret, (ROOT / TEMPLATE).read_text()])
         mark, digest = self.folder / "configured", hashlib.sha256(wanted.encode()).hexdigest()
         if mark.is_file() and mark.read_text() == digest and self.config.is_file():
             return False
-        self._start_config(keep=set(hosts))
-        words = (word for item in values.items() for word in ("--plaintext", "=".join(item)))
-        self.check("config", "set-all", "--path", *words)
+        self._start_config()
         self.check("config", "set", "--secret", "sshKey", stdin=secret)
         mark.write_text(digest)
         return True
 
-    def _start_config(self, *, keep: set[str]) -> None:
+    def _start_config(self) -> None:
         """The template, with the salt of the stack's secrets where there is a stack already."""
         text = (ROOT / TEMPLATE).read_text()
         known = (self.folder / "state" / ".pulumi" / "stacks").rglob(f"{STACK}.json")
@@ -134,8 +132,6 @@ class Workspace:
             (self.folder / "state").mkdir()
             self.config.write_text(text)
             self.check("stack", "init", STACK)
-        for name in set(_template_hosts(text)) - keep:
-            self.check("config", "rm", "--path", f"hosts.{name}")
 
     def left_locked(self) -> bool:
         """Whether an engine was killed in the middle of its work on the stack.
@@ -219,15 +215,6 @@ class Workspace:
         lines = [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
         text = "\n".join((f"# . {self.folder}/env", *lines, f"cd {shlex.quote(str(self.folder))}"))
         (self.folder / "env").write_text(f"{text}\n")
-
-
-def _spec(host: DemoHost, user: str | None) -> dict[str, str]:
-    spec = {"address": host.address, "hostKey": host.host_key}
-    return {**spec, "user": user} if user else spec
-
-
-def _template_hosts(text: str) -> list[str]:
-    return list(yaml.safe_load(text)["config"]["flakeup:hosts"])
 
 
 def _link(place: Path, target: Path) -> None:

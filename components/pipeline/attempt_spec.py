@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from components.pipeline.activation_config import Activation
 from components.pipeline.check import Check, Vantage
 from components.pipeline.errors import printable
-from components.pipeline.settings import HostSpec
+from components.pipeline.transport import Ssh
 
 SEPARATOR = "\x1f"
 """Between the fields of a check; the config lets no control character in."""
@@ -29,10 +29,11 @@ class AttemptSpec:
 
     @classmethod
     def of(
-        cls, host: HostSpec, *, by: str, release: str, values: dict[str, str], stack: str = ""
+        cls, ssh: Ssh, *, by: str, release: str, values: dict[str, str], stack: str = ""
     ) -> "AttemptSpec":
         """The spec for a host; `values` are what its checks' placeholders stand for."""
-        named = {"name": host.name, "address": host.address.text, **values}
+        host = ssh.host
+        named = {"name": host.name, "address": ssh.endpoint.address.text, **values}
         checks = tuple(check.filled(named) for check in host.activation.checks)
         return cls(activation=host.activation, checks=checks, by=by, release=release, stack=stack)
 

@@ -164,6 +164,13 @@ STACK: Final = Table(
             limits="see below",
         ),
         Key(
+            name="incus",
+            takes="a map",
+            write="write a map, such as incus: {image: incus-base, remote: local}",
+            meaning="How instances of Incus are made: server, image, profiles, devices.",
+            limits="see below",
+        ),
+        Key(
             name="observe",
             takes="auto or never",
             write="write auto or never",
@@ -187,19 +194,22 @@ HOST: Final = Table(
         Key(
             name="target",
             takes="a target",
-            write="write ssh",
-            meaning="How the host is reached and kept: `ssh` is a NixOS machine that exists.",
-            limits="`ssh`",
+            write="write ssh or incus",
+            meaning=(
+                "How the host is reached and kept: `ssh` is a NixOS machine that exists; `incus` "
+                "is a container that the program makes."
+            ),
+            limits="`ssh` or `incus`",
             default="ssh",
         ),
         Key(
             name="address",
             takes="an address",
             write="write a host name or an IP address, such as web1.example.org or 10.0.0.5",
-            meaning="Where its sshd listens.",
+            meaning="Where its sshd listens; an instance of Incus says so itself.",
             limits=(
                 "a host name (RFC 1123), an IPv4 or an IPv6 address without brackets and zone; "
-                "not link-local; no two hosts have the same address and port"
+                "not link-local; no two hosts have the same address and port; only with `ssh`"
             ),
             required=True,
         ),
@@ -227,8 +237,11 @@ HOST: Final = Table(
                 "write the line of /etc/ssh/ssh_host_ed25519_key.pub on that host: "
                 "ssh-ed25519 AAAA..."
             ),
-            meaning="Its public ed25519 key. Every connection verifies it; nothing turns that off.",
-            limits="one line: `ssh-ed25519`, the key, and a comment if you like",
+            meaning=(
+                "Its public ed25519 key. Every connection verifies it; nothing turns that off. "
+                "That of an instance is read through Incus when it is made."
+            ),
+            limits="one line: `ssh-ed25519`, the key, and a comment if you like; only with `ssh`",
             required=True,
         ),
         Key(
@@ -256,6 +269,14 @@ HOST: Final = Table(
                 "`checks` are laid over the stack's by name."
             ),
             limits="see below",
+            otherwise="the stack's",
+        ),
+        Key(
+            name="incus",
+            takes="a map",
+            write="write a map, such as incus: {image: incus-base}",
+            meaning="The instance that it is: keys that are left out are those of the stack.",
+            limits="see below; only with `target: incus`",
             otherwise="the stack's",
         ),
         Key(

@@ -11,6 +11,8 @@
     │   ├── UnreachableError  no connection, or it broke for good
     │   └── ReplyError        it answered something that is not in the protocol
     ├── ActivationError       a host that refused NEW, or went back to OLD
+    ├── IncusError            an Incus server that refused, or failed at what was asked of it
+    │   └── IncusAwayError    one that does not answer
     └── ProcessError          a command that failed, was killed or took too long
         └── OverlongError     one that printed a line without end
 
@@ -136,6 +138,21 @@ class ReplyError(HostError):
 
 class ActivationError(FlakeupError):
     """A host that refused NEW, or went back to OLD."""
+
+
+class IncusError(FlakeupError):
+    """An Incus server that refused, or failed at what it was asked for.
+
+    `code` is its own, as in http: 404 for what is not there, 412 where somebody was faster.
+    """
+
+    def __init__(self, text: str, *, code: int = 0) -> None:
+        self.code = code
+        super().__init__(text)
+
+
+class IncusAwayError(IncusError):
+    """An Incus server that does not answer: what was asked for may be done, or not."""
 
 
 class ProcessError(FlakeupError):

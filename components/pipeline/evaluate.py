@@ -16,12 +16,17 @@ from typing import Any
 
 from components.pipeline import nix
 from components.pipeline.errors import EvaluationError, ProcessError, message
-from components.pipeline.grammar import Ref, StorePath
+from components.pipeline.grammar import Attr, Ref, StorePath
 from components.pipeline.release import Release
 from components.pipeline.settings import HostSpec
 
 EVALUATION_MEMORY = 1_700 * 1024 * 1024
 """Bytes that one NixOS host is taken to need (measured by others: about 1.7 GB a host)."""
+
+
+TOPLEVEL = ("toplevel",)
+IMAGE = ("metadata", "squashfs")
+"""What an Incus image is made of, in the names that NixOS's lxc-container.nix gives them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +38,23 @@ class System:
     out: StorePath
 
 
-def installable(release: Release, attr: str) -> str:
-    """The toplevel of one NixOS configuration, as nix names it."""
-    return f'{release.flake.url}#nixosConfigurations."{attr}".config.system.build.toplevel'
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageBuild:
+    """The two parts of an Incus image of one system, each of them a derivation."""
+
+    attr: str
+    metadata: System
+    rootfs: System
+
+    @property
+    def parts(self) -> tuple[System, System]:
+        """Both, for the build."""
+        return self.metadata, self.rootfs
+
+
+def installable(release: Release, attr: str, build: str = "toplevel") -> str:
+    """The toplevel of one NixOS configuration, or another of its builds, as nix names it."""
+    return f'{release.flake.url}#nixosConfigurations."{attr}".config.system.build.{build}'
 
 
 async def evaluate(
@@ -46,31 +65,74 @@ async def evaluate(
     Raises:
         EvaluationError: one message for all the attributes that do not evaluate.
     """
-    version = await nix.version()
-    chosen = {host.name: releases.get(host.app_ref, releases[None]) for host in hosts}
-    wanted = {(chosen[host.name].lock, host.attr.text): chosen[host.name] for host in hosts}
-    slots = asyncio.Semaphore(_workers())
+    wanted = {host.name: _Wanted.of(releases, host, host.attr) for host in hosts}
+    return {name: system for name, (system,) in (await _all(wanted, TOPLEVEL)).items()}
 
-    async def one(release: Release, attr: str) -> System:
-        async with slots:
-            return await _remembered(release, attr, version)
 
-    outcomes = await asyncio.gather(
-        *(one(release, attr) for (_, attr), release in wanted.items()), return_exceptions=True
-    )
-    systems = _all_or_errors(dict(zip(wanted, outcomes, strict=True)))
-    return {host.name: systems[chosen[host.name].lock, host.attr.text] for host in hosts}
+async def evaluate_images(
+    releases: dict[Ref | None, Release], hosts: tuple[HostSpec, ...]
+) -> dict[str, ImageBuild]:
+    """The image that each instance of Incus is made from, by host name.
+
+    Raises:
+        EvaluationError: one message for all that do not evaluate, or are no image.
+    """
+    wanted = {
+        host.name: _Wanted.of(releases, host, host.incus.image or host.attr)
+        for host in hosts
+        if host.incus
+    }
+    return {
+        name: ImageBuild(attr=wanted[name].attr, metadata=metadata, rootfs=rootfs)
+        for name, (metadata, rootfs) in (await _all(wanted, IMAGE)).items()
+    }
 
 
 async def evaluate_one(release: Release, attr: str) -> System:
     """The system of one attribute; raises EvaluationError."""
-    return await _remembered(release, attr, await nix.version())
+    (system,) = await _remembered(release, attr, TOPLEVEL, await nix.version())
+    return system
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """An attribute of a release."""
+
+    release: Release
+    attr: str
+
+    @classmethod
+    def of(cls, releases: dict[Ref | None, Release], host: HostSpec, attr: Attr) -> "_Wanted":
+        return cls(releases.get(host.app_ref, releases[None]), attr.text)
+
+    @property
+    def key(self) -> tuple[Path, str]:
+        return self.release.lock, self.attr
+
+
+async def _all(
+    wanted: dict[str, _Wanted], builds: tuple[str, ...]
+) -> dict[str, tuple[System, ...]]:
+    """The builds of what each host wants; what several hosts share is evaluated once."""
+    if not wanted:
+        return {}
+    version = await nix.version()
+    distinct = {one.key: one for one in wanted.values()}
+    slots = asyncio.Semaphore(_workers())
+
+    async def one_of(one: _Wanted) -> tuple[System, ...]:
+        async with slots:
+            return await _remembered(one.release, one.attr, builds, version)
+
+    outcomes = await asyncio.gather(*map(one_of, distinct.values()), return_exceptions=True)
+    systems = _all_or_errors(dict(zip(distinct, outcomes, strict=True)))
+    return {name: systems[one.key] for name, one in wanted.items()}
 
 
 def _all_or_errors(
-    outcomes: dict[tuple[Path, str], System | BaseException],
-) -> dict[tuple[Path, str], System]:
-    systems = {key: it for key, it in outcomes.items() if isinstance(it, System)}
+    outcomes: dict[tuple[Path, str], tuple[System, ...] | BaseException],
+) -> dict[tuple[Path, str], tuple[System, ...]]:
+    systems = {key: it for key, it in outcomes.items() if isinstance(it, tuple)}
     failures = [it for it in outcomes.values() if isinstance(it, BaseException)]
     for failure in failures:
         if not isinstance(failure, EvaluationError):
@@ -90,19 +152,28 @@ def _workers() -> int:
     return max(1, min(os.cpu_count() or 1, int(free * 0.75) // EVALUATION_MEMORY))
 
 
-async def _remembered(release: Release, attr: str, version: str) -> System:
+async def _remembered(
+    release: Release, attr: str, builds: tuple[str, ...], version: str
+) -> tuple[System, ...]:
     """Ask nix only for what was never asked: the answer depends on nothing else than the key.
 
     A derivation that has left the store since is made again, by evaluating again.
     """
-    key = json.dumps([release.flake.identity, release.lock_sha256, attr, version])
-    memo = _memo("systems", hashlib.sha256(key.encode()).hexdigest()[:32])
-    if (system := _load(memo)) and nix.is_present(system.drv):
-        return system
-    system = await _evaluate(release, attr)
-    _save(memo, system)
-    _save(_memo("outputs", system.out.digest), system)
-    return system
+    key = [release.flake.identity, release.lock_sha256, attr, version]
+    digests = [_digest([*key, *(() if build in TOPLEVEL else (build,))]) for build in builds]
+    memos = [_memo("systems", digest) for digest in digests]
+    known = [system for memo in memos if (system := _load(memo)) and nix.is_present(system.drv)]
+    if len(known) == len(builds):
+        return tuple(known)
+    systems = await _evaluate(release, attr, builds)
+    for memo, system in zip(memos, systems, strict=True):
+        _save(memo, system)
+        _save(_memo("outputs", system.out.digest), system)
+    return systems
+
+
+def _digest(key: list[str]) -> str:
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
 
 
 def evaluated(out: StorePath) -> System | None:
@@ -111,7 +182,7 @@ def evaluated(out: StorePath) -> System | None:
     return system if system and system.out == out and nix.is_present(system.drv) else None
 
 
-async def _evaluate(release: Release, attr: str) -> System:
+async def _evaluate(release: Release, attr: str, builds: tuple[str, ...]) -> tuple[System, ...]:
     words = (
         "build",
         "--dry-run",
@@ -121,23 +192,29 @@ async def _evaluate(release: Release, attr: str) -> System:
         "--reference-lock-file", str(release.lock),
         "--no-update-lock-file",
         "--",
-        installable(release, attr),
+        *(installable(release, attr, build) for build in builds),
     )  # fmt: skip
     try:
         answer = await nix.command(*words)
     except ProcessError as error:
         raise await _explain(release, attr, error) from error
-    (built,) = json.loads(answer.stdout)
-    return System(
-        attr=attr,
-        drv=StorePath.parse(built["drvPath"]),
-        out=StorePath.parse(built["outputs"]["out"]),
+    return tuple(
+        System(
+            attr=attr,
+            drv=StorePath.parse(built["drvPath"]),
+            out=StorePath.parse(built["outputs"]["out"]),
+        )
+        for built in json.loads(answer.stdout)
     )
 
 
 async def _explain(release: Release, attr: str, error: ProcessError) -> EvaluationError:
     if "does not provide attribute" in error.detail:
         known = await _attributes(release)
+        if attr in known:
+            detail = f"nixosConfigurations.{attr} has no config.system.build.squashfs and metadata"
+            remedy = "import NixOS's lxc-container.nix in it, or name another `image`"
+            return EvaluationError(message("not an Incus image", attr, detail, remedy))
         near = difflib.get_close_matches(attr, known, n=1)
         hint = f"did you mean {near[0]}?" if near else "set `attr` of the host to one of them"
         listed = ", ".join(known) or "none"

@@ -1,6 +1,6 @@
 """The hosts of a stack as values, and how they are read from its config."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -18,6 +18,7 @@ from components.pipeline.grammar import (
     Ref,
     UserName,
 )
+from components.pipeline.incus.spec import IncusSpec, read_incus, read_instance
 
 WRITE_NAME: Final = "write a name of letters, digits, '_' and '-', such as web1"
 
@@ -29,6 +30,16 @@ class Target(StrEnum):
 
     SSH = "ssh"
     """A NixOS machine that exists already."""
+    INCUS = "incus"
+    """A container that the program makes, and keeps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a host's sshd listens, and the key that it has to show."""
+
+    address: HostAddress
+    host_key: HostKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,16 +47,27 @@ class HostSpec:
     """One host as configured; `app_ref` and `activation` are the stack's unless it has its own."""
 
     name: str
-    target: Target = Target.SSH
-    address: HostAddress
+    endpoint: Endpoint | None = None
+    """None where the config does not know it: an instance says so once it is up."""
     port: int = int(HOST["port"].default)
     user: UserName = _USER
-    host_key: HostKey
     attr: Attr
+    incus: IncusSpec | None = None
+    """The instance that it is, where the program makes it."""
     app_ref: Ref | None = None
     activation: Activation = DEFAULTS
     substitute: bool = True
     """Whether the host fetches what its own caches have (`--substitute-on-destination`)."""
+
+    @property
+    def is_root(self) -> bool:
+        """Whether the login user is root, so that no sudo is needed."""
+        return self.user.text == "root"
+
+    @property
+    def target(self) -> Target:
+        """How it is reached and kept."""
+        return Target.SSH if self.incus is None else Target.INCUS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +82,16 @@ class Hosts:
 
 def read_hosts(stack: Section, app_ref: Ref | None, activation: Activation) -> Hosts:
     """Read the hosts of a stack, whose keys fall back to the stack's."""
+    incus = read_incus(stack, IncusSpec())
     values = stack.mapping("hosts")
     if values is None:
         return Hosts()
     sections = _sections(stack, values)
     _check_addresses(sections)
-    read = [_host(name, section, app_ref, activation) for name, section in sections.items()]
+    defaults = _Defaults(app_ref=app_ref, activation=activation, incus=incus)
+    read = [_host(name, section, defaults) for name, section in sections.items()]
     specs = sorted((host for host in read if host), key=lambda host: host.name)
+    _check_instances(sections, specs)
     names = {name: _is_enabled(sections.get(name)) for name in values}
     if not values:
         stack.refuse("hosts", "is empty")
@@ -132,41 +157,81 @@ def _check_addresses(hosts: Mapping[str, Section]) -> None:
             )
 
 
-def _host(
-    name: str, section: Section, app_ref: Ref | None, activation: Activation
-) -> HostSpec | None:
+def _check_instances(sections: Mapping[str, Section], hosts: Iterable[HostSpec]) -> None:
+    """Refuse an instance that another host is already."""
+    taken: dict[tuple[str, str, str], str] = {}
+    for host in hosts:
+        if host.incus is None:
+            continue
+        place = (host.incus.remote, host.incus.project, host.incus.name)
+        other = taken.setdefault(place, host.name)
+        if other != host.name:
+            why = f"is the instance of {path_to('hosts', other)} too"
+            sections[host.name].refuse("incus", why, "write each instance once")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Defaults:
+    """What hosts fall back to: the stack's own values."""
+
+    app_ref: Ref | None
+    activation: Activation
+    incus: IncusSpec
+
+
+def _host(name: str, section: Section, stack: _Defaults) -> HostSpec | None:
     target = section.read("target", one_of(Target))
-    address = section.read("address", HostAddress.parse)
+    endpoint, incus = None, None
+    if target is Target.INCUS:
+        _refuse_place(section)
+        incus = read_instance(section, name, stack.incus)
+    else:
+        endpoint = _endpoint(section)
+        if target is Target.SSH and "incus" in section.values:
+            section.refuse("incus", "does not go with target ssh", "write target: incus beside it")
     port = section.read("port", Port.parse)
     user = section.read("user", UserName.parse)
-    host_key = section.read("hostKey", HostKey.parse)
     attr = section.read("attr", Attr.parse) if "attr" in section.values else _named(name)
-    own_ref = section.read("appRef", Ref.parse, app_ref)
-    own_activation = read_activation(section, activation)
+    own_ref = section.read("appRef", Ref.parse, stack.app_ref)
+    own_activation = read_activation(section, stack.activation)
     substitute = section.read("substitute", flag)
     section.read("enabled", flag)
     if (
         target is None
-        or address is None
+        or (endpoint is None and incus is None)
         or port is None
         or user is None
-        or host_key is None
         or attr is None
         or substitute is None
     ):
         return None
     return HostSpec(
         name=name,
-        target=target,
-        address=address,
+        endpoint=endpoint,
         port=port.number,
         user=user,
-        host_key=host_key,
         attr=attr,
+        incus=incus,
         app_ref=own_ref,
         activation=own_activation,
         substitute=substitute,
     )
+
+
+def _endpoint(section: Section) -> Endpoint | None:
+    address = section.read("address", HostAddress.parse)
+    host_key = section.read("hostKey", HostKey.parse)
+    if address is None or host_key is None:
+        return None
+    return Endpoint(address=address, host_key=host_key)
+
+
+def _refuse_place(section: Section) -> None:
+    """An instance says itself where it is: a second word on it could only be wrong."""
+    for key in ("address", "hostKey"):
+        if key in section.values:
+            why = "does not go with target incus: the instance says it itself"
+            section.refuse(key, why, "remove the key")
 
 
 def _named(name: str) -> Attr | None:

@@ -1,13 +1,13 @@
 """What the hosts run now: one bounded ssh call a host, all at once, reading only."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from components.pipeline import activate, runner
 from components.pipeline.activate import Observation
 from components.pipeline.errors import HostError, ProcessError
 from components.pipeline.process import run
-from components.pipeline.settings import Observe, Settings
+from components.pipeline.settings import HostSpec
 from components.pipeline.transport import Identity, Ssh, explain
 
 TIMEOUT = 10.0
@@ -17,14 +17,12 @@ Observed = Mapping[str, Observation | HostError]
 """What each host said, or why it did not, by host name; empty where nobody was asked."""
 
 
-async def observe(settings: Settings, identity: Identity, *, preview: bool) -> Observed:
+async def observe(hosts: Iterable[HostSpec], identity: Identity) -> Observed:
     """Ask each host what it runs. An answer that cannot be had is an answer too.
 
-    Only previews ask: an update finds out by doing, on the same connections.
+    An instance that is not there yet is not asked.
     """
-    if settings.observe is Observe.NEVER or not preview:
-        return {}
-    asked = tuple(Ssh(host=host, identity=identity) for host in settings.hosts)
+    asked = tuple(Ssh.of(host, identity) for host in hosts if host.endpoint)
     answers = await asyncio.gather(*(_ask(ssh) for ssh in asked))
     return {ssh.host.name: answer for ssh, answer in zip(asked, answers, strict=True)}
 

@@ -1,13 +1,13 @@
 """What each host is to become, held against what it runs: one action a host, and its text."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from components.pipeline.activate import Observation
 from components.pipeline.activation_config import Mode
 from components.pipeline.errors import HostError
-from components.pipeline.evaluate import System
+from components.pipeline.evaluate import ImageBuild, System
 from components.pipeline.grammar import StorePath
 from components.pipeline.observe import Observed
 from components.pipeline.settings import HostSpec
@@ -39,13 +39,25 @@ class HostPlan:
     committed: tuple[str, StorePath] | None = None
     """The stack of the last commit, and what ran before it; None where something else runs."""
     trouble: HostError | None = None
+    image: ImageBuild | None = None
+    """What it is made from, where the program makes it."""
+
+    @property
+    def builds(self) -> tuple[System, ...]:
+        """All that has to be built for it."""
+        return (self.system, *(self.image.parts if self.image else ()))
 
 
 def decide(
-    hosts: tuple[HostSpec, ...], systems: Mapping[str, System], observed: Observed
+    hosts: tuple[HostSpec, ...],
+    systems: Mapping[str, System],
+    observed: Observed,
+    images: Mapping[str, ImageBuild] | None = None,
 ) -> tuple[HostPlan, ...]:
     """Hold desired against observed, host by host, in the order of their names."""
-    return tuple(_decide(host, systems[host.name], observed.get(host.name)) for host in hosts)
+    made = images or {}
+    plans = (_decide(host, systems[host.name], observed.get(host.name)) for host in hosts)
+    return tuple(replace(plan, image=made.get(plan.host.name)) for plan in plans)
 
 
 def _decide(host: HostSpec, system: System, seen: Observation | HostError | None) -> HostPlan:

@@ -11,13 +11,14 @@ from components.pipeline.config_section import Section, one_of
 from components.pipeline.config_table import STACK
 from components.pipeline.errors import ConfigError, Problem
 from components.pipeline.grammar import FlakeUrl, InputName, PrivateKey, Ref, Rev
-from components.pipeline.host_config import HostSpec, Target, read_hosts
+from components.pipeline.host_config import Endpoint, HostSpec, Target, read_hosts
 from components.pipeline.rollout import CANARY_FIRST, Rollout
 from components.pipeline.rollout_config import read_rollout
 
 __all__ = [
     "ALWAYS_SECRET",
     "Activation",
+    "Endpoint",
     "HostSpec",
     "Mode",
     "Observe",

@@ -22,7 +22,7 @@ from components.pipeline.errors import (
 )
 from components.pipeline.grammar import StorePath
 from components.pipeline.process import Argv
-from components.pipeline.settings import HostSpec
+from components.pipeline.settings import Endpoint, HostSpec, Target
 
 CONNECT_TIMEOUT = 5
 """Seconds for TCP connect and key exchange."""
@@ -41,6 +41,16 @@ class Identity:
     known_hosts: PurePosixPath
     key: PurePosixPath | None
 
+    def pins_of(self, host: HostSpec) -> PurePosixPath:
+        """The known_hosts file of a host.
+
+        An instance has one of its own, which is written when its key is known; the others' file
+        is written again by each run, also by a preview beside an `up` that makes instances.
+        """
+        if host.target is Target.SSH:
+            return self.known_hosts
+        return self.known_hosts.with_name(f"known_hosts-{host.name}")
+
     def options(self, host: HostSpec) -> Argv:
         """The `-o` options of each ssh process, ours and those that nix starts."""
         key = () if self.key is None else ("-i", str(self.key), "-o", "IdentitiesOnly=yes")
@@ -53,7 +63,7 @@ class Identity:
             "-o", "ServerAliveInterval=5",
             "-o", "ServerAliveCountMax=3",
             "-o", "StrictHostKeyChecking=yes",
-            "-o", f"UserKnownHostsFile={self.known_hosts}",
+            "-o", f"UserKnownHostsFile={self.pins_of(host)}",
             "-o", "GlobalKnownHostsFile=/dev/null",
             "-o", f"HostKeyAlias={host.name}",
             "-o", "HostKeyAlgorithms=ssh-ed25519",
@@ -74,12 +84,25 @@ class Ssh:
     """One host over ssh, as root or through passwordless sudo."""
 
     host: HostSpec
+    endpoint: Endpoint
     identity: Identity
+
+    @classmethod
+    def of(cls, host: HostSpec, identity: Identity) -> "Ssh":
+        """A host whose place is known.
+
+        Raises:
+            ValueError: it is an instance that has not said it yet.
+        """
+        if host.endpoint is None:
+            msg = f"{host.name} has no address yet"
+            raise ValueError(msg)
+        return cls(host=host, endpoint=host.endpoint, identity=identity)
 
     @property
     def is_root(self) -> bool:
         """Whether the login user is root, so that no sudo is needed."""
-        return self.host.user.text == "root"
+        return self.host.is_root
 
     def argv(self, *remote: str) -> Argv:
         """The local command that runs `remote` on the host as root.
@@ -92,7 +115,7 @@ class Ssh:
             *self.identity.options(self.host),
             "-l", self.host.user.text,
             "--",
-            self.host.address.text,
+            self.endpoint.address.text,
             self.as_root(*remote),
         )  # fmt: skip
 
@@ -107,7 +130,7 @@ class Ssh:
         The remote side runs through sudo where the user is not root, so that no host needs to
         trust unsigned paths from a login user.
         """
-        address = self.host.address.text
+        address = self.endpoint.address.text
         bracketed = f"[{address}]" if ":" in address else address
         program = "" if self.is_root else "?remote-program=" + quote("sudo -n nix-daemon")
         return f"ssh-ng://{self.host.user.text}@{bracketed}{program}"
@@ -118,8 +141,13 @@ class Ssh:
 
     @property
     def nix_sshopts(self) -> str:
-        """NIX_SSHOPTS: nix splits it at white space, and none of our options has any."""
-        return " ".join(self.identity.options(self.host))
+        """NIX_SSHOPTS for nix's own connections to the host."""
+        return nix_sshopts(self.host, self.identity)
+
+
+def nix_sshopts(host: HostSpec, identity: Identity) -> str:
+    """NIX_SSHOPTS: nix splits it at white space, and none of our options has any."""
+    return " ".join(identity.options(host))
 
 
 def write_identity(folder: Path, hosts: Iterable[HostSpec], key: str | None) -> Identity:
@@ -130,7 +158,8 @@ def write_identity(folder: Path, hosts: Iterable[HostSpec], key: str | None) -> 
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
-    pins = "".join(f"{host.name} {host.host_key.line}\n" for host in hosts)
+    placed = [(host, host.endpoint) for host in hosts if host.endpoint]
+    pins = "".join(_pin(host, at) for host, at in placed if host.target is Target.SSH)
     _replace(folder / "known_hosts", pins)
     if key is not None:
         _replace(folder / "key", key.rstrip("\n") + "\n")
@@ -138,6 +167,16 @@ def write_identity(folder: Path, hosts: Iterable[HostSpec], key: str | None) -> 
         known_hosts=PurePosixPath(folder / "known_hosts"),
         key=None if key is None else PurePosixPath(folder / "key"),
     )
+
+
+def pin(identity: Identity, host: HostSpec, endpoint: Endpoint) -> Ssh:
+    """Write down the key of an instance, which has just been told; gives the way to it."""
+    _replace(Path(identity.pins_of(host)), _pin(host, endpoint))
+    return Ssh(host=host, endpoint=endpoint, identity=identity)
+
+
+def _pin(host: HostSpec, endpoint: Endpoint) -> str:
+    return f"{host.name} {endpoint.host_key.line}\n"
 
 
 def _replace(path: Path, text: str) -> None:
@@ -151,12 +190,15 @@ def _replace(path: Path, text: str) -> None:
 def explain(ssh: Ssh, error: ProcessError) -> HostError:
     """What an ssh failure means for the person who reads it: key, login, sudo or network."""
     host, said = ssh.host, error.detail
-    where = f"{host.name} ({host.user.text}@{host.address.text}, port {host.port})"
+    at = ssh.endpoint
+    where = f"{host.name} ({host.user.text}@{at.address.text}, port {host.port})"
     last = error.last_lines(1)
     if "Host key verification failed" in said or "no matching host key type" in said:
         offered = re.search(r"SHA256:[A-Za-z0-9+/]{43}", said)
-        detail = f"pinned {host.host_key.fingerprint}, offered {offered[0] if offered else 'none'}"
+        detail = f"pinned {at.host_key.fingerprint}, offered {offered[0] if offered else 'none'}"
         remedy = "find out why it changed; only then put the new key into hosts' hostKey"
+        if host.target is Target.INCUS:
+            remedy = "find out why it changed; then `pulumi refresh` reads it anew through Incus"
         return HostKeyError(message("host key is not the pinned one", where, detail, remedy))
     if "Permission denied (" in said:
         remedy = "add the public half of sshKey (or of your agent's key) to its authorized keys"

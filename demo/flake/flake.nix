@@ -1,5 +1,6 @@
 # A fleet that stands in for a NixOS one where nixpkgs cannot be had: every toplevel has NixOS's
-# layout, names and scripts, and nothing of NixOS in it. `demo/render-flake` fills in the input's url.
+# layout, names and scripts, and nothing of NixOS in it. `demo/render-flake` fills in the input's url,
+# and `demo/base` says what instances of Incus are made from (`base`).
 #
 # Building needs /bin/sh and either /bin/busybox in the sandbox (nix.conf:
 # `extra-sandbox-paths = /bin/busybox`), or a build without sandbox on a host with coreutils.
@@ -13,9 +14,22 @@
 
   outputs =
     { app, ... }:
+    let
+      readJSON = file: builtins.fromJSON (builtins.readFile file);
+      base = if builtins.pathExists ./base.json then readJSON ./base.json else null;
+      hosts = readJSON ./hosts.json // (if base == null then { } else { base = { }; });
+    in
     {
       nixosConfigurations = builtins.mapAttrs (
-        name: options: import ./lib/host.nix { inherit name options app; }
-      ) (builtins.fromJSON (builtins.readFile ./hosts.json));
+        name: options:
+        import ./lib/host.nix {
+          inherit
+            name
+            options
+            app
+            base
+            ;
+        }
+      ) hosts;
     };
 }

@@ -27,7 +27,7 @@ from components.pipeline.grammar import (
     UserName,
 )
 from components.pipeline.process import all_of, run
-from components.pipeline.settings import HostSpec, Settings
+from components.pipeline.settings import Endpoint, HostSpec, Settings
 from components.pipeline.transport import Ssh, write_identity
 from demo import hosts as containers
 from demo.hosts import DemoHost
@@ -123,9 +123,8 @@ class Machine:
 def spec(name: str, address: str, user: str, key: str) -> HostSpec:
     return HostSpec(
         name=name,
-        address=HostAddress.parse(address),
+        endpoint=Endpoint(address=HostAddress.parse(address), host_key=HostKey.parse(key)),
         user=UserName.parse(user),
-        host_key=HostKey.parse(key),
         attr=Attr.parse(name),
         substitute=False,
     )
@@ -173,8 +172,7 @@ def machines(runner_place: Path, systems: dict[str, System]) -> Iterator[dict[st
         specs = [spec(n, h.address, USERS[n], h.host_key) for n, h in hosts.items()]
         identity = write_identity(runner_place / "ssh", specs, (keys / "client").read_text())
         made = {
-            one.name: Machine(ssh=Ssh(host=one, identity=identity), outside=hosts[one.name])
-            for one in specs
+            one.name: Machine(ssh=Ssh.of(one, identity), outside=hosts[one.name]) for one in specs
         }
 
         async def copy(machine: Machine, first: str, *others: str) -> None:

@@ -88,7 +88,7 @@ def machine(hosts: Hosts, keys: Path, place: Path, new: System) -> Machine:
     host = hosts["web1"]
     one = spec(host.name, host.address, "root", host.host_key)
     identity = write_identity(place / "ssh", [one], (keys / "client").read_text())
-    made = Machine(ssh=Ssh(host=one, identity=identity), outside=host)
+    made = Machine(ssh=Ssh.of(one, identity), outside=host)
     argv = closure.copy_argv(new, made.ssh)
     asyncio.run(run(argv, timeout=120, env={"NIX_SSHOPTS": made.ssh.nix_sshopts}))
     return made

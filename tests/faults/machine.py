@@ -38,7 +38,7 @@ class Machine:
         hosts = {name: {**spec, "activation": activation}}
         host = parse({"flake": "./flake", "hosts": hosts}).hosts[0]
         identity = write_identity(folder, [host], key.read_text())
-        return cls(ssh=Ssh(host=host, identity=identity))
+        return cls(ssh=Ssh.of(host, identity))
 
     def timed(self, activation: Json) -> "Machine":
         """The same with other times."""
@@ -53,7 +53,7 @@ class Machine:
             ssh=self.ssh,
             old=StorePath.parse(old) if old else None,
             new=StorePath.parse(new),
-            spec=AttemptSpec.of(self.ssh.host, by=by, release="faults", values={}),
+            spec=AttemptSpec.of(self.ssh, by=by, release="faults", values={}),
             progress=lambda _: None,
         )
 

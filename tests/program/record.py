@@ -35,7 +35,7 @@ from components.pipeline.grammar import (
 )
 from components.pipeline.release import Flake, Release
 from components.pipeline.rollout import Rollout
-from components.pipeline.settings import HostSpec, Settings
+from components.pipeline.settings import Endpoint, HostSpec, Settings
 from components.pipeline.stages import Stages
 from components.pipeline.transport import Identity
 from components.release_record import ReleaseRecord
@@ -75,9 +75,11 @@ class Scenario:
 def spec(name: str, mode: str) -> HostSpec:
     return HostSpec(
         name=name,
-        address=HostAddress.parse(f"10.0.0.{name[-1]}"),
+        endpoint=Endpoint(
+            address=HostAddress.parse(f"10.0.0.{name[-1]}"),
+            host_key=HostKey(f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'A' * 43}"),
+        ),
         user=UserName.parse("deploy" if name == "web2" else "root"),
-        host_key=HostKey(f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'A' * 43}"),
         attr=Attr.parse(name),
         activation=Activation(mode=Mode(mode)),
     )

@@ -11,7 +11,7 @@ from components.pipeline.grammar import (
     StorePath,
     UserName,
 )
-from components.pipeline.settings import HostSpec
+from components.pipeline.settings import Endpoint, HostSpec
 
 HOST_KEY = HostKey.parse(
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
@@ -30,10 +30,9 @@ def host(  # noqa: PLR0913 one for each key of a host that a test may care for
 ) -> HostSpec:
     return HostSpec(
         name=name,
-        address=HostAddress.parse(address),
+        endpoint=Endpoint(address=HostAddress.parse(address), host_key=HOST_KEY),
         port=port,
         user=UserName.parse(user),
-        host_key=HOST_KEY,
         attr=Attr.parse(name),
         app_ref=None if app_ref is None else Ref.parse(app_ref),
         activation=activation,

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from pathlib import PurePosixPath
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -13,8 +14,10 @@ from components.pipeline.activation_config import Activation, Mode
 from components.pipeline.attempt_spec import SEPARATOR, TEXT_LIMIT, AttemptSpec
 from components.pipeline.check import CheckKind, Vantage
 from components.pipeline.grammar import Duration
+from components.pipeline.transport import Identity, Ssh
 from tests.unit.hosts import check, host, toplevel
 
+IDENTITY = Identity(known_hosts=PurePosixPath("known_hosts"), key=None)
 TIMES = Activation(
     timeout=Duration("11m"),
     settle=Duration("12s"),
@@ -74,7 +77,7 @@ def test_of_a_host_fills_its_checks() -> None:
     named = check("web", target="http://{address}/{name}", contains="{appRef} {toplevel}")
     new = toplevel("b").path
     spec = AttemptSpec.of(
-        host(activation=Activation(checks=(named,))),
+        Ssh.of(host(activation=Activation(checks=(named,))), IDENTITY),
         by="me",
         release="v1",
         values={"appRef": "v1", "appRev": "", "toplevel": new},

@@ -33,7 +33,7 @@ from components.pipeline.grammar import (
 )
 from components.pipeline.rollout import Rollout
 from components.pipeline.rollout_table import ROLLOUT
-from components.pipeline.settings import Activation, HostSpec, Observe, Settings, Target, parse
+from components.pipeline.settings import Activation, Endpoint, HostSpec, Observe, Settings, parse
 from tests.unit.config_cases import VALID, Case, cases
 
 ROOT = Path(__file__).parents[2]
@@ -72,11 +72,9 @@ def test_the_least_config_has_the_defaults_of_the_documentation() -> None:
     )
     web1 = HostSpec(
         name="web1",
-        target=Target.SSH,
-        address=HostAddress("10.0.0.5"),
+        endpoint=Endpoint(address=HostAddress("10.0.0.5"), host_key=HostKey(KEY)),
         port=22,
         user=UserName("root"),
-        host_key=HostKey(KEY),
         attr=Attr("web1"),
         app_ref=None,
         activation=activation,
@@ -105,7 +103,9 @@ def test_production_as_a_user_fills_it_in() -> None:
     assert [host.name for host in settings.hosts] == ["db1", "web1", "web2", "web3"]
     db1, web1, _, web3 = settings.hosts
     assert (db1.app_ref, web1.app_ref) == (Ref("v2.0.9"), Ref("v2.1.0"))
-    assert (web3.address.text, web3.port, web3.substitute) == ("2001:db8::13", 2222, False)
+    assert web3.endpoint
+    assert web3.endpoint.address.text == "2001:db8::13"
+    assert (web3.port, web3.substitute) == (2222, False)
     assert (
         web1.activation
         == settings.activation

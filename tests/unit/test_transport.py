@@ -83,13 +83,13 @@ WITH_KEY = ("-i", ".flakeup/prod/key", "-o", "IdentitiesOnly=yes")
     ],
 )  # fmt: skip
 def test_argv(spec: HostSpec, identity: Identity, expected: list[str]) -> None:
-    assert list(Ssh(host=spec, identity=identity).argv("uname", "-m")) == expected
+    assert list(Ssh.of(spec, identity).argv("uname", "-m")) == expected
 
 
 @pytest.mark.parametrize("user", ["root", "deploy"])
 def test_the_login_shell_gets_the_words_as_they_are(user: str) -> None:
     words = ("/bin/sh", "-c", 'echo "$1"; exit 3', "x", "it's; $(reboot) `a`", "two\nlines", "")
-    text = Ssh(host=host(user=user), identity=AGENT).argv(*words)[-1]
+    text = Ssh.of(host(user=user), AGENT).argv(*words)[-1]
     sudo = () if user == "root" else ("sudo", "-n", "--")
     assert tuple(shlex.split(text)) == (*sudo, *words)
 
@@ -107,13 +107,13 @@ def test_the_login_shell_gets_the_words_as_they_are(user: str) -> None:
     ],
 )
 def test_store_url(spec: HostSpec, url: str) -> None:
-    assert Ssh(host=spec, identity=AGENT).store_url == url
+    assert Ssh.of(spec, AGENT).store_url == url
 
 
 @pytest.mark.parametrize("identity", [AGENT, KEY])
 def test_nix_splits_its_ssh_options_as_they_were(identity: Identity) -> None:
     """Nix splits NIX_SSHOPTS at white space and knows no quotes."""
-    ssh = Ssh(host=host(port=2222), identity=identity)
+    ssh = Ssh.of(host(port=2222), identity)
     assert ssh.nix_sshopts.split() == list(identity.options(ssh.host))
     assert not any(char in ssh.nix_sshopts for char in "'\"\\\n\t")
 
@@ -258,7 +258,7 @@ FIND_OUT = "find out why it changed; only then put the new key into hosts' hostK
 def test_explain(code: int | None, said: str, kind: type[HostError], expected: str) -> None:
     detail = printable(said, 4000, lines=True)
     error = ProcessError(argv=("ssh",), code=code, detail=detail)
-    found = explain(Ssh(host=host(user="deploy"), identity=KEY), error)
+    found = explain(Ssh.of(host(user="deploy"), KEY), error)
     assert type(found) is kind
     assert str(found) == expected
 
@@ -273,6 +273,6 @@ def test_a_login_without_any_key_says_so(
         monkeypatch.setenv("SSH_AUTH_SOCK", "/run/nobody")
     said = "root@192.0.2.10: Permission denied (publickey)."
     error = ProcessError(argv=("ssh",), code=255, detail=said)
-    found = str(explain(Ssh(host=host(), identity=AGENT), error))
+    found = str(explain(Ssh.of(host(), AGENT), error))
     assert ("there is no key to log in with" in found) is not has_agent
     assert ("add the public half of sshKey" in found) is has_agent

@@ -3,6 +3,7 @@
   name,
   options,
   app,
+  base,
 }:
 let
   text = import ./text.nix;
@@ -19,35 +20,49 @@ let
     answers = opts.faults.app-answers or null;
   };
   label = "25.11.demo"; # the same for all releases, as NixOS's is
+  toplevel = import ./toplevel.nix {
+    inherit
+      name
+      label
+      opts
+      build
+      text
+      packages
+      ;
+    path = packages.systemPath [
+      release
+      packages.motd
+    ];
+    systemUnits = units.systemUnits {
+      units =
+        import ./app-units.nix {
+          app = release;
+          host = name;
+        }
+        // faults.units
+        // opts.units;
+      hostUnits = if opts.faults ? sshd-stopped then [ ] else [ "ssh.service" ];
+    };
+  };
+  image = import ./image.nix {
+    inherit
+      name
+      base
+      build
+      text
+      ;
+    inherit (opts) system;
+  };
 in
 {
   config = {
     networking.hostName = name;
     nixpkgs.hostPlatform.system = opts.system;
     system.nixos.label = label;
-    system.build.toplevel = import ./toplevel.nix {
-      inherit
-        name
-        label
-        opts
-        build
-        text
-        packages
-        ;
-      path = packages.systemPath [
-        release
-        packages.motd
-      ];
-      systemUnits = units.systemUnits {
-        units =
-          import ./app-units.nix {
-            app = release;
-            host = name;
-          }
-          // faults.units
-          // opts.units;
-        hostUnits = if opts.faults ? sshd-stopped then [ ] else [ "ssh.service" ];
-      };
-    };
+    # As with NixOS, only a system that is meant to be a container has the parts of an image.
+    system.build = {
+      inherit toplevel;
+    }
+    // (if base == null then { } else image);
   };
 }

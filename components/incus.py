@@ -1,0 +1,227 @@
+"""`IncusImage` and `IncusHost`: containers that the program makes, and deploys to as to any host.
+
+The image is only where an instance begins: a new release is copied and switched to, and the
+image of an instance that is there never changes by itself.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import pulumi
+
+from components.copying import Copying
+from components.dependency import settled
+from components.host import NixosHost, NixosHostArgs
+from components.pipeline import transport
+from components.pipeline.errors import HostError, UnreachableError
+from components.pipeline.evaluate import ImageBuild
+from components.pipeline.grammar import GrammarError, HostAddress, HostKey
+from components.pipeline.incus.marks import Owner
+from components.pipeline.incus.spec import IncusSpec
+from components.pipeline.settings import Endpoint, HostSpec
+from components.pipeline.transport import Identity
+from components.reach import Reach
+
+IMAGE: Final = "flakeup:incus:Image"
+INSTANCE: Final = "flakeup:incus:Instance"
+OBSERVE: Final = "flakeup:incus:observe"
+BOOT_GRACE: Final = 600
+"""Seconds beside `bootTimeout`, for making it: an image is unpacked, a queue waited for."""
+
+
+class Image(pulumi.CustomResource):
+    """An image on a server; its fingerprint is known once both of its files are built."""
+
+    fingerprint: pulumi.Output[str]
+
+    def __init__(
+        self, name: str, props: Mapping[str, pulumi.Input[str]], opts: pulumi.ResourceOptions
+    ) -> None:
+        super().__init__(IMAGE, name, {**props, "fingerprint": None}, opts)
+
+
+class Instance(pulumi.CustomResource):
+    """An instance; it says where it is and which key its sshd has."""
+
+    address: pulumi.Output[str]
+
+    def __init__(
+        self, name: str, props: Mapping[str, object], opts: pulumi.ResourceOptions
+    ) -> None:
+        said = dict.fromkeys(("address", "hostKey", "madeFrom", "generation"))
+        super().__init__(INSTANCE, name, {**props, **said}, opts)
+
+    @property
+    def host_key(self) -> pulumi.Output[str]:
+        """Its sshd's ed25519 key."""
+        said: pulumi.Output[str] = vars(self)["hostKey"]
+        return said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncusImageArgs:
+    """An image, and where it is to be."""
+
+    build: ImageBuild
+    remote: str
+    project: str
+    copying: Copying
+    after: pulumi.Input[pulumi.Resource]
+    """What has to be done before it is sent: the build."""
+
+
+class IncusImage(pulumi.ComponentResource):
+    """An image of the release on one server: built here, sent where it is not there already."""
+
+    fingerprint: pulumi.Output[str]
+    sent: pulumi.Input[pulumi.Resource]
+    """For those who are made from it."""
+
+    def __init__(
+        self, name: str, args: IncusImageArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("flakeup:index:IncusImage", name, {}, opts)
+        self.build = args.build
+        image = Image(
+            name,
+            {
+                "remote": args.remote,
+                "project": args.project,
+                "metadata": args.build.metadata.out.path,
+                "rootfs": args.build.rootfs.out.path,
+                "system": args.build.attr,
+            },
+            pulumi.ResourceOptions(
+                parent=self, depends_on=[args.after], hooks=args.copying.build_hooks(name)
+            ),
+        )
+        self.fingerprint = image.fingerprint
+        self.sent = settled(image, name, self)
+        self.register_outputs({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncusHostArgs:
+    """What an instance needs beside what every host does; `host.reach` is made from it."""
+
+    identity: Identity
+    image: IncusImage
+    spec: IncusSpec
+
+
+class IncusHost(NixosHost):
+    """A container on its toplevel: made once, then deployed to over ssh."""
+
+    kind = "IncusHost"
+
+    def __init__(
+        self,
+        name: str,
+        args: NixosHostArgs,
+        incus: IncusHostArgs,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        self._incus = incus
+        super().__init__(name, args, opts)
+
+    def _prepare(self, args: NixosHostArgs) -> NixosHostArgs:
+        name, spec = args.plan.host.name, self._incus.spec
+        instance = Instance(
+            f"{name}-instance",
+            properties(spec, self._incus.image.fingerprint),
+            pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[self._incus.image.sent],
+                protect=spec.protect,
+                custom_timeouts=_timeouts(spec),
+            ),
+        )
+        told = (instance.address, instance.host_key)
+        return replace(
+            args,
+            reach=Reach(args.plan.host, self._incus.identity, told),
+            after=(*args.after, settled(instance, f"{name}-instance", self)),
+        )
+
+
+def image_name(attr: str, spec: IncusSpec) -> str:
+    """The name of an image's resource: the system's, and where it is but on the usual server."""
+    plain = IncusSpec()
+    places = ((spec.remote, plain.remote), (spec.project, plain.project))
+    return "-".join((attr, "image", *(place for place, usual in places if place != usual)))
+
+
+def properties(spec: IncusSpec, image: pulumi.Input[str]) -> dict[str, object]:
+    """The inputs of an instance."""
+    return {
+        "remote": spec.remote,
+        "project": spec.project,
+        "name": spec.name,
+        "image": image,
+        "onImageChange": spec.on_image_change.value,
+        "profiles": list(spec.profiles),
+        "config": spec.config,
+        "devices": spec.devices,
+        "member": spec.member or None,
+        "running": True,
+        "ssh": True,
+        "bootTimeout": spec.boot_timeout.seconds,
+    }
+
+
+def _timeouts(spec: IncusSpec) -> pulumi.CustomTimeouts:
+    seconds = f"{spec.boot_timeout.seconds + BOOT_GRACE}s"
+    return pulumi.CustomTimeouts(create=seconds, update=seconds)
+
+
+async def placed(
+    hosts: Iterable[HostSpec], identity: Identity
+) -> tuple[tuple[HostSpec, ...], Mapping[str, HostError]]:
+    """The hosts with what their instances say of themselves now, for a preview.
+
+    One question a project, whatever the number of instances; those that are not there stay as
+    they are. The second is why a server could not be asked, by host.
+    """
+    hosts = tuple(hosts)
+    places = sorted({(one.incus.remote, one.incus.project) for one in hosts if one.incus})
+    answers = dict(zip(places, await asyncio.gather(*map(_ask, places)), strict=True))
+    found, troubles = [], {}
+    for host in hosts:
+        if host.incus is None:
+            found.append(host)
+            continue
+        answer = answers[host.incus.remote, host.incus.project]
+        if isinstance(answer, HostError):
+            troubles[host.name] = answer
+            continue
+        endpoint = _endpoint(answer.get(host.incus.name))
+        if endpoint:
+            transport.pin(identity, host, endpoint)
+        found.append(replace(host, endpoint=endpoint))
+    return tuple(found), troubles
+
+
+async def _ask(place: tuple[str, str]) -> Mapping[str, Mapping[str, str]] | HostError:
+    arguments = {"remote": place[0], "project": place[1]}
+    try:
+        answer = await pulumi.runtime.invoke_async(OBSERVE, arguments)
+    except Exception as error:  # noqa: BLE001 the SDK raises a bare one with the plugin's text
+        return UnreachableError(str(error))
+    instances: Mapping[str, Mapping[str, str]] = answer["instances"]
+    return instances
+
+
+def _endpoint(said: Mapping[str, str] | None) -> Endpoint | None:
+    """Where an instance of this stack is; another's is not ours to log in to."""
+    owner = Owner(f"{pulumi.get_project()}/{pulumi.get_stack()}")
+    if said is None or said["owner"] != owner.text:
+        return None
+    try:
+        return Endpoint(
+            address=HostAddress.parse(said["address"] or ""),
+            host_key=HostKey.parse(said["hostKey"] or ""),
+        )
+    except GrammarError:
+        return None

@@ -1,0 +1,20 @@
+"""What previews ask: Incus where its instances are, then each host what it runs."""
+
+import pulumi
+
+from components import incus
+from components.pipeline import observe
+from components.pipeline.observe import Observed
+from components.pipeline.settings import Observe, Settings
+from components.pipeline.transport import Identity
+
+
+async def observed(settings: Settings, identity: Identity) -> Observed:
+    """Ask each host what it runs; an answer that cannot be had is an answer too.
+
+    Only previews ask: an update finds out by doing, on the same connections.
+    """
+    if settings.observe is Observe.NEVER or not pulumi.runtime.is_dry_run():
+        return {}
+    hosts, troubles = await incus.placed(settings.hosts, identity)
+    return {**await observe.observe(hosts, identity), **troubles}

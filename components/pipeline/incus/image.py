@@ -1,0 +1,253 @@
+"""A split image, made of two files of the store: metadata and root file system.
+
+Incus names it by the digest of both (sha256 of the metadata's bytes, then the root's), so its
+name is known before anything is sent, and an image that is there already is the same one
+(Incus's documentation, reference/image_format).
+"""
+
+import asyncio
+import hashlib
+import struct
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import yaml
+
+from components.pipeline.errors import IncusError, message, printable
+from components.pipeline.grammar import StorePath
+from components.pipeline.incus.api import Incus, asked
+from components.pipeline.incus.marks import Owner
+
+UPLOADED: Final = "user.flakeup"
+"""Property of an image that flakeup has sent: no other is ever removed."""
+METADATA_LIMIT: Final = 1024 * 1024
+_MAGIC: Final = b"hsqs"
+_USED: Final = struct.Struct("<40xQ")
+"""Where a squashfs says how many bytes it has (`bytes_used` of its superblock)."""
+_CHUNK: Final = 1 << 20
+_AGAIN: Final = 5
+"""Times that a mark is tried: another stack may set its own at the same moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFiles:
+    """The two files of an image."""
+
+    metadata: Path
+    rootfs: Path
+
+    @classmethod
+    def of(cls, metadata: StorePath, rootfs: StorePath) -> "ImageFiles":
+        """The files in what NixOS builds as `system.build.metadata` and `system.build.squashfs`.
+
+        Raises:
+            IncusError: one is not there, or is something else.
+        """
+        return cls(
+            metadata=_only(Path(metadata.path), ("tarball/*.tar*", "*.tar*")),
+            rootfs=_only(Path(rootfs.path), ("*.squashfs", "*.img")),
+        )
+
+    async def fingerprint(self) -> str:
+        """The name that Incus will give it."""
+        return await asyncio.to_thread(_digest, (self.metadata, self.rootfs))
+
+    def check(self, architectures: list[str]) -> None:
+        """Look at what would only fail later, or be imported all the same.
+
+        Raises:
+            IncusError: cut short, of another kind, or for another processor.
+        """
+        made_for = _architecture(self.metadata)
+        if made_for not in architectures:
+            detail = f"it is made for {printable(made_for)}, and the server runs {architectures[0]}"
+            remedy = "name a system in `image` whose nixpkgs.hostPlatform is the server's"
+            raise IncusError(message("wrong architecture", str(self.metadata), detail, remedy))
+        _check_squashfs(self.rootfs)
+
+
+def _only(place: Path, patterns: tuple[str, ...]) -> Path:
+    """The one file in a store path that has such a name; or the store path itself, a file."""
+    if place.is_file():
+        return place
+    for pattern in patterns:
+        found = sorted(place.glob(pattern))
+        if len(found) == 1:
+            return found[0]
+    detail = f"it holds no {patterns[0]}" if place.is_dir() else "it is not in this store"
+    remedy = "`image` has to name a system that imports NixOS's lxc-container.nix"
+    raise IncusError(message("not an Incus image", str(place), detail, remedy))
+
+
+def _digest(files: tuple[Path, ...]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _architecture(metadata: Path) -> str:
+    try:
+        with tarfile.open(metadata) as tar:
+            file = tar.extractfile("metadata.yaml")
+            text = file.read(METADATA_LIMIT) if file else b""
+        said = yaml.safe_load(text)
+        return str(said["architecture"])
+    except (OSError, EOFError, tarfile.TarError, KeyError, TypeError, yaml.YAMLError) as error:
+        remedy = "build it again (`nix store repair` where the store is damaged)"
+        raise IncusError(
+            message("not an image's metadata", str(metadata), str(error), remedy)
+        ) from error
+
+
+def _check_squashfs(rootfs: Path) -> None:
+    with rootfs.open("rb") as file:
+        head = file.read(_USED.size)
+    if not head.startswith(_MAGIC) or len(head) < _USED.size:
+        remedy = "flakeup sends split images: `system.build.squashfs`, and no tarball or disk"
+        raise IncusError(message("not a squashfs", str(rootfs), "no such file system", remedy))
+    (used,) = _USED.unpack(head)
+    if used > (there := rootfs.stat().st_size):
+        detail = f"it should have {used} bytes, and has {there}"
+        remedy = "build it again (`nix store repair` where the store is damaged)"
+        raise IncusError(message("cut short", str(rootfs), detail, remedy))
+
+
+async def fingerprints(incus: Incus) -> frozenset[str]:
+    """All images of the project: one request."""
+    addresses = await incus.get("/1.0/images")
+    return frozenset(str(address).rpartition("/")[2].partition("?")[0] for address in addresses)
+
+
+async def ensure(
+    incus: Incus, files: ImageFiles, owner: Owner, text: str, say: Callable[[str], None]
+) -> str:
+    """Have the image on the server, marked as used by `owner`; gives its fingerprint.
+
+    `text` describes it to people who list images.
+
+    Raises:
+        IncusError: refused; nothing half-sent stays, as Incus keeps none.
+        IncusAwayError: no server answers.
+    """
+    fingerprint = await files.fingerprint()
+    if await _mark(incus, fingerprint, owner):
+        return fingerprint
+    server = await incus.get("/1.0")
+    files.check(list(server["environment"]["architectures"]))
+    size = files.metadata.stat().st_size + files.rootfs.stat().st_size
+    say(f"sending the image, {size / 1e6:.0f} MB")
+    properties = {"description": text, UPLOADED: "image", owner.mark: "used"}
+    headers = {
+        "X-Incus-fingerprint": fingerprint,
+        "X-Incus-properties": urlencode(properties),
+        "X-Incus-public": "0",
+    }
+    parts = {"metadata": files.metadata, "rootfs": files.rootfs}
+    try:
+        await incus.upload("/1.0/images", parts, headers)
+    except IncusError as error:
+        # Another stack, or another process of ours, has sent the same one meanwhile.
+        if "same fingerprint already exists" not in str(error):
+            raise
+        await _mark(incus, fingerprint, owner)
+    return fingerprint
+
+
+async def release(incus: Incus, fingerprint: str, owner: Owner) -> None:
+    """Take the owner's mark off, and remove the image where nobody needs it any more.
+
+    It stays where another stack has a mark on it, where an instance was made from it (it may be
+    rebuilt from it), and where somebody else has brought it.
+    """
+    path = f"/1.0/images/{fingerprint}"
+    for _ in range(_AGAIN):
+        try:
+            image, tag = await incus.tagged(path)
+            marks = {key for key in image["properties"] if key.startswith(Owner.PREFIX)}
+            if (
+                marks - {owner.mark}
+                or image["properties"].get(UPLOADED) != "image"
+                or await _instances(incus, fingerprint)
+            ):
+                await _unmark(incus, path, image, tag, owner)
+            else:
+                await incus.change("DELETE", path)
+        except IncusError as error:
+            if error.code == HTTPStatus.NOT_FOUND:
+                return
+            if error.code != HTTPStatus.PRECONDITION_FAILED:
+                raise
+        else:
+            return
+    raise IncusError(message("image in flux", fingerprint[:12], "others keep changing it"))
+
+
+async def prune(incus: Incus, keep: str) -> list[str]:
+    """Remove images of ours that no stack has a mark on and no instance was made from.
+
+    They stay behind where an instance was made from one whose stack has moved on since.
+    """
+    gone = []
+    for image in await incus.get(asked("/1.0/images", recursion="1")):
+        properties, fingerprint = image["properties"], str(image["fingerprint"])
+        is_marked = any(key.startswith(Owner.PREFIX) for key in properties)
+        if fingerprint == keep or properties.get(UPLOADED) != "image" or is_marked:
+            continue
+        if not await _instances(incus, fingerprint):
+            await incus.change("DELETE", f"/1.0/images/{fingerprint}")
+            gone.append(fingerprint)
+    return gone
+
+
+def _is_wanted(image: dict[str, Any], owner: Owner) -> bool:
+    """Whether somebody else needs an image, or has brought it."""
+    marks = {key for key in image["properties"] if key.startswith(Owner.PREFIX)}
+    return bool(marks - {owner.mark}) or image["properties"].get(UPLOADED) != "image"
+
+
+async def _mark(incus: Incus, fingerprint: str, owner: Owner) -> bool:
+    """Mark an image as used; False where there is none."""
+    path = f"/1.0/images/{fingerprint}"
+    for _ in range(_AGAIN):
+        image = await incus.find(path)
+        if image is None or image["properties"].get(owner.mark):
+            return image is not None
+        image, tag = await incus.tagged(path)
+        properties = {**image["properties"], owner.mark: "used"}
+        try:
+            await incus.change("PUT", path, _body(image, properties), tag=tag)
+        except IncusError as error:
+            if error.code not in {HTTPStatus.PRECONDITION_FAILED, HTTPStatus.NOT_FOUND}:
+                raise
+        else:
+            return True
+    raise IncusError(message("image in flux", fingerprint[:12], "others keep changing it"))
+
+
+async def _unmark(incus: Incus, path: str, image: dict[str, Any], tag: str, owner: Owner) -> None:
+    properties = {key: text for key, text in image["properties"].items() if key != owner.mark}
+    if len(properties) < len(image["properties"]):
+        await incus.change("PUT", path, _body(image, properties), tag=tag)
+
+
+def _body(image: dict[str, Any], properties: dict[str, str]) -> dict[str, Any]:
+    kept = ("auto_update", "public", "expires_at", "profiles")
+    return {**{key: image[key] for key in kept if key in image}, "properties": properties}
+
+
+async def _instances(incus: Incus, fingerprint: str) -> list[str]:
+    """The instances that were made from an image; projects may share their images."""
+    instances = await incus.get(asked("/1.0/instances", recursion="1", all_projects="true"))
+    return [
+        str(one["name"])
+        for one in instances
+        if one["config"].get("volatile.base_image") == fingerprint
+    ]

@@ -1,0 +1,244 @@
+"""An instance as configured: `incus` of the stack, and of the host over it."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final, Self
+
+from components.pipeline.config_section import Section, flag, one_of, time_of
+from components.pipeline.grammar import Attr, Duration, GrammarError
+from components.pipeline.incus.marks import PROTECTED, SERVERS_OWN
+from components.pipeline.incus.table import INCUS, INCUS_HOST
+from components.pipeline.words import check_characters
+
+NESTING: Final = {"security.nesting": "true"}
+"""NixOS in a container needs it: credentials of units, the firewall, nix's sandbox."""
+MAX_PROFILES: Final = 32
+MAX_CONFIG: Final = 64
+MAX_DEVICES: Final = 32
+_MAX_NAME: Final = 63
+_SIZE: Final = re.compile(r"[1-9][0-9]{0,11}(?:[MGT]i?B)")
+_INSTANCE: Final = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
+_KEY: Final = "A-Za-z0-9._-"
+_ROOT: Final = "root"
+_NIC: Final = "eth0"
+
+
+class OnImageChange(StrEnum):
+    """What another image means for an instance that is there."""
+
+    IGNORE = "ignore"
+    REBUILD = "rebuild"
+    REPLACE = "replace"
+
+
+@dataclass(frozen=True, slots=True)
+class IncusName:
+    """The name of a remote, project, profile, network, pool or member."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        check_characters(self.text, "A-Za-z0-9._-", limit=_MAX_NAME)
+        if not self.text[0].isalnum():
+            msg = "begins with neither a letter nor a digit"
+            raise GrammarError(msg)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse a name, or raise GrammarError."""
+        return cls(text)
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceName:
+    """The name of an instance: part of its host name, as Incus has it."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        check_characters(self.text, "A-Za-z0-9-", limit=_MAX_NAME)
+        if not _INSTANCE.fullmatch(self.text):
+            msg = "does not begin with a letter, or ends with '-'"
+            raise GrammarError(msg)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse a name, or raise GrammarError."""
+        return cls(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncusSpec:
+    """An instance as configured."""
+
+    name: str = ""
+    remote: str = INCUS["remote"].default
+    project: str = INCUS["project"].default
+    image: Attr | None = None
+    """The system it is made from; None is the host's own."""
+    on_image_change: OnImageChange = OnImageChange.IGNORE
+    profiles: tuple[str, ...] = ("default",)
+    network: str | None = None
+    pool: str | None = None
+    root_size: str | None = None
+    own_config: Mapping[str, str] = field(default_factory=dict)
+    own_devices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    protect: bool = False
+    boot_timeout: Duration = Duration(INCUS["bootTimeout"].default)  # noqa: RUF009 frozen
+    member: str = ""
+
+    @property
+    def config(self) -> dict[str, str]:
+        """The config keys that it is to have."""
+        protection = {PROTECTED: "true"} if self.protect else {}
+        return {**NESTING, **protection, **self.own_config}
+
+    @property
+    def devices(self) -> dict[str, dict[str, str]]:
+        """The devices that it is to have itself, whatever its profiles add."""
+        devices = {name: dict(device) for name, device in self.own_devices.items()}
+        if self.network is not None:
+            devices[_NIC] = {"type": "nic", "name": _NIC, "network": self.network}
+        if self.pool is not None:
+            size = {} if self.root_size is None else {"size": self.root_size}
+            devices[_ROOT] = {"type": "disk", "path": "/", "pool": self.pool, **size}
+        return devices
+
+
+def read_incus(parent: Section, base: IncusSpec) -> IncusSpec:
+    """Read the stack's `incus` over `base`; where a key is refused, the rest is still looked at."""
+    values = parent.mapping("incus")
+    return base if values is None else _read(parent.inner("incus", values, INCUS), base)
+
+
+def read_instance(host: Section, name: str, base: IncusSpec) -> IncusSpec:
+    """Read a host's `incus` over the stack's."""
+    values = host.mapping("incus")
+    section = host.inner("incus", values or {}, INCUS_HOST)
+    spec = _read(section, base)
+    own = section.read("name", InstanceName.parse)
+    if own is None and "name" not in section.values:
+        own = _named(host, name)
+    member = section.read("member", IncusName.parse)
+    return replace(spec, name=own.text if own else name, member=member.text if member else "")
+
+
+def _named(host: Section, name: str) -> InstanceName | None:
+    try:
+        return InstanceName.parse(name)
+    except GrammarError as error:
+        why = f"cannot be its name in Incus too: it {error.reason()}"
+        host.refuse("incus", f"{name} {why}", "write incus: {name: NAME} beside it")
+        return None
+
+
+def _read(section: Section, base: IncusSpec) -> IncusSpec:
+    names = {key: section.read(key, IncusName.parse) for key in ("network", "pool")}
+    texts = {key: name.text for key, name in names.items() if name}
+    remote, project = (section.read(key, IncusName.parse) if key in section.values else None
+                       for key in ("remote", "project"))  # fmt: skip
+    size = section.read("rootSize", _size)
+    timeout = time_of(INCUS["bootTimeout"])
+    made = IncusSpec(
+        name=base.name,
+        remote=remote.text if remote else base.remote,
+        project=project.text if project else base.project,
+        image=section.read("image", Attr.parse, base.image),
+        on_image_change=section.read("onImageChange", one_of(OnImageChange), base.on_image_change)
+        or base.on_image_change,
+        profiles=_profiles(section, base.profiles),
+        network=texts.get("network", base.network),
+        pool=texts.get("pool", base.pool),
+        root_size=size or base.root_size,
+        own_config={**base.own_config, **_texts(section, "config", MAX_CONFIG)},
+        own_devices={**base.own_devices, **_devices(section)},
+        protect=bool(section.read("protect", flag, base.protect)),
+        boot_timeout=section.read("bootTimeout", timeout, base.boot_timeout) or base.boot_timeout,
+    )
+    _check(section, made)
+    return made
+
+
+def _check(section: Section, made: IncusSpec) -> None:
+    if "rootSize" in section.values and made.pool is None:
+        section.refuse("rootSize", "needs a pool", "write the pool of its root beside it")
+    twice = (("network", _NIC, made.network), ("pool", _ROOT, made.pool))
+    for key, device, value in twice:
+        if value is not None and device in made.own_devices:
+            remedy = f"write its {device} in one of the two places"
+            section.refuse("devices", f"has {device}, which {key} makes already", remedy)
+    for key in made.own_config:
+        if key.startswith(SERVERS_OWN):
+            remedy = "remove it: Incus or flakeup writes such keys itself"
+            section.refuse("config", f"has the key {key}", remedy)
+
+
+def _size(text: str) -> str:
+    if not _SIZE.fullmatch(text):
+        msg = "is not a whole number with a unit"
+        raise GrammarError(msg)
+    return text
+
+
+def _profiles(section: Section, base: tuple[str, ...]) -> tuple[str, ...]:
+    value = section.values.get("profiles")
+    if "profiles" not in section.values:
+        return base
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        section.refuse("profiles", "is not a list of names")
+        return base
+    if len(value) > MAX_PROFILES:
+        section.refuse("profiles", f"has more than {MAX_PROFILES} items")
+        return base
+    for one in value:
+        try:
+            IncusName.parse(one)
+        except GrammarError as error:
+            section.refuse("profiles", f"has a name that {error.reason()}")
+            return base
+    return tuple(value)
+
+
+def _texts(section: Section, name: str, most: int) -> dict[str, str]:
+    values = section.mapping(name)
+    if values is None:
+        return {}
+    if len(values) > most:
+        section.refuse(name, f"has more than {most} keys")
+        return {}
+    return _pairs(values, lambda why: section.refuse(name, why))
+
+
+def _devices(section: Section) -> dict[str, dict[str, str]]:
+    values = section.mapping("devices")
+    if values is None:
+        return {}
+    if len(values) > MAX_DEVICES:
+        section.refuse("devices", f"has more than {MAX_DEVICES} devices")
+        return {}
+    devices = {}
+    for name, device in values.items():
+        if not isinstance(device, Mapping) or not isinstance(device.get("type"), str):
+            section.refuse("devices", f"has {name}, which is no map with a type")
+            continue
+        devices[name] = _pairs(device, lambda why: section.refuse("devices", why))
+    return devices
+
+
+def _pairs(values: Mapping[str, object], refuse: Callable[[str], None]) -> dict[str, str]:
+    pairs = {}
+    for key, text in values.items():
+        try:
+            check_characters(key, _KEY, limit=128)
+        except GrammarError as error:
+            refuse(f"has a key that {error.reason()}")
+            continue
+        if isinstance(text, bool | int) or not isinstance(text, str):
+            refuse(f"has {key}, whose value is not text: put it in quotes")
+        elif any(not char.isprintable() and char != "\n" for char in text):
+            refuse(f"has {key}, whose value has a control character in it")
+        else:
+            pairs[key] = text
+    return pairs

@@ -1,0 +1,47 @@
+"""The plugin: its resources, and the one function that a preview asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from plugin_protocol.plugin import Plugin
+
+from flakeup_plugin import VERSION
+from flakeup_plugin.image import ImageResource
+from flakeup_plugin.instance import InstanceResource
+from flakeup_plugin.servers import Servers, place_of
+
+if TYPE_CHECKING:
+    from plugin_protocol.inputs import Inputs
+    from plugin_protocol.values import Properties
+
+OBSERVE: Final = "flakeup:incus:observe"
+
+
+class FlakeupPlugin(Plugin):
+    """One process speaks with Incus: a preview of any number of instances is one request."""
+
+    name: ClassVar[str] = "flakeup"
+    version: ClassVar[str] = VERSION
+
+    def __init__(self) -> None:
+        """No server is asked yet."""
+        self._servers = Servers()
+        self.resources = (ImageResource(self._servers), InstanceResource(self._servers))
+
+    async def call(self, function: str, arguments: Inputs) -> Properties | None:
+        """`observe`: the instances of a project, by name."""
+        if function != OBSERVE:
+            return None
+        seen = await self._servers.instances(place_of(arguments))
+        return {
+            "instances": {
+                name: {
+                    "address": one.address,
+                    "hostKey": one.host_key,
+                    "owner": one.owner,
+                    "running": one.running,
+                }
+                for name, one in seen.items()
+            }
+        }

@@ -1,0 +1,81 @@
+"""The Incus servers that this process speaks with, and what they have said."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from plugin_protocol.errors import OperationError
+
+from components.pipeline.errors import FlakeupError
+from components.pipeline.incus.api import Incus
+from components.pipeline.incus.image import fingerprints
+from components.pipeline.incus.instance import Seen, listed
+from components.pipeline.incus.remote import Remote
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from plugin_protocol.inputs import Inputs
+
+
+T = TypeVar("T")
+Place = tuple[str, str]
+"""A remote's name, and a project on it."""
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What goes wrong as the engine is told of it: the message alone."""
+    try:
+        yield
+    except FlakeupError as error:
+        raise OperationError(str(error)) from error
+
+
+class Servers:
+    """One listing of each project for all that the engine asks before anything is done."""
+
+    def __init__(self) -> None:
+        """Nothing is asked yet."""
+        self._listings: dict[Place, asyncio.Task[dict[str, Seen]]] = {}
+        self._images: dict[Place, asyncio.Task[frozenset[str]]] = {}
+
+    @asynccontextmanager
+    async def at(self, place: Place) -> AsyncIterator[Incus]:
+        """A server, for one operation.
+
+        Raises:
+            OperationError: whatever goes wrong in the block.
+        """
+        with told():
+            async with Incus(Remote.find(place[0]), place[1]) as incus:
+                yield incus
+
+    async def instances(self, place: Place) -> dict[str, Seen]:
+        """The instances of a project as they were when this process first asked."""
+        return await self._once(self._listings, place, listed)
+
+    async def images(self, place: Place) -> frozenset[str]:
+        """The fingerprints of a project's images, as they were when this process first asked."""
+        return await self._once(self._images, place, fingerprints)
+
+    async def _once(
+        self,
+        asked: dict[Place, asyncio.Task[T]],
+        place: Place,
+        ask: Callable[[Incus], Awaitable[T]],
+    ) -> T:
+        async def answer() -> T:
+            async with self.at(place) as incus:
+                return await ask(incus)
+
+        if place not in asked:
+            asked[place] = asyncio.create_task(answer())
+        return await asyncio.shield(asked[place])
+
+
+def place_of(inputs: Inputs) -> Place:
+    """Where a resource is."""
+    return inputs.text("remote", ""), inputs.text("project", "")
