@@ -1,5 +1,6 @@
 """What all tests share: who runs beside whom, and what the last lines say of what ran."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -63,12 +64,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         left = ", ".join(f"{group} {skipped[group]}" for group in GROUPS if skipped[group])
         line += f"; skipped: {left} ({'; '.join(sorted(_reasons(terminalreporter)))})"
     terminalreporter.write_line(line)
-    if any("/test_command_plugin_" in nodeid for nodeid in _nodeids(terminalreporter, "passed")):
-        # Imported here: whoever reports has not always collected, and gRPC takes its time.
-        from tests.contract.command_driver import is_stand_in, plugin_path  # noqa: PLC0415
-
-        which = "the project's stand-in" if is_stand_in() else "FLAKEUP_COMMAND_PLUGIN"
-        terminalreporter.write_line(f"command plugin: {plugin_path()} ({which})")
+    for name in ("command", "docker"):
+        ran_it = f"/test_{name}_plugin_"
+        if any(ran_it in nodeid for nodeid in _nodeids(terminalreporter, "passed")):
+            # Imported late: whoever reports has not always collected, and gRPC takes its time.
+            driver = importlib.import_module(f"tests.contract.{name}_driver")
+            own = driver.is_stand_in()
+            which = "the project's stand-in" if own else f"FLAKEUP_{name.upper()}_PLUGIN"
+            terminalreporter.write_line(f"{name} plugin: {driver.plugin_path()} ({which})")
 
 
 def _count(reporter: pytest.TerminalReporter, outcome: str) -> Counter[str]:

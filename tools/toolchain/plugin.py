@@ -1,4 +1,4 @@
-"""The `command` provider plugin: the released one where it can be had, else the project's own."""
+"""Provider plugins: the released ones where they can be had, else the project's own."""
 
 import json
 import os
@@ -7,14 +7,14 @@ import shlex
 import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from toolchain import pulumi
 from toolchain.paths import PROJECT, TOOLCHAIN, UNFINISHED, VENV, write
 
-NAME: Final = "pulumi-resource-command"
-_STAND_IN: Final = PROJECT / "plugins" / "command" / NAME
 _PATIENCE: Final = 20
 """Seconds for the download; where the network allows none, each try would take that long."""
 _ASK_AGAIN: Final = 24 * 3600
@@ -26,33 +26,100 @@ FLAKEUP_PYTHON={python} exec {plugin} "$@"
 """
 
 
-def version() -> str:
-    """The version that the Python package asks for, as requirements.txt locks it."""
-    text = (PROJECT / "requirements.txt").read_text()
-    found = re.search(r"^pulumi-command==([0-9.]+)", text, re.MULTILINE)
-    if found is None:
-        msg = "requirements.txt does not lock pulumi-command"
-        raise ValueError(msg)
-    return found[1]
-
-
 def install(home: Path) -> str:
-    """Put the plugin into a PULUMI_HOME; says which one, for a reader.
+    """Put the plugins into a PULUMI_HOME; says which ones, a line each, for a reader.
 
-    `FLAKEUP_COMMAND_PLUGIN` names a binary that goes before all others.
+    `FLAKEUP_COMMAND_PLUGIN` and `FLAKEUP_DOCKER_PLUGIN` name binaries that go before all others.
     """
-    folder = home / "plugins" / f"resource-command-v{version()}"
-    chosen = os.environ.get("FLAKEUP_COMMAND_PLUGIN")
-    binary = Path(chosen).resolve() if chosen else released()
-    if binary is None:
+    # Side by side: where nothing can be downloaded, each takes its time to find out.
+    with ThreadPoolExecutor(len(PLUGINS)) as pool:
+        return "\n".join(pool.map(lambda plugin: plugin.install(home), PLUGINS))
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """One provider plugin, of which the project has a stand-in."""
+
+    name: str
+
+    @property
+    def binary(self) -> str:
+        return f"pulumi-resource-{self.name}"
+
+    @property
+    def version(self) -> str:
+        """The version that the Python package asks for, as requirements.txt locks it."""
+        text = (PROJECT / "requirements.txt").read_text()
+        found = re.search(rf"^pulumi-{self.name}==([0-9.]+)", text, re.MULTILINE)
+        if found is None:
+            msg = f"requirements.txt does not lock pulumi-{self.name}"
+            raise ValueError(msg)
+        return found[1]
+
+    def install(self, home: Path) -> str:
+        """Put it into a PULUMI_HOME; says which one."""
+        place = home / "plugins" / f"resource-{self.name}-v{self.version}" / self.binary
+        chosen = os.environ.get(f"FLAKEUP_{self.name.upper()}_PLUGIN")
+        binary = Path(chosen).resolve() if chosen else self._released()
+        if binary is None:
+            return self._stand_in(place)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _link(place, binary)
+        how = "as told" if chosen else "released"
+        return f"plugin {self.name} {self.version}: {how}, {binary}"
+
+    def _stand_in(self, place: Path) -> str:
         python = os.environ.get("FLAKEUP_PYTHON") or str(VENV / "bin" / "python")
-        text = _WRAPPER.format(python=shlex.quote(python), plugin=shlex.quote(str(_STAND_IN)))
-        write(folder / NAME, text, mode=0o755)
-        which = "stand-in from plugins/command, no released one can be had"
-        return f"plugin command {version()}: {which}"
-    folder.mkdir(parents=True, exist_ok=True)
-    _link(folder / NAME, binary)
-    return f"plugin command {version()}: {'as told, ' if chosen else 'released, '}{binary}"
+        plugin = str(PROJECT / "plugins" / self.name / self.binary)
+        text = _WRAPPER.format(python=shlex.quote(python), plugin=shlex.quote(plugin))
+        write(place, text, mode=0o755)
+        which = f"stand-in from plugins/{self.name}, no released one can be had"
+        return f"plugin {self.name} {self.version}: {which}"
+
+    def _released(self) -> Path | None:
+        """The released plugin, downloaded once; None where it cannot be downloaded."""
+        place = TOOLCHAIN / f"plugin-{self.name}-{self.version}"
+        tried = TOOLCHAIN / f"plugin-{self.name}-{self.version}.json"
+        if (place / self.binary).is_file():
+            return place / self.binary
+        if tried.is_file() and time.time() - json.loads(tried.read_text())["failed"] < _ASK_AGAIN:
+            return None
+        said = self._download(place)
+        if (place / self.binary).is_file():
+            return place / self.binary
+        write(tried, json.dumps({"failed": time.time(), "said": said}))
+        return None
+
+    def _download(self, place: Path) -> str:
+        """`pulumi plugin install` into a home that is thrown away; returns what it said."""
+        cli = pulumi.binary()
+        if cli is None:
+            return "no pulumi"
+        home = UNFINISHED / f"{place.name}.{os.getpid()}"
+        environment = {**os.environ, "PULUMI_HOME": str(home), "PULUMI_SKIP_UPDATE_CHECK": "true"}
+        argv = (cli, "plugin", "install", "resource", self.name, self.version)
+        try:
+            done = subprocess.run(
+                argv,
+                env=environment,
+                timeout=_PATIENCE,
+                check=False,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+            got = home / "plugins" / f"resource-{self.name}-v{self.version}"
+            if done.returncode == 0 and (got / self.binary).is_file() and not place.exists():
+                got.rename(place)
+            return done.stdout[-500:]
+        except subprocess.TimeoutExpired:
+            return f"no answer in {_PATIENCE} s"
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+PLUGINS: Final = (Plugin("command"), Plugin("docker"))
 
 
 def _link(place: Path, binary: Path) -> None:
@@ -60,47 +127,3 @@ def _link(place: Path, binary: Path) -> None:
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(binary)
     fresh.replace(place)
-
-
-def released() -> Path | None:
-    """The released plugin, downloaded once; None where it cannot be downloaded."""
-    place = TOOLCHAIN / f"plugin-command-{version()}"
-    tried = TOOLCHAIN / f"plugin-command-{version()}.json"
-    if (place / NAME).is_file():
-        return place / NAME
-    if tried.is_file() and time.time() - json.loads(tried.read_text())["failed"] < _ASK_AGAIN:
-        return None
-    said = _download(place)
-    if (place / NAME).is_file():
-        return place / NAME
-    write(tried, json.dumps({"failed": time.time(), "said": said}))
-    return None
-
-
-def _download(place: Path) -> str:
-    """`pulumi plugin install` into a home that is thrown away; returns what it said."""
-    binary = pulumi.binary()
-    if binary is None:
-        return "no pulumi"
-    home = UNFINISHED / f"{place.name}.{os.getpid()}"
-    environment = {**os.environ, "PULUMI_HOME": str(home), "PULUMI_SKIP_UPDATE_CHECK": "true"}
-    argv = (binary, "plugin", "install", "resource", "command", version())
-    try:
-        done = subprocess.run(
-            argv,
-            env=environment,
-            timeout=_PATIENCE,
-            check=False,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        got = home / "plugins" / f"resource-command-v{version()}"
-        if done.returncode == 0 and (got / NAME).is_file() and not place.exists():
-            got.rename(place)
-        return done.stdout[-500:]
-    except subprocess.TimeoutExpired:
-        return f"no answer in {_PATIENCE} s"
-    finally:
-        shutil.rmtree(home, ignore_errors=True)

@@ -81,6 +81,17 @@ class Bridged(Resource[Inputs]):
         kept = {name: stored.state[name] for name in names if name in stored.state}
         return self.outputs(kept)
 
+    def as_given(self, given: Value, seen: Value) -> Value:
+        """As far as the program gave it: what the world adds to it is left out."""
+        given = reveal(given)
+        if isinstance(given, dict) and isinstance(seen, dict):
+            notes = {name: value for name, value in given.items() if name == DEFAULTS}
+            told = {n: self.as_given(v, seen[n]) for n, v in given.items() if n in seen}
+            return {**told, **notes}
+        if isinstance(given, list) and isinstance(seen, list):
+            return [self.as_given(*pair) for pair in zip(given, seen, strict=False)]
+        return seen
+
     def _from_world(self) -> tuple[str, ...]:
         computed = (name for name, field in self.shape.fields.items() if field.computed)
         return (*self.shape.outputs, *computed)

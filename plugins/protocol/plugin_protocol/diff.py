@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from plugin_protocol.values import Secret, Unknown, reveal, same
 
@@ -44,19 +44,45 @@ class Diff:
 
 
 def differences(old: Properties, new: Properties, shape: Shape) -> tuple[Difference, ...]:
-    """Every place where the inputs differ; each is an update, or what its table says."""
+    """Every place where the inputs differ; each is an update, or what its table says.
+
+    A place replaces when its own field does, or one that it is in.
+    """
     found: list[Difference] = []
     for top in sorted(name for name in old.keys() | new.keys() if not _is_the_engines(name, shape)):
         field = shape.fields.get(top)
-        before, after = _sorted(old.get(top), field), _sorted(new.get(top), field)
-        changes: dict[str, Change] = {}
-        _compare(before, after, _step("", top), changes)
-        replaces = field is not None and field.replaces
+        places: dict[str, _Place] = {}
+        _compare(old.get(top), new.get(top), _step("", top), _Walk(places, field, replaces=False))
         found.extend(
-            Difference(path=path, top=top, change=change, replaces=replaces)
-            for path, change in changes.items()
+            Difference(path=path, top=top, change=place.change, replaces=place.replaces)
+            for path, place in places.items()
         )
     return tuple(found)
+
+
+class _Place(NamedTuple):
+    change: Change
+    replaces: bool
+
+
+class _Walk:
+    """Where a comparison is: the field of the place, and whether all in it replaces."""
+
+    __slots__ = ("field", "places", "replaces")
+
+    def __init__(self, places: dict[str, _Place], field: Field | None, *, replaces: bool) -> None:
+        self.places = places
+        self.field = field
+        self.replaces = replaces or (field is not None and field.replaces)
+
+    def into(self, name: str) -> _Walk:
+        """A property of an object here."""
+        shape = self.field.of if self.field is not None else None
+        inner = shape.fields.get(name) if shape is not None else None
+        return _Walk(self.places, inner, replaces=self.replaces)
+
+    def note(self, path: str, change: Change) -> None:
+        self.places[path] = _Place(change, self.replaces)
 
 
 def _is_the_engines(name: str, shape: Shape) -> bool:
@@ -77,22 +103,23 @@ def content(value: Value) -> str:
     return json.dumps(reveal(value), sort_keys=True, default=lambda _: str(Unknown()))
 
 
-def _compare(old: Value, new: Value, path: str, changes: dict[str, Change]) -> None:
+def _compare(old: Value, new: Value, path: str, walk: _Walk) -> None:
+    old, new = _sorted(old, walk.field), _sorted(new, walk.field)
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
-            _compare(old.get(key), new.get(key), _step(path, key), changes)
+            _compare(old.get(key), new.get(key), _step(path, key), walk.into(key))
     elif isinstance(old, list) and isinstance(new, list):
         for index in range(max(len(old), len(new))):
             place = f"{path}[{index}]"
             if index >= len(old):
-                changes[place] = Change.ADD
+                walk.note(place, Change.ADD)
             elif index >= len(new):
-                changes[place] = Change.DELETE
+                walk.note(place, Change.DELETE)
             else:
-                _compare(old[index], new[index], place, changes)
+                _compare(old[index], new[index], place, walk)
     elif not same(old, new):
         gone, fresh = old is None, new is None
-        changes[path] = Change.ADD if gone else Change.DELETE if fresh else Change.UPDATE
+        walk.note(path, Change.ADD if gone else Change.DELETE if fresh else Change.UPDATE)
 
 
 def _step(path: str, key: str) -> str:

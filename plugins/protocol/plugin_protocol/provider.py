@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 from google.protobuf import empty_pb2
@@ -16,11 +16,19 @@ from plugin_protocol.diff import Diff, differences
 from plugin_protocol.errors import OperationError, PartlyDoneError
 from plugin_protocol.inputs import Inputs
 from plugin_protocol.journal import Engine, Journal
-from plugin_protocol.resource import Operation, Proposal, Resource, Stored, refreshed
+from plugin_protocol.resource import Operation, Proposal, Resource, Stored
 from plugin_protocol.schema import document
 from plugin_protocol.scope import Scopes
 from plugin_protocol.stubs import plugin_pb2, provider_pb2, provider_pb2_grpc
-from plugin_protocol.values import Properties, decode, encode, with_marks
+from plugin_protocol.values import (
+    Properties,
+    Secret,
+    Value,
+    decode,
+    encode,
+    with_marks,
+    without_notes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -87,12 +95,11 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def _settings(self, given: Properties) -> Properties:
         """The settings that there are; what is no text comes as JSON in a text."""
         fields = self._plugin.settings.fields
-        read: Properties = {}
-        for name, value in given.items():
-            if name in fields:
-                packed = isinstance(value, str) and fields[name].kind != "string"
-                read[name] = _unpacked(value) if packed else value
-        return read
+        return {
+            name: value if fields[name].kind == "string" else _unpacked(value)
+            for name, value in given.items()
+            if name in fields
+        }
 
     async def Cancel(self, request: Any, context: Any) -> Any:
         """End the waits of all operations."""
@@ -187,7 +194,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             found = await resource.read(stored, operation)
         if found is None:
             return provider_pb2.ReadResponse()
-        inputs, state = refreshed(stored, found, resource.shape)
+        inputs, state = resource.refreshed(stored, found)
         return provider_pb2.ReadResponse(
             id=request.id,
             properties=encode(with_secrets(state, resource.shape)),
@@ -232,12 +239,14 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             await answers.abort(context, str(failed))
 
 
-def _unpacked(value: Any) -> Any:
+def _unpacked(value: Value) -> Value:
+    if isinstance(value, Secret):
+        return Secret(_unpacked(value.value))
     try:
-        read = json.loads(value)
+        read = json.loads(value, parse_int=float) if isinstance(value, str) else value
     except ValueError:
         return value
-    return float(read) if isinstance(read, int) and not isinstance(read, bool) else read
+    return cast("Value", read)
 
 
 def _stored(request: Any, state: Any, resource: Resource[Any]) -> Stored:
@@ -256,4 +265,6 @@ def _ignoring(new: Properties, stored: Stored, ignored: Any) -> Properties:
 
 
 def _state(inputs: Properties, outputs: Properties, resource: Resource[Any]) -> Properties:
-    return with_secrets(with_marks(inputs, outputs), resource.shape)
+    """Inputs and outputs, without what a check has noted for the next one."""
+    given = {name: without_notes(value) for name, value in inputs.items() if name[:2] != "__"}
+    return with_secrets(with_marks(given, outputs), resource.shape)

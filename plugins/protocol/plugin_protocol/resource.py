@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from plugin_protocol.inputs import Inputs
     from plugin_protocol.journal import Journal
     from plugin_protocol.scope import Scope
-    from plugin_protocol.values import Properties
+    from plugin_protocol.values import Properties, Value
 
 I = TypeVar("I")  # noqa: E741 as a type variable it is clear
 
@@ -133,17 +133,21 @@ class Resource(ABC, Generic[I]):
             return {name: Unknown() for name in self.shape.outputs}
         return {name: stored.state[name] for name in self.shape.outputs if name in stored.state}
 
+    def refreshed(self, stored: Stored, found: Found) -> tuple[Properties, Properties]:
+        """The inputs and the state after a look at the world.
 
-def refreshed(stored: Stored, found: Found, shape: Shape) -> tuple[Properties, Properties]:
-    """The inputs and the state after a look at the world.
+        An input that the program did not give stays absent: what the world says of it is a default.
+        """
+        if not stored.inputs and not stored.state:
+            return found.imported, with_marks(found.imported, found.outputs)
+        seen = {
+            name: self.as_given(stored.inputs[name], value)
+            for name, value in found.outputs.items()
+            if name in stored.inputs and name in self.shape.fields
+        }
+        return with_marks(stored.inputs, seen), with_marks(stored.state, found.outputs)
 
-    An input that the program did not give stays absent: what the world says of it is a default.
-    """
-    if not stored.inputs and not stored.state:
-        return found.imported, with_marks(found.imported, found.outputs)
-    seen = {
-        name: value
-        for name, value in found.outputs.items()
-        if name in stored.inputs and name in shape.fields
-    }
-    return with_marks(stored.inputs, seen), with_marks(stored.state, found.outputs)
+    def as_given(self, given: Value, seen: Value) -> Value:
+        """What was seen of an input, as the program would have put it."""
+        del given
+        return seen

@@ -159,8 +159,19 @@ def with_marks(given: Properties, found: Mapping[str, Value]) -> Properties:
     merged = dict(given)
     for name, value in found.items():
         before = given.get(name)
-        if same(reveal(before), reveal(value)):
+        if same(without_notes(reveal(before)), without_notes(reveal(value))):
             merged[name] = value if before is None else before
         else:
             merged[name] = secret(value) if holds_secret(before) else value
     return merged
+
+
+def without_notes(value: Value) -> Value:
+    """The value without what a check has noted in its objects for the next one: `__` and a name."""
+    if isinstance(value, Secret):
+        return Secret(without_notes(value.value))
+    if isinstance(value, list):
+        return [without_notes(item) for item in value]
+    if isinstance(value, dict):
+        return {k: without_notes(v) for k, v in value.items() if not k.startswith("__")}
+    return value

@@ -1,0 +1,101 @@
+"""Volumes: every change is a new one."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from plugin_protocol.bridged import Bridged
+from plugin_protocol.errors import OperationError
+from plugin_protocol.resource import Created, Found
+
+from docker_plugin import body, look
+from docker_plugin.daemon import DaemonError
+from docker_plugin.offered import refused
+from docker_plugin.patience import removed
+from docker_plugin.tables import VOLUME
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from plugin_protocol.check import Failure
+    from plugin_protocol.fields import Shape
+    from plugin_protocol.inputs import Inputs
+    from plugin_protocol.resource import Operation, Proposal, Stored
+    from plugin_protocol.values import Properties
+
+    from docker_plugin.daemon import Daemon
+    from docker_plugin.plugin import DockerPlugin
+
+_BUSY: Final = "volume is in use"
+
+
+class Volume(Bridged):
+    """`docker:index/volume:Volume`; its id is its name."""
+
+    shape: ClassVar[Shape] = VOLUME
+    version = 1
+
+    def __init__(self, plugin: DockerPlugin) -> None:
+        """The plugin knows the daemon once it is configured."""
+        self._plugin = plugin
+
+    async def check(
+        self, inputs: Properties, proposal: Proposal
+    ) -> tuple[Properties, Sequence[Failure]]:
+        """Types, and what only the release has."""
+        checked, failures = await super().check(inputs, proposal)
+        return checked, failures or refused(self.shape, inputs)
+
+    async def create(self, inputs: Inputs, operation: Operation) -> Created:
+        """Make it; one of that name that is there already is taken as it is."""
+        daemon = await operation.scope.race(self._plugin.daemon())
+        seen = await operation.scope.race(_make(daemon, inputs))
+        return Created(identity=seen["Name"], outputs=self.outputs(_state(seen)))
+
+    async def update(self, inputs: Inputs, stored: Stored, operation: Operation) -> Properties:
+        """Nothing to do: there is no input that can be changed."""
+        del operation
+        return self.kept(inputs, stored)
+
+    async def delete(self, stored: Stored, operation: Operation) -> None:
+        """Remove it, once nobody uses it any more."""
+        daemon = await operation.scope.race(self._plugin.daemon())
+        await removed(daemon, f"/volumes/{stored.identity}", _BUSY, operation, {"force": "1"})
+
+    async def read(self, stored: Stored, operation: Operation) -> Found | None:
+        """Look at it."""
+        daemon = await operation.scope.race(self._plugin.daemon())
+        try:
+            seen = await operation.scope.race(daemon.get(f"/volumes/{stored.identity}"))
+        except DaemonError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            msg = f"Unable to inspect volume: {error}"
+            raise OperationError(msg) from error
+        return self.found(_state(seen))
+
+
+async def _make(daemon: Daemon, inputs: Inputs) -> Any:
+    asked = {
+        "Name": inputs.text("name", ""),
+        "Labels": body.labels(inputs),
+        "Driver": inputs.text("driver", ""),
+        "DriverOpts": inputs.mapping("driverOpts"),
+    }
+    try:
+        made = await daemon.post("/volumes/create", asked)
+        return await daemon.get(f"/volumes/{made['Name']}")
+    except OperationError as error:
+        msg = f"Unable to create volume: {error}"
+        raise OperationError(msg) from error
+
+
+def _state(seen: dict[str, Any]) -> Properties:
+    return {
+        "name": seen["Name"],
+        "labels": look.labels(seen["Labels"]),
+        "driver": seen["Driver"],
+        "driverOpts": seen["Options"] or {},
+        "mountpoint": seen["Mountpoint"],
+    }
