@@ -7,7 +7,7 @@ import pulumi
 from components import outputs, program, stack_config
 from components.fleet import Fleet, FleetArgs
 from components.observing import observed
-from components.pipeline import evaluate, plan, release, transport
+from components.pipeline import evaluate, plan, release, services, transport
 from components.pipeline.process import beside
 from components.pipeline.stages import Stages
 from components.release_record import ReleaseRecord
@@ -23,6 +23,7 @@ async def main() -> pulumi.Inputs:
         with stages.span("evaluate"):
             systems = await evaluate.evaluate(releases, settings.hosts)
             images = await evaluate.evaluate_images(releases, settings.hosts)
+            service_plans = await services.planned(releases, settings.services.specs)
         plans = plan.decide(settings.hosts, systems, await seen, images)
     args = FleetArgs(
         plans=plans,
@@ -31,6 +32,8 @@ async def main() -> pulumi.Inputs:
         record=ReleaseRecord(settings, releases),
         stages=stages,
         rollout=settings.rollout,
+        services=settings.services,
+        service_plans=service_plans,
         left_out=settings.left_out,
     )
     fleet = Fleet("fleet", args)

@@ -6,6 +6,7 @@ from typing import Final
 
 from components.pipeline.activation_table import ACTIVATION, CHECK
 from components.pipeline.config_table import HOST, STACK, Key, Table
+from components.pipeline.docker.table import DOCKER, SERVICE
 from components.pipeline.errors import ConfigError
 from components.pipeline.incus.table import INCUS, INCUS_HOST
 from components.pipeline.rollout_table import ROLLOUT
@@ -60,6 +61,8 @@ def page() -> str:
         _section("Hosts: `hosts.<name>`", HOST),
         _section("Incus: `incus`", INCUS),
         _section("Incus: `hosts.<name>.incus`", _own(INCUS_HOST, INCUS)),
+        _section("Docker: `docker`", DOCKER),
+        _section("Docker: `services.<name>`", SERVICE),
         _section("Activation: `activation`", ACTIVATION),
         _section("Checks: `activation.checks.<name>`", CHECK),
         _section("Rollout: `rollout`", ROLLOUT),

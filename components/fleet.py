@@ -12,10 +12,12 @@ from components.host import NixosHost, NixosHostArgs
 from components.incus import IncusHost, IncusHostArgs, IncusImage, IncusImageArgs, image_name
 from components.left_out import LeftOutHost
 from components.pipeline import closure
+from components.pipeline.docker.spec import Services
 from components.pipeline.evaluate import ImageBuild
 from components.pipeline.incus.spec import IncusSpec
 from components.pipeline.plan import HostPlan
 from components.pipeline.rollout import Rollout, waves_of
+from components.pipeline.services import ServicePlan
 from components.pipeline.settings import HostSpec
 from components.pipeline.stages import Stages
 from components.pipeline.transport import Identity
@@ -35,6 +37,8 @@ class FleetArgs:
     """The record of the release, which may refuse it: nothing is built before."""
     stages: Stages
     rollout: Rollout
+    services: Services = Services()  # noqa: RUF009 frozen
+    service_plans: tuple[ServicePlan, ...] = ()
     left_out: tuple[HostSpec, ...] = ()
 
 
@@ -47,7 +51,9 @@ class Fleet(pulumi.ComponentResource):
         self, name: str, args: FleetArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("flakeup:index:Fleet", name, {}, opts)
-        builds = tuple(part for plan in args.plans for part in plan.builds)
+        of_hosts = (part for plan in args.plans for part in plan.builds)
+        of_services = (part for plan in args.service_plans for part in plan.builds)
+        builds = (*of_hosts, *of_services)
         copying = Copying(builds, args.stages)
         build = local.Command(
             "build",
@@ -72,6 +78,7 @@ class Fleet(pulumi.ComponentResource):
         self._built = settled(build, "build", self)
         self._images: dict[str, IncusImage] = {}
         self.hosts = {plan.host.name: self._host(plan) for plan in args.plans}
+        self.services = self._services(args)
         for host in args.left_out:
             LeftOutHost(host, pulumi.ResourceOptions(parent=self))
         self._switch(waves)
@@ -107,6 +114,17 @@ class Fleet(pulumi.ComponentResource):
             )
             self._images[name] = IncusImage(name, args, pulumi.ResourceOptions(parent=self))
         return self._images[name]
+
+    def _services(self, args: FleetArgs) -> dict[str, pulumi.Output[str]]:
+        """The containers of the services, by name."""
+        if not args.service_plans:
+            return {}
+        from components.docker import DockerServices  # noqa: PLC0415 half a second to load
+
+        made = DockerServices(
+            args.services, args.service_plans, self._release.copying, self._built, self
+        )
+        return {name: service.container for name, service in made.services.items()}
 
     def _switch(self, waves: tuple[tuple[str, ...], ...]) -> None:
         """Each wave waits for all of its copies, and for the switches of the one before."""

@@ -8,7 +8,7 @@ from components.pipeline.stages import Stages
 
 
 def of(release: Release, fleet: Fleet, stages: Stages) -> pulumi.Inputs:
-    """`release{appRef,appRev,flakeRev}` and `hosts{name:{toplevel,outcome}}`.
+    """`release{appRef,appRev,flakeRev}`, `hosts{name:{toplevel,outcome}}`, `services{name:…}`.
 
     Once all hosts are done, where the time went is said too.
     """
@@ -22,6 +22,7 @@ def of(release: Release, fleet: Fleet, stages: Stages) -> pulumi.Inputs:
             "flakeRev": pin.rev.text if pin else None,
         },
         "hosts": hosts,
+        **({"services": fleet.services} if fleet.services else {}),
     }
 
 

@@ -16,7 +16,7 @@ from pulumi.runtime.config import (
 from components.pipeline.config_section import Repeated
 from components.pipeline.settings import Settings, parse
 
-STRUCTURED: Final = frozenset({"hosts", "activation", "rollout", "incus"})
+STRUCTURED: Final = frozenset({"hosts", "activation", "rollout", "incus", "docker", "services"})
 """Keys that hold a map: the engine hands it over as JSON text."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from demo import hosts
+from demo.docker import Docker
 from demo.incus import ROOT, DemoError, Incus
 from demo.story import OWNER, PREFIX
 from demo.workspace import Workspace
@@ -32,8 +33,8 @@ def clean(folder: Path, files: tuple[Path, ...]) -> Iterator[str]:
         yield f"no hosts to remove: {error}"
     else:
         yield from _destroy(folder)
-        for name in hosts.remove(PREFIX, incus=incus, owner=OWNER):
-            yield f"container {name} removed"
+        for name in (*hosts.remove(PREFIX, incus=incus, owner=OWNER), *_of_docker()):
+            yield f"{name} removed"
         yield from _clean_incus(incus)
     if folder.exists():
         shutil.rmtree(folder)
@@ -51,6 +52,13 @@ def _destroy(folder: Path) -> Iterator[str]:
     yield (
         "the stack is destroyed" if said.code == 0 else f"pulumi destroy failed: {said.text[-500:]}"
     )
+
+
+def _of_docker() -> list[str]:
+    try:
+        return Docker.ready().remove(OWNER)
+    except DemoError:
+        return []
 
 
 def _wake() -> None:

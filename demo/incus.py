@@ -45,13 +45,7 @@ class Incus:
         Raises:
             DemoError: containers cannot be had on this machine, and why.
         """
-        argv = (sys.executable, ROOT / "tools" / "bootstrap", "--status", "--json")
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-        try:
-            parts = json.loads(done.stdout)["parts"]
-        except (ValueError, KeyError):
-            msg = f"tools/bootstrap --status failed: {done.stderr.strip()[-500:]}"
-            raise DemoError(msg) from None
+        parts = bootstrap_parts()
         for name in ("incus", "image") if with_image else ("incus",):
             if parts[name]["state"] != "ready":
                 msg = f"no containers here: {parts[name]['reason']}; {parts[name]['remedy']}"
@@ -97,6 +91,22 @@ class Incus:
         rows = json.loads(self.call("list", f"^{prefix}-", "--format", "json"))
         found = (_instance(row) for row in rows)
         return {one.name: one for one in found if one.name.startswith(f"{prefix}-")}
+
+
+def bootstrap_parts() -> dict[str, dict[str, Any]]:
+    """What tools/bootstrap says of each part of the toolchain.
+
+    Raises:
+        DemoError: it says nothing.
+    """
+    argv = (sys.executable, ROOT / "tools" / "bootstrap", "--status", "--json")
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    try:
+        parts: dict[str, dict[str, Any]] = json.loads(done.stdout)["parts"]
+    except (ValueError, KeyError):
+        msg = f"tools/bootstrap --status failed: {done.stderr.strip()[-500:]}"
+        raise DemoError(msg) from None
+    return parts
 
 
 def _instance(row: dict[str, Any]) -> Instance:

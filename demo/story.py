@@ -3,10 +3,12 @@
 import json
 import re
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from demo import hosts
+from demo import docker, hosts
+from demo.docker import Asking, Docker
 from demo.hosts import PORT, DemoHost
 from demo.incus import DemoError, Incus
 from demo.state import recorded
@@ -38,6 +40,7 @@ class Story:
     fresh: bool
     """Whether to begin with new hosts: what is there is in no known state."""
     hosts: dict[str, DemoHost] = field(default_factory=dict)
+    docker: Docker | None = None
 
     def tell(self) -> None:
         """Run the steps.
@@ -63,14 +66,26 @@ class Story:
     def _make_stack(self) -> None:
         with self.terminal.step("a project and a stack: a flake, an app, a config") as step:
             incus = Incus.ready()
-            if self.fresh and (gone := hosts.remove(PREFIX, incus=incus, owner=OWNER)):
+            self._find_docker()
+            if self.fresh and (gone := self._sweep(incus)):
                 self.terminal.say(
                     f"  removed first, as a run did not come to its end: {', '.join(gone)}"
                 )
-            self.workspace.prepare(incus.root)
-            new = self.workspace.configure()
+            self.workspace.prepare(incus.root, self.docker.layer if self.docker else None)
+            new = self.workspace.configure(services=self.docker is not None)
             step.detail = f"{self.workspace.config} {'written' if new else 'is as it should be'}"
             step.detail += ", the ssh key a secret in it"
+
+    def _find_docker(self) -> None:
+        """The container of Docker is shown where there is Docker."""
+        try:
+            self.docker = Docker.ready()
+        except DemoError as error:
+            self.terminal.say(f"  without the container of Docker: {error}", "yellow")
+
+    def _sweep(self, incus: Incus) -> list[str]:
+        gone = hosts.remove(PREFIX, incus=incus, owner=OWNER)
+        return gone + (self.docker.remove(OWNER) if self.docker else [])
 
     def _make_hosts(self, ref: str) -> None:
         with self.terminal.step(f"`pulumi up`: two containers are made, and get {ref}") as step:
@@ -96,6 +111,13 @@ class Story:
                 self.terminal.output(answers[-1])
                 self.terminal.ended(time.monotonic() - began)
                 _expect(answers[-1], f"app {version} on {name}", f"{name} answers")
+            if self.docker:
+                self.terminal.command(f"curl {docker.URL}")
+                began = time.monotonic()
+                answers.append(docker.ask())
+                self.terminal.output(answers[-1])
+                self.terminal.ended(time.monotonic() - began)
+                _expect(answers[-1], f"app {version} on docker", "the container answers")
             step.detail = ", ".join(answers)
 
     def _preview(self, ref: str) -> dict[str, str]:
@@ -115,7 +137,8 @@ class Story:
     def _update(self, ref: str, named: dict[str, str]) -> None:
         with self.terminal.step(f"update to {ref}: built once, copied, activated") as step:
             before = self._started()
-            said = self._type(*_UP)
+            with self._asking() as asking:
+                said = self._type(*_UP)
             _expect(self._systems(), named, "the hosts run")
             after = self._started()
             for name in self.hosts:
@@ -127,6 +150,7 @@ class Story:
                     raise DemoError(msg)
             step.detail = f"{_summary(said)}; the hosts run what the preview named; {WORKER} was"
             step.detail += f" restarted, {STEADY} was not"
+            step.detail += _lost_none(asking)
 
     def _update_again(self) -> None:
         with self.terminal.step("a second `up` changes nothing") as step:
@@ -144,7 +168,8 @@ class Story:
         with self.terminal.step(f"{ref} does not work: the hosts stay on {stays}") as step:
             before = self._systems()
             self._type("config", "set", "appRef", ref)
-            said = self._type(*_UP, fails=True)
+            with self._asking() as asking:
+                said = self._type(*_UP, fails=True)
             if not said.code:
                 msg = f"`pulumi up` to {ref} ended well, though the release does not work"
                 raise DemoError(msg)
@@ -154,6 +179,7 @@ class Story:
                 state = host.exec("systemctl", "is-active", WORKER).strip()
                 _expect(state, "active", f"{WORKER} on {name} is")
             step.detail = f"red, as it should be; hosts and state are on {stays} by themselves"
+            step.detail += _lost_none(asking)
 
     def _recover(self, ref: str) -> None:
         with self.terminal.step(f"appRef {ref} again: the hosts are left alone") as step:
@@ -193,6 +219,10 @@ class Story:
         state = json.loads(quiet.check("stack", "export").text)
         return recorded(state["deployment"]["resources"])
 
+    def _asking(self) -> AbstractContextManager[Asking | None]:
+        """Somebody who asks the container all the time, where there is one."""
+        return Asking() if self.docker else nullcontext()
+
     def _started(self) -> Started:
         return {name: host.started() for name, host in self.hosts.items()}
 
@@ -201,6 +231,16 @@ def _expect(seen: object, wanted: object, what: str) -> None:
     if seen != wanted:
         msg = f"{what} {seen!r} instead of {wanted!r}"
         raise DemoError(msg)
+
+
+def _lost_none(asking: Asking | None) -> str:
+    """What to say of who kept asking the container."""
+    if asking is None:
+        return ""
+    if asking.lost:
+        msg = f"{len(asking.lost)} of the container's requests were lost, first: {asking.lost[0]}"
+        raise DemoError(msg)
+    return f"; {asking.answered} requests to the container meanwhile, all of them answered"
 
 
 def _named(said: Said) -> tuple[dict[str, str], dict[str, str]]:

@@ -80,10 +80,11 @@ class Workspace:
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         }
 
-    def prepare(self, base: Path | None = None) -> None:
+    def prepare(self, base: Path | None = None, edge: Path | None = None) -> None:
         """Make the folder, or bring one that is there up to date with the repository.
 
-        `base` is the root file system of an Incus image, for a flake that has one.
+        `base` is the root file system of an Incus image, for a flake that has one; `edge` HAProxy
+        as a layer of a Docker image.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)
@@ -96,21 +97,25 @@ class Workspace:
         if base:
             make_key(self.keys / "client")
             key = str(self.keys / "client.pub")
-            self._do(str(ROOT / "demo" / "base"), flake, str(base), key)
+            more = () if edge is None else (str(edge),)
+            self._do(str(ROOT / "demo" / "base"), flake, str(base), key, *more)
         self._do(str(ROOT / "tools" / "install-plugins"), self.settings["PULUMI_HOME"])
         self._write_env()
 
-    def configure(self) -> bool:
+    def configure(self, *, services: bool) -> bool:
         """Write the stack's config from the template, with the ssh key; the state is kept.
 
-        Gives whether there was anything to write.
+        Without `services`, those of the template are left out. Gives whether there was anything to
+        write.
         """
         secret = (self.keys / "client").read_text()
-        wanted = json.dumps([secret, (ROOT / TEMPLATE).read_text()])
+        wanted = json.dumps([secret, services, (ROOT / TEMPLATE).read_text()])
         mark, digest = self.folder / "configured", hashlib.sha256(wanted.encode()).hexdigest()
         if mark.is_file() and mark.read_text() == digest and self.config.is_file():
             return False
         self._start_config()
+        if not services:
+            self.check("config", "rm", "services")
         self.check("config", "set", "--secret", "sshKey", stdin=secret)
         mark.write_text(digest)
         return True

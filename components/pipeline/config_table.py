@@ -171,6 +171,20 @@ STACK: Final = Table(
             limits="see below",
         ),
         Key(
+            name="docker",
+            takes="a map",
+            write="write a map, such as docker: {host: unix:///var/run/docker.sock}",
+            meaning="Which Docker daemon runs the services.",
+            limits="see below",
+        ),
+        Key(
+            name="services",
+            takes="a map of services",
+            write="write a map, such as services: {app: {image: app-image}}",
+            meaning="Containers of Docker, by name, from images of the flake.",
+            limits="see below",
+        ),
+        Key(
             name="observe",
             takes="auto or never",
             write="write auto or never",

@@ -13,6 +13,8 @@
     ├── ActivationError       a host that refused NEW, or went back to OLD
     ├── IncusError            an Incus server that refused, or failed at what was asked of it
     │   └── IncusAwayError    one that does not answer
+    ├── DockerError           a Docker daemon that refused, or failed at what was asked of it
+    │   └── DockerAwayError   one that does not answer
     └── ProcessError          a command that failed, was killed or took too long
         └── OverlongError     one that printed a line without end
 
@@ -153,6 +155,18 @@ class IncusError(FlakeupError):
 
 class IncusAwayError(IncusError):
     """An Incus server that does not answer: what was asked for may be done, or not."""
+
+
+class DockerError(FlakeupError):
+    """A Docker daemon that refused, or failed at what it was asked for; `code` as in http."""
+
+    def __init__(self, text: str, *, code: int = 0) -> None:
+        self.code = code
+        super().__init__(text)
+
+
+class DockerAwayError(DockerError):
+    """A Docker daemon that does not answer: what was asked for may be done, or not."""
 
 
 class ProcessError(FlakeupError):

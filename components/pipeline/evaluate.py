@@ -10,23 +10,23 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from components.pipeline import nix
+from components.pipeline.attribute import Attribute
 from components.pipeline.errors import EvaluationError, ProcessError, message
-from components.pipeline.grammar import Attr, Ref, StorePath
+from components.pipeline.grammar import Ref, StorePath
 from components.pipeline.release import Release
 from components.pipeline.settings import HostSpec
 
+_Key = tuple[Path, Attribute]
+_Name = TypeVar("_Name", bound=Hashable)
+
 EVALUATION_MEMORY = 1_700 * 1024 * 1024
 """Bytes that one NixOS host is taken to need (measured by others: about 1.7 GB a host)."""
-
-
-TOPLEVEL = ("toplevel",)
-IMAGE = ("metadata", "squashfs")
-"""What an Incus image is made of, in the names that NixOS's lxc-container.nix gives them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +52,6 @@ class ImageBuild:
         return self.metadata, self.rootfs
 
 
-def installable(release: Release, attr: str, build: str = "toplevel") -> str:
-    """The toplevel of one NixOS configuration, or another of its builds, as nix names it."""
-    return f'{release.flake.url}#nixosConfigurations."{attr}".config.system.build.{build}'
-
-
 async def evaluate(
     releases: dict[Ref | None, Release], hosts: tuple[HostSpec, ...]
 ) -> dict[str, System]:
@@ -65,8 +60,11 @@ async def evaluate(
     Raises:
         EvaluationError: one message for all the attributes that do not evaluate.
     """
-    wanted = {host.name: _Wanted.of(releases, host, host.attr) for host in hosts}
-    return {name: system for name, (system,) in (await _all(wanted, TOPLEVEL)).items()}
+    wanted = {
+        host.name: _Wanted(_chosen(releases, host), Attribute.toplevel(host.attr.text))
+        for host in hosts
+    }
+    return {name: system for name, (system,) in (await _all(wanted)).items()}
 
 
 async def evaluate_images(
@@ -77,21 +75,39 @@ async def evaluate_images(
     Raises:
         EvaluationError: one message for all that do not evaluate, or are no image.
     """
+    attrs = {host.name: (host.incus.image or host.attr).text for host in hosts if host.incus}
     wanted = {
-        host.name: _Wanted.of(releases, host, host.incus.image or host.attr)
+        host.name: _Wanted(_chosen(releases, host), Attribute.container(attrs[host.name]))
         for host in hosts
         if host.incus
     }
     return {
-        name: ImageBuild(attr=wanted[name].attr, metadata=metadata, rootfs=rootfs)
-        for name, (metadata, rootfs) in (await _all(wanted, IMAGE)).items()
+        name: ImageBuild(attr=attrs[name], metadata=metadata, rootfs=rootfs)
+        for name, (metadata, rootfs) in (await _all(wanted)).items()
     }
+
+
+async def evaluate_packages(
+    releases: dict[Ref | None, Release], packages: Iterable[Attribute]
+) -> dict[Attribute, System]:
+    """Packages of the stack's own release.
+
+    Raises:
+        EvaluationError: one message for all that do not evaluate.
+    """
+    wanted = {one: _Wanted(releases[None], one) for one in packages}
+    return {one: system for one, (system,) in (await _all(wanted)).items()}
 
 
 async def evaluate_one(release: Release, attr: str) -> System:
     """The system of one attribute; raises EvaluationError."""
-    (system,) = await _remembered(release, attr, TOPLEVEL, await nix.version())
+    wanted = _Wanted(release, Attribute.toplevel(attr))
+    (system,) = await _remembered(wanted, await nix.version())
     return system
+
+
+def _chosen(releases: dict[Ref | None, Release], host: HostSpec) -> Release:
+    return releases.get(host.app_ref, releases[None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +115,15 @@ class _Wanted:
     """An attribute of a release."""
 
     release: Release
-    attr: str
-
-    @classmethod
-    def of(cls, releases: dict[Ref | None, Release], host: HostSpec, attr: Attr) -> "_Wanted":
-        return cls(releases.get(host.app_ref, releases[None]), attr.text)
+    attribute: Attribute
 
     @property
-    def key(self) -> tuple[Path, str]:
-        return self.release.lock, self.attr
+    def key(self) -> _Key:
+        return self.release.lock, self.attribute
 
 
-async def _all(
-    wanted: dict[str, _Wanted], builds: tuple[str, ...]
-) -> dict[str, tuple[System, ...]]:
-    """The builds of what each host wants; what several hosts share is evaluated once."""
+async def _all(wanted: Mapping[_Name, _Wanted]) -> dict[_Name, tuple[System, ...]]:
+    """The builds of what each name wants; what several want is evaluated once."""
     if not wanted:
         return {}
     version = await nix.version()
@@ -122,7 +132,7 @@ async def _all(
 
     async def one_of(one: _Wanted) -> tuple[System, ...]:
         async with slots:
-            return await _remembered(one.release, one.attr, builds, version)
+            return await _remembered(one, version)
 
     outcomes = await asyncio.gather(*map(one_of, distinct.values()), return_exceptions=True)
     systems = _all_or_errors(dict(zip(distinct, outcomes, strict=True)))
@@ -130,8 +140,8 @@ async def _all(
 
 
 def _all_or_errors(
-    outcomes: dict[tuple[Path, str], tuple[System, ...] | BaseException],
-) -> dict[tuple[Path, str], tuple[System, ...]]:
+    outcomes: dict[_Key, tuple[System, ...] | BaseException],
+) -> dict[_Key, tuple[System, ...]]:
     systems = {key: it for key, it in outcomes.items() if isinstance(it, tuple)}
     failures = [it for it in outcomes.values() if isinstance(it, BaseException)]
     for failure in failures:
@@ -152,20 +162,18 @@ def _workers() -> int:
     return max(1, min(os.cpu_count() or 1, int(free * 0.75) // EVALUATION_MEMORY))
 
 
-async def _remembered(
-    release: Release, attr: str, builds: tuple[str, ...], version: str
-) -> tuple[System, ...]:
+async def _remembered(wanted: _Wanted, version: str) -> tuple[System, ...]:
     """Ask nix only for what was never asked: the answer depends on nothing else than the key.
 
     A derivation that has left the store since is made again, by evaluating again.
     """
-    key = [release.flake.identity, release.lock_sha256, attr, version]
-    digests = [_digest([*key, *(() if build in TOPLEVEL else (build,))]) for build in builds]
-    memos = [_memo("systems", digest) for digest in digests]
+    release = wanted.release
+    paths = wanted.attribute.installables(release.flake.identity)
+    memos = [_memo("systems", _digest([path, release.lock_sha256, version])) for path in paths]
     known = [system for memo in memos if (system := _load(memo)) and nix.is_present(system.drv)]
-    if len(known) == len(builds):
+    if len(known) == len(paths):
         return tuple(known)
-    systems = await _evaluate(release, attr, builds)
+    systems = await _evaluate(wanted)
     for memo, system in zip(memos, systems, strict=True):
         _save(memo, system)
         _save(_memo("outputs", system.out.digest), system)
@@ -182,7 +190,8 @@ def evaluated(out: StorePath) -> System | None:
     return system if system and system.out == out and nix.is_present(system.drv) else None
 
 
-async def _evaluate(release: Release, attr: str, builds: tuple[str, ...]) -> tuple[System, ...]:
+async def _evaluate(wanted: _Wanted) -> tuple[System, ...]:
+    release, attribute = wanted.release, wanted.attribute
     words = (
         "build",
         "--dry-run",
@@ -192,15 +201,15 @@ async def _evaluate(release: Release, attr: str, builds: tuple[str, ...]) -> tup
         "--reference-lock-file", str(release.lock),
         "--no-update-lock-file",
         "--",
-        *(installable(release, attr, build) for build in builds),
+        *attribute.installables(release.flake.url),
     )  # fmt: skip
     try:
         answer = await nix.command(*words)
     except ProcessError as error:
-        raise await _explain(release, attr, error) from error
+        raise await _explain(wanted, error) from error
     return tuple(
         System(
-            attr=attr,
+            attr=attribute.name,
             drv=StorePath.parse(built["drvPath"]),
             out=StorePath.parse(built["outputs"]["out"]),
         )
@@ -208,34 +217,36 @@ async def _evaluate(release: Release, attr: str, builds: tuple[str, ...]) -> tup
     )
 
 
-async def _explain(release: Release, attr: str, error: ProcessError) -> EvaluationError:
+async def _explain(wanted: _Wanted, error: ProcessError) -> EvaluationError:
+    attribute, attr = wanted.attribute, wanted.attribute.name
     if "does not provide attribute" in error.detail:
-        known = await _attributes(release)
+        known = await _attributes(wanted)
         if attr in known:
-            detail = f"nixosConfigurations.{attr} has no config.system.build.squashfs and metadata"
+            detail = f"{attribute.path} has no config.system.build.squashfs and metadata"
             remedy = "import NixOS's lxc-container.nix in it, or name another `image`"
             return EvaluationError(message("not an Incus image", attr, detail, remedy))
         near = difflib.get_close_matches(attr, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "set `attr` of the host to one of them"
+        key, what = ("image", "service") if "packages" in attribute.home else ("attr", "host")
+        hint = f"did you mean {near[0]}?" if near else f"set `{key}` of the {what} to one of them"
         listed = ", ".join(known) or "none"
-        detail = f"the flake has no nixosConfigurations.{attr} (it has {listed})"
-        return EvaluationError(message("unknown host attribute", attr, detail, hint))
-    remedy = f"`nix eval` of nixosConfigurations.{attr} shows the whole trace"
+        detail = f"the flake has no {attribute.path} (it has {listed})"
+        return EvaluationError(message(f"unknown {what} attribute", attr, detail, hint))
+    remedy = f"`nix eval` of {attribute.path} shows the whole trace"
     # Nix's trace comes first, and its reason last.
     *_, reason = re.split(r"^\s*error: ", error.detail, flags=re.MULTILINE)
     detail = f"error: {reason.strip()}" if reason != error.detail else error.last_lines(20)
     return EvaluationError(message("the flake does not evaluate", attr, detail, remedy))
 
 
-async def _attributes(release: Release) -> list[str]:
+async def _attributes(wanted: _Wanted) -> list[str]:
     words = (
         "eval",
         "--json",
-        "--reference-lock-file", str(release.lock),
+        "--reference-lock-file", str(wanted.release.lock),
         "--no-update-lock-file",
         "--apply", "builtins.attrNames",
         "--",
-        f"{release.flake.url}#nixosConfigurations",
+        f"{wanted.release.flake.url}#{wanted.attribute.home}",
     )  # fmt: skip
     answer = await nix.command(*words, check=False)
     return [str(name) for name in json.loads(answer.stdout)] if answer.code == 0 else []

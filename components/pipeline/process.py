@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from components.pipeline.errors import OverlongError, ProcessError, printable
@@ -46,6 +47,14 @@ class Finished:
         return self.stderr.decode(errors="replace").strip()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipe:
+    """The stdout and the stdin of a process that runs."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+
 async def run(
     argv: Argv,
     *,
@@ -74,6 +83,51 @@ async def run(
     if check and code != 0:
         raise _failed(argv, code, finished.complaint)
     return finished
+
+
+async def write(
+    argv: Argv,
+    target: Path,
+    *,
+    timeout: float,  # noqa: ASYNC109 bounds the process, not the task
+) -> None:
+    """Run `argv` to its end with its stdout in the file `target`, however much that is.
+
+    Raises:
+        ProcessError: as `run`; what is in the file is then of no use.
+    """
+    with target.open("wb") as file:
+        process = await _start(argv, None, stdout=file.fileno())
+        try:
+            async with asyncio.timeout(timeout):
+                complaint = await _read(process.stderr or asyncio.StreamReader(), argv)
+                code = await process.wait()
+        except TimeoutError:
+            raise _failed(argv, None, f"no end after {timeout:g} s") from None
+        finally:
+            await _end(process)
+    if code != 0:
+        raise _failed(argv, code, complaint.decode(errors="replace").strip())
+
+
+@contextlib.asynccontextmanager
+async def piped(argv: Argv) -> AsyncIterator[Pipe]:
+    """Give both ends of a process that is talked to; leaving the block ends it.
+
+    Raises:
+        ProcessError: it cannot be started.
+    """
+    process = await _start(argv, None)
+    complaint = asyncio.create_task(_read(_streams(process)[1], argv))
+    try:
+        if process.stdin is None or process.stdout is None:
+            msg = "started without pipes"
+            raise RuntimeError(msg)
+        yield Pipe(reader=process.stdout, writer=process.stdin)
+    finally:
+        complaint.cancel()
+        await asyncio.wait([complaint])
+        await _end(process)
 
 
 async def all_of(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -164,7 +218,10 @@ async def _line(stream: asyncio.StreamReader, argv: Argv) -> bytes:
 
 
 async def _start(
-    argv: Argv, env: Mapping[str, str] | None, limit: int = LINE_LIMIT
+    argv: Argv,
+    env: Mapping[str, str] | None,
+    limit: int = LINE_LIMIT,
+    stdout: int = asyncio.subprocess.PIPE,
 ) -> asyncio.subprocess.Process:
     log.debug("run %s", shlex.join(argv))
     # A session of its own: Ctrl-C in the terminal is the engine's affair (hosts under way
@@ -173,7 +230,7 @@ async def _start(
         asyncio.create_subprocess_exec(
             *argv,
             stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=stdout,
             stderr=asyncio.subprocess.PIPE,
             env=_environment(env),
             start_new_session=True,
@@ -247,8 +304,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
     A process that has ended by itself may have left others behind, which hold its pipes open.
     """
-    stdout, stderr = _streams(process)
-    if process.returncode is not None and stdout.at_eof() and stderr.at_eof():
+    streams = [stream for stream in (process.stdout, process.stderr) if stream]
+    if process.returncode is not None and all(stream.at_eof() for stream in streams):
         return
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
@@ -256,7 +313,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TERM_GRACE):
                 # A pipe with something in it is never closed, and asyncio (3.11) waits for that.
-                await asyncio.gather(process.wait(), _drain(stdout), _drain(stderr))
+                await asyncio.gather(process.wait(), *map(_drain, streams))
 
 
 async def _drain(stream: asyncio.StreamReader) -> None:

@@ -9,6 +9,7 @@ from components.pipeline.activation_config import DEFAULTS, Activation, Mode, re
 from components.pipeline.check import OF_THE_RELEASE
 from components.pipeline.config_section import Section, one_of
 from components.pipeline.config_table import STACK
+from components.pipeline.docker.spec import Services, read_services
 from components.pipeline.errors import ConfigError, Problem
 from components.pipeline.grammar import FlakeUrl, InputName, PrivateKey, Ref, Rev
 from components.pipeline.host_config import Endpoint, HostSpec, Target, read_hosts
@@ -49,6 +50,7 @@ class Settings:
     app_ref: Ref | None = None
     app_rev: Rev | None = None
     hosts: tuple[HostSpec, ...]
+    services: Services = Services()  # noqa: RUF009 frozen
     left_out: tuple[HostSpec, ...] = ()
     """Those with `enabled: false`, sorted by name."""
     ssh_key: str | None = field(default=None, repr=False)
@@ -97,6 +99,7 @@ def _stack(stack: Section, secret_keys: frozenset[str]) -> Settings | None:
     if "sshKey" in stack.values and "sshKey" not in secret_keys:
         stack.refuse("sshKey", "is in clear text")
     hosts = read_hosts(stack, app_ref, activation)
+    services = read_services(stack)
     rollout = read_rollout(stack, hosts.names)
     _check_placeholders(stack, hosts.enabled)
     if flake is None or app_input is None or observe is None:
@@ -108,6 +111,7 @@ def _stack(stack: Section, secret_keys: frozenset[str]) -> Settings | None:
         app_ref=app_ref,
         app_rev=app_rev,
         hosts=hosts.enabled,
+        services=services,
         left_out=hosts.left_out,
         ssh_key=None if ssh_key is None else ssh_key.text,
         activation=activation,

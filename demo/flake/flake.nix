@@ -18,8 +18,23 @@
       readJSON = file: builtins.fromJSON (builtins.readFile file);
       base = if builtins.pathExists ./base.json then readJSON ./base.json else null;
       hosts = readJSON ./hosts.json // (if base == null then { } else { base = { }; });
+      system = "x86_64-linux";
+      text = import ./lib/text.nix;
+      build = import ./lib/build.nix system;
+      packages = import ./lib/packages.nix { inherit build text; };
+      version = text.firstLine (builtins.readFile "${app}/VERSION");
     in
     {
+      packages.${system} = import ./lib/images.nix {
+        inherit
+          build
+          text
+          version
+          ;
+        release = packages.app { source = app; };
+        base = if base == null then { } else base;
+      };
+
       nixosConfigurations = builtins.mapAttrs (
         name: options:
         import ./lib/host.nix {

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from toolchain import docker, incus, incusd, nix, pulumi, registry, rootfs, sshd, status, venv
+from toolchain import docker, edge, incus, incusd, nix, pulumi, registry, rootfs, sshd, status, venv
 from toolchain.daemon import Daemon
 from toolchain.part import Found, Part
 from toolchain.paths import TOOLCHAIN, UNFINISHED
@@ -23,7 +23,7 @@ from toolchain.work import Running, Work
 
 _ALL: Final = (
     *venv.PARTS, *pulumi.PARTS, *rootfs.PARTS, *nix.PARTS, *sshd.PARTS, *incus.PARTS,
-    *docker.PARTS, *registry.PARTS,
+    *docker.PARTS, *registry.PARTS, *edge.PARTS,
 )  # fmt: skip
 PARTS: Final[Mapping[str, Part]] = {part.name: part for part in _ALL}
 NAMES: Final = tuple(name for name, part in PARTS.items() if not part.helper)

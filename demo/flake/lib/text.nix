@@ -2,6 +2,8 @@
 rec {
   concatLines = builtins.concatStringsSep "\n";
 
+  firstLine = text: builtins.head (builtins.split "\n" text);
+
   quote = text: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] text}'";
 
   hasSuffix =

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from plugin_protocol.plugin import Plugin
 
 from flakeup_plugin import VERSION
+from flakeup_plugin.docker import DockerImageResource, TrafficResource, TrialResource
 from flakeup_plugin.image import ImageResource
 from flakeup_plugin.instance import InstanceResource
 from flakeup_plugin.servers import Servers, place_of
@@ -27,7 +28,13 @@ class FlakeupPlugin(Plugin):
     def __init__(self) -> None:
         """No server is asked yet."""
         self._servers = Servers()
-        self.resources = (ImageResource(self._servers), InstanceResource(self._servers))
+        self.resources = (
+            ImageResource(self._servers),
+            InstanceResource(self._servers),
+            DockerImageResource(),
+            TrialResource(),
+            TrafficResource(),
+        )
 
     async def call(self, function: str, arguments: Inputs) -> Properties | None:
         """`observe`: the instances of a project, by name."""

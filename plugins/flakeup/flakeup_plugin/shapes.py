@@ -46,5 +46,44 @@ INSTANCE: Final = Shape(
         "hostKey": Field(description="Its sshd's ed25519 key, read through Incus."),
         "madeFrom": Field(description="Fingerprint of the image that its root was made from."),
         "generation": Field(description="Changes when its root is made anew."),
+        "uuid": Field(description="Its own, whatever its name is."),
+    },
+)
+DOCKER_IMAGE: Final = Shape(
+    token="flakeup:docker:Image",  # noqa: S106 a type, no password
+    fields={
+        "host": Field(required=True, replaces=True, description="The daemon, as in DOCKER_HOST."),
+        "ref": Field(required=True, replaces=True, description="Its name; the tag is its hash."),
+        "built": Field(required=True, replaces=True, description="Store path of what nix builds."),
+    },
+    outputs={"imageId": Field(description="Docker's own name for it.")},
+)
+TRIAL: Final = Shape(
+    token="flakeup:docker:Trial",  # noqa: S106 a type, no password
+    fields={
+        "host": Field(required=True, replaces=True, description="The daemon, as in DOCKER_HOST."),
+        "service": Field(required=True, replaces=True, description="The service's name."),
+        "image": Field(required=True, description="The image that is tried."),
+        "command": Field(kind="list", description="What the container runs."),
+        "environment": Field(kind="map", description="Its environment variables."),
+        "network": Field(required=True, description="The network that it is tried in."),
+        "user": Field(description="Who it runs as."),
+        "readOnly": Field(kind="boolean", description="Whether its root is read-only."),
+        "healthcheck": Field(kind="list", description="What says in it whether it is well."),
+        "interval": Field(kind="number", default=2.0, description="Seconds between two looks."),
+        "wait": Field(kind="number", default=60.0, description="Seconds to become healthy."),
+    },
+)
+TRAFFIC: Final = Shape(
+    token="flakeup:docker:Traffic",  # noqa: S106 a type, no password
+    fields={
+        "host": Field(required=True, replaces=True, description="The daemon, as in DOCKER_HOST."),
+        "service": Field(required=True, replaces=True, description="The service's name."),
+        "edge": Field(required=True, description="The edge's container."),
+        "container": Field(required=True, description="The name of the one that serves."),
+        "ports": Field(kind="map", required=True, description="Port of the edge to its own."),
+        "traffic": Field(default="http", choices=("http", "tcp"), description="What goes there."),
+        "grace": Field(kind="number", default=10.0, description="Seconds for what is under way."),
+        "wait": Field(kind="number", default=60.0, description="Seconds to become healthy."),
     },
 )

@@ -1,0 +1,69 @@
+"""Where the edge of a service sends what it is asked, as HAProxy is told it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+FOLDER: Final = "/etc/haproxy"
+CONFIG: Final = f"{FOLDER}/haproxy.cfg"
+COMMAND: Final = ("haproxy", "-W", "-db", "-f", CONFIG)
+_HEAD: Final = """\
+global
+    log stdout format raw local0 notice
+    hard-stop-after {grace}s
+
+defaults
+    log global
+    mode {mode}
+    timeout connect 5s
+    timeout client 1m
+    timeout server 1m
+    retries 3
+    option redispatch
+
+resolvers docker
+    nameserver embedded 127.0.0.11:53
+    resolve_retries 3
+    timeout resolve 1s
+    timeout retry 1s
+    hold valid 2s
+"""
+
+
+class Traffic(StrEnum):
+    """What goes through an edge."""
+
+    HTTP = "http"
+    TCP = "tcp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where an edge sends what it is asked; without a container it has nobody to send it to."""
+
+    ports: Mapping[int, int]
+    """Port of the edge → port of the container."""
+    container: str = ""
+    traffic: Traffic = Traffic.HTTP
+    grace: int = 30
+    """Seconds that connections of before may go on."""
+
+    @property
+    def config(self) -> str:
+        """HAProxy's configuration: the same text for the same route."""
+        head = _HEAD.format(grace=self.grace, mode=self.traffic.value)
+        return "\n".join([head, *(self._port(*pair) for pair in sorted(self.ports.items()))])
+
+    def _port(self, outer: int, inner: int) -> str:
+        front = f"frontend port-{outer}\n    bind :{outer}\n"
+        if not self.container:
+            nobody = {
+                Traffic.HTTP: "http-request return status 503",
+                Traffic.TCP: "tcp-request connection reject",
+            }
+            return f"{front}    {nobody[self.traffic]}\n"
+        # By name, and not by address: a container that starts again may have another one.
+        server = f"{self.container} {self.container}:{inner} resolvers docker init-addr libc,none"
+        back = f"backend to-{inner}-of-{outer}\n    server {server}\n"
+        return f"{front}    default_backend to-{inner}-of-{outer}\n\n{back}"

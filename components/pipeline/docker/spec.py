@@ -1,0 +1,248 @@
+"""The services of a stack as configured."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+from components.pipeline.config_section import Section, flag, one_of, path_to, time_of
+from components.pipeline.docker.route import Traffic
+from components.pipeline.docker.table import DOCKER, SERVICE, SERVICES
+from components.pipeline.grammar import Attr, Duration, GrammarError, HostAddress, HostName, Port
+from components.pipeline.host_config import WRITE_NAME
+
+T = TypeVar("T")
+
+MAX_WORDS: Final = 64
+MAX_PORTS: Final = 16
+MAX_ENV: Final = 128
+MAX_VOLUMES: Final = 32
+_USER: Final = re.compile(r"[0-9]{1,10}(?::[0-9]{1,10})?")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_VOLUME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_PATH: Final = re.compile(r"/[A-Za-z0-9._/+@-]{0,199}")
+
+
+class System(StrEnum):
+    """For which processor an image is."""
+
+    X86_64 = "x86_64-linux"
+    AARCH64 = "aarch64-linux"
+
+
+class Strategy(StrEnum):
+    """How a new container takes the place of the old one."""
+
+    BLUE_GREEN = "blue-green"
+    RECREATE = "recreate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSpec:
+    """One service as configured."""
+
+    name: str
+    image: Attr
+    system: System = System.X86_64
+    strategy: Strategy = Strategy.BLUE_GREEN
+    ports: Mapping[int, int] = field(default_factory=dict)
+    """Port of the daemon's machine → port of the container."""
+    edge: Attr | None = None
+    traffic: Traffic = Traffic.HTTP
+    command: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    user: str = ""
+    read_only: bool = False
+    healthcheck: tuple[str, ...] = ()
+    health_interval: Duration = Duration(SERVICE["healthInterval"].default)  # noqa: RUF009 frozen
+    wait: Duration = Duration(SERVICE["wait"].default)  # noqa: RUF009 frozen
+    grace: Duration = Duration(SERVICE["grace"].default)  # noqa: RUF009 frozen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The services of a stack, sorted by name, and the daemon that runs them."""
+
+    host: str = DOCKER["host"].default
+    specs: tuple[ServiceSpec, ...] = ()
+
+
+def read_services(stack: Section) -> Services:
+    """Read `docker` and `services` of a stack; where a key is refused, the rest is looked at."""
+    host = _host(stack)
+    values = stack.mapping("services")
+    if values is None:
+        return Services(host=host)
+    services = Section(
+        values=values,
+        table=SERVICES,
+        problems=stack.problems,
+        path="services",
+        hidden=stack.hides("services"),
+    )
+    found = [_service(services, name) for name in sorted(values)]
+    specs = tuple(spec for spec in found if spec)
+    _check_ports(services, specs)
+    return Services(host=host, specs=specs)
+
+
+def _host(stack: Section) -> str:
+    values = stack.mapping("docker")
+    if values is None:
+        return DOCKER["host"].default
+    host = stack.inner("docker", values, DOCKER).read("host", _daemon)
+    return host or DOCKER["host"].default
+
+
+def _daemon(text: str) -> str:
+    place = urlsplit(text)
+    if place.scheme == "unix" and _PATH.fullmatch(place.path) and not place.netloc:
+        return text
+    if place.scheme == "tcp" and place.hostname and not place.path:
+        if not HostAddress.parse(place.hostname).is_loopback:
+            msg = "is a daemon that anybody on the network can reach: nothing would be encrypted"
+            raise GrammarError(msg, remedy="write a socket, or the near end of a tunnel to it")
+        return text
+    msg = "is no address of a daemon"
+    raise GrammarError(msg)
+
+
+def _service(services: Section, name: str) -> ServiceSpec | None:
+    try:
+        HostName.parse(name)
+    except GrammarError as error:
+        services.refuse(name, f"the name of the service {error.reason()}", WRITE_NAME)
+        return None
+    values = services.mapping(name, "write a map with at least image")
+    if values is None:
+        return None
+    one = services.inner(name, values, SERVICE)
+    image = one.read("image", Attr.parse)
+    edge = one.read("edge", Attr.parse)
+    if image is None:
+        return None
+    # Where a key is refused, the default only fills its place: the config is refused with it.
+    plain = ServiceSpec(name=name, image=image)
+    made = ServiceSpec(
+        name=name,
+        image=image,
+        edge=edge,
+        system=one.read("system", one_of(System)) or plain.system,
+        strategy=one.read("strategy", one_of(Strategy)) or plain.strategy,
+        traffic=one.read("traffic", one_of(Traffic)) or plain.traffic,
+        ports={_number(outer): _number(inner) for outer, inner in _pairs(one, "ports", _PORTS)},
+        command=_words(one, "command"),
+        healthcheck=_words(one, "healthcheck"),
+        env=dict(_pairs(one, "env", _ENV)),
+        volumes=dict(_pairs(one, "volumes", _VOLUMES)),
+        user=one.read("user", _user) or plain.user,
+        read_only=bool(one.read("readOnly", flag)),
+        health_interval=_time(one, "healthInterval", plain.health_interval),
+        wait=_time(one, "wait", plain.wait),
+        grace=_time(one, "grace", plain.grace),
+    )
+    _check_edge(one, made)
+    return made
+
+
+def _time(one: Section, key: str, otherwise: Duration) -> Duration:
+    return one.read(key, time_of(SERVICE[key])) or otherwise
+
+
+def _check_edge(one: Section, made: ServiceSpec) -> None:
+    if made.edge and (not made.ports or made.strategy is Strategy.RECREATE):
+        one.refuse("edge", "has nothing to do: it is for the ports of a blue-green service")
+    if made.ports and made.strategy is Strategy.BLUE_GREEN and made.edge is None:
+        why = "cannot be had by two containers at once, as blue-green has them"
+        one.refuse("ports", why, "write an edge too, or strategy: recreate")
+
+
+def _check_ports(services: Section, specs: tuple[ServiceSpec, ...]) -> None:
+    taken: dict[int, str] = {}
+    for spec in specs:
+        for port in spec.ports:
+            other = taken.setdefault(port, spec.name)
+            if other != spec.name:
+                why = f"has the port {port}, which {path_to('services', other)} has too"
+                services.refuse(spec.name, why, "write each port once")
+
+
+def _user(text: str) -> str:
+    if not _USER.fullmatch(text):
+        msg = "is no user by number"
+        raise GrammarError(msg)
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """What the keys and values of a map may be."""
+
+    most: int
+    key: Callable[[str], object]
+    value: Callable[[str], object]
+
+
+def _matching(pattern: re.Pattern[str], what: str) -> Callable[[str], object]:
+    def check(text: str) -> None:
+        if not pattern.fullmatch(text):
+            msg = f"is no {what}"
+            raise GrammarError(msg)
+
+    return check
+
+
+def _printable(text: str) -> None:
+    if any(not char.isprintable() and char != "\n" for char in text):
+        msg = "has a control character in it"
+        raise GrammarError(msg)
+
+
+_PORTS: Final = _Rule(MAX_PORTS, Port.parse, Port.parse)
+_ENV: Final = _Rule(MAX_ENV, _matching(_VARIABLE, "variable's name"), _printable)
+_VOLUMES: Final = _Rule(
+    MAX_VOLUMES, _matching(_VOLUME, "volume's name"), _matching(_PATH, "absolute path")
+)
+
+
+def _number(text: str) -> int:
+    return Port.parse(text).number
+
+
+def _pairs(one: Section, name: str, rule: _Rule) -> list[tuple[str, str]]:
+    values = one.mapping(name)
+    if values is None:
+        return []
+    if len(values) > rule.most:
+        one.refuse(name, f"has more than {rule.most} keys")
+        return []
+    pairs = []
+    for key, value in values.items():
+        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        if not isinstance(text, str):
+            one.refuse(name, f"has {key}, whose value is not text: put it in quotes")
+            continue
+        try:
+            rule.key(key)
+            rule.value(text)
+        except GrammarError as error:
+            one.refuse(name, f"has {key}: {text}, which {error.reason()}")
+            continue
+        pairs.append((key, text))
+    return pairs
+
+
+def _words(one: Section, name: str) -> tuple[str, ...]:
+    value = one.values.get(name)
+    if name not in one.values:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        one.refuse(name, "is not a list of words")
+        return ()
+    if not 1 <= len(value) <= MAX_WORDS:
+        one.refuse(name, "is empty" if not value else f"has more than {MAX_WORDS} words")
+        return ()
+    return tuple(value)
