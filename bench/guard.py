@@ -101,7 +101,7 @@ class Switcher:
     async def _run(self, release: Release) -> None:
         marks = _Marks()
         attempt = Attempt(
-            ssh=self.ssh,
+            transport=self.ssh,
             old=self.runs.system,
             new=release.system,
             spec=AttemptSpec.of(self.ssh, by="bench", release="bench", values={}),

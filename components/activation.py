@@ -156,7 +156,7 @@ class Activation:
         self._began = time.monotonic()
         ssh = await self._reach.ssh()
         attempt = Attempt(
-            ssh=ssh,
+            transport=ssh,
             old=old,
             new=self._plan.system.out,
             spec=self._spec(ssh),

@@ -31,7 +31,7 @@ from components.pipeline.errors import (
 from components.pipeline.grammar import StorePath
 from components.pipeline.health import Unhealthy
 from components.pipeline.process import Argv, lines
-from components.pipeline.transport import Ssh, explain
+from components.pipeline.transport import Transport
 
 PAUSE = 1.0
 """Seconds between two tries to reach a host."""
@@ -53,7 +53,7 @@ class Absent(Exception):  # noqa: N818 not an error: the closure has to be copie
 class Attempt:
     """NEW on one host; `old` is None where nothing is known of it."""
 
-    ssh: Ssh
+    transport: Transport
     old: StorePath | None
     new: StorePath
     spec: AttemptSpec
@@ -93,7 +93,7 @@ class Attempt:
 
     @property
     def _name(self) -> str:
-        return self.ssh.host.name
+        return self.transport.host.name
 
     @property
     def bound(self) -> float:
@@ -160,8 +160,8 @@ class Attempt:
             raise activate.unusable(self._name, error.detail, remedy) from error
         except ProcessError as error:
             # The runner's own exit codes come with a last line that says more.
-            if error.code in (None, 255) or last is None:
-                raise explain(self.ssh, error) from error
+            if self.transport.is_broken(error.code) or last is None:
+                raise self.transport.explain(error) from error
 
     def _command(self) -> tuple[Argv, bytes]:
         # Published each time: a host that has been rebooted meanwhile has lost the runner, and
@@ -171,7 +171,7 @@ class Attempt:
         else:
             words = activate.start_words(self.id, self.old, self.new)
         stdin = runner.text() + (b"" if self._started else self.spec.text)
-        return self.ssh.argv(*activate.publish(*words)), stdin
+        return self.transport.argv(*activate.publish(*words)), stdin
 
     def _only(self, reply: Reply, before: Reply | None) -> Reply:
         if before:
@@ -234,7 +234,7 @@ class Attempt:
 
     async def abort(self, why: str) -> Reply | None:
         """Take back an attempt that awaits its confirmation; the host's answer, if there is one."""
-        argv = self.ssh.argv(*activate.publish(*activate.abort_words(self.id, why)))
+        argv = self.transport.argv(*activate.publish(*activate.abort_words(self.id, why)))
         last = None
         with contextlib.suppress(ProcessError, HostError):
             seconds = self.spec.activation.call.seconds

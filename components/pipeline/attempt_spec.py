@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from components.pipeline.activation_config import Activation
 from components.pipeline.check import Check, Vantage
 from components.pipeline.errors import printable
-from components.pipeline.transport import Ssh
+from components.pipeline.transport import Transport
 
 SEPARATOR = "\x1f"
 """Between the fields of a check; the config lets no control character in."""
@@ -29,11 +29,11 @@ class AttemptSpec:
 
     @classmethod
     def of(
-        cls, ssh: Ssh, *, by: str, release: str, values: dict[str, str], stack: str = ""
+        cls, transport: Transport, *, by: str, release: str, values: dict[str, str], stack: str = ""
     ) -> "AttemptSpec":
         """The spec for a host; `values` are what its checks' placeholders stand for."""
-        host = ssh.host
-        named = {"name": host.name, "address": ssh.endpoint.address.text, **values}
+        host = transport.host
+        named = {"name": host.name, "address": transport.address, **values}
         checks = tuple(check.filled(named) for check in host.activation.checks)
         return cls(activation=host.activation, checks=checks, by=by, release=release, stack=stack)
 

@@ -7,11 +7,10 @@ from components.pipeline import nix
 from components.pipeline.errors import BuildError, CopyError, ProcessError, message
 from components.pipeline.evaluate import System
 from components.pipeline.process import Argv
-from components.pipeline.transport import SSH_FAILED, Ssh, explain
+from components.pipeline.transport import PLAIN_NIX, SSH_FAILED, Transport, copy_words
 
 BUILD_TIMEOUT = 6 * 3600.0
 COPY_TIMEOUT = 3600.0
-PLAIN_NIX: Argv = ("nix", "--extra-experimental-features", "nix-command")
 
 
 def build_argv(systems: tuple[System, ...]) -> Argv:
@@ -28,38 +27,18 @@ def _build_words(systems: tuple[System, ...]) -> Argv:
     return ("build", "--no-link", "--", *outputs)
 
 
-def copy_argv(system: System, ssh: Ssh) -> Argv:
-    """Copy the closure to the host, building it first where this machine's store lacks it.
-
-    Unsigned paths may pass: the push is authenticated by ssh with a pinned key and root's
-    rights, and what the host fetches from a cache must be signed as ever.
-    """
-    return (*PLAIN_NIX, *_copy_words(system, ssh))
-
-
-def _copy_words(system: System, ssh: Ssh) -> Argv:
-    substitute = ("--substitute-on-destination",) if ssh.host.substitute else ()
-    return (
-        "copy",
-        "--no-check-sigs",
-        *substitute,
-        "--to", ssh.store_url,
-        "--",
-        f"{system.drv.path}^out",
-    )  # fmt: skip
-
-
 def text(argv: Argv) -> str:
     """The command for a shell, which it replaces: cancelling then ends nix itself."""
     return f"exec {shlex.join(argv)}"
 
 
-def copy_text(system: System, ssh: Ssh) -> str:
+def copy_text(system: System, transport: Transport) -> str:
     """The command of the resource `copy`, which does nothing where its hook has just copied.
 
     To repeat a copy that has nothing to send costs another connection: half a second of a core.
     """
-    return f"test -e {ssh.copied(system.out)} || {text(copy_argv(system, ssh))}"
+    mark = transport.mark(system.out)
+    return f"test -e {mark} || {transport.copy_text(system.drv, system.out)}"
 
 
 async def realise(systems: tuple[System, ...]) -> None:
@@ -82,25 +61,26 @@ async def realise(systems: tuple[System, ...]) -> None:
         raise BuildError(msg) from error
 
 
-async def copy(system: System, ssh: Ssh) -> None:
+async def copy(system: System, transport: Transport) -> None:
     """Copy a closure to a host, now.
 
     Raises:
         CopyError: nix's own words, and what to look at.
         HostError: the connection could not be made.
     """
-    mark = Path(ssh.copied(system.out))
+    mark, host = Path(transport.mark(system.out)), transport.host
     _forget(mark)
-    environment = {"NIX_SSHOPTS": ssh.nix_sshopts}
     try:
-        await nix.command(*_copy_words(system, ssh), timeout=COPY_TIMEOUT, env=environment)
+        async with transport.store() as store:
+            words = copy_words(host, store.url, system.drv)
+            await nix.command(*words, timeout=COPY_TIMEOUT, env=store.environment)
     except ProcessError as error:
         if "failed to start SSH connection" in error.detail:
-            raise explain(ssh, _of_ssh(error)) from error
+            raise transport.explain(_of_ssh(error)) from error
         remedy = "`pulumi up` again sends only what is missing"
         if "No space left on device" in error.detail:
             remedy = "make room on the host (`nix-collect-garbage -d`), then run `pulumi up` again"
-        msg = message("the copy failed", ssh.host.name, error.last_lines(6), remedy)
+        msg = message("the copy failed", host.name, error.last_lines(6), remedy)
         raise CopyError(msg) from error
     _remember(mark)
 

@@ -8,7 +8,7 @@ from components.pipeline.activate import Observation
 from components.pipeline.errors import HostError, ProcessError
 from components.pipeline.process import run
 from components.pipeline.settings import HostSpec
-from components.pipeline.transport import Identity, Ssh, explain
+from components.pipeline.transport import Identity, Ssh, Transport
 
 TIMEOUT = 10.0
 """Seconds for one host; a preview goes on without those that do not answer."""
@@ -27,13 +27,13 @@ async def observe(hosts: Iterable[HostSpec], identity: Identity) -> Observed:
     return {ssh.host.name: answer for ssh, answer in zip(asked, answers, strict=True)}
 
 
-async def _ask(ssh: Ssh) -> Observation | HostError:
-    argv = ssh.argv(*activate.observe_words())
+async def _ask(way: Transport) -> Observation | HostError:
+    argv = way.argv(*activate.observe_words())
     try:
-        seconds = min(TIMEOUT, ssh.host.activation.call.seconds)
+        seconds = min(TIMEOUT, way.host.activation.call.seconds)
         answer = await run(argv, timeout=seconds, stdin=runner.text())
-        return Observation.of(activate.parse(ssh.host.name, answer.stdout))
+        return Observation.of(activate.parse(way.host.name, answer.stdout))
     except ProcessError as error:
-        return explain(ssh, error)
+        return way.explain(error)
     except HostError as error:
         return error

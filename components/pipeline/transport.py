@@ -1,4 +1,4 @@
-"""How a host is reached over ssh: the only place that spells ssh options.
+"""How a host is reached; over ssh, whose options are spelt here and nowhere else.
 
 Every connection verifies the host's pinned ed25519 key, reads no configuration of the user's,
 shares no connection with another one, and gives up on its own: a new handshake each time is
@@ -8,9 +8,11 @@ what proves that network, sshd, keys and sudo work (OpenSSH's ssh_config(5)).
 import os
 import re
 import shlex
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 from urllib.parse import quote
 
 from components.pipeline.errors import (
@@ -24,6 +26,7 @@ from components.pipeline.grammar import StorePath
 from components.pipeline.process import Argv
 from components.pipeline.settings import Endpoint, HostSpec, Target
 
+PLAIN_NIX: Argv = ("nix", "--extra-experimental-features", "nix-command")
 CONNECT_TIMEOUT = 5
 """Seconds for TCP connect and key exchange."""
 SSH_FAILED = 255
@@ -77,6 +80,44 @@ class Identity:
             "-p", str(host.port),
             *key,
         )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """A store as `nix copy --to` is given it."""
+
+    url: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Transport(Protocol):
+    """A way to a host: commands there as root, and its store."""
+
+    @property
+    def host(self) -> HostSpec:
+        """Who is at its end."""
+
+    @property
+    def address(self) -> str:
+        """Where the host is, for checks over the network; empty where nothing leads there."""
+
+    def argv(self, *remote: str) -> Argv:
+        """The local command that runs `remote` on the host as root."""
+
+    def explain(self, error: ProcessError) -> HostError:
+        """What a failure of such a command means for the person who reads it."""
+
+    def is_broken(self, code: int | None) -> bool:
+        """Whether an exit code is the transport's, and not the remote command's."""
+
+    def store(self) -> AbstractAsyncContextManager[Store]:
+        """The host's store, for the time of a copy to it."""
+
+    def copy_text(self, build: StorePath, out: StorePath) -> str:
+        """A command of a shell that builds and copies a closure to the host."""
+
+    def mark(self, out: StorePath) -> PurePosixPath:
+        """The file that says, within one run, that `out` has been copied to the host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +176,34 @@ class Ssh:
         program = "" if self.is_root else "?remote-program=" + quote("sudo -n nix-daemon")
         return f"ssh-ng://{self.host.user.text}@{bracketed}{program}"
 
-    def copied(self, out: StorePath) -> PurePosixPath:
+    @property
+    def address(self) -> str:
+        """Where its sshd listens."""
+        return self.endpoint.address.text
+
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[Store]:
+        """The host's store, over ssh connections that nix makes itself."""
+        yield Store(url=self.store_url, environment={"NIX_SSHOPTS": self.nix_sshopts})
+
+    def copy_text(self, build: StorePath, out: StorePath) -> str:
+        """`nix copy`, which builds what this machine's store lacks."""
+        del out
+        return f"exec {shlex.join(self.copy_argv(build))}"
+
+    def copy_argv(self, build: StorePath) -> Argv:
+        """`nix copy` to the host, with NIX_SSHOPTS in the environment."""
+        return (*PLAIN_NIX, *copy_words(self.host, self.store_url, build))
+
+    def explain(self, error: ProcessError) -> HostError:
+        """What an ssh failure means: key, login, sudo or network."""
+        return explain(self, error)
+
+    def is_broken(self, code: int | None) -> bool:
+        """Whether ssh has failed, or was ended."""
+        return code in (None, SSH_FAILED)
+
+    def mark(self, out: StorePath) -> PurePosixPath:
         """The file that says, within one run, that `out` has been copied to the host."""
         return self.identity.known_hosts.with_name(f"copied-{self.host.name}-{out.digest}")
 
@@ -143,6 +211,16 @@ class Ssh:
     def nix_sshopts(self) -> str:
         """NIX_SSHOPTS for nix's own connections to the host."""
         return nix_sshopts(self.host, self.identity)
+
+
+def copy_words(host: HostSpec, url: str, build: StorePath) -> Argv:
+    """`nix copy` of what a derivation builds to a store.
+
+    Unsigned paths may pass: the way is authenticated, and leads to root's rights; what the host
+    fetches from a cache must be signed as ever.
+    """
+    substitute = ("--substitute-on-destination",) if host.substitute else ()
+    return ("copy", "--no-check-sigs", *substitute, "--to", url, "--", f"{build.path}^out")
 
 
 def nix_sshopts(host: HostSpec, identity: Identity) -> str:

@@ -74,7 +74,7 @@ class Machine:
 
     def attempt(self, new: System, old: System | None, **changes: Any) -> Attempt:
         return Attempt(
-            ssh=self.ssh,
+            transport=self.ssh,
             old=old.out if old else None,
             new=new.out,
             spec=AttemptSpec(
@@ -176,7 +176,7 @@ def machines(runner_place: Path, systems: dict[str, System]) -> Iterator[dict[st
         }
 
         async def copy(machine: Machine, first: str, *others: str) -> None:
-            argv = closure.copy_argv(systems[first], machine.ssh)
+            argv = machine.ssh.copy_argv(systems[first].drv)
             more = tuple(f"{systems[name].drv.path}^out" for name in others)
             await run((*argv, *more), timeout=120, env={"NIX_SSHOPTS": machine.ssh.nix_sshopts})
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from components.pipeline import closure
 from components.pipeline.activate import State
 from components.pipeline.attempt import Attempt
 from components.pipeline.check import Check, CheckKind, Vantage
@@ -89,7 +88,7 @@ def machine(hosts: Hosts, keys: Path, place: Path, new: System) -> Machine:
     one = spec(host.name, host.address, "root", host.host_key)
     identity = write_identity(place / "ssh", [one], (keys / "client").read_text())
     made = Machine(ssh=Ssh.of(one, identity), outside=host)
-    argv = closure.copy_argv(new, made.ssh)
+    argv = made.ssh.copy_argv(new.drv)
     asyncio.run(run(argv, timeout=120, env={"NIX_SSHOPTS": made.ssh.nix_sshopts}))
     return made
 

@@ -126,7 +126,7 @@ class Ground:
     async def _copy_stock(self, site: Site) -> None:
         first, *others = self._systems.values()
         ssh = site.machine.ssh
-        argv = (*closure.copy_argv(first, ssh), *(f"{one.drv.path}^out" for one in others))
+        argv = (*ssh.copy_argv(first.drv), *(f"{one.drv.path}^out" for one in others))
         await run(argv, timeout=120, env={"NIX_SSHOPTS": ssh.nix_sshopts})
         # They outlive a garbage collection.
         links = "; ".join(

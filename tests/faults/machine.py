@@ -50,7 +50,7 @@ class Machine:
 
     def attempt(self, new: str, old: str | None, by: str = "faults (pid 1)") -> Attempt:
         return Attempt(
-            ssh=self.ssh,
+            transport=self.ssh,
             old=StorePath.parse(old) if old else None,
             new=StorePath.parse(new),
             spec=AttemptSpec.of(self.ssh, by=by, release="faults", values={}),

@@ -112,7 +112,7 @@ def make(progress: list[str]) -> Make:
     def made(*, user: str = "root", spec: AttemptSpec = SPEC) -> Attempt:
         identity = Identity(known_hosts=PurePosixPath("known_hosts"), key=None)
         ssh = Ssh.of(host(user=user), identity)
-        return Attempt(ssh=ssh, old=OLD, new=NEW, spec=spec, progress=progress.append, id=ID)
+        return Attempt(transport=ssh, old=OLD, new=NEW, spec=spec, progress=progress.append, id=ID)
 
     return made
 
