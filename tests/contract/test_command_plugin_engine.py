@@ -8,27 +8,25 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.contract.command_driver import (
-    PROJECT,
     STAND_IN,
     Json,
     is_stand_in,
     plugin_path,
 )
+from tests.contract.engine_stack import Stack, missing_engine
 from tests.contract.sshd import Sshd, free_port, make_key, missing, public_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_ENV = PROJECT / "tools" / "env"
+VERSION = "1.2.1"
 _PROGRAM = """\
 import json, pathlib, pulumi
 from pulumi_command import local, remote
@@ -42,127 +40,18 @@ for name, spec in json.loads(pathlib.Path("resources.json").read_text()).items()
 """
 
 
-def _missing_engine() -> str:
-    if not os.access(_ENV, os.X_OK):
-        return "tools/env is missing"
-    found = subprocess.run(
-        (str(_ENV), "sh", "-c", "command -v pulumi"), check=False, capture_output=True
-    )
-    return "" if found.returncode == 0 else "pulumi is missing: run tools/bootstrap"
-
-
-_reason = _missing_engine()
+_reason = missing_engine()
 pytestmark = [pytest.mark.contract, pytest.mark.skipif(bool(_reason), reason=_reason or "never")]
 needs_sshd = pytest.mark.skipif(bool(missing()), reason=missing() or "never")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """How one run of the CLI ended."""
-
-    status: int
-    text: str
-
-
-@dataclass(slots=True, kw_only=True)
-class Stack:
-    """A project with one stack in a folder of its own, and a plugin folder of its own."""
-
-    folder: Path
-    resources: dict[str, Json]
-
-    @classmethod
-    def make(cls, folder: Path) -> Stack:
-        (folder / "Pulumi.yaml").write_text("name: contract\nruntime: python\n")
-        (folder / "__main__.py").write_text(_PROGRAM)
-        (folder / "state").mkdir()
-        stack = cls(folder=folder, resources={})
-        stack.use(plugin_path())
-        assert stack.run("stack", "init", "dev").status == 0
-        return stack
-
-    def use(self, plugin: Path) -> None:
-        """Put a plugin where the engine looks for it."""
-        place = self.folder / "home" / "plugins"
-        if plugin == STAND_IN:
-            argv = (str(_ENV), str(STAND_IN.with_name("install")), str(place))
-            subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
-            return
-        binary = place / "resource-command-v1.2.1" / "pulumi-resource-command"
-        binary.parent.mkdir(parents=True, exist_ok=True)
-        binary.unlink(missing_ok=True)
-        binary.symlink_to(plugin)
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start the CLI on the present resources."""
-        (self.folder / "resources.json").write_text(json.dumps(self.resources))
-        environment = {key: value for key, value in os.environ.items() if key != "SSH_AUTH_SOCK"}
-        environment |= {
-            "PULUMI_HOME": str(self.folder / "home"),
-            "PULUMI_BACKEND_URL": f"file://{self.folder}/state",
-            "PULUMI_CONFIG_PASSPHRASE": "",
-            "PULUMI_PARALLEL": "64",
-            "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
-            "NO_COLOR": "1",
-        }
-        return subprocess.Popen(
-            (str(_ENV), "pulumi", "--non-interactive", *arguments),
-            cwd=self.folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def run(self, *arguments: str) -> Said:
-        """Run the CLI to its end."""
-        process = self.start(*arguments)
-        try:
-            text, _ = process.communicate(timeout=180)
-        finally:
-            process.kill()
-        return Said(status=process.returncode, text=text)
-
-    def up(self) -> Said:
-        return self.run("up", "--yes", "--skip-preview")
-
-    def good(self, *arguments: str) -> str:
-        """Run the CLI, which must succeed."""
-        said = self.run(*arguments)
-        assert said.status == 0, said.text
-        return said.text
-
-    def planned(self) -> dict[str, str]:
-        """What a preview would do, by resource; unchanged ones left out."""
-        text = self.good("preview", "--json")
-        steps = json.loads(text[text.index("{") :])["steps"]
-        told: dict[str, str] = {}
-        for step in steps:
-            if step["op"] != "same" and "pulumi:pulumi:" not in step["urn"]:
-                told.setdefault(step["urn"].rsplit("::", 1)[-1], step["op"])
-        return told
-
-    def outputs(self) -> Json:
-        return json.loads(self.good("stack", "output", "--json"))
-
-    def stored(self) -> dict[str, Json]:
-        """The resources in the state, by name."""
-        told = json.loads(self.good("stack", "export"))
-        found = told["deployment"].get("resources", [])
-        return {
-            each["urn"].rsplit("::", 1)[-1]: each
-            for each in found
-            if each["type"].startswith("command:")
-        }
-
-
 @pytest.fixture
 def stack(tmp_path: Path) -> Stack:
-    made = tmp_path / "project"
-    made.mkdir()
-    return Stack.make(made)
+    made = Stack(folder=tmp_path / "project")
+    made.folder.mkdir()
+    made.use(plugin_path(), STAND_IN, VERSION)
+    made.begin(_PROGRAM)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -334,11 +223,11 @@ def test_a_stack_can_go_from_the_released_plugin_to_the_stand_in_and_back(
         "near": {"kind": "local", "create": "echo near", "environment": {"A": "b"}},
     }
     assert stack.up().status == 0
-    stack.use(STAND_IN)
+    stack.use(STAND_IN, STAND_IN, VERSION)
     assert stack.planned() == {}
     stack.resources["far"]["stdin"] = "y"
     assert stack.planned() == {"far": "update"}
     assert stack.up().status == 0
-    stack.use(plugin_path())
+    stack.use(plugin_path(), STAND_IN, VERSION)
     assert stack.planned() == {}
     stack.good("destroy", "--yes", "--skip-preview")

@@ -224,7 +224,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         failed: OperationError | None = None
         try:
             with self._scopes.operation(getattr(request, "timeout", 0)) as scope:
-                yield Operation(urn=request.urn, scope=scope, journal=journal)
+                ignored = tuple(getattr(request, "ignoreChanges", ()))
+                yield Operation(urn=request.urn, scope=scope, journal=journal, ignored=ignored)
         except OperationError as error:
             failed = error
         finally:

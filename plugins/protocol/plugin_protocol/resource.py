@@ -31,6 +31,8 @@ class Operation:
     """Ends with the resource's timeout, or when the engine cancels."""
     journal: Journal
     """Messages to the user, shown at the resource."""
+    ignored: tuple[str, ...] = ()
+    """What the program wants to be left as it is; `*` is all of it."""
 
     @property
     def name(self) -> str:
