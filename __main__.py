@@ -7,7 +7,7 @@ import pulumi
 from components import outputs, program, stack_config
 from components.fleet import Fleet, FleetArgs
 from components.observing import observed
-from components.pipeline import evaluate, plan, release, services, transport
+from components.pipeline import evaluate, ground, plan, release, services, transport
 from components.pipeline.process import beside
 from components.pipeline.stages import Stages
 from components.release_record import ReleaseRecord
@@ -22,6 +22,7 @@ async def main() -> pulumi.Inputs:
             releases = await release.resolve(settings, Path.cwd())
         with stages.span("evaluate"):
             systems = await evaluate.evaluate(releases, settings.hosts)
+            settings = stack_config.load(ground.grounds(systems, settings.hosts))
             images = await evaluate.evaluate_images(releases, settings.hosts)
             service_plans = await services.planned(releases, settings.services.specs)
         plans = plan.decide(settings.hosts, systems, await seen, images)

@@ -8,6 +8,7 @@ with that message alone, and the state stays at OLD.
 import asyncio
 import getpass
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from typing import Any
 import pulumi
 
 from components.copying import Copying
+from components.inside import Inside
 from components.pipeline import activate, closure, ending
 from components.pipeline.activate import State
 from components.pipeline.activation_config import Mode
@@ -26,7 +28,7 @@ from components.pipeline.changes import change_set
 from components.pipeline.errors import ReplyError
 from components.pipeline.grammar import StorePath
 from components.pipeline.plan import Action, HostPlan, drift, one_ahead
-from components.pipeline.transport import Ssh
+from components.pipeline.transport import Transport
 from components.reach import Reach
 from components.release_record import ReleaseRecord
 from components.turns import Standing, Turns
@@ -38,6 +40,8 @@ PAUSE = 1.0
 """Seconds before a commit is tried again."""
 EXITED = "Process exited with status"
 """What the provider says where the host, not the connection, was the reason."""
+INSIDE = re.compile(r"exit status (\d+)")
+"""What it says of a command by way of Incus's client."""
 FOR_GOOD = ("host key mismatch", "unable to authenticate", "no matching host key")
 """Reasons that another dial does not take away."""
 
@@ -55,7 +59,12 @@ class Activation:
     """One host's hooks; `component` is where its messages appear."""
 
     def __init__(
-        self, plan: HostPlan, reach: Reach, release: SharedRelease, *, component: pulumi.Resource
+        self,
+        plan: HostPlan,
+        reach: Reach | Inside,
+        release: SharedRelease,
+        *,
+        component: pulumi.Resource,
     ) -> None:
         self._plan = plan
         self._reach = reach
@@ -154,12 +163,12 @@ class Activation:
 
     async def _attempt(self, old: StorePath | None) -> None:
         self._began = time.monotonic()
-        ssh = await self._reach.ssh()
+        way = await self._reach.way()
         attempt = Attempt(
-            transport=ssh,
+            transport=way,
             old=old,
             new=self._plan.system.out,
-            spec=self._spec(ssh),
+            spec=self._spec(way),
             progress=lambda state: self._tell(_WORDS.get(state, state), ephemeral=True),
         )
         try:
@@ -167,7 +176,7 @@ class Activation:
         except Absent:
             # The state says that it was copied, the host says otherwise: the host is right.
             await self._copying.built()
-            await closure.copy(self._plan.system, ssh)
+            await closure.copy(self._plan.system, way)
             state = await self._once_more(attempt)
         self._awaiting, self._is_unchanged = attempt, state is None
         self._confirm_by = time.monotonic() + self._plan.host.activation.confirm.seconds
@@ -184,9 +193,9 @@ class Activation:
             remedy = "is garbage being collected on it? run `pulumi up` again"
             raise ending.not_deployed(name, "its closure was copied, and is gone", remedy) from None
 
-    def _spec(self, ssh: Ssh) -> AttemptSpec:
+    def _spec(self, way: Transport) -> AttemptSpec:
         return AttemptSpec.of(
-            ssh,
+            way,
             by=f"{getpass.getuser()}@{socket.gethostname()} (pid {os.getpid()})",
             release=self._record.line(self._plan.host),
             stack=_stack(),
@@ -218,9 +227,9 @@ class Activation:
             return False
         newest = args.errors[0] if args.errors else ""
         name = self._plan.host.name
-        unsent = [error for error in args.errors if EXITED not in error]
+        unsent = [error for error in args.errors if not self._is_of_the_host(error)]
         why = f"the commit could not be sent ({activate.last_line(unsent[0] if unsent else '')})"
-        if EXITED in newest:
+        if self._is_of_the_host(newest):
             word = activate.last_word(name, newest)
             return self._gave_up(f"{word} ({why})" if unsent else word)
         is_final = CANCELED in newest or any(reason in newest for reason in FOR_GOOD)
@@ -232,6 +241,13 @@ class Activation:
             return self._gave_up(str(ending.not_deployed(name, why, remedy)))
         last = await self._awaiting.take_back(why)
         return self._gave_up(str(ending.taken_back(name, why, last)))
+
+    def _is_of_the_host(self, error: str) -> bool:
+        """Whether the host, and not the way to it, was the reason."""
+        if isinstance(self._reach, Inside):
+            found = INSIDE.match(error)
+            return found is not None and not self._reach.exec.is_broken(int(found[1]))
+        return EXITED in error
 
     def _gave_up(self, text: str) -> bool:
         """Say why, and that it is not to be tried again."""

@@ -11,6 +11,7 @@ import time
 
 import pulumi
 
+from components.inside import Inside
 from components.pipeline import closure
 from components.pipeline.evaluate import System
 from components.pipeline.plan import HostPlan
@@ -53,7 +54,7 @@ class Copying:
         return pulumi.ResourceHookBinding(before_create=[hook], before_update=[hook])
 
     def hooks(
-        self, plan: HostPlan, reach: Reach, turns: Turns, *, component: pulumi.Resource
+        self, plan: HostPlan, reach: Reach | Inside, turns: Turns, *, component: pulumi.Resource
     ) -> pulumi.ResourceHookBinding:
         """The hooks of the resource `copy` of one host; `component` is where it is seen."""
         name, began = plan.host.name, 0.0
@@ -64,7 +65,7 @@ class Copying:
             began = time.monotonic()
             pulumi.log.info(f"{name}: copying", resource=component, ephemeral=True)
             with turns.copying(name):
-                await closure.copy(plan.system, await reach.ssh())
+                await closure.copy(plan.system, await reach.way())
 
         async def after_copy(_: pulumi.ResourceHookArgs) -> None:
             self.stages.mark("copy", began)

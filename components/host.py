@@ -8,6 +8,7 @@ from pulumi_command import local, remote
 
 from components.activation import Activation, SharedRelease
 from components.dependency import settled
+from components.inside import Inside
 from components.pipeline import activate, closure
 from components.pipeline.plan import HostPlan
 from components.reach import Reach
@@ -25,11 +26,18 @@ class NixosHostArgs:
     """What a host needs of the rest of the program."""
 
     plan: HostPlan
-    reach: Reach
+    reach: Reach | Inside
     ssh_key: str | None
     release: SharedRelease
     after: tuple[pulumi.Input[pulumi.Resource], ...]
     """What has to be done before the first copy: the build."""
+    root: pulumi.Input[str] | None = None
+    """Of a machine that the program makes: another one, and nothing of before is there any more."""
+
+    @property
+    def triggers(self) -> list[pulumi.Input[str]] | None:
+        """What makes its resources begin anew."""
+        return None if self.root is None else [self.root]
 
 
 class NixosHost(pulumi.ComponentResource):
@@ -57,7 +65,8 @@ class NixosHost(pulumi.ComponentResource):
             f"{name}-copy",
             local.CommandArgs(
                 create=args.reach.text(lambda ssh: closure.copy_text(system, ssh)),
-                environment={"NIX_SSHOPTS": args.reach.nix_sshopts},
+                environment=_environment(args.reach),
+                triggers=args.triggers,
                 logging=local.Logging.NONE,
                 add_previous_output_in_env=False,
             ),
@@ -79,17 +88,11 @@ class NixosHost(pulumi.ComponentResource):
         self, after: Sequence[pulumi.Input[pulumi.Resource]]
     ) -> pulumi.Input[pulumi.Resource]:
         """Switch once all of `after` are done, none of them failed; give `switch` to wait for."""
-        args, system = self._args, self._args.plan.system
+        args = self._args
         name = args.plan.host.name
         activation = Activation(args.plan, args.reach, args.release, component=self)
-        switch = remote.Command(
+        switch = self._commit(
             f"{name}-switch",
-            remote.CommandArgs(
-                create=activate.commit_text(system.out, root=args.plan.host.is_root),
-                connection=_connection(args),
-                logging=remote.Logging.NONE,
-                add_previous_output_in_env=False,
-            ),
             pulumi.ResourceOptions(
                 parent=self,
                 depends_on=list(after),
@@ -105,14 +108,44 @@ class NixosHost(pulumi.ComponentResource):
         self.register_outputs({"toplevel": self.toplevel, "outcome": self.outcome})
         return settled(switch, f"{name}-switch", self)
 
+    def _commit(self, name: str, opts: pulumi.ResourceOptions) -> remote.Command | local.Command:
+        """The resource `switch`: a new connection, which is the confirmation."""
+        args, out = self._args, self._args.plan.system.out
+        if isinstance(args.reach, Inside):
+            return local.Command(
+                name,
+                local.CommandArgs(
+                    create=closure.text(args.reach.exec.argv(*activate.commit_words(out))),
+                    triggers=args.triggers,
+                    logging=local.Logging.NONE,
+                    add_previous_output_in_env=False,
+                ),
+                opts,
+            )
+        return remote.Command(
+            name,
+            remote.CommandArgs(
+                create=activate.commit_text(out, root=args.plan.host.is_root),
+                connection=_connection(args, args.reach),
+                triggers=args.triggers,
+                logging=remote.Logging.NONE,
+                add_previous_output_in_env=False,
+            ),
+            opts,
+        )
 
-def _connection(args: NixosHostArgs) -> remote.ConnectionArgs:
+
+def _environment(reach: Reach | Inside) -> dict[str, str] | None:
+    return None if isinstance(reach, Inside) else {"NIX_SSHOPTS": reach.nix_sshopts}
+
+
+def _connection(args: NixosHostArgs, reach: Reach) -> remote.ConnectionArgs:
     host = args.plan.host
     return remote.ConnectionArgs(
-        host=args.reach.address,
+        host=reach.address,
         port=float(host.port),
         user=host.user.text,
-        host_key=args.reach.host_key,
+        host_key=reach.host_key,
         private_key=None if args.ssh_key is None else pulumi.Output.secret(args.ssh_key),
         dial_error_limit=DIAL_ERRORS,
         per_dial_timeout=DIAL_TIMEOUT,

@@ -7,22 +7,23 @@ image of an instance that is there never changes by itself.
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import pulumi
 
 from components.copying import Copying
-from components.dependency import settled
+from components.dependency import or_else, settled, unless_failed
 from components.host import NixosHost, NixosHostArgs
+from components.inside import Inside
 from components.pipeline import transport
 from components.pipeline.errors import HostError, UnreachableError
 from components.pipeline.evaluate import ImageBuild
 from components.pipeline.grammar import GrammarError, HostAddress, HostKey
 from components.pipeline.incus.marks import Owner
-from components.pipeline.incus.spec import IncusSpec
+from components.pipeline.incus.spec import IncusSpec, Way
 from components.pipeline.settings import Endpoint, HostSpec
-from components.pipeline.transport import Identity
-from components.reach import Reach
+from components.pipeline.transport import Identity, Ssh, Transport
+from components.reach import Reach, Told
 
 IMAGE: Final = "flakeup:incus:Image"
 INSTANCE: Final = "flakeup:incus:Instance"
@@ -46,11 +47,13 @@ class Instance(pulumi.CustomResource):
     """An instance; it says where it is and which key its sshd has."""
 
     address: pulumi.Output[str]
+    root: pulumi.Output[str]
+    """Changes when its root is made anew."""
 
     def __init__(
         self, name: str, props: Mapping[str, object], opts: pulumi.ResourceOptions
     ) -> None:
-        said = dict.fromkeys(("address", "hostKey", "madeFrom", "generation"))
+        said = dict.fromkeys(("address", "hostKey", "madeFrom", "root", "uuid"))
         super().__init__(INSTANCE, name, {**props, **said}, opts)
 
     @property
@@ -58,6 +61,12 @@ class Instance(pulumi.CustomResource):
         """Its sshd's ed25519 key."""
         said: pulumi.Output[str] = vars(self)["hostKey"]
         return said
+
+    @property
+    def told(self) -> pulumi.Output[Told | None]:
+        """Where it is, and its key."""
+        both = pulumi.Output.all(self.address, self.host_key)
+        return both.apply(lambda told: (str(told[0]), str(told[1])))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +106,8 @@ class IncusImage(pulumi.ComponentResource):
                 parent=self, depends_on=[args.after], hooks=args.copying.build_hooks(name)
             ),
         )
-        self.fingerprint = image.fingerprint
         self.sent = settled(image, name, self)
+        self.fingerprint = or_else(image.fingerprint, "", self.sent)
         self.register_outputs({})
 
 
@@ -125,10 +134,12 @@ class IncusHost(NixosHost):
     ) -> None:
         self._incus = incus
         super().__init__(name, args, opts)
+        # One that cannot be made says nothing about the release: the others need not wait for it.
+        self.copied = unless_failed(self._instance, self.copied, self)
 
     def _prepare(self, args: NixosHostArgs) -> NixosHostArgs:
         name, spec = args.plan.host.name, self._incus.spec
-        instance = Instance(
+        self._instance = instance = Instance(
             f"{name}-instance",
             properties(spec, self._incus.image.fingerprint),
             pulumi.ResourceOptions(
@@ -138,11 +149,18 @@ class IncusHost(NixosHost):
                 custom_timeouts=_timeouts(spec),
             ),
         )
-        told = (instance.address, instance.host_key)
+        made = settled(instance, f"{name}-instance", self)
+        told = or_else(instance.told, None, made)
+        identity, reach = self._incus.identity, args.reach
+        if spec.transport is Way.SSH:
+            reach = Reach(args.plan.host, identity, told)
+        else:
+            reach = Inside(args.plan.host, identity)
         return replace(
             args,
-            reach=Reach(args.plan.host, self._incus.identity, told),
-            after=(*args.after, settled(instance, f"{name}-instance", self)),
+            reach=reach,
+            root=or_else(instance.root, "", made),
+            after=(*args.after, made),
         )
 
 
@@ -166,7 +184,7 @@ def properties(spec: IncusSpec, image: pulumi.Input[str]) -> dict[str, object]:
         "devices": spec.devices,
         "member": spec.member or None,
         "running": True,
-        "ssh": True,
+        "ssh": spec.transport is Way.SSH,
         "bootTimeout": spec.boot_timeout.seconds,
     }
 
@@ -176,48 +194,55 @@ def _timeouts(spec: IncusSpec) -> pulumi.CustomTimeouts:
     return pulumi.CustomTimeouts(create=seconds, update=seconds)
 
 
-async def placed(
+async def ways(
     hosts: Iterable[HostSpec], identity: Identity
-) -> tuple[tuple[HostSpec, ...], Mapping[str, HostError]]:
-    """The hosts with what their instances say of themselves now, for a preview.
+) -> tuple[tuple[Transport, ...], Mapping[str, HostError]]:
+    """The ways to those hosts that are there, for a preview.
 
-    One question a project, whatever the number of instances; those that are not there stay as
-    they are. The second is why a server could not be asked, by host.
+    One question a project says which instances there are, whatever their number. The second is
+    why a server could not be asked, by host.
     """
     hosts = tuple(hosts)
     places = sorted({(one.incus.remote, one.incus.project) for one in hosts if one.incus})
     answers = dict(zip(places, await asyncio.gather(*map(_ask, places)), strict=True))
-    found, troubles = [], {}
+    found: list[Transport] = []
+    troubles: dict[str, HostError] = {}
     for host in hosts:
         if host.incus is None:
-            found.append(host)
+            found.append(Ssh.of(host, identity))
             continue
         answer = answers[host.incus.remote, host.incus.project]
         if isinstance(answer, HostError):
             troubles[host.name] = answer
-            continue
-        endpoint = _endpoint(answer.get(host.incus.name))
-        if endpoint:
-            transport.pin(identity, host, endpoint)
-        found.append(replace(host, endpoint=endpoint))
+        elif way := _way(host, host.incus, answer.get(host.incus.name), identity):
+            found.append(way)
     return tuple(found), troubles
 
 
-async def _ask(place: tuple[str, str]) -> Mapping[str, Mapping[str, str]] | HostError:
+def _way(
+    host: HostSpec, spec: IncusSpec, said: Mapping[str, Any] | None, identity: Identity
+) -> Transport | None:
+    """The way to an instance of this stack that runs; another's is not ours to log in to."""
+    owner = Owner(f"{pulumi.get_project()}/{pulumi.get_stack()}")
+    if said is None or said["owner"] != owner.text or not said["running"]:
+        return None
+    if spec.transport is Way.EXEC:
+        return Inside(host, identity).exec
+    endpoint = _endpoint(said)
+    return transport.pin(identity, host, endpoint) if endpoint else None
+
+
+async def _ask(place: tuple[str, str]) -> Mapping[str, Mapping[str, Any]] | HostError:
     arguments = {"remote": place[0], "project": place[1]}
     try:
         answer = await pulumi.runtime.invoke_async(OBSERVE, arguments)
     except Exception as error:  # noqa: BLE001 the SDK raises a bare one with the plugin's text
         return UnreachableError(str(error))
-    instances: Mapping[str, Mapping[str, str]] = answer["instances"]
+    instances: Mapping[str, Mapping[str, Any]] = answer["instances"]
     return instances
 
 
-def _endpoint(said: Mapping[str, str] | None) -> Endpoint | None:
-    """Where an instance of this stack is; another's is not ours to log in to."""
-    owner = Owner(f"{pulumi.get_project()}/{pulumi.get_stack()}")
-    if said is None or said["owner"] != owner.text:
-        return None
+def _endpoint(said: Mapping[str, Any]) -> Endpoint | None:
     try:
         return Endpoint(
             address=HostAddress.parse(said["address"] or ""),

@@ -5,6 +5,7 @@ from pulumi_command import local, remote
 
 from components.incus import Instance, properties
 from components.pipeline.errors import ActivationError, message
+from components.pipeline.incus.spec import Way
 from components.pipeline.settings import HostSpec
 
 NOTHING = ":"
@@ -30,11 +31,13 @@ class LeftOutHost(pulumi.ComponentResource):
             local.CommandArgs(create=NOTHING),
             self._untouched(host, f"{host.name}-copy"),
         )
-        remote.Command(
-            f"{host.name}-switch",
-            remote.CommandArgs(create=NOTHING, connection=remote.ConnectionArgs(host=host.name)),
-            self._untouched(host, f"{host.name}-switch"),
-        )
+        name = f"{host.name}-switch"
+        if host.incus and host.incus.transport is Way.EXEC:
+            local.Command(name, local.CommandArgs(create=NOTHING), self._untouched(host, name))
+        else:
+            connection = remote.ConnectionArgs(host=host.name)
+            args = remote.CommandArgs(create=NOTHING, connection=connection)
+            remote.Command(name, args, self._untouched(host, name))
         self.register_outputs({})
 
     def _untouched(self, host: HostSpec, name: str) -> pulumi.ResourceOptions:

@@ -16,5 +16,5 @@ async def observed(settings: Settings, identity: Identity) -> Observed:
     """
     if settings.observe is Observe.NEVER or not pulumi.runtime.is_dry_run():
         return {}
-    hosts, troubles = await incus.placed(settings.hosts, identity)
-    return {**await observe.observe(hosts, identity), **troubles}
+    ways, troubles = await incus.ways(settings.hosts, identity)
+    return {**await observe.observe(ways), **troubles}

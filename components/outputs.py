@@ -10,11 +10,12 @@ from components.pipeline.stages import Stages
 def of(release: Release, fleet: Fleet, stages: Stages) -> pulumi.Inputs:
     """`release{appRef,appRev,flakeRev}`, `hosts{name:{toplevel,outcome}}`, `services{name:…}`.
 
-    Once all hosts are done, where the time went is said too.
+    Once all of them are done, where the time went is said too.
     """
     app, pin = release.app, release.flake.pin
-    hosts = pulumi.Output.all(**fleet.outputs)
-    hosts.apply(lambda _: _say_times(stages))
+    # Of nothing, `all` would make a list.
+    hosts = pulumi.Output.all(**fleet.outputs) if fleet.outputs else pulumi.Output.from_input({})
+    pulumi.Output.all(hosts, *fleet.services.values()).apply(lambda _: _say_times(stages))
     return {
         "release": {
             "appRef": app.ref.text if app and app.ref else None,

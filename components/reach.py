@@ -1,26 +1,32 @@
 """How a host is reached: its config says so, or its instance does, once it is up."""
 
 from collections.abc import Callable
+from typing import Final
 
 import pulumi
 
 from components.pipeline import transport
 from components.pipeline.grammar import HostAddress, HostKey
 from components.pipeline.settings import Endpoint, HostSpec
-from components.pipeline.transport import Identity, Ssh
+from components.pipeline.transport import Identity, Ssh, Transport
+
+Told = tuple[str, str]
+"""The address and the host key of an instance."""
+NOWHERE: Final = ":"
+"""Stands in texts of resources that are not begun: their instance could not be made."""
 
 
 class Reach:
     """The way to one host, for inputs of resources and for hooks.
 
-    `told` are the address and the host key of an instance, in this order.
+    `told` is what an instance says of itself; nothing where it could not be made.
     """
 
     def __init__(
         self,
         host: HostSpec,
         identity: Identity,
-        told: tuple[pulumi.Output[str], pulumi.Output[str]] | None = None,
+        told: pulumi.Output[Told | None] | None = None,
     ) -> None:
         self.host = host
         self._identity = identity
@@ -29,25 +35,28 @@ class Reach:
     @property
     def address(self) -> pulumi.Input[str]:
         """Where its sshd listens."""
-        return self._told[0] if self._told else self._known.endpoint.address.text
+        return self._of_ssh(lambda ssh: ssh.endpoint.address.text)
 
     @property
     def host_key(self) -> pulumi.Input[str]:
         """The key that it has to show."""
-        return self._told[1] if self._told else self._known.endpoint.host_key.line
+        return self._of_ssh(lambda ssh: ssh.endpoint.host_key.line)
 
     @property
     def nix_sshopts(self) -> str:
         """NIX_SSHOPTS, which holds no address."""
         return transport.nix_sshopts(self.host, self._identity)
 
-    def text(self, make: Callable[[Ssh], str]) -> pulumi.Input[str]:
+    def text(self, make: Callable[[Transport], str]) -> pulumi.Input[str]:
         """An input that is made from the way there; not known before the instance is."""
+        return self._of_ssh(make)
+
+    def _of_ssh(self, make: Callable[[Ssh], str]) -> pulumi.Input[str]:
         if self._told is None:
             return make(self._known)
-        return pulumi.Output.all(*self._told).apply(lambda told: make(self._to(*told)))
+        return self._told.apply(lambda told: make(self._to(*told)) if told else NOWHERE)
 
-    async def ssh(self) -> Ssh:
+    async def way(self) -> Transport:
         """The way there, in a hook: by then an instance is up.
 
         Raises:
@@ -55,9 +64,8 @@ class Reach:
         """
         if self._told is None:
             return self._known
-        address, key = [await output.future() for output in self._told]
-        ssh = self._to(str(address), str(key))
-        return transport.pin(self._identity, self.host, ssh.endpoint)
+        address, key = await self._told.future() or ("", "")
+        return transport.pin(self._identity, self.host, self._to(address, key).endpoint)
 
     @property
     def _known(self) -> Ssh:

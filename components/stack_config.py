@@ -1,7 +1,7 @@
 """Reads the config of the stack that runs: the only reader of pulumi.Config."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,14 +14,16 @@ from pulumi.runtime.config import (
 )
 
 from components.pipeline.config_section import Repeated
-from components.pipeline.settings import Settings, parse
+from components.pipeline.settings import Activation, Settings, parse
 
 STRUCTURED: Final = frozenset({"hosts", "activation", "rollout", "incus", "docker", "services"})
 """Keys that hold a map: the engine hands it over as JSON text."""
 
 
-def load() -> Settings:
+def load(grounds: Mapping[str, Activation] | None = None) -> Settings:
     """Read the settings of this stack, from the project's own namespace alone.
+
+    `grounds` are what hosts say of themselves in the flake, once that is evaluated.
 
     Raises:
         ConfigError: all problems of the config at once.
@@ -40,6 +42,7 @@ def load() -> Settings:
         ),
         project=config.name,
         stack=pulumi.get_stack(),
+        grounds=grounds,
     )
 
 

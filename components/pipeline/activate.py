@@ -80,6 +80,11 @@ def abort_words(attempt: str, why: str) -> tuple[str, ...]:
     return ("abort", attempt, printable(why, 900))
 
 
+def commit_words(new: StorePath) -> tuple[str, ...]:
+    """The commit, for a way that needs no shell."""
+    return (ENTRY, new.path)
+
+
 def commit_text(new: StorePath, *, root: bool) -> str:
     """The text of the resource `switch`: short, since a pull request shows two of them."""
     return f"{'' if root else 'sudo -n '}{ENTRY} {new.path}"

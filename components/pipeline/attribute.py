@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 _BUILD = ".config.system.build."
+_OF_PATH = "path: { drv = path.drvPath; out = path.outPath; }"
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,11 +14,14 @@ class Attribute:
     """`nixosConfigurations`, or `packages."x86_64-linux"`."""
     name: str
     builds: tuple[str, ...]
+    data: str = ""
+    """A path within it to what is no derivation, and may be missing."""
 
     @classmethod
     def toplevel(cls, name: str) -> "Attribute":
-        """The system of a host."""
-        return cls("nixosConfigurations", name, (f"{_BUILD}toplevel",))
+        """The system of a host, and what it says itself of how it is switched."""
+        data = ".config.flakeup.activation"
+        return cls("nixosConfigurations", name, (f"{_BUILD}toplevel",), data)
 
     @classmethod
     def container(cls, name: str) -> "Attribute":
@@ -34,6 +38,13 @@ class Attribute:
         """As people write it."""
         return f"{self.home.replace(chr(34), '')}.{self.name}"
 
-    def installables(self, url: str) -> tuple[str, ...]:
-        """Its derivations, as nix names them."""
-        return tuple(f'{url}#{self.home}."{self.name}"{build}' for build in self.builds)
+    @property
+    def expression(self) -> str:
+        """A function for `nix eval --apply`: to `builds` (`drv` and `out` of each) and `data`."""
+        builds = " ".join(f"(it{build})" for build in self.builds)
+        data = f"it{self.data} or {{ }}" if self.data else "{ }"
+        return f"it: {{ builds = map ({_OF_PATH}) [ {builds} ]; data = {data}; }}"
+
+    def installable(self, url: str) -> str:
+        """The attribute as nix names it."""
+        return f'{url}#{self.home}."{self.name}"'

@@ -136,8 +136,8 @@ STACK: Final = Table(
             takes="a map of hosts",
             write="write at least one host as a map: hosts: {web1: {address: ..., hostKey: ...}}",
             meaning="The hosts by name.",
-            limits=f"at least one; a name has {_NAME_LIMITS}; no two names differ only in case",
-            required=True,
+            limits=f"a name has {_NAME_LIMITS}; no two names differ only in case",
+            otherwise="**required**, unless there are `services`",
         ),
         Key(
             name="sshKey",

@@ -98,7 +98,7 @@ class ConfigError(FlakeupError):
     """All problems of a stack's config, sorted by path."""
 
     def __init__(self, problems: Iterable[Problem], *, project: str, stack: str = "") -> None:
-        self.problems = tuple(sorted(problems, key=lambda problem: (problem.path, problem.why)))
+        self.problems = tuple(sorted(set(problems), key=lambda one: (one.path, one.why)))
         count = len(self.problems)
         head = f"{count} problem{'' if count == 1 else 's'} in the config"
         if stack:

@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +36,8 @@ class System:
     attr: str
     drv: StorePath
     out: StorePath
+    activation: Mapping[str, object] = field(default_factory=dict, hash=False)
+    """What a host's system says itself of how it is switched: `config.flakeup.activation`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +170,11 @@ async def _remembered(wanted: _Wanted, version: str) -> tuple[System, ...]:
     A derivation that has left the store since is made again, by evaluating again.
     """
     release = wanted.release
-    paths = wanted.attribute.installables(release.flake.identity)
-    memos = [_memo("systems", _digest([path, release.lock_sha256, version])) for path in paths]
+    name = wanted.attribute.installable(release.flake.identity)
+    keys = [[name, build, release.lock_sha256, version] for build in wanted.attribute.builds]
+    memos = [_memo("systems", _digest(key)) for key in keys]
     known = [system for memo in memos if (system := _load(memo)) and nix.is_present(system.drv)]
-    if len(known) == len(paths):
+    if len(known) == len(memos):
         return tuple(known)
     systems = await _evaluate(wanted)
     for memo, system in zip(memos, systems, strict=True):
@@ -193,38 +196,38 @@ def evaluated(out: StorePath) -> System | None:
 async def _evaluate(wanted: _Wanted) -> tuple[System, ...]:
     release, attribute = wanted.release, wanted.attribute
     words = (
-        "build",
-        "--dry-run",
-        "--no-link",
+        "eval",
         "--json",
-        "--option", "substitute", "false",
         "--reference-lock-file", str(release.lock),
         "--no-update-lock-file",
+        "--apply", attribute.expression,
         "--",
-        *attribute.installables(release.flake.url),
+        attribute.installable(release.flake.url),
     )  # fmt: skip
     try:
         answer = await nix.command(*words)
     except ProcessError as error:
         raise await _explain(wanted, error) from error
+    said = json.loads(answer.stdout)
     return tuple(
         System(
             attr=attribute.name,
-            drv=StorePath.parse(built["drvPath"]),
-            out=StorePath.parse(built["outputs"]["out"]),
+            drv=StorePath.parse(built["drv"]),
+            out=StorePath.parse(built["out"]),
+            activation=said["data"],
         )
-        for built in json.loads(answer.stdout)
+        for built in said["builds"]
     )
 
 
 async def _explain(wanted: _Wanted, error: ProcessError) -> EvaluationError:
     attribute, attr = wanted.attribute, wanted.attribute.name
+    if missing := re.search(r"attribute '(metadata|squashfs)' missing", error.detail):
+        detail = f"{attribute.path} has no config.system.build.{missing[1]}"
+        remedy = "import NixOS's lxc-container.nix in it, or name another `image`"
+        return EvaluationError(message("not an Incus image", attr, detail, remedy))
     if "does not provide attribute" in error.detail:
         known = await _attributes(wanted)
-        if attr in known:
-            detail = f"{attribute.path} has no config.system.build.squashfs and metadata"
-            remedy = "import NixOS's lxc-container.nix in it, or name another `image`"
-            return EvaluationError(message("not an Incus image", attr, detail, remedy))
         near = difflib.get_close_matches(attr, known, n=1)
         key, what = ("image", "service") if "packages" in attribute.home else ("attr", "host")
         hint = f"did you mean {near[0]}?" if near else f"set `{key}` of the {what} to one of them"
@@ -265,13 +268,19 @@ def _load(memo: Path) -> System | None:
             attr=str(fields["attr"]),
             drv=StorePath.parse(fields["drv"]),
             out=StorePath.parse(fields["out"]),
+            activation=dict(fields.get("activation") or {}),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _save(memo: Path, system: System) -> None:
-    fields = {"attr": system.attr, "drv": system.drv.path, "out": system.out.path}
+    fields = {
+        "attr": system.attr,
+        "drv": system.drv.path,
+        "out": system.out.path,
+        "activation": system.activation,
+    }
     partial = memo.with_name(f"{memo.name}.{os.getpid()}")
     partial.write_text(json.dumps(fields), encoding="ascii")
     partial.replace(memo)

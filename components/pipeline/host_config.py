@@ -18,7 +18,7 @@ from components.pipeline.grammar import (
     Ref,
     UserName,
 )
-from components.pipeline.incus.spec import IncusSpec, read_incus, read_instance
+from components.pipeline.incus.spec import IncusSpec, Way, read_incus, read_instance
 
 WRITE_NAME: Final = "write a name of letters, digits, '_' and '-', such as web1"
 
@@ -80,22 +80,36 @@ class Hosts:
     """Whether each host that is written down is enabled; also those with problems."""
 
 
-def read_hosts(stack: Section, app_ref: Ref | None, activation: Activation) -> Hosts:
-    """Read the hosts of a stack, whose keys fall back to the stack's."""
+def read_hosts(
+    stack: Section,
+    app_ref: Ref | None,
+    activation: Activation,
+    grounds: Mapping[str, Activation],
+) -> Hosts:
+    """Read the hosts of a stack, whose keys fall back to the stack's.
+
+    `grounds` are what hosts say of themselves in the flake: the stack's `activation`, and then the
+    host's, is laid over it.
+    """
     incus = read_incus(stack, IncusSpec())
     values = stack.mapping("hosts")
+    # A stack of services alone needs no hosts.
+    is_needed = not stack.values.get("services")
     if values is None:
+        if is_needed and "hosts" not in stack.values:
+            stack.refuse("hosts", "is required")
         return Hosts()
     sections = _sections(stack, values)
     _check_addresses(sections)
-    defaults = _Defaults(app_ref=app_ref, activation=activation, incus=incus)
+    own = {name: read_activation(stack, ground) for name, ground in grounds.items()}
+    defaults = _Defaults(app_ref=app_ref, activation=activation, own=own, incus=incus)
     read = [_host(name, section, defaults) for name, section in sections.items()]
     specs = sorted((host for host in read if host), key=lambda host: host.name)
     _check_instances(sections, specs)
     names = {name: _is_enabled(sections.get(name)) for name in values}
-    if not values:
+    if is_needed and not values:
         stack.refuse("hosts", "is empty")
-    elif not any(names.values()):
+    elif is_needed and not any(names.values()):
         stack.refuse("hosts", "has no host that is enabled", "write enabled: true in one at least")
     return Hosts(
         enabled=tuple(host for host in specs if names[host.name]),
@@ -176,6 +190,8 @@ class _Defaults:
 
     app_ref: Ref | None
     activation: Activation
+    own: Mapping[str, Activation]
+    """The stack's over that of the flake, for hosts that have one there."""
     incus: IncusSpec
 
 
@@ -185,6 +201,8 @@ def _host(name: str, section: Section, stack: _Defaults) -> HostSpec | None:
     if target is Target.INCUS:
         _refuse_place(section)
         incus = read_instance(section, name, stack.incus)
+        if incus.transport is Way.EXEC:
+            _refuse_login(section)
     else:
         endpoint = _endpoint(section)
         if target is Target.SSH and "incus" in section.values:
@@ -193,7 +211,7 @@ def _host(name: str, section: Section, stack: _Defaults) -> HostSpec | None:
     user = section.read("user", UserName.parse)
     attr = section.read("attr", Attr.parse) if "attr" in section.values else _named(name)
     own_ref = section.read("appRef", Ref.parse, stack.app_ref)
-    own_activation = read_activation(section, stack.activation)
+    own_activation = read_activation(section, stack.own.get(name, stack.activation))
     substitute = section.read("substitute", flag)
     section.read("enabled", flag)
     if (
@@ -224,6 +242,14 @@ def _endpoint(section: Section) -> Endpoint | None:
     if address is None or host_key is None:
         return None
     return Endpoint(address=address, host_key=host_key)
+
+
+def _refuse_login(section: Section) -> None:
+    """Who may talk to Incus is root in the instance: there is no login."""
+    for key in ("user", "port"):
+        if key in section.values:
+            why = "does not go with transport exec, which is root and has no sshd"
+            section.refuse(key, why, "remove the key, or write transport: ssh in its `incus`")
 
 
 def _refuse_place(section: Section) -> None:

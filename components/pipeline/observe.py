@@ -7,8 +7,7 @@ from components.pipeline import activate, runner
 from components.pipeline.activate import Observation
 from components.pipeline.errors import HostError, ProcessError
 from components.pipeline.process import run
-from components.pipeline.settings import HostSpec
-from components.pipeline.transport import Identity, Ssh, Transport
+from components.pipeline.transport import Transport
 
 TIMEOUT = 10.0
 """Seconds for one host; a preview goes on without those that do not answer."""
@@ -17,14 +16,11 @@ Observed = Mapping[str, Observation | HostError]
 """What each host said, or why it did not, by host name; empty where nobody was asked."""
 
 
-async def observe(hosts: Iterable[HostSpec], identity: Identity) -> Observed:
-    """Ask each host what it runs. An answer that cannot be had is an answer too.
-
-    An instance that is not there yet is not asked.
-    """
-    asked = tuple(Ssh.of(host, identity) for host in hosts if host.endpoint)
-    answers = await asyncio.gather(*(_ask(ssh) for ssh in asked))
-    return {ssh.host.name: answer for ssh, answer in zip(asked, answers, strict=True)}
+async def observe(ways: Iterable[Transport]) -> Observed:
+    """Ask each host what it runs. An answer that cannot be had is an answer too."""
+    asked = tuple(ways)
+    answers = await asyncio.gather(*map(_ask, asked))
+    return {way.host.name: answer for way, answer in zip(asked, answers, strict=True)}
 
 
 async def _ask(way: Transport) -> Observation | HostError:

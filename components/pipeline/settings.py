@@ -13,6 +13,7 @@ from components.pipeline.docker.spec import Services, read_services
 from components.pipeline.errors import ConfigError, Problem
 from components.pipeline.grammar import FlakeUrl, InputName, PrivateKey, Ref, Rev
 from components.pipeline.host_config import Endpoint, HostSpec, Target, read_hosts
+from components.pipeline.incus.spec import Way
 from components.pipeline.rollout import CANARY_FIRST, Rollout
 from components.pipeline.rollout_config import read_rollout
 
@@ -29,6 +30,7 @@ __all__ = [
     "parse",
 ]
 
+ADDRESS: Final = "address"
 ALWAYS_SECRET: Final = frozenset({"sshKey"})
 """Keys whose value is in no message, also where somebody wrote it in clear."""
 
@@ -65,11 +67,13 @@ def parse(
     secret_keys: frozenset[str] = frozenset(),
     project: str = "flakeup",
     stack: str = "",
+    grounds: Mapping[str, Activation] | None = None,
 ) -> Settings:
     """Parse the config of a stack: `raw` by key, with maps and lists where a key holds them.
 
     Nothing is looked up: no file, no process, no connection. The value of a key in
-    `secret_keys` is in no message.
+    `secret_keys` is in no message. `grounds` are what hosts say of themselves in the flake, once
+    that is evaluated.
 
     Raises:
         ConfigError: all problems at once.
@@ -79,13 +83,15 @@ def parse(
         values=raw, table=STACK, problems=problems, secrets=secret_keys | ALWAYS_SECRET
     )
     stack_keys.refuse_unknown()
-    settings = _stack(stack_keys, secret_keys)
+    settings = _stack(stack_keys, secret_keys, grounds or {})
     if problems or settings is None:
         raise ConfigError(problems, project=project, stack=stack)
     return settings
 
 
-def _stack(stack: Section, secret_keys: frozenset[str]) -> Settings | None:
+def _stack(
+    stack: Section, secret_keys: frozenset[str], grounds: Mapping[str, Activation]
+) -> Settings | None:
     flake = stack.read("flake", FlakeUrl.parse)
     flake_ref = stack.read("flakeRef", Ref.parse)
     app_input = stack.read("appInput", InputName.parse)
@@ -98,10 +104,11 @@ def _stack(stack: Section, secret_keys: frozenset[str]) -> Settings | None:
     _check_app_rev(stack, app_ref, app_rev)
     if "sshKey" in stack.values and "sshKey" not in secret_keys:
         stack.refuse("sshKey", "is in clear text")
-    hosts = read_hosts(stack, app_ref, activation)
+    hosts = read_hosts(stack, app_ref, activation, grounds)
     services = read_services(stack)
     rollout = read_rollout(stack, hosts.names)
     _check_placeholders(stack, hosts.enabled)
+    _check_addresses(stack, hosts.enabled)
     if flake is None or app_input is None or observe is None:
         return None
     return Settings(
@@ -138,6 +145,21 @@ def _check_app_rev(stack: Section, app_ref: Ref | None, app_rev: Rev | None) -> 
         stack.refuse("appRev", "is set without appRef", "set appRef too, or remove the key")
     if app_ref and app_rev and app_ref.is_commit and app_ref.text != app_rev.text:
         stack.refuse("appRev", "is another commit than appRef")
+
+
+def _check_addresses(stack: Section, hosts: Iterable[HostSpec]) -> None:
+    """Refuse the first check of an address that nothing leads to."""
+    for host in hosts:
+        if host.incus is None or host.incus.transport is not Way.EXEC:
+            continue
+        for check in host.activation.checks:
+            if ADDRESS in check.placeholders:
+                why = (
+                    f"has {host.name}, whose check {check.name} names {{{ADDRESS}}}: there is none"
+                )
+                remedy = "write localhost in it, or transport: ssh"
+                stack.refuse("hosts", f"{why} with transport exec", remedy)
+                return
 
 
 def _check_placeholders(stack: Section, hosts: Iterable[HostSpec]) -> None:

@@ -1,13 +1,16 @@
 """From a release to store paths and what is in them, with the real nix."""
 
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from components.pipeline import closure, evaluate, nix, release
+from components.pipeline.attribute import Attribute
 from components.pipeline.errors import BuildError, EvaluationError
 from components.pipeline.evaluate import System
+from components.pipeline.incus.spec import IncusSpec
 from components.pipeline.settings import HostSpec
 from tests.contract.world import World, run, settings
 from tests.unit.hosts import host, toplevel
@@ -39,6 +42,10 @@ async def systems(root: Path, *hosts: HostSpec, app_ref: str | None = "v1") -> d
 
 def builds(log: Path) -> list[str]:
     return [line for line in log.read_text().splitlines() if " build " in line]
+
+
+def evaluations(log: Path) -> list[str]:
+    return [line for line in log.read_text().splitlines() if " eval " in line]
 
 
 async def test_paths_are_those_that_are_built(root: Path) -> None:
@@ -79,17 +86,17 @@ async def test_two_hosts_of_one_attribute_are_evaluated_once(root: Path, nix_log
     )
     found = await systems(root, *twins, app_ref=None)
     assert found["left"] == found["right"]
-    assert len(builds(nix_log)) == 1
+    assert len(evaluations(nix_log)) == 1
 
 
 # --- what is remembered -------------------------------------------------------------------
 
 
-async def test_the_second_run_starts_no_build(root: Path, nix_log: Path) -> None:
+async def test_the_second_run_evaluates_nothing(root: Path, nix_log: Path) -> None:
     first = await systems(root)
-    assert len(builds(nix_log)) == 1
+    assert len(evaluations(nix_log)) == 1
     assert await systems(root) == first
-    assert len(builds(nix_log)) == 1
+    assert len(evaluations(nix_log)) == 1
     assert evaluate.evaluated(first["web1"].out) == first["web1"]
 
 
@@ -101,7 +108,7 @@ async def test_a_derivation_that_was_collected_is_made_again(root: Path, nix_log
     assert evaluate.evaluated(system.out) is None
     assert await systems(root) == first
     assert nix.is_present(system.drv)
-    assert len(builds(nix_log)) == 2
+    assert len(evaluations(nix_log)) == 2
 
 
 async def test_a_changed_flake_is_evaluated_again(root: Path) -> None:
@@ -151,9 +158,35 @@ async def test_a_flake_that_does_not_evaluate(root: Path) -> None:
 
 async def test_one_that_fails_does_not_take_the_others_with_it(root: Path, nix_log: Path) -> None:
     await refused(root, "throws1", "web1")
-    before = len(builds(nix_log))
+    before = len(evaluations(nix_log))
     await systems(root, host("web1", app_ref="v1"))
-    assert len(builds(nix_log)) == before
+    assert len(evaluations(nix_log)) == before
+
+
+async def test_a_system_that_is_no_image(root: Path) -> None:
+    one = replace(host("web1", app_ref="v1"), incus=IncusSpec(name="web1"))
+    releases = await release.resolve(settings("./flake", app_ref="v1", hosts=(one,)), root)
+    with pytest.raises(EvaluationError) as caught:
+        await evaluate.evaluate_images(releases, (one,))
+    assert str(caught.value) == (
+        "not an Incus image: web1: nixosConfigurations.web1 has no config.system.build.metadata. "
+        "import NixOS's lxc-container.nix in it, or name another `image`"
+    )
+
+
+async def test_packages(root: Path) -> None:
+    releases = await release.resolve(settings("./flake", app_ref="v1", hosts=()), root)
+    image = Attribute.package("x86_64-linux", "app-image")
+    found = await evaluate.evaluate_packages(releases, [image])
+    assert found[image].out.name == "docker-image-app-image.tar"
+    with pytest.raises(EvaluationError) as caught:
+        await evaluate.evaluate_packages(
+            releases, [image, Attribute.package("x86_64-linux", "app-imag")]
+        )
+    assert str(caught.value) == (
+        "unknown service attribute: app-imag: the flake has no packages.x86_64-linux.app-imag "
+        "(it has app-image). did you mean app-image?"
+    )
 
 
 # --- building -----------------------------------------------------------------------------
@@ -188,14 +221,24 @@ async def test_the_users_builders_are_honoured(
     shown = await nix.command("config", "show", "builders")
     assert shown.text == builder
     await closure.realise(tuple((await systems(root)).values()))
-    dry, real = builds(nix_log)
-    assert "--dry-run" in dry
-    assert "--option substitute false" in dry
-    assert "--builders" not in dry + real
-    assert "--option" not in real
-    assert "substitute" not in real
+    (build,) = builds(nix_log)
+    assert "--builders" not in build
+    assert "--option" not in build
+    assert "substitute" not in build
 
 
 async def test_a_preview_builds_nothing(root: Path) -> None:
     found = await systems(root)
     assert not nix.is_present(found["web1"].out)
+
+
+async def test_what_a_host_says_of_how_it_is_switched(
+    world: World, tmp_path: Path, nix_log: Path
+) -> None:
+    said = {"checks": {"web": {"http": "http://localhost:8080/"}}, "settle": "3s"}
+    world.render(tmp_path / "flake", {"web1": {"activation": said}})
+    first = await systems(tmp_path, app_ref=None)
+    assert first["web1"].activation == said
+    before = len(evaluations(nix_log))
+    assert await systems(tmp_path, app_ref=None) == first
+    assert len(evaluations(nix_log)) == before

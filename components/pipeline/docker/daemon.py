@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import tarfile
+import time
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final, Self
@@ -15,7 +16,7 @@ from components.pipeline.errors import DockerAwayError, DockerError, message, pr
 
 CONNECT: Final = 5.0
 ANSWER: Final = 60.0
-"""Seconds for a plain answer; to stop a container takes its own grace."""
+"""Seconds for a plain answer."""
 LOAD: Final = 3600.0
 TIMED_OUT: Final = "no answer in time"
 _OK: Final = range(200, 300)
@@ -26,6 +27,8 @@ class Daemon:
 
     def __init__(self, host: str) -> None:
         self.host = host
+        self.heard = 0.0
+        """When the daemon answered last (`time.monotonic`)."""
         place = urlsplit(host)
         match place.scheme:
             case "unix":
@@ -66,9 +69,17 @@ class Daemon:
                 return None
             raise
 
-    async def change(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    async def change(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        seconds: float = ANSWER,
+    ) -> Any:
         """Change something; what the daemon answers, if it does."""
-        return _content(await self._send(method, path, json=body))
+        timeout = httpx.Timeout(seconds, connect=CONNECT)
+        return _content(await self._send(method, path, json=body, timeout=timeout))
 
     async def load(self, archive: AsyncIterator[bytes]) -> list[str]:
         """Send an image archive, as it comes; gives the lines that the daemon says.
@@ -122,11 +133,13 @@ class Daemon:
 
     async def _send(self, method: str, path: str, **words: Any) -> httpx.Response:
         try:
-            return await self._http.request(method, path, **words)
+            answer = await self._http.request(method, path, **words)
         except httpx.TimeoutException as error:
             raise self._away(error, TIMED_OUT) from error
         except httpx.TransportError as error:
             raise self._away(error, type(error).__name__) from error
+        self.heard = time.monotonic()
+        return answer
 
     def _away(self, error: Exception, otherwise: str) -> DockerAwayError:
         why = printable(str(error)) or otherwise

@@ -7,21 +7,22 @@ archive says; with containerd's image store it is another one, which nobody know
 
 import asyncio
 import json
+import lzma
 import os
 import re
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Callable
+import zlib
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
-from urllib.parse import urlencode
+from typing import Any, Final
 
 from components.pipeline import process
 from components.pipeline.docker.daemon import Daemon, segment
-from components.pipeline.errors import DockerError, ProcessError, message
+from components.pipeline.errors import DockerError, ProcessError, message, printable
 from components.pipeline.grammar import StorePath
 
 STREAM_TIMEOUT: Final = 1800.0
@@ -30,6 +31,10 @@ MANIFEST_LIMIT: Final = 4 * 1024 * 1024
 _CHUNK: Final = 1 << 20
 _CONFIG: Final = re.compile(r"^(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?$")
 _CONTAINERD: Final = "io.containerd.snapshotter"
+_MANIFEST: Final = "manifest.json"
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+_BROKEN: Final = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError)
+"""What reading an archive that is damaged raises."""
 
 
 class Kind(StrEnum):
@@ -50,15 +55,18 @@ class Kind(StrEnum):
         remedy = "the attribute has to be an image of dockerTools"
         if not path.exists():
             raise DockerError(message("not an image", str(path), "it is not in this store", remedy))
-        if path.is_file() and os.access(path, os.X_OK):
-            return cls.STREAM
         if path.is_file() and tarfile.is_tarfile(path):
             return cls.ARCHIVE
-        if path.is_file() and path.read_bytes()[:1] == b"{":
-            detail = "it is nix2container's, which only its own script can send"
-            remedy = "name its `copyToDockerDaemon`, or build it with dockerTools"
-            raise DockerError(message("not an image archive", str(path), detail, remedy))
+        if path.is_file() and os.access(path, os.X_OK):
+            return cls.STREAM
+        start = path.open("rb").read(len(_ZSTD)) if path.is_file() else b""
         detail = "it is neither an image archive nor a script that writes one"
+        if start == _ZSTD:
+            detail = "it is compressed with zstd, which cannot be looked into"
+            remedy = 'write compressor = "gz" or "none" in the image'
+        elif start[:1] == b"{":
+            detail = "it is nix2container's, which only its own script can send"
+            remedy = "build it with dockerTools"
         raise DockerError(message("not an image", str(path), detail, remedy))
 
 
@@ -69,9 +77,20 @@ class Manifest:
     config: str
     """`sha256:…` of its configuration."""
     tags: tuple[str, ...]
-    """The names that loading it gives to the image."""
+    """The names that loading it as it is would give to the image."""
     size: int
     """Bytes of the archive."""
+    image: Mapping[str, Any]
+    """The image's entry in `manifest.json`."""
+    place: tuple[int, int]
+    """Where in the archive, once it is decompressed, `manifest.json` begins and ends."""
+
+    def renamed(self, ref: str) -> bytes:
+        """The `manifest.json` of the archive with another name, as it is in a tar."""
+        content = json.dumps([{**self.image, "RepoTags": [ref]}]).encode()
+        info = tarfile.TarInfo(_MANIFEST)
+        info.size, info.mode = len(content), 0o644
+        return info.tobuf() + content + bytes(-len(content) % tarfile.BLOCKSIZE)
 
 
 def read_manifest(archive: Path) -> Manifest:
@@ -83,21 +102,36 @@ def read_manifest(archive: Path) -> Manifest:
     try:
         with tarfile.open(archive) as tar:
             members = {one.name: one for one in tar.getmembers()}
-            file = tar.extractfile(members["manifest.json"])
-            (image,) = json.loads(file.read(MANIFEST_LIMIT) if file else b"")
-        digest = _CONFIG.sub(r"sha256:\1", image["Config"])
-        tags = tuple(image.get("RepoTags") or ())
-        return Manifest(config=digest, tags=tags, size=archive.stat().st_size)
-    except (OSError, EOFError, tarfile.TarError, ValueError, KeyError) as error:
-        remedy = "build it again (`nix store repair` where the store is damaged)"
-        text = message("not a whole image archive", str(archive), str(error), remedy)
-        raise DockerError(text) from error
+            file = tar.extractfile(members[_MANIFEST]) if _MANIFEST in members else None
+            images = json.loads(file.read(MANIFEST_LIMIT) if file else b"[]")
+    except (*_BROKEN, ValueError) as error:
+        raise _not_whole(archive, printable(str(error), 300)) from error
+    if len(images) != 1:
+        detail = f"it has {len(images)} images" if images else f"it has no {_MANIFEST}"
+        remedy = "the attribute has to be one image of dockerTools"
+        raise DockerError(message("not an image archive", str(archive), detail, remedy))
+    (image,) = images
+    for name in (image["Config"], *image["Layers"]):
+        if name not in members:
+            raise _not_whole(archive, f"{printable(name, 100)} is not in it")
+    at = members[_MANIFEST]
+    blocks = -(-at.size // tarfile.BLOCKSIZE)
+    return Manifest(
+        config=_CONFIG.sub(r"sha256:\1", image["Config"]),
+        tags=tuple(image.get("RepoTags") or ()),
+        size=archive.stat().st_size,
+        image=image,
+        place=(at.offset, at.offset_data + blocks * tarfile.BLOCKSIZE),
+    )
+
+
+def _not_whole(archive: Path, detail: str) -> DockerError:
+    remedy = "build it again (`nix store repair` where the store is damaged)"
+    return DockerError(message("not a whole image archive", str(archive), detail, remedy))
 
 
 async def ensure(docker: Daemon, built: StorePath, ref: str, say: Callable[[str], None]) -> str:
     """Have the image in the daemon under the name `ref`; gives Docker's own name for it.
-
-    Other names that the archive brings are left as they were: a user's `app:latest` stays theirs.
 
     Raises:
         DockerError: it is no image, or the daemon refused it.
@@ -123,43 +157,43 @@ async def ensure(docker: Daemon, built: StorePath, ref: str, say: Callable[[str]
 async def _load(docker: Daemon, archive: Path, ref: str, say: Callable[[str], None]) -> str:
     manifest = await asyncio.to_thread(read_manifest, archive)
     say(f"sending the image, {manifest.size / 1e6:.0f} MB")
-    before = {tag: await docker.find(f"/images/{segment(tag)}/json") for tag in manifest.tags}
-    await docker.load(_chunks(archive))
-    identity = await _identity(docker, manifest)
-    name, _, tag = ref.rpartition(":")
-    await _tag(docker, identity, name, tag)
-    for other, was in before.items():
-        if other == ref:
-            continue
-        if was is None:
-            await docker.change("DELETE", f"/images/{segment(other)}?noprune=1")
-        elif was["Id"] != identity:
-            await _tag(docker, was["Id"], *_split(other))
-    return identity
-
-
-async def _identity(docker: Daemon, manifest: Manifest) -> str:
-    """Docker's name for what was loaded, held against the archive where that can be done."""
-    found = await docker.find(f"/images/{manifest.config}/json")
-    if found:
+    await docker.load(_pieces(archive, manifest, ref))
+    found = await docker.find(f"/images/{segment(ref)}/json")
+    if found and (found["Id"] == manifest.config or await _has_names_of_its_own(docker)):
         return str(found["Id"])
-    status = (await docker.get("/info")).get("DriverStatus") or []
-    is_containerd = any(_CONTAINERD in str(value) for _, value in status)
-    if is_containerd and manifest.tags:
-        return str((await docker.get(f"/images/{segment(manifest.tags[0])}/json"))["Id"])
     detail = f"the daemon has no image {manifest.config[:19]} after loading it"
-    remedy = "look at dockerd's log"
-    raise DockerError(message("the image was not loaded", docker.host, detail, remedy))
+    raise DockerError(
+        message("the image was not loaded", docker.host, detail, "look at dockerd's log")
+    )
 
 
-async def _tag(docker: Daemon, identity: str, name: str, tag: str) -> None:
-    query = urlencode({"repo": name, "tag": tag})
-    await docker.change("POST", f"/images/{segment(identity)}/tag?{query}")
+async def _has_names_of_its_own(docker: Daemon) -> bool:
+    """Whether the daemon calls an image otherwise than by its configuration."""
+    status = (await docker.get("/info")).get("DriverStatus") or []
+    return any(_CONTAINERD in str(value) for _, value in status)
 
 
-def _split(ref: str) -> tuple[str, str]:
-    name, _, tag = ref.rpartition(":")
-    return name, tag
+async def _pieces(archive: Path, manifest: Manifest, ref: str) -> AsyncIterator[bytes]:
+    """The archive as it is sent: decompressed, and with `ref` as the only name of its image.
+
+    A name that the archive brings itself, such as `app:latest`, may be a user's own here. Were it
+    only put back after loading, whoever is cut off in between would have moved it for good.
+    """
+    begin, end = manifest.place
+    with tarfile.open(archive) as tar:
+        file = tar.fileobj
+        if file is None:
+            msg = "a file that is open has none"
+            raise RuntimeError(msg)
+        file.seek(0)
+        while begin > 0:
+            piece = await asyncio.to_thread(file.read, min(_CHUNK, begin))
+            begin -= len(piece)
+            yield piece
+        yield manifest.renamed(ref)
+        file.seek(end)
+        while piece := await asyncio.to_thread(file.read, _CHUNK):
+            yield piece
 
 
 async def remove(docker: Daemon, ref: str) -> None:
@@ -170,8 +204,3 @@ async def remove(docker: Daemon, ref: str) -> None:
         if error.code not in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
             raise
 
-
-async def _chunks(archive: Path) -> AsyncIterator[bytes]:
-    with archive.open("rb") as file:
-        while chunk := await asyncio.to_thread(file.read, _CHUNK):
-            yield chunk

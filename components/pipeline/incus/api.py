@@ -5,8 +5,9 @@ Answers are a server's, not a host's: it is trusted with its own state, and with
 
 import asyncio
 import contextlib
+import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -22,12 +23,18 @@ T = TypeVar("T")
 CONNECT: Final = 5.0
 RESTART: Final = 20.0
 """Seconds that a server may be away."""
+CUTS: Final = 5
+"""Times that it may come back, and go again, while one thing is done."""
 PAUSE: Final = 0.5
+BUSY: Final = "Instance is busy running a"
+"""What the server says where an operation of before is still under way; it has done nothing."""
 ANSWER: Final = 30.0
 """Seconds for a plain answer."""
 OPERATION: Final = 600.0
 """Seconds for what the server does in the background: unpacking an image can take minutes."""
 UPLOAD: Final = 3600.0
+ALL_PROJECTS: Final = "all-projects=true"
+"""A question about all of them, which names none."""
 TIMED_OUT: Final = "no answer in time"
 
 
@@ -37,6 +44,8 @@ class Incus:
     def __init__(self, remote: Remote, project: str) -> None:
         self.remote = remote
         self.project = project
+        self.heard = 0.0
+        """When the server answered last (`time.monotonic`)."""
         transport = (
             httpx.AsyncHTTPTransport(uds=str(remote.socket))
             if remote.socket
@@ -101,15 +110,23 @@ class Incus:
     ) -> Any:
         """Change something, and wait for the end of what the server does for it.
 
-        With `tag` it is refused (`code` 412) where somebody else was faster.
+        With `tag` it is refused (`code` 412) where somebody else was faster. What an instance is
+        busy with, for whoever was cut off, is waited for.
 
         Raises:
             IncusError: refused, or failed in the background.
             IncusAwayError: no server answers; what was asked for may be done, or not.
         """
         headers = {"If-Match": tag} if tag else {}
-        answer = await self._request(method, path, json=body, headers=headers)
-        return await self._ended(answer, seconds)
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                answer = await self._request(method, path, json=body, headers=headers)
+                return await self._ended(answer, seconds)
+            except IncusError as error:
+                if BUSY not in str(error) or time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(PAUSE)
 
     async def upload(self, path: str, files: Mapping[str, Path], headers: Mapping[str, str]) -> Any:
         """Send files as one form, and wait for what the server makes of them."""
@@ -146,13 +163,21 @@ class Incus:
         return _envelope(await self._send(method, path, **words))
 
     async def _send(self, method: str, path: str, **words: Any) -> httpx.Response:
-        place = f"{path}{'&' if '?' in path else '?'}project={segment(self.project)}"
         try:
-            return await self._http.request(method, place, **words)
+            answer = await self._http.request(method, self._in_project(path), **words)
         except httpx.TimeoutException as error:
             raise self._away(_text(error) or TIMED_OUT) from error
         except httpx.TransportError as error:
+            if refused := _refused_certificate(error):
+                raise self._not_trusted(refused) from error
             raise self._away(_text(error) or type(error).__name__) from error
+        self.heard = time.monotonic()
+        return answer
+
+    def _in_project(self, path: str) -> str:
+        if ALL_PROJECTS in path:
+            return path
+        return f"{path}{'&' if '?' in path else '?'}project={segment(self.project)}"
 
     def _away(self, why: str) -> IncusAwayError:
         remedy = "check that incusd runs, and that `incus list` works for you"
@@ -160,22 +185,43 @@ class Incus:
             remedy = f"check the network, and that `incus list {self.remote.name}:` works for you"
         return IncusAwayError(message("cannot reach Incus", self.remote.name, why, remedy))
 
+    def _not_trusted(self, why: str) -> IncusError:
+        detail = f"{self.remote.url}: {why}"
+        remedy = (
+            f"find out why it changed; only then pin the new one: put it into {self.remote.server}"
+        )
+        return IncusError(
+            message("the certificate is not the pinned one", self.remote.name, detail, remedy)
+        )
 
-async def steadily(work: Callable[[], Awaitable[T]]) -> T:
+
+async def steadily(incus: Incus, work: Callable[[], Awaitable[T]]) -> T:
     """Do what may be done again, also where the server is restarted in the middle of it.
 
     Raises:
-        IncusAwayError: it was away for longer than a restart takes.
+        IncusAwayError: it was away for longer than a restart takes, or goes each time it comes.
     """
-    since: float | None = None
+    cuts, gone = 0, 0.0
     while True:
+        began = time.monotonic()
         try:
             return await work()
         except IncusAwayError:
-            since = since or time.monotonic()
-            if time.monotonic() - since > RESTART:
+            if not cuts or incus.heard > began:  # it was there in this try
+                cuts, gone = cuts + 1, time.monotonic()
+            if cuts > CUTS or time.monotonic() - gone > RESTART:
                 raise
             await asyncio.sleep(PAUSE)
+
+
+@contextlib.contextmanager
+def suppress_missing() -> Iterator[None]:
+    """What is gone already need not be removed."""
+    try:
+        yield
+    except IncusError as error:
+        if error.code != HTTPStatus.NOT_FOUND:
+            raise
 
 
 def asked(path: str, /, **query: str) -> str:
@@ -199,6 +245,15 @@ def _envelope(answer: httpx.Response) -> dict[str, Any]:
     if content["type"] == "error":
         raise IncusError(_text(content.get("error")), code=int(content.get("error_code") or 0))
     return content
+
+
+def _refused_certificate(error: BaseException | None) -> str:
+    """Why the server's certificate was refused, where that is the reason."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return _text(error.verify_message)
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def _text(said: object) -> str:

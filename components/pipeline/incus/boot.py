@@ -9,19 +9,22 @@ from typing import Any, Final
 from components.pipeline.errors import IncusAwayError, IncusError, message, printable
 from components.pipeline.grammar import GrammarError, HostAddress
 from components.pipeline.incus.api import Incus, asked, segment
-from components.pipeline.incus.instance import address
+from components.pipeline.incus.seen import address
 from components.pipeline.ssh_keys import HostKey
 
 PAUSE: Final = 0.3
 """Seconds between two looks."""
-LOOK: Final = 20
+LOOK: Final = 20.0
 """Seconds for one look from inside, which waits there for the end of the boot."""
+SPARE: Final = 5.0
+"""Seconds beside that, for the look itself."""
 KEY_FILE: Final = "/etc/ssh/ssh_host_ed25519_key.pub"
 FILE_LIMIT: Final = 4096
 _INSIDE: Final = """\
 PATH=$PATH:/run/current-system/sw/bin:/usr/bin:/bin
 test ! -e /nix-path-registration || { echo registering; exit 0; }
-systemctl is-system-running --wait
+timeout "$1" systemctl is-system-running --wait >/dev/null
+systemctl is-system-running
 """
 """A new NixOS root registers its store paths once (register-nix-paths.service); until then the
 store looks empty to a copy."""
@@ -50,8 +53,8 @@ async def booted(
     """
     deadline, missing = time.monotonic() + seconds, "nothing was heard of it"
     say("waiting for it to boot")
-    while time.monotonic() < deadline:
-        missing = await _missing(incus, name)
+    while (left := deadline - time.monotonic()) > 0:
+        missing = await _missing(incus, name, min(left, LOOK))
         if not missing:
             if not ssh:
                 return Booted(address=None, host_key=None)
@@ -65,10 +68,10 @@ async def booted(
     raise IncusError(message("the instance is not up", f"{name} ({incus.where})", detail, remedy))
 
 
-async def _missing(incus: Incus, name: str) -> str:
+async def _missing(incus: Incus, name: str, seconds: float) -> str:
     """What the boot still lacks, or nothing."""
     try:
-        said = (await _inside(incus, name)).strip()
+        said = (await _inside(incus, name, seconds)).strip()
     except IncusAwayError:
         raise
     except IncusError as error:
@@ -96,16 +99,16 @@ async def reach(incus: Incus, name: str) -> Booted | str:
         return f"{KEY_FILE} {error}"
 
 
-async def _inside(incus: Incus, name: str) -> str:
+async def _inside(incus: Incus, name: str, seconds: float) -> str:
     """Run the look inside, detached from us, and give what it printed."""
     place = f"/1.0/instances/{segment(name)}/exec"
     body = {
-        "command": ["/bin/sh", "-c", _INSIDE],
+        "command": ["/bin/sh", "-c", _INSIDE, "sh", f"{seconds:.0f}"],
         "record-output": True,
         "wait-for-websocket": False,
         "interactive": False,
     }
-    ended: dict[str, Any] = await incus.change("POST", place, body, seconds=LOOK)
+    ended: dict[str, Any] = await incus.change("POST", place, body, seconds=seconds + SPARE)
     files = list((ended.get("output") or {}).values())
     try:
         return (await incus.raw(files[0])).decode(errors="replace") if files else ""

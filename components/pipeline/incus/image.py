@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import struct
 import tarfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -20,8 +20,8 @@ import yaml
 
 from components.pipeline.errors import IncusError, message, printable
 from components.pipeline.grammar import StorePath
-from components.pipeline.incus.api import Incus, asked
-from components.pipeline.incus.marks import Owner
+from components.pipeline.incus.api import Incus, asked, segment, suppress_missing
+from components.pipeline.incus.marks import Use
 
 UPLOADED: Final = "user.flakeup"
 """Property of an image that flakeup has sent: no other is ever removed."""
@@ -127,9 +127,9 @@ async def fingerprints(incus: Incus) -> frozenset[str]:
 
 
 async def ensure(
-    incus: Incus, files: ImageFiles, owner: Owner, text: str, say: Callable[[str], None]
+    incus: Incus, files: ImageFiles, use: Use, text: str, say: Callable[[str], None]
 ) -> str:
-    """Have the image on the server, marked as used by `owner`; gives its fingerprint.
+    """Have the image on the server, marked as used; gives its fingerprint.
 
     `text` describes it to people who list images.
 
@@ -138,13 +138,13 @@ async def ensure(
         IncusAwayError: no server answers.
     """
     fingerprint = await files.fingerprint()
-    if await _mark(incus, fingerprint, owner):
+    if await _mark(incus, fingerprint, use):
         return fingerprint
     server = await incus.get("/1.0")
     files.check(list(server["environment"]["architectures"]))
     size = files.metadata.stat().st_size + files.rootfs.stat().st_size
     say(f"sending the image, {size / 1e6:.0f} MB")
-    properties = {"description": text, UPLOADED: "image", owner.mark: "used"}
+    properties = {"description": text, UPLOADED: "image", use.key: use.files}
     headers = {
         "X-Incus-fingerprint": fingerprint,
         "X-Incus-properties": urlencode(properties),
@@ -157,85 +157,80 @@ async def ensure(
         # Another stack, or another process of ours, has sent the same one meanwhile.
         if "same fingerprint already exists" not in str(error):
             raise
-        await _mark(incus, fingerprint, owner)
+        await _mark(incus, fingerprint, use)
     return fingerprint
 
 
-async def release(incus: Incus, fingerprint: str, owner: Owner) -> None:
-    """Take the owner's mark off, and remove the image where nobody needs it any more.
+async def release(incus: Incus, fingerprint: str, use: Use) -> None:
+    """Take the mark off, and remove the image where nobody needs it any more.
 
-    It stays where another stack has a mark on it, where an instance was made from it (it may be
+    It stays where there is another mark on it, where an instance was made from it (it may be
     rebuilt from it), and where somebody else has brought it.
     """
-    path = f"/1.0/images/{fingerprint}"
-    for _ in range(_AGAIN):
-        try:
-            image, tag = await incus.tagged(path)
-            marks = {key for key in image["properties"] if key.startswith(Owner.PREFIX)}
-            if (
-                marks - {owner.mark}
-                or image["properties"].get(UPLOADED) != "image"
-                or await _instances(incus, fingerprint)
-            ):
-                await _unmark(incus, path, image, tag, owner)
-            else:
-                await incus.change("DELETE", path)
-        except IncusError as error:
-            if error.code == HTTPStatus.NOT_FOUND:
-                return
-            if error.code != HTTPStatus.PRECONDITION_FAILED:
-                raise
-        else:
+
+    async def give_up(image: dict[str, Any], tag: str) -> None:
+        properties: dict[str, str] = image["properties"]
+        if properties.get(use.key, use.files) != use.files:
             return
-    raise IncusError(message("image in flux", fingerprint[:12], "others keep changing it"))
+        others = {key for key in properties if key.startswith(Use.PREFIX)} - {use.key}
+        is_ours = properties.get(UPLOADED) == "image"
+        if is_ours and not others and not await _instances(incus, fingerprint):
+            await incus.change("DELETE", _path(fingerprint))
+        elif use.key in properties:
+            kept = {key: text for key, text in properties.items() if key != use.key}
+            await incus.change("PUT", _path(fingerprint), _body(image, kept), tag=tag)
+
+    await _hold(incus, fingerprint, give_up)
 
 
-async def prune(incus: Incus, keep: str) -> list[str]:
-    """Remove images of ours that no stack has a mark on and no instance was made from.
+async def prune(incus: Incus, keep: str = "") -> list[str]:
+    """Remove images of ours that have no mark on them and that no instance was made from.
 
     They stay behind where an instance was made from one whose stack has moved on since.
     """
     gone = []
     for image in await incus.get(asked("/1.0/images", recursion="1")):
         properties, fingerprint = image["properties"], str(image["fingerprint"])
-        is_marked = any(key.startswith(Owner.PREFIX) for key in properties)
+        is_marked = any(key.startswith(Use.PREFIX) for key in properties)
         if fingerprint == keep or properties.get(UPLOADED) != "image" or is_marked:
             continue
         if not await _instances(incus, fingerprint):
-            await incus.change("DELETE", f"/1.0/images/{fingerprint}")
-            gone.append(fingerprint)
+            with suppress_missing():
+                await incus.change("DELETE", _path(fingerprint))
+                gone.append(fingerprint)
     return gone
 
 
-def _is_wanted(image: dict[str, Any], owner: Owner) -> bool:
-    """Whether somebody else needs an image, or has brought it."""
-    marks = {key for key in image["properties"] if key.startswith(Owner.PREFIX)}
-    return bool(marks - {owner.mark}) or image["properties"].get(UPLOADED) != "image"
-
-
-async def _mark(incus: Incus, fingerprint: str, owner: Owner) -> bool:
+async def _mark(incus: Incus, fingerprint: str, use: Use) -> bool:
     """Mark an image as used; False where there is none."""
-    path = f"/1.0/images/{fingerprint}"
+
+    async def mark(image: dict[str, Any], tag: str) -> None:
+        properties = {**image["properties"], use.key: use.files}
+        if properties != image["properties"]:
+            await incus.change("PUT", _path(fingerprint), _body(image, properties), tag=tag)
+
+    return await _hold(incus, fingerprint, mark)
+
+
+async def _hold(
+    incus: Incus, fingerprint: str, change: Callable[[dict[str, Any], str], Awaitable[None]]
+) -> bool:
+    """Change an image as it is now, and again where somebody was faster; False: there is none."""
     for _ in range(_AGAIN):
-        image = await incus.find(path)
-        if image is None or image["properties"].get(owner.mark):
-            return image is not None
-        image, tag = await incus.tagged(path)
-        properties = {**image["properties"], owner.mark: "used"}
         try:
-            await incus.change("PUT", path, _body(image, properties), tag=tag)
+            await change(*await incus.tagged(_path(fingerprint)))
         except IncusError as error:
-            if error.code not in {HTTPStatus.PRECONDITION_FAILED, HTTPStatus.NOT_FOUND}:
+            if error.code == HTTPStatus.NOT_FOUND:
+                return False
+            if error.code != HTTPStatus.PRECONDITION_FAILED:
                 raise
         else:
             return True
     raise IncusError(message("image in flux", fingerprint[:12], "others keep changing it"))
 
 
-async def _unmark(incus: Incus, path: str, image: dict[str, Any], tag: str, owner: Owner) -> None:
-    properties = {key: text for key, text in image["properties"].items() if key != owner.mark}
-    if len(properties) < len(image["properties"]):
-        await incus.change("PUT", path, _body(image, properties), tag=tag)
+def _path(fingerprint: str) -> str:
+    return f"/1.0/images/{segment(fingerprint)}"
 
 
 def _body(image: dict[str, Any], properties: dict[str, str]) -> dict[str, Any]:

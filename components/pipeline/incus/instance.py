@@ -5,19 +5,19 @@ Each function looks before it acts, and can be sent again after whatever has cut
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from components.pipeline.errors import IncusError, message, printable
-from components.pipeline.incus.api import Incus, asked, segment
-from components.pipeline.incus.marks import HOST_KEY, MAC, OWNER, PROTECTED, SERVERS_OWN, Owner
+from components.pipeline.incus.api import Incus, asked, segment, suppress_missing
+from components.pipeline.incus.marks import HOST_KEY, MAC, OWNER, PROTECTED, Owner
+from components.pipeline.incus.seen import FROZEN, STOPPED, Seen, find, look
 
 T = TypeVar("T")
 
 STOP: Final = 30
 """Seconds that an instance gets to stop by itself."""
-RUNNING: Final = "Running"
 _AGAIN: Final = 5
 _REFUSED: Final = (
     ("rofile", "profiles"),
@@ -25,9 +25,11 @@ _REFUSED: Final = (
     ("etwork", "network"),
     ("onfiguration key", "config"),
     ("config", "config"),
+    ("nvalid value", "config"),
     ("evice", "devices"),
     ("roject", "project"),
     ("ember", "member"),
+    ("arget", "member"),
 )
 """Words in what Incus says, and the key of ours that they are about."""
 
@@ -52,87 +54,28 @@ class Wanted:
         return f"/1.0/instances/{segment(self.name)}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """An instance as the server has it."""
-
-    name: str
-    running: bool
-    image: str
-    owner: str
-    profiles: tuple[str, ...]
-    config: Mapping[str, str]
-    """Without what the server, the image and flakeup have written."""
-    devices: Mapping[str, Mapping[str, str]]
-    member: str
-    address: str | None = None
-    """Where it can be reached; only a listing with states says so."""
-    host_key: str = ""
-    """Its sshd's, as it was read when it was made."""
-    generation: str = ""
-    """Changes when its root is made anew, or goes back to a snapshot."""
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> "Seen":
-        """What one object of the interface says."""
-        config: Mapping[str, str] = row["config"]
-        return cls(
-            name=str(row["name"]),
-            running=row["status"] == RUNNING,
-            image=config.get("volatile.base_image", ""),
-            owner=config.get(OWNER, ""),
-            host_key=config.get(HOST_KEY, ""),
-            generation=config.get("volatile.uuid.generation", ""),
-            profiles=tuple(row["profiles"] or ()),
-            config={key: text for key, text in config.items() if not key.startswith(SERVERS_OWN)},
-            devices=row["devices"] or {},
-            member="" if row.get("location") in (None, "none") else str(row["location"]),
-            address=address(row.get("state") or {}, config.get("user.access_interface", "")),
-        )
-
-
-def address(state: Mapping[str, Any], interface: str = "") -> str | None:
-    """The address of an instance in its state: the first global one, IPv4 before IPv6.
-
-    `interface` is its `user.access_interface`; without one, eth0 goes before the others.
-    """
-    networks: Mapping[str, Any] = state.get("network") or {}
-    names = [interface] if interface else sorted(networks, key=lambda name: (name != "eth0", name))
-    found = [
-        (one["family"] != "inet", str(one["address"]))
-        for name in names
-        if name != "lo"
-        for one in (networks.get(name) or {}).get("addresses") or ()
-        if one["scope"] == "global"
-    ]
-    return min(found, key=lambda one: one[0])[1] if found else None
-
-
-async def listed(incus: Incus) -> dict[str, Seen]:
-    """All instances of the project with their states, by name: one request."""
-    rows = await incus.get(asked("/1.0/instances", recursion="2"))
-    return {str(row["name"]): Seen.of(row) for row in rows}
-
-
-async def look(incus: Incus, name: str) -> Seen | None:
-    """One instance, without its state; None where there is none."""
-    row = await incus.find(f"/1.0/instances/{segment(name)}")
-    return None if row is None else Seen.of(row)
-
-
-async def create(incus: Incus, wanted: Wanted, owner: Owner, say: Callable[[str], None]) -> None:
+async def create(
+    incus: Incus, wanted: Wanted, owner: Owner, say: Callable[[str], None], *, importing: str = ""
+) -> None:
     """Make it and start it; one that an earlier `up` of the same stack left is gone on with.
+
+    `importing` is the command that takes one of this name into the stack.
 
     Raises:
         IncusError: refused, and nothing is left behind; or the name is somebody else's.
         IncusAwayError: no server answers.
     """
     found = await look(incus, wanted.name)
+    if found and found.owner != owner.text:
+        raise IncusError(_taken(incus, wanted, importing))
+    if found and not found.started:
+        # Its making was cut off, maybe before its root was whole; nobody has used it yet.
+        say("removing what an `up` that was cut off has left of it")
+        await _delete(incus, wanted)
+        found = None
     if found is None:
         say("making the instance")
         await _make(incus, wanted, owner)
-    elif found.owner != owner.text:
-        raise IncusError(_taken(incus, wanted))
     else:
         await change(incus, wanted, wanted, owner)
     try:
@@ -141,8 +84,8 @@ async def create(incus: Incus, wanted: Wanted, owner: Owner, say: Callable[[str]
         if found is not None or error.code == 0:
             raise
         # It was made a moment ago, by us, and cannot be started: it would only be in the way.
-        await delete(incus, wanted)
-        raise IncusError(_refused(incus, wanted, error), code=error.code) from error
+        await _delete(incus, wanted)
+        raise IncusError(_refused(incus, wanted, error)) from error
 
 
 async def note_host_key(incus: Incus, wanted: Wanted, line: str) -> None:
@@ -172,7 +115,7 @@ async def _make(incus: Incus, wanted: Wanted, owner: Owner) -> None:
     except IncusError as error:
         if error.code == 0:
             raise
-        raise IncusError(_refused(incus, wanted, error), code=error.code) from error
+        raise IncusError(_refused(incus, wanted, error)) from error
 
 
 async def change(incus: Incus, old: Wanted, new: Wanted, owner: Owner) -> None:
@@ -192,18 +135,27 @@ async def change(incus: Incus, old: Wanted, new: Wanted, owner: Owner) -> None:
         try:
             await incus.change("PUT", new.path, {key: body[key] for key in kept}, tag=tag)
         except IncusError as error:
+            if error.code == 0:
+                raise
             if error.code != HTTPStatus.PRECONDITION_FAILED:
-                raise IncusError(_refused(incus, new, error), code=error.code) from error
+                raise IncusError(_refused(incus, new, error)) from error
         else:
             return
     raise IncusError(message("instance in flux", new.name, "others keep changing it"))
 
 
-async def rename(incus: Incus, old: Wanted, new: Wanted, say: Callable[[str], None]) -> None:
-    """Give it another name, for which it is stopped; its root, address and MAC stay."""
-    if await look(incus, old.name) is None and await look(incus, new.name):
-        return  # done, by an `up` that was cut off before it could say so
-    say(f"renaming {old.name} to {new.name}")
+async def rename(incus: Incus, seen: Seen, new: Wanted, say: Callable[[str], None]) -> None:
+    """Give it another name, for which it is stopped; its root, address and MAC stay.
+
+    Raises:
+        IncusError: another one has that name.
+    """
+    if await look(incus, new.name):
+        where = f"{printable(new.name)} ({incus.where})"
+        detail = f"{seen.name} is to have that name, and another instance has it"
+        raise IncusError(message("name taken", where, detail, "write another `name`"))
+    say(f"renaming {seen.name} to {new.name}")
+    old = replace(new, name=seen.name)
     await stop(incus, old)
     await incus.change("POST", old.path, {"name": new.name})
 
@@ -217,23 +169,31 @@ async def rebuild(incus: Incus, wanted: Wanted, say: Callable[[str], None]) -> N
 
 
 async def run(incus: Incus, wanted: Wanted, say: Callable[[str], None]) -> None:
-    """Start or stop it, as is wanted."""
+    """Start or stop it, as is wanted; one that somebody has paused goes on."""
     found = await look(incus, wanted.name)
     if found is None or found.running == wanted.running:
         return
-    if wanted.running:
-        say("starting it")
-        await _state(incus, wanted, {"action": "start", "timeout": -1})
-    else:
+    if not wanted.running:
         say("stopping it")
         await stop(incus, wanted)
+        return
+    say("starting it")
+    action = "unfreeze" if found.status == FROZEN else "start"
+    try:
+        await _state(incus, wanted, {"action": action, "timeout": -1})
+    except IncusError as error:
+        # A server that was restarted starts by itself what ran before.
+        now = None if error.code == 0 else await look(incus, wanted.name)
+        if now is None or not now.running:
+            raise
 
 
 async def stop(incus: Incus, wanted: Wanted, *, force: bool = False) -> None:
     """Stop it if it runs: by itself if it can, else all the same."""
     found = await look(incus, wanted.name)
-    if found is None or not found.running:
+    if found is None or found.status == STOPPED:
         return
+    force = force or not found.running
     try:
         await _state(incus, wanted, {"action": "stop", "timeout": STOP, "force": force})
     except IncusError as error:
@@ -246,25 +206,27 @@ async def _state(incus: Incus, wanted: Wanted, body: Mapping[str, object]) -> No
     await incus.change("PUT", f"{wanted.path}/state", body)
 
 
-async def delete(incus: Incus, wanted: Wanted) -> None:
-    """Remove it; one that is gone already is no error.
+async def delete(incus: Incus, wanted: Wanted, uuid: str) -> None:
+    """Remove the one with this uuid; that it is gone already, or is another one, is no error.
 
     Raises:
         IncusError: it is protected.
     """
-    row = await incus.find(wanted.path)
-    if row is None:
+    seen = await find(incus, uuid, wanted.name)
+    if seen is None:
         return
-    if row["expanded_config"].get(PROTECTED) == "true":
+    row = await incus.find(replace(wanted, name=seen.name).path)
+    if row and row["expanded_config"].get(PROTECTED) == "true":
         remedy = "set `protect: false` and run `pulumi up` first, if it is really to go"
         detail = f"{PROTECTED} is set"
-        raise IncusError(message("not removed", f"{wanted.name} ({incus.where})", detail, remedy))
+        raise IncusError(message("not removed", f"{seen.name} ({incus.where})", detail, remedy))
+    await _delete(incus, replace(wanted, name=seen.name))
+
+
+async def _delete(incus: Incus, wanted: Wanted) -> None:
     await stop(incus, wanted, force=True)
-    try:
+    with suppress_missing():
         await incus.change("DELETE", wanted.path)
-    except IncusError as error:
-        if error.code != HTTPStatus.NOT_FOUND:
-            raise
 
 
 def _without(there: Mapping[str, T], old: Mapping[str, T], new: Mapping[str, T]) -> dict[str, T]:
@@ -279,13 +241,9 @@ def _refused(incus: Incus, wanted: Wanted, error: IncusError) -> str:
     return message("Incus refused the instance", where, said, remedy)
 
 
-def _taken(incus: Incus, wanted: Wanted) -> str:
-    identity = f"{incus.remote.name}/{incus.project}/{wanted.name}"
+def _taken(incus: Incus, wanted: Wanted, importing: str) -> str:
     detail = "an instance that this stack has not made has that name"
-    remedy = (
-        f"take it into the stack (`pulumi import flakeup:incus:Instance NAME {identity}`), "
-        "or write another `name`"
-    )
+    remedy = f"write another `name`, or take it into the stack: {importing}"
     return message("name taken", f"{printable(wanted.name)} ({incus.where})", detail, remedy)
 
 

@@ -33,6 +33,13 @@ class OnImageChange(StrEnum):
     REPLACE = "replace"
 
 
+class Way(StrEnum):
+    """How an instance is deployed to."""
+
+    SSH = "ssh"
+    EXEC = "exec"
+
+
 @dataclass(frozen=True, slots=True)
 class IncusName:
     """The name of a remote, project, profile, network, pool or member."""
@@ -86,6 +93,7 @@ class IncusSpec:
     own_config: Mapping[str, str] = field(default_factory=dict)
     own_devices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     protect: bool = False
+    transport: Way = Way.SSH
     boot_timeout: Duration = Duration(INCUS["bootTimeout"].default)  # noqa: RUF009 frozen
     member: str = ""
 
@@ -155,6 +163,7 @@ def _read(section: Section, base: IncusSpec) -> IncusSpec:
         own_config={**base.own_config, **_texts(section, "config", MAX_CONFIG)},
         own_devices={**base.own_devices, **_devices(section)},
         protect=bool(section.read("protect", flag, base.protect)),
+        transport=section.read("transport", one_of(Way), base.transport) or base.transport,
         boot_timeout=section.read("bootTimeout", timeout, base.boot_timeout) or base.boot_timeout,
     )
     _check(section, made)

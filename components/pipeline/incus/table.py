@@ -113,6 +113,17 @@ _SHARED: Final = (
         plain=bool,
     ),
     Key(
+        name="transport",
+        takes="ssh or exec",
+        write="write ssh or exec",
+        meaning=(
+            "How it is deployed to: over `ssh`, at the address that it says, or by `incus exec`, "
+            "which needs no way to it, no sshd and no key; then as root."
+        ),
+        limits="`ssh` or `exec`; no check from the deployer names `{address}` with `exec`",
+        default="ssh",
+    ),
+    Key(
         name="bootTimeout",
         takes="a time",
         write="write a whole number with a unit, at most 1h, such as 2m",

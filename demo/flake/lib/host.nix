@@ -57,6 +57,7 @@ in
 {
   config = {
     networking.hostName = name;
+    flakeup.activation = opts.activation;
     nixpkgs.hostPlatform.system = opts.system;
     system.nixos.label = label;
     # As with NixOS, only a system that is meant to be a container has the parts of an image.

@@ -5,6 +5,7 @@ let
     system = "x86_64-linux";
     activationSeconds = 0; # how long `activate` sleeps
     extraText = ""; # goes to etc/extra-text: changes the toplevel, and no unit
+    activation = { }; # config.flakeup.activation: how the host is switched, as it says itself
     units = { }; # unit file or drop-in (ssh.service.d/port.conf) -> its text
     faults = { }; # fault -> its parameter as text (faults.nix)
     kernel = "6.12.58";

@@ -13,7 +13,7 @@ from plugin_protocol.resource import Created, Found, Resource
 from components.pipeline.grammar import StorePath
 from components.pipeline.incus import image
 from components.pipeline.incus.api import steadily
-from components.pipeline.incus.marks import Owner
+from components.pipeline.incus.marks import Use
 from flakeup_plugin.servers import Place, Servers, place_of
 from flakeup_plugin.shapes import IMAGE
 
@@ -31,6 +31,11 @@ class Spec:
     metadata: StorePath
     rootfs: StorePath
     system: str
+
+    @property
+    def files(self) -> tuple[StorePath, StorePath]:
+        """What it is made of."""
+        return self.metadata, self.rootfs
 
 
 class ImageResource(Resource[Spec]):
@@ -58,26 +63,26 @@ class ImageResource(Resource[Spec]):
         return Created(identity=identity, outputs={"fingerprint": fingerprint})
 
     async def _sent(self, spec: Spec, operation: Operation) -> str:
-
         async with self._servers.at(spec.place) as incus:
             files = image.ImageFiles.of(spec.metadata, spec.rootfs)
-            owner, say = Owner.of_urn(operation.urn), operation.journal.status
+            use, say = Use.of_urn(operation.urn, *spec.files), operation.journal.status
             text = f"{spec.system} ({spec.rootfs.digest}), sent by flakeup"
-            fingerprint = await steadily(lambda: image.ensure(incus, files, owner, text, say))
-            await steadily(lambda: image.prune(incus, fingerprint))
+            fingerprint = await steadily(incus, lambda: image.ensure(incus, files, use, text, say))
+            await steadily(incus, lambda: image.prune(incus, fingerprint))
             return fingerprint
 
     async def update(self, inputs: Spec, stored: Stored, operation: Operation) -> Properties:
-        """Only what is for people can change."""
-        del inputs, operation
-        return {"fingerprint": stored.state["fingerprint"]}
+        """Send it again, where somebody has removed it on the server."""
+        del stored
+        return {"fingerprint": await operation.scope.race(self._sent(inputs, operation))}
 
     async def delete(self, stored: Stored, operation: Operation) -> None:
-        """Give it up; it goes where no stack uses it, and no instance was made from it."""
-        state, owner = Inputs(stored.state), Owner.of_urn(operation.urn)
-        async with self._servers.at(place_of(state)) as incus:
-            fingerprint = state.text("fingerprint", "")
-            await steadily(lambda: image.release(incus, fingerprint, owner))
+        """Give it up; it goes where nothing uses it, and no instance was made from it."""
+        state, spec = Inputs(stored.state), self.parse(Inputs(stored.state))
+        use, fingerprint = Use.of_urn(operation.urn, *spec.files), state.text("fingerprint", "")
+        async with self._servers.at(spec.place) as incus:
+            await steadily(incus, lambda: image.release(incus, fingerprint, use))
+            await steadily(incus, lambda: image.prune(incus))
 
     async def read(self, stored: Stored, operation: Operation) -> Found | None:
         """Whether the server still has it."""
@@ -97,10 +102,10 @@ class ImageResource(Resource[Spec]):
         try:
             images = await self._servers.images(place_of(state))
         except OperationError as error:
-            # A preview may run where no server can be reached: then the state's word counts.
-            operation.journal.warning(f"{error}; what the state says is taken for true")
+            self._servers.excuse(place_of(state), error, operation.journal)
             return found
         if state.text("fingerprint") in images:
             return found
-        gone = Difference(path="fingerprint", top="fingerprint", replaces=True)
+        # An update: the image is named by what it is, and will be the same one.
+        gone = Difference(path="fingerprint", top="fingerprint")
         return Diff(differences=(*found.differences, gone))

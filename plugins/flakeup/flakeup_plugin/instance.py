@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from plugin_protocol.diff import Diff, Difference
 from plugin_protocol.errors import OperationError, PartlyDoneError
 from plugin_protocol.inputs import Inputs
 from plugin_protocol.resource import Created, Found, Resource
-from plugin_protocol.values import Unknown, is_unknown, reveal
+from plugin_protocol.values import Unknown, reveal
 
 from components.pipeline.errors import IncusError
 from components.pipeline.incus import boot, instance
 from components.pipeline.incus.api import Incus, steadily
-from components.pipeline.incus.instance import Seen, Wanted
+from components.pipeline.incus.instance import Wanted
 from components.pipeline.incus.marks import Owner
+from components.pipeline.incus.seen import Seen, find, look
+from flakeup_plugin import drift
 from flakeup_plugin.servers import Place, Servers, place_of
 from flakeup_plugin.shapes import INSTANCE
 
 if TYPE_CHECKING:
     from plugin_protocol.fields import Shape
     from plugin_protocol.resource import Operation, Stored
-    from plugin_protocol.values import Properties, Value
+    from plugin_protocol.values import Properties
 
 _OURS: Final = frozenset({"onImageChange", "bootTimeout", "ssh"})
 """Inputs that say how something is done, and change nothing by themselves."""
@@ -50,7 +53,7 @@ class Spec:
                 image=inputs.text("image", ""),
                 profiles=inputs.texts("profiles"),
                 config=inputs.mapping("config"),
-                devices=_devices(inputs.value("devices")),
+                devices=drift.devices(inputs.value("devices")),
                 member=inputs.text("member", ""),
                 running=inputs.flag("running") is not False,
             ),
@@ -80,10 +83,14 @@ class InstanceResource(Resource[Spec]):
         return Created(identity=identity, outputs=outputs)
 
     async def _made(self, spec: Spec, identity: str, operation: Operation) -> Properties:
-
         owner, say = Owner.of_urn(operation.urn), operation.journal.status
+        importing = _import(operation.urn, identity)
         async with self._servers.at(spec.place) as incus:
-            await steadily(lambda: instance.create(incus, spec.wanted, owner, say))
+
+            async def make() -> None:
+                await instance.create(incus, spec.wanted, owner, say, importing=importing)
+
+            await steadily(incus, make)
             return await self._up(incus, spec, identity, operation)
 
     async def update(self, inputs: Spec, stored: Stored, operation: Operation) -> Properties:
@@ -91,41 +98,43 @@ class InstanceResource(Resource[Spec]):
         return await operation.scope.race(self._changed(inputs, stored, operation))
 
     async def _changed(self, spec: Spec, stored: Stored, operation: Operation) -> Properties:
-
         old, new = Spec.of(Inputs(stored.inputs)).wanted, spec.wanted
         owner, say = Owner.of_urn(operation.urn), operation.journal.status
 
         async def work(incus: Incus) -> None:
-            if old.name != new.name:
-                await instance.rename(incus, old, new, say)
-            seen = await instance.look(incus, new.name)
-            if seen and new.member and seen.member != new.member:
+            seen = await find(incus, drift.uuid_of(stored), new.name, old.name)
+            if seen is None:
+                raise OperationError(_gone(incus, old))
+            if new.member and seen.member != new.member:
                 raise OperationError(_moved(incus, seen, new))
-            if seen and spec.policy == "rebuild" and seen.image != new.image:
+            if seen.name != new.name:
+                await instance.rename(incus, seen, new, say)
+            if spec.policy == "rebuild" and seen.image != new.image:
                 await instance.rebuild(incus, new, say)
             await instance.change(incus, old, new, owner)
             await instance.run(incus, new, say)
 
         async with self._servers.at(spec.place) as incus:
-            await steadily(lambda: work(incus))
+            await steadily(incus, lambda: work(incus))
             return await self._up(incus, spec, stored.identity, operation)
 
     async def _up(
         self, incus: Incus, spec: Spec, identity: str, operation: Operation
     ) -> Properties:
         """Wait for the end of its boot; what it says then is in the state."""
-        outputs = _outputs(await instance.look(incus, spec.wanted.name))
+        outputs = drift.outputs_of(await look(incus, spec.wanted.name))
         if not spec.wanted.running:
             return outputs
         try:
             up = await steadily(
+                incus,
                 lambda: boot.booted(
                     incus,
                     spec.wanted.name,
                     seconds=spec.boot_timeout,
                     ssh=spec.ssh,
                     say=operation.journal.status,
-                )
+                ),
             )
         except IncusError as error:
             # It is there: the state has to know of it, and the next `up` waits for it again.
@@ -133,7 +142,7 @@ class InstanceResource(Resource[Spec]):
         if up.address is None or up.host_key is None:
             return outputs
         line = up.host_key.line
-        await steadily(lambda: instance.note_host_key(incus, spec.wanted, line))
+        await steadily(incus, lambda: instance.note_host_key(incus, spec.wanted, line))
         return {**outputs, "address": up.address.text, "hostKey": line}
 
     async def delete(self, stored: Stored, operation: Operation) -> None:
@@ -141,34 +150,33 @@ class InstanceResource(Resource[Spec]):
         spec = Spec.of(Inputs(stored.state))
         operation.journal.status("removing it")
         async with self._servers.at(spec.place) as incus:
-            await steadily(lambda: instance.delete(incus, spec.wanted))
+            uuid = drift.uuid_of(stored)
+            await steadily(incus, lambda: instance.delete(incus, spec.wanted, uuid))
 
     async def read(self, stored: Stored, operation: Operation) -> Found | None:
         """As the server has it: for a refresh, or to take it into a stack."""
+        del operation
         if not stored.inputs:
-            return await self._imported(stored, operation)
+            return await self._imported(stored)
         spec = Spec.of(Inputs(stored.inputs))
-        seen = (await self._servers.instances(spec.place)).get(spec.wanted.name)
+        seen = drift.same(await self._servers.instances(spec.place), stored)
         if seen is None:
             return None
         kept = {key: text for key, text in seen.config.items() if key in spec.wanted.config}
         devices = {key: it for key, it in seen.devices.items() if key in spec.wanted.devices}
-        there = _inputs(replace(seen, config=kept, devices=devices))
+        there = drift.inputs_of(replace(seen, config=kept, devices=devices))
         there.pop("image")  # what it was made from: that there is a newer one is no drift
-        return Found(outputs={**_outputs(seen), **await self._told(spec, seen), **there})
+        return Found(outputs={**drift.outputs_of(seen), **await self._told(spec, seen), **there})
 
     async def _told(self, spec: Spec, seen: Seen) -> Properties:
         """Its address and key, read anew: who refreshes sees what has changed, and may refuse."""
-        if not (seen.running and spec.ssh):
-            return {}
         async with self._servers.at(spec.place) as incus:
-            found = await boot.reach(incus, seen.name)
-            if not isinstance(found, boot.Booted) or not (found.address and found.host_key):
-                return {}
-            await instance.note_host_key(incus, spec.wanted, found.host_key.line)
-            return {"address": found.address.text, "hostKey": found.host_key.line}
+            said = await _said(incus, spec, seen)
+            if line := said.get("hostKey"):
+                await instance.note_host_key(incus, spec.wanted, str(line))
+            return said
 
-    async def _imported(self, stored: Stored, operation: Operation) -> Found | None:
+    async def _imported(self, stored: Stored) -> Found | None:
         remote, project, name = _parts(stored.identity)
         seen = (await self._servers.instances((remote, project))).get(name)
         if seen is None:
@@ -176,102 +184,71 @@ class InstanceResource(Resource[Spec]):
         inputs: Properties = {
             "remote": remote,
             "project": project,
-            **_inputs(seen),
+            **drift.inputs_of(seen),
             "onImageChange": "ignore",
             "ssh": True,
             "bootTimeout": 120.0,
         }
         async with self._servers.at((remote, project)) as incus:
-            try:
-                outputs = await self._up(incus, Spec.of(Inputs(inputs)), stored.identity, operation)
-            except PartlyDoneError as error:
-                raise OperationError(str(error)) from error
-        return Found(outputs={**inputs, **outputs}, imported=inputs)
+            said = await _said(incus, Spec.of(Inputs(inputs)), seen)
+        return Found(outputs={**inputs, **drift.outputs_of(seen), **said}, imported=inputs)
 
     async def diff(self, new: Properties, stored: Stored, operation: Operation) -> Diff:
         """What the config changes, and what somebody else has changed."""
         found = (await super().diff(new, stored, operation)).differences
+        kept = [one for one in found if one.top not in _OURS and one.top != "image"]
         policy = reveal(new.get("onImageChange"))
-        kept = tuple(
-            replace(one, replaces=one.replaces or (one.top == "image" and policy == "replace"))
-            for one in found
-            if one.top not in _OURS and not (one.top == "image" and policy == "ignore")
-        )
-        try:
-            drifted = await self._drifted(new, stored, operation)
-        except OperationError as error:
-            # A preview may run where no server can be reached: then the state's word counts.
-            operation.journal.warning(f"{error}; what the state says is taken for true")
-            drifted = ()
+        # Not held against the image that was wanted before, which may have meant nothing then.
+        if policy != "ignore" and drift.another(new.get("image"), stored.state.get("madeFrom")):
+            kept.append(Difference(path="image", top="image", replaces=policy == "replace"))
         known = {one.path for one in kept}
-        more = tuple(one for one in drifted if one.path not in known)
+        drifted = () if "*" in operation.ignored else await self._drifted(new, stored, operation)
+        more = (one for one in drifted if one.path not in known)
         return Diff(differences=(*kept, *more), delete_before_replace=True)
 
     async def _drifted(
         self, new: Properties, stored: Stored, operation: Operation
     ) -> tuple[Difference, ...]:
-        """What the server has otherwise than it is wanted."""
-        old, wanted = Inputs(stored.inputs), Inputs(new)
-        there = await self._servers.instances(place_of(old))
-        name, owner = old.text("name", ""), Owner.of_urn(operation.urn)
-        seen = there.get(name) or _renamed(there.get(wanted.text("name", "")), owner)
+        try:
+            seen = await self._seen(stored)
+        except OperationError as error:
+            place = place_of(Inputs(stored.inputs))
+            self._servers.excuse(place, error, operation.journal)
+            return ()
         if seen is None:
             return (Difference(path="name", top="name", replaces=True),)
-        paths = [
-            *(f"config.{key}" for key, text in wanted.mapping("config").items()
-              if seen.config.get(key) != text),
-            *(f"devices.{key}" for key, it in _devices(wanted.value("devices")).items()
-              if seen.devices.get(key) != it),
-        ]  # fmt: skip
-        if wanted.flag("running") is not None and seen.running != wanted.flag("running"):
-            paths.append("running")
-        if seen.profiles != wanted.texts("profiles"):
-            paths.append("profiles")
-        if seen.owner != owner.text:
-            paths.append("owner")
-        address = reveal(stored.state.get("address"))
-        if seen.address and address and seen.address != address:
-            paths.append("address")
-        return tuple(Difference(path=path, top=path.partition(".")[0]) for path in paths)
+        return drift.drifted(new, seen, stored, Owner.of_urn(operation.urn))
+
+    async def _seen(self, stored: Stored) -> Seen | None:
+        """The instance that the state has, as it was when the server was asked first."""
+        there = await self._servers.instances(place_of(Inputs(stored.inputs)))
+        return drift.same(there, stored)
 
     async def planned(
         self, inputs: Properties, stored: Stored | None, operation: Operation
     ) -> Properties:
         """What it will say of itself: all as before, unless its root is made anew."""
         known = await super().planned(inputs, stored, operation)
-        if stored is None or reveal(inputs.get("onImageChange")) != "rebuild":
+        if stored is None:
             return known
-        image = reveal(inputs.get("image"))
-        if is_unknown(image) or image != reveal(stored.state.get("madeFrom")):
-            return {name: Unknown() for name in known}
+        policy, state = reveal(inputs.get("onImageChange")), Inputs(stored.state)
+        if policy == "rebuild" and drift.another(inputs.get("image"), state.value("madeFrom")):
+            return {name: known["uuid"] if name == "uuid" else Unknown() for name in known}
+        with suppress(OperationError):  # that no server answers was said in the diff
+            if seen := await self._seen(stored):
+                known["root"] = seen.root
+                known["address"] = seen.address or state.value("address")
         return known
 
 
-def _devices(value: Value) -> dict[str, dict[str, str]]:
-    devices = value if isinstance(value, dict) else {}
-    return {name: Inputs({"it": device}).mapping("it") for name, device in devices.items()}
-
-
-def _renamed(seen: Seen | None, owner: Owner) -> Seen | None:
-    """The instance under its new name, where the `up` that renamed it was cut off."""
-    return seen if seen and seen.owner == owner.text else None
-
-
-def _inputs(seen: Seen) -> Properties:
-    return {
-        "name": seen.name,
-        "image": seen.image,
-        "profiles": list[Any](seen.profiles),
-        "config": dict[str, Any](seen.config),
-        "devices": {name: dict[str, Any](device) for name, device in seen.devices.items()},
-        "running": seen.running,
-    }
-
-
-def _outputs(seen: Seen | None) -> Properties:
-    if seen is None:
+async def _said(incus: Incus, spec: Spec, seen: Seen) -> Properties:
+    """What it says of itself, if it is up."""
+    if not (seen.running and spec.ssh):
         return {}
-    return {"madeFrom": seen.image, "generation": seen.generation}
+    found = await boot.reach(incus, seen.name)
+    if isinstance(found, str) or found.address is None or found.host_key is None:
+        return {}
+    return {"address": found.address.text, "hostKey": found.host_key.line}
 
 
 def _parts(identity: str) -> tuple[str, str, str]:
@@ -282,6 +259,25 @@ def _parts(identity: str) -> tuple[str, str, str]:
         )
         raise OperationError(msg)
     return parts[0], parts[1], parts[2]
+
+
+def _import(urn: str, identity: str) -> str:
+    """The command that takes an instance into the stack, as the resource of a URN."""
+    head, _, name = urn.rpartition("::")
+    parents, _, token = head.rpartition("$")
+    host = name.removesuffix("-instance")
+    parent = f" --parent {host}='{parents}::{host}'" if parents else ""
+    options = "--protect=false --generate-code=false"
+    return (
+        f"`pulumi import {token or head.rpartition('::')[2]} {name} {identity}{parent} {options}`"
+    )
+
+
+def _gone(incus: Incus, old: Wanted) -> str:
+    return (
+        f"no such instance: {old.name} ({incus.where}): the one that this stack has made is not "
+        "there any more. run `pulumi up` again: it makes another one"
+    )
 
 
 def _moved(incus: Incus, seen: Seen, new: Wanted) -> str:

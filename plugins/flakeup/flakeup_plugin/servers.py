@@ -11,13 +11,14 @@ from plugin_protocol.errors import OperationError
 from components.pipeline.errors import FlakeupError
 from components.pipeline.incus.api import Incus
 from components.pipeline.incus.image import fingerprints
-from components.pipeline.incus.instance import Seen, listed
 from components.pipeline.incus.remote import Remote
+from components.pipeline.incus.seen import Seen, listed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from plugin_protocol.inputs import Inputs
+    from plugin_protocol.journal import Journal
 
 
 T = TypeVar("T")
@@ -41,6 +42,7 @@ class Servers:
         """Nothing is asked yet."""
         self._listings: dict[Place, asyncio.Task[dict[str, Seen]]] = {}
         self._images: dict[Place, asyncio.Task[frozenset[str]]] = {}
+        self._excused: set[Place] = set()
 
     @asynccontextmanager
     async def at(self, place: Place) -> AsyncIterator[Incus]:
@@ -60,6 +62,15 @@ class Servers:
     async def images(self, place: Place) -> frozenset[str]:
         """The fingerprints of a project's images, as they were when this process first asked."""
         return await self._once(self._images, place, fingerprints)
+
+    def excuse(self, place: Place, error: OperationError, journal: Journal) -> None:
+        """Say once that a server could not be asked, for all who wanted to know.
+
+        A preview may run where it cannot be reached: then the state's word counts.
+        """
+        if place not in self._excused:
+            self._excused.add(place)
+            journal.warning(f"{error}; what the state says is taken for true")
 
     async def _once(
         self,

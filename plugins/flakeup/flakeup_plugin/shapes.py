@@ -45,7 +45,7 @@ INSTANCE: Final = Shape(
         "address": Field(description="Where its sshd listens."),
         "hostKey": Field(description="Its sshd's ed25519 key, read through Incus."),
         "madeFrom": Field(description="Fingerprint of the image that its root was made from."),
-        "generation": Field(description="Changes when its root is made anew."),
+        "root": Field(description="Changes when its root is made anew."),
         "uuid": Field(description="Its own, whatever its name is."),
     },
 )
