@@ -1,0 +1,96 @@
+# A release that is staged for the next start (`mode: boot`): its first boot is taken back when nobody
+# confirms it, also where it does not come up at all.
+runner:
+{
+  begin,
+  lib,
+  pkgs,
+  ...
+}:
+{
+  imports = [ (import ./common.nix runner) ];
+  name = "flakeup-guard-boot";
+
+  nodes.machine = {
+    flakeup.bootGuard.limit = "90s";
+    specialisation = {
+      good.configuration.systemd.services.good = {
+        wantedBy = [ "multi-user.target" ];
+        serviceConfig.ExecStart = "${lib.getExe' pkgs.coreutils "sleep"} infinity";
+      };
+      # Its kernel finds no init, and the machine starts over.
+      dead.configuration.boot.kernelParams = [
+        "rdinit=/none"
+        "panic=2"
+      ];
+    };
+  };
+
+  testScript =
+    { nodes, ... }:
+    ''
+      ${begin { inherit nodes; }}
+      GOOD = "${nodes.machine.specialisation.good.configuration.system.build.toplevel}"
+      DEAD = "${nodes.machine.specialisation.dead.configuration.system.build.toplevel}"
+
+      def stage(name: str, new: str) -> None:
+          status, last = attempt(name, new, mode="boot")
+          assert (status, last["state"]) == (0, "awaiting-confirm"), last
+          status, output = commit(new)
+          assert status == 0, output
+          assert state(name) == "committed"
+          is_on(OLD)
+          boots(new)
+
+      def comes_up_again() -> None:
+          machine.connected = False
+          machine.wait_for_unit("multi-user.target")
+
+      # Nothing of the boot waits for the guard, so it is asked until it has said its word.
+      def is_guarded(name: str, word: str) -> None:
+          machine.wait_until_succeeds(
+              f"grep -qx {word} /nix/var/flakeup/attempts/{name}/guard", timeout=60
+          )
+
+      begin()
+
+      with subtest("nobody confirms: OLD again, after one reboot"):
+          stage("a1", GOOD)
+          is_guarded("a1", "once")
+          machine.reboot()
+          machine.wait_for_unit("multi-user.target")
+          is_on(GOOD)
+          is_guarded("a1", "armed")
+          comes_up_again()
+          is_on(OLD)
+          is_guarded("a1", "back")
+          boots(OLD)
+          assert state("a1") == "rolled-back"
+
+      with subtest("a release that does not come up: the boot loader falls back"):
+          publish()
+          stage("a2", DEAD)
+          machine.reboot()
+          machine.wait_for_unit("multi-user.target")
+          is_on(OLD)
+          is_guarded("a2", "back")
+          boots(OLD)
+          assert state("a2") == "rolled-back"
+
+      with subtest("confirmed over ssh: it stays, and the next boot waits for nobody"):
+          publish()
+          stage("a3", GOOD)
+          machine.reboot()
+          machine.wait_for_unit("multi-user.target")
+          is_on(GOOD)
+          is_guarded("a3", "armed")
+          deployer.wait_until_succeeds(f"{SSH} sudo -n flakeup-boot-guard confirm", timeout=60)
+          is_guarded("a3", "confirmed")
+          machine.fail("systemctl is-active flakeup-boot-revert.timer")
+          machine.reboot()
+          machine.wait_for_unit("multi-user.target")
+          is_on(GOOD)
+          boots(GOOD)
+          machine.fail("systemctl is-active flakeup-boot-revert.timer")
+    '';
+}

@@ -1,0 +1,54 @@
+# A release with a unit that fails is taken back before anybody is asked; one that is well, and then
+# confirmed over ssh, stays.
+runner:
+{
+  begin,
+  lib,
+  pkgs,
+  ...
+}:
+{
+  imports = [ (import ./common.nix runner) ];
+  name = "flakeup-guard-unit";
+
+  nodes.machine.specialisation = {
+    broken.configuration.systemd.services.broken = {
+      wantedBy = [ "multi-user.target" ];
+      serviceConfig.ExecStart = lib.getExe' pkgs.coreutils "false";
+    };
+    good.configuration.systemd.services.good = {
+      wantedBy = [ "multi-user.target" ];
+      serviceConfig.ExecStart = "${lib.getExe' pkgs.coreutils "sleep"} infinity";
+    };
+  };
+
+  testScript =
+    { nodes, ... }:
+    ''
+      ${begin { inherit nodes; }}
+      BROKEN = "${nodes.machine.specialisation.broken.configuration.system.build.toplevel}"
+      GOOD = "${nodes.machine.specialisation.good.configuration.system.build.toplevel}"
+
+      begin()
+
+      with subtest("a failed unit is a verdict"):
+          status, last = attempt("a1", BROKEN)
+          assert (status, last["state"]) == (21, "rolled-back"), last
+          assert last["units"] == "broken.service", last
+          is_on(OLD)
+          boots(OLD)
+          assert commit(BROKEN)[0] == 31
+
+      with subtest("a good release becomes the boot default by its confirmation alone"):
+          status, last = attempt("a2", GOOD)
+          assert (status, last["state"]) == (0, "awaiting-confirm"), last
+          is_on(GOOD)
+          boots(OLD)
+          status, output = commit(GOOD)
+          assert status == 0, output
+          boots(GOOD)
+          assert state("a2") == "committed"
+          machine.succeed("systemctl is-active good.service")
+          machine.fail("systemctl list-timers --all | grep flakeup-")
+    '';
+}

@@ -1,0 +1,30 @@
+# The script that flakeup sends to hosts, put together from its parts in the order that
+# components/pipeline/runner/__init__.py gives them: a test holds this against what is really sent.
+#
+# It lies outside of this folder. Where the flake is addressed as a folder of its repository
+# (`nix flake check ./flake`, or `git+file:…?dir=flake`) the whole repository is there; flakeup itself
+# takes `path:./flake`, which is the folder alone, and needs no runner from it: then `null`.
+let
+  inherit (builtins)
+    concatStringsSep
+    elemAt
+    filter
+    head
+    isString
+    match
+    pathExists
+    readFile
+    split
+    ;
+  folder = ../../components/pipeline/runner;
+  source = readFile (folder + "/__init__.py");
+  list = head (split "\n[)]" (elemAt (split "PARTS: Final = [(]\n" source) 2));
+  partOf = line: match " *\"([a-z]+)\"," line;
+  parts = map (line: head (partOf line)) (
+    filter (line: isString line && partOf line != null) (split "\n" list)
+  );
+in
+if pathExists (folder + "/__init__.py") then
+  concatStringsSep "" ([ "#!/bin/sh\n" ] ++ map (part: readFile (folder + "/${part}.sh")) parts)
+else
+  null

@@ -1,0 +1,8 @@
+# Runs scheduled jobs. It gets longer to settle: a job runner that cannot reach its queue gives up
+# only after some tries.
+{
+  imports = [ ../common.nix ];
+
+  flakeup.app.processes.sidekiq.environment.CONCURRENCY = "5";
+  flakeup.activation.settle = "20s";
+}
