@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
 from bench.ground import Ground, Scale
 from bench.guard import guard
 from bench.measure import Samples, releases, slow_releases, unchanged
+from bench.targets import targets
 
 FLEET: Final = Scale(prefix="flakeup-bench", sizes=(1, 2, 8), activation_seconds=2)
 SINGLE: Final = Scale(prefix="flakeup-bench1", sizes=(1,), activation_seconds=0)
@@ -113,6 +115,33 @@ PARTS: Final = (
         measure=guard,
         figures=(
             _more("f", "guarded switch, 2 checks that pass", 1.5, "guarded switch", "bare switch"),
+        ),
+    ),
+    Part(
+        scale=SINGLE,
+        measure=targets,
+        figures=(
+            Figure(
+                id="h",
+                what="up that makes an Incus host, its image there already, until it answers",
+                limit=12,
+                unit="s",
+                value=lambda samples: median(samples.seconds["a new Incus host"]),
+            ),
+            _times(
+                "i",
+                "up of a new release: an Incus host to one over ssh",
+                1.2,
+                "up, an Incus host",
+                "up, a host over ssh",
+            ),
+            Figure(
+                id="j",
+                what="copy of 100 MB by incus exec",
+                limit=2,
+                unit="s",
+                value=lambda samples: median(samples.seconds["100 MB by exec"]),
+            ),
         ),
     ),
     Part(

@@ -1,0 +1,122 @@
+"""An Incus host beside one over ssh: to make it, to deploy to it, and to copy where ssh can't."""
+
+import asyncio
+import os
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final
+
+from bench.ground import Ground
+from bench.measure import Samples
+from components.pipeline import nix
+from components.pipeline.grammar import Attr
+from components.pipeline.incus.exec import Exec
+from components.pipeline.incus.spec import IncusSpec
+from components.pipeline.settings import HostSpec
+from demo.incus import ROOT, DemoError, Incus
+from demo.workspace import Said
+
+STACK: Final = "incus"
+HOST: Final = "web1"
+PAYLOAD: Final = 200
+"""Megabytes of the copy by exec."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncusStack:
+    """A stack of its own with one instance, which the program makes."""
+
+    ground: Ground
+    incus: Incus
+
+    @property
+    def instance(self) -> str:
+        """Its name in Incus."""
+        return f"{self.ground.scale.prefix}-made"
+
+    def prepare(self, ref: str) -> None:
+        """Write its config, and send the image by making the instance once."""
+        workspace, keys = self.ground.workspace, self.ground.keys
+        if self.incus.root is None:
+            msg = "tools/bootstrap has no root file system for an image"
+            raise DemoError(msg)
+        argv = (
+            ROOT / "demo" / "base",
+            workspace.folder / "flake",
+            self.incus.root,
+            keys / "client.pub",
+        )
+        subprocess.run(argv, check=True, timeout=60)
+        stack = ("--stack", STACK)
+        workspace.check("stack", "init", *stack)
+        values = {
+            "appRef": ref,
+            "flake": "./flake",
+            "appInput": "app",
+            "activation.settle": "0s",
+            "incus.project": self.incus.project,
+            "incus.image": "base",
+            f"hosts.{HOST}.target": "incus",
+            f"hosts.{HOST}.incus.name": self.instance,
+        }
+        words = (word for item in values.items() for word in ("--plaintext", "=".join(item)))
+        workspace.check("config", "set-all", "--path", *words, *stack)
+        secret = (keys / "client").read_text()
+        workspace.check("config", "set", "--secret", "sshKey", *stack, stdin=secret)
+        self.up()
+
+    def up(self, ref: str | None = None) -> Said:
+        """`pulumi up`; with `ref`, after that was set as its appRef."""
+        check = self.ground.workspace.check
+        if ref:
+            check("config", "set", "appRef", ref, "--stack", STACK)
+        return check("up", "--yes", "--skip-preview", "--stack", STACK)
+
+    def lose(self) -> None:
+        """Delete the instance behind the program's back; the image stays."""
+        self.incus.call("delete", "--force", self.instance)
+
+    def copy(self) -> float:
+        """Copy bytes that nobody has by `incus exec`; seconds for 100 MB."""
+        spec = IncusSpec(name=self.instance, project=self.incus.project)
+        host = HostSpec(name=HOST, attr=Attr(HOST), incus=spec)
+        return asyncio.run(_copy(Exec(host=host, folder=PurePosixPath(".flakeup"))))
+
+    def remove(self) -> None:
+        """Destroy the stack."""
+        self.ground.workspace.check("destroy", "--yes", "--skip-preview", "--stack", STACK)
+
+
+async def _copy(way: Exec) -> float:
+    with tempfile.NamedTemporaryFile() as file:
+        for _ in range(PAYLOAD):
+            file.write(os.urandom(1_000_000))
+        file.flush()
+        path = (await nix.command("store", "add-file", file.name)).text
+    began = time.monotonic()
+    async with way.store() as store:
+        await nix.command("copy", "--no-check-sigs", "--to", store.url, "--", path)
+    seconds = time.monotonic() - began
+    await nix.command("store", "delete", "--", path)
+    return seconds * 100 / PAYLOAD
+
+
+def targets(ground: Ground, samples: Samples, rounds: int) -> None:
+    """New releases on both kinds of host in turn, an instance that is made anew, a copy by exec."""
+    made = IncusStack(ground=ground, incus=Incus.ready())
+    made.prepare(ground.next_release())
+    try:
+        for _ in range(rounds):
+            ref = ground.next_release()
+            samples.add_up("up, a host over ssh", ground.up(1, ref, preview=False))
+            samples.add_up("up, an Incus host", made.up(ref))
+        for _ in range(rounds):
+            made.lose()
+            samples.add_up("a new Incus host", made.up())
+        for _ in range(rounds):
+            samples.add("100 MB by exec", made.copy())
+    finally:
+        made.remove()
