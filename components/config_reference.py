@@ -8,7 +8,7 @@ from components.pipeline.activation_table import ACTIVATION, CHECK
 from components.pipeline.config_table import HOST, STACK, Key, Table
 from components.pipeline.docker.table import DOCKER, SERVICE
 from components.pipeline.errors import ConfigError
-from components.pipeline.incus.table import INCUS, INCUS_HOST
+from components.pipeline.incus.table import INCUS, INCUS_HOST, VOLUME
 from components.pipeline.rollout_table import ROLLOUT
 from components.pipeline.settings import parse
 
@@ -61,6 +61,7 @@ def page() -> str:
         _section("Hosts: `hosts.<name>`", HOST),
         _section("Incus: `incus`", INCUS),
         _section("Incus: `hosts.<name>.incus`", _own(INCUS_HOST, INCUS)),
+        _section("Incus: `hosts.<name>.incus.volumes.<name>`", VOLUME),
         _section("Docker: `docker`", DOCKER),
         _section("Docker: `services.<name>`", SERVICE),
         _section("Activation: `activation`", ACTIVATION),

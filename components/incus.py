@@ -21,12 +21,14 @@ from components.pipeline.evaluate import ImageBuild
 from components.pipeline.grammar import GrammarError, HostAddress, HostKey
 from components.pipeline.incus.marks import Owner
 from components.pipeline.incus.spec import IncusSpec, Way
+from components.pipeline.incus.volume_spec import VolumeSpec
 from components.pipeline.settings import Endpoint, HostSpec
 from components.pipeline.transport import Identity, Ssh, Transport
 from components.reach import Reach, Told
 
 IMAGE: Final = "flakeup:incus:Image"
 INSTANCE: Final = "flakeup:incus:Instance"
+VOLUME: Final = "flakeup:incus:Volume"
 OBSERVE: Final = "flakeup:incus:observe"
 BOOT_GRACE: Final = 600
 """Seconds beside `bootTimeout`, for making it: an image is unpacked, a queue waited for."""
@@ -139,12 +141,13 @@ class IncusHost(NixosHost):
 
     def _prepare(self, args: NixosHostArgs) -> NixosHostArgs:
         name, spec = args.plan.host.name, self._incus.spec
+        volumes = [self._volume(name, spec, volume) for volume in spec.volumes]
         self._instance = instance = Instance(
             f"{name}-instance",
             properties(spec, self._incus.image.fingerprint),
             pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[self._incus.image.sent],
+                depends_on=[self._incus.image.sent, *volumes],
                 protect=spec.protect,
                 custom_timeouts=_timeouts(spec),
             ),
@@ -162,6 +165,25 @@ class IncusHost(NixosHost):
             root=or_else(instance.root, "", made),
             after=(*args.after, made),
         )
+
+    def _volume(
+        self, host: str, spec: IncusSpec, volume: VolumeSpec
+    ) -> pulumi.Input[pulumi.Resource]:
+        """A volume, which goes with nothing and nobody unless that is asked for."""
+        name = f"{host}-{volume.key}"
+        props = {
+            "remote": spec.remote,
+            "project": spec.project,
+            "pool": volume.pool,
+            "name": volume.name,
+            "size": volume.size or None,
+        }
+        options = pulumi.ResourceOptions(parent=self, protect=volume.protect)
+        return settled(_Volume(VOLUME, name, props, options), name, self)
+
+
+class _Volume(pulumi.CustomResource):
+    """A volume, whose outputs nobody reads."""
 
 
 def image_name(attr: str, spec: IncusSpec) -> str:

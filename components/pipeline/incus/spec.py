@@ -10,6 +10,7 @@ from components.pipeline.config_section import Section, flag, one_of, time_of
 from components.pipeline.grammar import Attr, Duration, GrammarError
 from components.pipeline.incus.marks import PROTECTED, SERVERS_OWN
 from components.pipeline.incus.table import INCUS, INCUS_HOST
+from components.pipeline.incus.volume_spec import IncusName, VolumeSpec, parse_size, read_volumes
 from components.pipeline.words import check_characters
 
 NESTING: Final = {"security.nesting": "true"}
@@ -18,7 +19,6 @@ MAX_PROFILES: Final = 32
 MAX_CONFIG: Final = 64
 MAX_DEVICES: Final = 32
 _MAX_NAME: Final = 63
-_SIZE: Final = re.compile(r"[1-9][0-9]{0,11}(?:[MGT]i?B)")
 _INSTANCE: Final = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
 _KEY: Final = "A-Za-z0-9._-"
 _ROOT: Final = "root"
@@ -38,24 +38,6 @@ class Way(StrEnum):
 
     SSH = "ssh"
     EXEC = "exec"
-
-
-@dataclass(frozen=True, slots=True)
-class IncusName:
-    """The name of a remote, project, profile, network, pool or member."""
-
-    text: str
-
-    def __post_init__(self) -> None:
-        check_characters(self.text, "A-Za-z0-9._-", limit=_MAX_NAME)
-        if not self.text[0].isalnum():
-            msg = "begins with neither a letter nor a digit"
-            raise GrammarError(msg)
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse a name, or raise GrammarError."""
-        return cls(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +78,8 @@ class IncusSpec:
     transport: Way = Way.SSH
     boot_timeout: Duration = Duration(INCUS["bootTimeout"].default)  # noqa: RUF009 frozen
     member: str = ""
+    volumes: tuple[VolumeSpec, ...] = ()
+    """Sorted by their keys."""
 
     @property
     def config(self) -> dict[str, str]:
@@ -112,6 +96,8 @@ class IncusSpec:
         if self.pool is not None:
             size = {} if self.root_size is None else {"size": self.root_size}
             devices[_ROOT] = {"type": "disk", "path": "/", "pool": self.pool, **size}
+        for volume in self.volumes:
+            devices[volume.key] = volume.device
         return devices
 
 
@@ -130,7 +116,9 @@ def read_instance(host: Section, name: str, base: IncusSpec) -> IncusSpec:
     if own is None and "name" not in section.values:
         own = _named(host, name)
     member = section.read("member", IncusName.parse)
-    return replace(spec, name=own.text if own else name, member=member.text if member else "")
+    made = replace(spec, name=own.text if own else name, member=member.text if member else "")
+    taken = frozenset({_ROOT, _NIC, *made.own_devices})
+    return replace(made, volumes=read_volumes(section, made.name, taken))
 
 
 def _named(host: Section, name: str) -> InstanceName | None:
@@ -147,7 +135,7 @@ def _read(section: Section, base: IncusSpec) -> IncusSpec:
     texts = {key: name.text for key, name in names.items() if name}
     remote, project = (section.read(key, IncusName.parse) if key in section.values else None
                        for key in ("remote", "project"))  # fmt: skip
-    size = section.read("rootSize", _size)
+    size = section.read("rootSize", parse_size)
     timeout = time_of(INCUS["bootTimeout"])
     made = IncusSpec(
         name=base.name,
@@ -182,13 +170,6 @@ def _check(section: Section, made: IncusSpec) -> None:
         if key.startswith(SERVERS_OWN):
             remedy = "remove it: Incus or flakeup writes such keys itself"
             section.refuse("config", f"has the key {key}", remedy)
-
-
-def _size(text: str) -> str:
-    if not _SIZE.fullmatch(text):
-        msg = "is not a whole number with a unit"
-        raise GrammarError(msg)
-    return text
 
 
 def _profiles(section: Section, base: tuple[str, ...]) -> tuple[str, ...]:

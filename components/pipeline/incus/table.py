@@ -134,6 +134,63 @@ _SHARED: Final = (
     ),
 )
 
+VOLUMES: Final = Table(path="hosts.<name>.incus.volumes", about="The volumes by name.", keys=())
+"""The map of volumes: its keys are their names."""
+
+VOLUME: Final = Table(
+    path="hosts.<name>.incus.volumes.<name>",
+    about=(
+        "A storage volume of the instance's own. It is made once, and kept when the root is made "
+        "anew, when the instance is replaced, and when it goes."
+    ),
+    keys=(
+        Key(
+            name="pool",
+            takes="a storage pool's name",
+            write="write the name of a pool that `incus storage list` shows, such as default",
+            meaning="The pool that it is in.",
+            limits=_NAME_LIMITS,
+            required=True,
+        ),
+        Key(
+            name="path",
+            takes="a path",
+            write="write an absolute path, such as /var/lib/postgresql",
+            meaning="Where it is in the instance.",
+            limits="an absolute path, not `/`",
+            required=True,
+        ),
+        Key(
+            name="size",
+            takes="a size",
+            write="write a size, such as 20GiB",
+            meaning="Its size; it may grow.",
+            limits=_SIZE_LIMITS,
+            otherwise="as large as the pool lets it be",
+        ),
+        Key(
+            name="name",
+            takes="a volume's name",
+            write="write the name that it has in its pool, such as web1-data",
+            meaning="Its name in the pool.",
+            limits=_NAME_LIMITS,
+            otherwise="the instance's name, `-` and its own",
+        ),
+        Key(
+            name="protect",
+            takes="true or false",
+            write="write true or false",
+            meaning=(
+                "Whether Pulumi refuses to delete it. To remove it with what is on it, set this to "
+                "false and run `pulumi up` first."
+            ),
+            limits="`true` or `false`",
+            default="true",
+            plain=bool,
+        ),
+    ),
+)
+
 INCUS: Final = Table(
     path="incus",
     about=(
@@ -155,6 +212,13 @@ INCUS_HOST: Final = Table(
             meaning="Its name in Incus. Another one renames it, for which it is stopped.",
             limits="1 to 63 of `A-Z a-z 0-9 -`; begins with a letter, ends with no `-`",
             otherwise="the host's name",
+        ),
+        Key(
+            name="volumes",
+            takes="a map of volumes",
+            write="write a map, such as volumes: {data: {pool: default, path: /var/lib/app}}",
+            meaning="Storage volumes that outlive its root.",
+            limits="see below; at most 16",
         ),
         Key(
             name="member",

@@ -11,6 +11,7 @@ from flakeup_plugin.docker import DockerImageResource, TrafficResource, TrialRes
 from flakeup_plugin.image import ImageResource
 from flakeup_plugin.instance import InstanceResource
 from flakeup_plugin.servers import Servers, place_of
+from flakeup_plugin.volume import VolumeResource
 
 if TYPE_CHECKING:
     from plugin_protocol.inputs import Inputs
@@ -31,6 +32,7 @@ class FlakeupPlugin(Plugin):
         self.resources = (
             ImageResource(self._servers),
             InstanceResource(self._servers),
+            VolumeResource(self._servers),
             DockerImageResource(),
             TrialResource(),
             TrafficResource(),

@@ -49,6 +49,16 @@ INSTANCE: Final = Shape(
         "uuid": Field(description="Its own, whatever its name is."),
     },
 )
+VOLUME: Final = Shape(
+    token="flakeup:incus:Volume",  # noqa: S106 a type, no password
+    fields={
+        "remote": Field(required=True, replaces=True, description="The server's name here."),
+        "project": Field(required=True, replaces=True, description="The project on it."),
+        "pool": Field(required=True, replaces=True, description="The pool that it is in."),
+        "name": Field(required=True, replaces=True, description="Its name there."),
+        "size": Field(description="How large it is."),
+    },
+)
 DOCKER_IMAGE: Final = Shape(
     token="flakeup:docker:Image",  # noqa: S106 a type, no password
     fields={

@@ -1,0 +1,76 @@
+"""Storage volumes of instances, in the real Incus, in what tools/bootstrap has made there."""
+
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from components.pipeline.errors import IncusError
+from components.pipeline.incus import volume
+from components.pipeline.incus.api import Incus
+from components.pipeline.incus.marks import OWNER, Owner
+from components.pipeline.incus.remote import Remote
+from components.pipeline.incus.volume import Volume
+
+pytestmark = pytest.mark.contract
+OWN = Owner("flakeup-contract/volumes")
+
+
+@pytest_asyncio.fixture
+async def incus(parts: dict[str, dict[str, Any]]) -> AsyncIterator[Incus]:
+    part = parts["incus"]
+    if part["state"] != "ready":
+        pytest.skip(f"no incus: {part['reason']}; {part['remedy']}")
+    async with Incus(Remote.find("local"), part["project"]) as found:
+        yield found
+
+
+@pytest_asyncio.fixture
+async def data(incus: Incus, parts: dict[str, dict[str, Any]]) -> AsyncIterator[Volume]:
+    """A volume that is not there yet, and is gone afterwards."""
+    one = Volume(pool=parts["incus"]["pool"], name=f"contract-{secrets.token_hex(4)}", size="1GiB")
+    yield one
+    await volume.delete(incus, one)
+
+
+async def test_it_is_made_once(incus: Incus, data: Volume) -> None:
+    await volume.ensure(incus, data, OWN)
+    before = await incus.get(data.path)
+    assert (before["config"]["size"], before["config"][OWNER]) == ("1GiB", OWN.text)
+    await volume.ensure(incus, data, OWN)
+    assert await incus.get(data.path) == before
+
+
+async def test_its_size_changes_in_place(incus: Incus, data: Volume) -> None:
+    await volume.ensure(incus, data, OWN)
+    larger = Volume(pool=data.pool, name=data.name, size="2GiB")
+    await volume.ensure(incus, larger, OWN)
+    config = (await incus.get(data.path))["config"]
+    assert (config["size"], config[OWNER]) == ("2GiB", OWN.text)
+
+
+async def test_somebody_elses_is_refused_and_left_alone(incus: Incus, data: Volume) -> None:
+    await incus.change("POST", data.home, {"name": data.name, "config": {}})
+    before = await incus.get(data.path)
+    with pytest.raises(IncusError) as caught:
+        await volume.ensure(incus, data, OWN)
+    said = str(caught.value)
+    assert said.startswith(f"name taken: {data.name} (local, project {incus.project}, ")
+    assert f"{OWNER}={OWN.text}" in said
+    assert await incus.get(data.path) == before
+
+
+async def test_a_pool_that_is_not_there(incus: Incus) -> None:
+    with pytest.raises(IncusError) as caught:
+        await volume.ensure(incus, Volume(pool="no-such-pool", name="contract-x"), OWN)
+    assert "no-such-pool" in str(caught.value)
+
+
+async def test_what_is_gone_is_deleted_without_an_error(incus: Incus, data: Volume) -> None:
+    await volume.ensure(incus, data, OWN)
+    assert await volume.is_there(incus, data)
+    await volume.delete(incus, data)
+    assert not await volume.is_there(incus, data)
+    await volume.delete(incus, data)
