@@ -10,22 +10,22 @@ FAULTS =
 help: ## what there is to make (the default)
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
 
-demo: bootstrap ## two hosts, one app: release, preview, update, rollback (hosts stay up)
+demo: bootstrap ## two hosts, a container, one app: release, preview, update, rollback (all stay up)
 	@tools/env python -m demo
 
 # Not after bootstrap: what is to be removed must not be made first.
-demo-clean: ## remove all that the demo made: hosts, stack, folder, Incus's project
+demo-clean: ## remove all that the demo made: hosts, container, stack, folder, Incus's project
 	@if [ -r .venv/flakeup-env.sh ]; then tools/env python -m demo clean; \
 	else echo 'nothing to clean: there are no tools, so there was no demo'; fi
 
 # The tests run also where a linter complains: both are wanted from one run, and either fails it.
 # They run also where a part of the toolchain cannot be had (no root, no Go): tests that need it are
-# skipped by name. Only without the Python environment is there nothing to run. Three sides run side
-# by side (tests/conftest.py): two of them wait for hosts.
+# skipped by name. Only without the Python environment is there nothing to run. Four sides run side
+# by side (tests/conftest.py): three of them wait for hosts and daemons.
 test: ## linters, then all tests that can run on this machine
 	@tools/bootstrap || test -r .venv/flakeup-env.sh
 	@status=0; $(MAKE) --no-print-directory check || status=1; \
-	tools/env python -m pytest -n 3 --dist loadscope $(PYTEST) || status=1; exit $$status
+	tools/env python -m pytest -n 4 --dist loadscope $(PYTEST) || status=1; exit $$status
 
 # Each linter runs, also where another one complains. The shell scripts are what git knows, and what
 # it would: a new file is checked before it is added.
@@ -54,5 +54,5 @@ docs: bootstrap ## write the parts of docs/ that are made from the code
 	@tools/env python -m components.config_reference > docs/.config.md
 	@mv docs/.config.md docs/config.md
 
-bootstrap: ## put the tools in place: Pulumi, Python packages, nix, Incus and its image
+bootstrap: ## put the tools in place: Pulumi, Python packages, nix, Incus and its image, Docker
 	@tools/bootstrap
