@@ -300,7 +300,17 @@ async def _feed(process: asyncio.subprocess.Process, stdin: bytes) -> None:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Leave nothing behind: TERM to the group, and KILL to what does not listen.
+    """Leave nothing behind, also where whoever asks for it is cancelled meanwhile."""
+    ending = asyncio.ensure_future(_ended(process))
+    try:
+        await asyncio.shield(ending)
+    except asyncio.CancelledError:
+        await ending
+        raise
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """TERM to the group, and KILL to what does not listen.
 
     A process that has ended by itself may have left others behind, which hold its pipes open.
     """

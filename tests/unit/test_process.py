@@ -188,6 +188,24 @@ def command_lines() -> Iterator[bytes]:
             yield path.read_bytes()
 
 
+async def test_cancelled_while_it_ends_it_is_ended_all_the_same(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    stubborn = """trap "" TERM; echo $$ >"$1"; while :; do sleep 1; done"""
+
+    async def leave() -> None:
+        async with lines(sh(stubborn, str(pids)), timeout=10):
+            await written(pids)
+
+    task = asyncio.create_task(leave())
+    pid = int(await written(pids))
+    # By now it is told to end, does not listen, and is waited for: then the wait is cancelled.
+    await asyncio.sleep(0.5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not is_running(pid)
+
+
 async def test_it_is_in_a_session_of_its_own() -> None:
     script = "import os; print(os.getsid(0) == os.getpid())"
     assert (await run((sys.executable, "-c", script), timeout=10)).text == "True"
