@@ -1,0 +1,140 @@
+"""An instance that nothing leads to: no network, no sshd; deployed to by `incus exec`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.hosts import make_key
+from demo.incus import Incus
+from tests.e2e.stack import ROOT, Backend, Workspace, wait_for
+
+pytestmark = pytest.mark.e2e
+INSTANCE = "flakeup-exec-web1"
+SWITCH = "command:local:Command"
+
+
+class Alone:
+    """The instance, looked at from outside."""
+
+    def __init__(self, incus: Incus) -> None:
+        self._incus = incus
+
+    def exec(self, *argv: str) -> str:
+        return self._incus.call("exec", INSTANCE, "-T", "--", *argv).strip()
+
+    def runs(self) -> str:
+        return self.exec("readlink", "-f", "/run/current-system")
+
+    def boots(self) -> str:
+        return self.exec("readlink", "-f", "/nix/var/nix/profiles/system")
+
+    def uuid(self) -> str:
+        return self._incus.call("config", "get", INSTANCE, "volatile.uuid").strip()
+
+    def answers(self) -> str:
+        return self.exec("curl", "--silent", "http://localhost:8080/")
+
+
+@pytest.fixture(scope="module")
+def stack(place: Path, app_url: str) -> Iterator[Workspace]:
+    incus = Incus.ready()
+    made = Workspace.make(place / "exec", Backend(state=place / "exec" / "state"), app_url)
+    key = place / "exec" / "keys" / "client"
+    make_key(key)
+    base = ROOT / "demo" / "base"
+    made._do(str(base), str(made.folder / "flake"), str(incus.root), f"{key}.pub")
+    made.init({}, key.read_text())
+    one: dict[str, object] = {
+        "name": INSTANCE,
+        "project": incus.project,
+        "image": "base",
+        "transport": "exec",
+        # Its profile's network is taken away: there is no way to it.
+        "devices": {"eth0": {"type": "none"}},
+    }
+    made.config |= {"hosts": {"web1": {"target": "incus", "incus": one}}}
+    try:
+        yield made
+    finally:
+        made.pulumi("destroy", "--yes", "--skip-preview")
+        incus.attempt("delete", "--force", INSTANCE)
+
+
+@pytest.fixture
+def workspace(stack: Workspace) -> Workspace:
+    """With the instance on v1."""
+    stack.settle()
+    return stack
+
+
+@pytest.fixture
+def web1(workspace: Workspace) -> Alone:
+    del workspace
+    return Alone(Incus.ready())
+
+
+def system(workspace: Workspace) -> str:
+    path = workspace.outputs()["hosts"]["web1"]["toplevel"]
+    assert isinstance(path, str)
+    return path
+
+
+def test_it_has_no_way_in_and_runs_the_release(workspace: Workspace, web1: Alone) -> None:
+    addresses = web1.exec("ip", "-brief", "address", "show", "scope", "global")
+    assert addresses == ""
+    assert web1.answers() == "app v1 on web1"
+    assert web1.runs() == web1.boots() == system(workspace)
+    again = workspace.up()
+    assert again.code == 0, again.text
+    assert "created" not in again.text.rpartition("Resources:")[2]
+    assert "updated" not in again.text.rpartition("Resources:")[2]
+
+
+def test_a_release_in_place_and_its_preview(workspace: Workspace, web1: Alone) -> None:
+    before, uuid = web1.runs(), web1.uuid()
+    workspace.write(appRef="v2")
+    preview = workspace.preview()
+    assert f"web1: {before} → " in preview.text
+    assert "packages: app: 1 → 2" in preview.text
+    said = workspace.up()
+    assert said.code == 0, said.text
+    assert web1.answers() == "app v2 on web1"
+    assert web1.uuid() == uuid
+    assert web1.runs() == web1.boots() == system(workspace) != before
+
+
+def test_a_release_that_breaks_is_taken_back(workspace: Workspace, web1: Alone) -> None:
+    before = web1.runs()
+    workspace.write(appRef="v3")
+    said = workspace.up()
+    assert said.code
+    assert "not deployed: web1: unit app-worker.service failed" in said.text
+    assert "rolled back to the system from before" in said.text
+    assert (web1.runs(), web1.boots(), web1.answers()) == (before, before, "app v1 on web1")
+
+
+def test_a_switch_by_hand_is_named(workspace: Workspace, web1: Alone) -> None:
+    old = web1.runs()
+    workspace.write(appRef="v2")
+    assert workspace.up().code == 0
+    web1.exec(f"{old}/bin/switch-to-configuration", "test")
+    preview = workspace.preview()
+    assert f"drifted: it runs {old}" in preview.text
+
+
+@pytest.mark.parametrize("moment", ["activating", "checking"])
+def test_a_deployer_that_is_killed_costs_the_host_nothing(
+    workspace: Workspace, web1: Alone, moment: str
+) -> None:
+    before = web1.runs()
+    workspace.fleet(web1={"activationSeconds": 3, "extraText": moment})
+    times = {**workspace.config["activation"], "confirm": "6s", "settle": "3s"}
+    workspace.write(appRef="v2", activation=times)
+    with workspace.running("up", "--yes", "--skip-preview") as engine:
+        engine.read_until(f"web1: {moment}")
+    wait_for(lambda: web1.runs() == before and web1.boots() == before, seconds=60)
+    workspace.cancel()
+    said = workspace.up()
+    assert said.code == 0, said.text
+    assert web1.runs() == web1.boots() == system(workspace) != before
