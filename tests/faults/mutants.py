@@ -43,7 +43,7 @@ MUTANTS: Final = (
                 by='"StrictHostKeyChecking=no"',
             ),
             Replacement(
-                file="components/host.py", text="        host_key=host.host_key.line,\n", by=""
+                file="components/host.py", text="        host_key=reach.host_key,\n", by=""
             ),
         ),
         killers={"F18": "it ended NEW, not OLD", "F18b": "it ended NEW, not OLD"},
