@@ -19,8 +19,8 @@ NOT_AUTOMATED: Final = {
     "F16, `systemctl isolate`": "the switch of the test hosts has no use for it; with re-exec: F16",
     "F20, the provider's memory": "what a host sends is bounded, line by line: R3",
     "F21, a build that takes too long": "a build may take hours; it touches no host",
-    "F22": "the target Docker comes later",
-    "F23": "the target Incus comes later",
+    "F22": "not on hosts of the rig: `tests/e2e/test_docker_*.py` play it on the real dockerd",
+    "F23": "not on hosts of the rig: `tests/e2e/test_incus_*.py` play it on the real incusd",
     "F24": "the target EC2 comes later",
 }
 
