@@ -1,4 +1,4 @@
-"""`DockerImage` and `DockerService`: containers from images of the flake.
+"""`DockerService`: containers from images of the flake.
 
 What is new is tried first, as a candidate beside what serves. Only one that became healthy changes
 anything; a release that does not work leaves state and traffic as they were.
@@ -8,78 +8,34 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pulumi
 import pulumi_docker as docker
 
+from components import alone
 from components.copying import Copying
-from components.dependency import settled
+from components.dependency import or_else, settled
+from components.docker_image import DockerImage, DockerImageArgs, Own
+from components.pipeline.docker import owned
 from components.pipeline.docker.route import COMMAND, CONFIG, Route
 from components.pipeline.docker.spec import Services, ServiceSpec, Strategy
 from components.pipeline.evaluate import System
 from components.pipeline.services import ServicePlan
 
-IMAGE: Final = "flakeup:docker:Image"
+T = TypeVar("T")
+
 TRIAL: Final = "flakeup:docker:Trial"
 TRAFFIC: Final = "flakeup:docker:Traffic"
-OWNED: Final = "flakeup.owner"
-"""Label of a container and a network: the stack that it is of."""
-SPEC: Final = "flakeup.spec"
-"""Label of a container: a digest of what the provider would not take for a change."""
+HALF_MADE: Final = ["#initerror"]
+"""What the engine calls a container that was made and could not be started.
+
+The provider's update would do nothing for it, and call that a success.
+"""
 RETRIES: Final = 3
-WAIT_GRACE: Final = 300
-"""Seconds beside `wait`, for what the daemon has to do before."""
+ALLOWANCE: Final = 300
+"""Seconds beside `wait` and `grace`, for what the daemon has to do."""
 LOG_OPTIONS: Final = {"max-size": "10m", "max-file": "3"}
-
-
-class _Own(pulumi.CustomResource):
-    """A resource of the project's own provider whose outputs nobody reads."""
-
-    def __init__(
-        self, token: str, name: str, props: Mapping[str, object], opts: pulumi.ResourceOptions
-    ) -> None:
-        super().__init__(token, name, dict(props), opts)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DockerImageArgs:
-    """An image that nix builds, and the daemon that is to have it."""
-
-    build: System
-    host: str
-    copying: Copying
-    after: pulumi.Input[pulumi.Resource]
-    """What has to be done before it is loaded: the build."""
-
-
-class DockerImage(pulumi.ComponentResource):
-    """An image of the release in a daemon, under a name that the preview knows."""
-
-    ref: str
-    loaded: pulumi.Input[pulumi.Resource]
-    """For those who run it."""
-
-    def __init__(
-        self, name: str, args: DockerImageArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
-        super().__init__("flakeup:index:DockerImage", name, {}, opts)
-        self.ref = reference(args.build)
-        image = _Own(
-            IMAGE,
-            name,
-            {"host": args.host, "ref": self.ref, "built": args.build.out.path, "imageId": None},
-            pulumi.ResourceOptions(
-                parent=self, depends_on=[args.after], hooks=args.copying.build_hooks(name)
-            ),
-        )
-        self.loaded = settled(image, name, self)
-        self.register_outputs({"ref": self.ref})
-
-
-def reference(build: System) -> str:
-    """The name of an image: its tag is the hash of the store path, and is never moved."""
-    return f"{build.attr.lower()}:{build.out.digest}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +47,9 @@ class DockerServiceArgs:
     image: DockerImage
     edge: DockerImage | None
     provider: docker.Provider
-    network: docker.Network
+    network: pulumi.Output[str]
+    is_secret: bool = False
+    """Whether what the container is given is not to be in the state in clear."""
 
 
 class DockerService(pulumi.ComponentResource):
@@ -106,30 +64,31 @@ class DockerService(pulumi.ComponentResource):
         self._args = args
         trial = self._trial(name)
         container = self._container(name, settled(trial, f"{name}-trial", self))
-        edge = self._edge(name) if args.edge else None
-        self._traffic(name, container, edge)
-        self.container = container.name
+        served = settled(container, name, self)
+        self.container = or_else(container.name, "", served)
+        self._traffic(name, self._edge(name, args.edge, served) if args.edge else "")
         self.register_outputs({"container": self.container, "image": args.image.ref})
 
     def _trial(self, name: str) -> pulumi.CustomResource:
         spec, args = self._args.spec, self._args
-        props = {
+        props: dict[str, object] = {
             "host": args.host,
             "service": spec.name,
             "image": args.image.ref,
-            "command": list(spec.command),
-            "environment": dict(spec.env),
-            "network": args.network.name,
+            "command": self._hidden(list(spec.command)),
+            "environment": self._hidden(dict(spec.env)),
+            "network": args.network,
+            "ports": [str(port) for port in sorted(spec.ports)],
             "user": spec.user or None,
             "readOnly": spec.read_only,
-            "healthcheck": list(spec.healthcheck),
+            "healthcheck": self._hidden(list(spec.healthcheck)),
             "interval": float(spec.health_interval.seconds),
             "wait": float(spec.wait.seconds),
         }
         options = pulumi.ResourceOptions(
             parent=self, depends_on=[args.image.loaded], custom_timeouts=_timeouts(spec)
         )
-        return _Own(TRIAL, f"{name}-trial", props, options)
+        return Own(TRIAL, f"{name}-trial", props, options)
 
     def _container(self, name: str, tried: pulumi.Input[pulumi.Resource]) -> docker.Container:
         spec, args = self._args.spec, self._args
@@ -137,17 +96,14 @@ class DockerService(pulumi.ComponentResource):
         return docker.Container(
             name,
             image=args.image.ref,
-            command=list(spec.command) or None,
-            envs=[f"{key}={text}" for key, text in sorted(spec.env.items())],
+            command=self._hidden(list(spec.command)) if spec.command else None,
+            envs=self._hidden([f"{key}={text}" for key, text in sorted(spec.env.items())]),
             user=spec.user or None,
             read_only=spec.read_only,
-            healthcheck=_healthcheck(spec),
-            labels=[
-                docker.ContainerLabelArgs(label=OWNED, value=_owner()),
-                docker.ContainerLabelArgs(label=SPEC, value=_digest(spec)),
-            ],
+            healthcheck=self._hidden(_healthcheck(spec)) if spec.healthcheck else None,
+            labels=_labels({owned.SERVICE: spec.name, owned.SPEC: _digest(spec)}),
             networks_advanced=[
-                docker.ContainerNetworksAdvancedArgs(name=args.network.name, aliases=[spec.name])
+                docker.ContainerNetworksAdvancedArgs(name=args.network, aliases=[spec.name])
             ],
             ports=None if is_beside else _ports(spec.ports),
             volumes=[
@@ -167,50 +123,59 @@ class DockerService(pulumi.ComponentResource):
                 depends_on=[tried, args.image.loaded],
                 # The provider's own way is to delete first: a gap, and no way back.
                 delete_before_replace=not is_beside,
+                replace_on_changes=HALF_MADE,
+                hooks=None if is_beside else alone.container(args.host, _owner(), spec),
             ),
         )
 
-    def _edge(self, name: str) -> docker.Container:
+    def _hidden(self, value: T) -> pulumi.Input[T]:
+        return pulumi.Output.secret(value) if self._args.is_secret else value
+
+    def _edge(
+        self, name: str, image: DockerImage, served: pulumi.Input[pulumi.Resource]
+    ) -> pulumi.Output[str]:
         spec, args = self._args.spec, self._args
-        if args.edge is None:
-            msg = "a service without an edge has none"
-            raise ValueError(msg)
         # What it begins with sends nobody anywhere; `traffic` says where to, as soon as it knows.
-        nobody = Route(ports=spec.ports, traffic=spec.traffic, grace=spec.grace.seconds)
-        return docker.Container(
+        # Nothing is in it that can change without the ports: the edge would be made anew for it.
+        nobody = Route(ports=spec.ports)
+        edge = docker.Container(
             f"{name}-edge",
-            image=args.edge.ref,
+            image=image.ref,
             command=list(COMMAND),
-            labels=[docker.ContainerLabelArgs(label=OWNED, value=_owner())],
+            labels=_labels({owned.EDGE: spec.name}),
             uploads=[docker.ContainerUploadArgs(file=CONFIG, content=nobody.config)],
             ports=_ports({port: port for port in spec.ports}),
-            networks_advanced=[docker.ContainerNetworksAdvancedArgs(name=args.network.name)],
+            networks_advanced=[docker.ContainerNetworksAdvancedArgs(name=args.network)],
             must_run=True,
             restart="unless-stopped",
             destroy_grace_seconds=spec.grace.seconds,
             log_driver="json-file",
             log_opts=LOG_OPTIONS,
             opts=pulumi.ResourceOptions(
-                parent=self, provider=args.provider, depends_on=[args.edge.loaded]
+                parent=self,
+                provider=args.provider,
+                # On the container: an edge that is made anew serves nobody for a moment.
+                depends_on=[image.loaded, served],
+                replace_on_changes=HALF_MADE,
+                hooks=alone.edge(f"{name}-edge", args.host, _owner(), spec),
             ),
         )
+        return or_else(edge.id, "", settled(edge, f"{name}-edge", self))
 
-    def _traffic(
-        self, name: str, container: docker.Container, edge: docker.Container | None
-    ) -> None:
+    def _traffic(self, name: str, edge: pulumi.Input[str]) -> None:
         spec = self._args.spec
         props = {
             "host": self._args.host,
             "service": spec.name,
-            "edge": edge.id if edge else "",
-            "container": container.name,
+            "edge": edge,
+            "container": self.container,
             "ports": {str(outer): str(inner) for outer, inner in spec.ports.items()},
             "traffic": spec.traffic.value,
             "grace": float(spec.grace.seconds),
             "wait": float(spec.wait.seconds),
         }
         options = pulumi.ResourceOptions(parent=self, custom_timeouts=_timeouts(spec))
-        _Own(TRAFFIC, f"{name}-traffic", props, options)
+        Own(TRAFFIC, f"{name}-traffic", props, options)
 
 
 class DockerServices:
@@ -228,9 +193,16 @@ class DockerServices:
         self._parent, self._images = parent, dict[str, DockerImage]()
         options = pulumi.ResourceOptions(parent=parent)
         provider = docker.Provider("docker", host=services.host, opts=options)
-        owned = pulumi.ResourceOptions(parent=parent, provider=provider)
-        labels = [docker.NetworkLabelArgs(label=OWNED, value=_owner())]
-        network = docker.Network("services", labels=labels, opts=owned)
+        network = docker.Network(
+            "services",
+            labels=[docker.NetworkLabelArgs(label=owned.OWNER, value=_owner())],
+            opts=pulumi.ResourceOptions(
+                parent=parent,
+                provider=provider,
+                hooks=alone.network("services", services.host, _owner()),
+            ),
+        )
+        name = or_else(network.name, "", settled(network, "services", parent))
         self.services = {
             plan.spec.name: DockerService(
                 plan.spec.name,
@@ -240,7 +212,8 @@ class DockerServices:
                     image=self._image(plan.image),
                     edge=self._image(plan.edge) if plan.edge else None,
                     provider=provider,
-                    network=network,
+                    network=name,
+                    is_secret=services.is_secret,
                 ),
                 options,
             )
@@ -258,9 +231,12 @@ class DockerServices:
         return self._images[build.attr]
 
 
-def _healthcheck(spec: ServiceSpec) -> docker.ContainerHealthcheckArgs | None:
-    if not spec.healthcheck:
-        return None
+def _labels(more: Mapping[str, str]) -> list[docker.ContainerLabelArgs]:
+    labels = {owned.OWNER: _owner(), **more}
+    return [docker.ContainerLabelArgs(label=key, value=text) for key, text in labels.items()]
+
+
+def _healthcheck(spec: ServiceSpec) -> docker.ContainerHealthcheckArgs:
     return docker.ContainerHealthcheckArgs(
         tests=["CMD", *spec.healthcheck],
         interval=spec.health_interval.text,
@@ -288,5 +264,5 @@ def _owner() -> str:
 
 
 def _timeouts(spec: ServiceSpec) -> pulumi.CustomTimeouts:
-    seconds = f"{spec.wait.seconds + WAIT_GRACE}s"
+    seconds = f"{spec.wait.seconds + spec.grace.seconds + ALLOWANCE}s"
     return pulumi.CustomTimeouts(create=seconds, update=seconds)

@@ -182,7 +182,7 @@ STACK: Final = Table(
             takes="a map of services",
             write="write a map, such as services: {app: {image: app-image}}",
             meaning="Containers of Docker, by name, from images of the flake.",
-            limits="see below",
+            limits="see below; a name has 1 to 40 of `A-Z a-z 0-9 _ -`; no `-` or `_` at its start",
         ),
         Key(
             name="observe",

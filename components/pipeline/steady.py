@@ -21,9 +21,7 @@ class Heard(Protocol):
     """When it answered last (`time.monotonic`)."""
 
 
-async def steadily(
-    daemon: Heard, work: Callable[[], Awaitable[T]], away: type[Exception]
-) -> T:
+async def steadily(daemon: Heard, work: Callable[[], Awaitable[T]], away: type[Exception]) -> T:
     """Do what may be done again; `away` is what it raises where the daemon does not answer.
 
     Raises:

@@ -22,7 +22,13 @@ from typing import Any, Final
 
 from components.pipeline import process
 from components.pipeline.docker.daemon import Daemon, segment
-from components.pipeline.errors import DockerError, ProcessError, message, printable
+from components.pipeline.errors import (
+    DockerAwayError,
+    DockerError,
+    ProcessError,
+    message,
+    printable,
+)
 from components.pipeline.grammar import StorePath
 
 STREAM_TIMEOUT: Final = 1800.0
@@ -59,8 +65,10 @@ class Kind(StrEnum):
             return cls.ARCHIVE
         if path.is_file() and os.access(path, os.X_OK):
             return cls.STREAM
-        start = path.open("rb").read(len(_ZSTD)) if path.is_file() else b""
-        detail = "it is neither an image archive nor a script that writes one"
+        detail, start = "it is neither an image archive nor a script that writes one", b""
+        if path.is_file():
+            with path.open("rb") as file:
+                start = file.read(len(_ZSTD))
         if start == _ZSTD:
             detail = "it is compressed with zstd, which cannot be looked into"
             remedy = 'write compressor = "gz" or "none" in the image'
@@ -90,7 +98,7 @@ class Manifest:
         content = json.dumps([{**self.image, "RepoTags": [ref]}]).encode()
         info = tarfile.TarInfo(_MANIFEST)
         info.size, info.mode = len(content), 0o644
-        return info.tobuf() + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+        return info.tobuf() + content + bytes(_padding(len(content)))
 
 
 def read_manifest(archive: Path) -> Manifest:
@@ -104,25 +112,31 @@ def read_manifest(archive: Path) -> Manifest:
             members = {one.name: one for one in tar.getmembers()}
             file = tar.extractfile(members[_MANIFEST]) if _MANIFEST in members else None
             images = json.loads(file.read(MANIFEST_LIMIT) if file else b"[]")
+        parts = [(str(one["Config"]), *map(str, one["Layers"])) for one in images]
     except (*_BROKEN, ValueError) as error:
         raise _not_whole(archive, printable(str(error), 300)) from error
+    except (KeyError, TypeError) as error:
+        raise _not_whole(archive, f"its {_MANIFEST} is none") from error
     if len(images) != 1:
         detail = f"it has {len(images)} images" if images else f"it has no {_MANIFEST}"
         remedy = "the attribute has to be one image of dockerTools"
         raise DockerError(message("not an image archive", str(archive), detail, remedy))
-    (image,) = images
-    for name in (image["Config"], *image["Layers"]):
+    for name in parts[0]:
         if name not in members:
             raise _not_whole(archive, f"{printable(name, 100)} is not in it")
-    at = members[_MANIFEST]
-    blocks = -(-at.size // tarfile.BLOCKSIZE)
+    at, image = members[_MANIFEST], images[0]
     return Manifest(
-        config=_CONFIG.sub(r"sha256:\1", image["Config"]),
+        config=_CONFIG.sub(r"sha256:\1", parts[0][0]),
         tags=tuple(image.get("RepoTags") or ()),
         size=archive.stat().st_size,
         image=image,
-        place=(at.offset, at.offset_data + blocks * tarfile.BLOCKSIZE),
+        place=(at.offset, at.offset_data + at.size + _padding(at.size)),
     )
+
+
+def _padding(size: int) -> int:
+    """Bytes up to the next block of a tar."""
+    return -size % tarfile.BLOCKSIZE
 
 
 def _not_whole(archive: Path, detail: str) -> DockerError:
@@ -157,7 +171,14 @@ async def ensure(docker: Daemon, built: StorePath, ref: str, say: Callable[[str]
 async def _load(docker: Daemon, archive: Path, ref: str, say: Callable[[str], None]) -> str:
     manifest = await asyncio.to_thread(read_manifest, archive)
     say(f"sending the image, {manifest.size / 1e6:.0f} MB")
-    await docker.load(_pieces(archive, manifest, ref))
+    try:
+        await docker.load(_pieces(archive, manifest, ref))
+    except DockerAwayError:
+        raise
+    except DockerError as error:
+        remedy = "mend the image, or make room where dockerd keeps its own"
+        text = message("Docker refused the image", ref, str(error), remedy)
+        raise DockerError(text, code=error.code) from error
     found = await docker.find(f"/images/{segment(ref)}/json")
     if found and (found["Id"] == manifest.config or await _has_names_of_its_own(docker)):
         return str(found["Id"])
@@ -203,4 +224,3 @@ async def remove(docker: Daemon, ref: str) -> None:
     except DockerError as error:
         if error.code not in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
             raise
-

@@ -1,19 +1,19 @@
 """The services of a stack as configured."""
 
+import posixpath
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Final
 from urllib.parse import urlsplit
 
 from components.pipeline.config_section import Section, flag, one_of, path_to, time_of
 from components.pipeline.docker.route import Traffic
 from components.pipeline.docker.table import DOCKER, SERVICE, SERVICES
+from components.pipeline.errors import printable
 from components.pipeline.grammar import Attr, Duration, GrammarError, HostAddress, HostName, Port
 from components.pipeline.host_config import WRITE_NAME
-
-T = TypeVar("T")
 
 MAX_WORDS: Final = 64
 MAX_PORTS: Final = 16
@@ -22,7 +22,9 @@ MAX_VOLUMES: Final = 32
 _USER: Final = re.compile(r"[0-9]{1,10}(?::[0-9]{1,10})?")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _VOLUME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-_PATH: Final = re.compile(r"/[A-Za-z0-9._/+@-]{0,199}")
+_PATH: Final = re.compile(r"(?!.*/\.{1,2}(?:/|$))/[A-Za-z0-9._/+@-]{1,199}")
+MAX_NAME: Final = 40
+"""Characters of a service's name: with what the provider adds, a container's is one in DNS too."""
 
 
 class System(StrEnum):
@@ -68,6 +70,8 @@ class Services:
 
     host: str = DOCKER["host"].default
     specs: tuple[ServiceSpec, ...] = ()
+    is_secret: bool = False
+    """Whether there is a Pulumi secret in them: which of their texts it is, nobody says."""
 
 
 def read_services(stack: Section) -> Services:
@@ -86,7 +90,7 @@ def read_services(stack: Section) -> Services:
     found = [_service(services, name) for name in sorted(values)]
     specs = tuple(spec for spec in found if spec)
     _check_ports(services, specs)
-    return Services(host=host, specs=specs)
+    return Services(host=host, specs=specs, is_secret=services.hidden)
 
 
 def _host(stack: Section) -> str:
@@ -98,21 +102,25 @@ def _host(stack: Section) -> str:
 
 
 def _daemon(text: str) -> str:
-    place = urlsplit(text)
+    msg = "is no address of a daemon"
+    try:
+        place = urlsplit(text)
+        port = place.port
+    except ValueError:
+        raise GrammarError(msg) from None
     if place.scheme == "unix" and _PATH.fullmatch(place.path) and not place.netloc:
         return text
-    if place.scheme == "tcp" and place.hostname and not place.path:
+    if place.scheme == "tcp" and place.hostname and port and not (place.path or place.username):
         if not HostAddress.parse(place.hostname).is_loopback:
             msg = "is a daemon that anybody on the network can reach: nothing would be encrypted"
             raise GrammarError(msg, remedy="write a socket, or the near end of a tunnel to it")
         return text
-    msg = "is no address of a daemon"
     raise GrammarError(msg)
 
 
 def _service(services: Section, name: str) -> ServiceSpec | None:
     try:
-        HostName.parse(name)
+        _check_name(name)
     except GrammarError as error:
         services.refuse(name, f"the name of the service {error.reason()}", WRITE_NAME)
         return None
@@ -120,16 +128,13 @@ def _service(services: Section, name: str) -> ServiceSpec | None:
     if values is None:
         return None
     one = services.inner(name, values, SERVICE)
-    image = one.read("image", Attr.parse)
-    edge = one.read("edge", Attr.parse)
-    if image is None:
-        return None
-    # Where a key is refused, the default only fills its place: the config is refused with it.
+    # Where a key is refused, something else only fills its place: the config is refused with it.
+    image = one.read("image", Attr.parse) or Attr("none")
     plain = ServiceSpec(name=name, image=image)
     made = ServiceSpec(
         name=name,
         image=image,
-        edge=edge,
+        edge=one.read("edge", Attr.parse),
         system=one.read("system", one_of(System)) or plain.system,
         strategy=one.read("strategy", one_of(Strategy)) or plain.strategy,
         traffic=one.read("traffic", one_of(Traffic)) or plain.traffic,
@@ -148,14 +153,26 @@ def _service(services: Section, name: str) -> ServiceSpec | None:
     return made
 
 
+def _check_name(name: str) -> None:
+    HostName.parse(name)
+    if name.startswith("_"):
+        msg = "starts with '_'"
+        raise GrammarError(msg)
+    if len(name) > MAX_NAME:
+        msg = f"is longer than {MAX_NAME} characters"
+        raise GrammarError(msg)
+
+
 def _time(one: Section, key: str, otherwise: Duration) -> Duration:
     return one.read(key, time_of(SERVICE[key])) or otherwise
 
 
 def _check_edge(one: Section, made: ServiceSpec) -> None:
-    if made.edge and (not made.ports or made.strategy is Strategy.RECREATE):
-        one.refuse("edge", "has nothing to do: it is for the ports of a blue-green service")
-    if made.ports and made.strategy is Strategy.BLUE_GREEN and made.edge is None:
+    has_ports, has_edge = "ports" in one.values, "edge" in one.values
+    if has_edge and (not has_ports or made.strategy is Strategy.RECREATE):
+        why = "has nothing to do: it is for the ports of a blue-green service"
+        one.refuse("edge", why, "remove it, or write ports and strategy: blue-green")
+    if has_ports and made.strategy is Strategy.BLUE_GREEN and not has_edge:
         why = "cannot be had by two containers at once, as blue-green has them"
         one.refuse("ports", why, "write an edge too, or strategy: recreate")
 
@@ -179,11 +196,15 @@ def _user(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """What the keys and values of a map may be."""
+    """What the keys and values of a map may be, and that no two of one side are the same."""
 
     most: int
     key: Callable[[str], object]
     value: Callable[[str], object]
+    once: Callable[[str, str], object]
+    """What of a key and its value is there once."""
+    is_shown: bool = True
+    """Whether values may be in messages."""
 
 
 def _matching(pattern: re.Pattern[str], what: str) -> Callable[[str], object]:
@@ -196,15 +217,24 @@ def _matching(pattern: re.Pattern[str], what: str) -> Callable[[str], object]:
 
 
 def _printable(text: str) -> None:
-    if any(not char.isprintable() and char != "\n" for char in text):
+    if any(not char.isprintable() and char not in "\n\t" for char in text):
         msg = "has a control character in it"
         raise GrammarError(msg)
 
 
-_PORTS: Final = _Rule(MAX_PORTS, Port.parse, Port.parse)
-_ENV: Final = _Rule(MAX_ENV, _matching(_VARIABLE, "variable's name"), _printable)
+_PORTS: Final = _Rule(MAX_PORTS, Port.parse, Port.parse, lambda outer, _: int(outer))
+_ENV: Final = _Rule(
+    MAX_ENV,
+    _matching(_VARIABLE, "variable's name"),
+    _printable,
+    lambda name, _: name,
+    is_shown=False,
+)
 _VOLUMES: Final = _Rule(
-    MAX_VOLUMES, _matching(_VOLUME, "volume's name"), _matching(_PATH, "absolute path")
+    MAX_VOLUMES,
+    _matching(_VOLUME, "volume's name"),
+    _matching(_PATH, "absolute path"),
+    lambda _, path: posixpath.normpath(path),
 )
 
 
@@ -219,20 +249,24 @@ def _pairs(one: Section, name: str, rule: _Rule) -> list[tuple[str, str]]:
     if len(values) > rule.most:
         one.refuse(name, f"has more than {rule.most} keys")
         return []
-    pairs = []
+    pairs: dict[object, tuple[str, str]] = {}
     for key, value in values.items():
         text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        said = printable(key)
         if not isinstance(text, str):
-            one.refuse(name, f"has {key}, whose value is not text: put it in quotes")
+            one.refuse(name, f"has {said}, whose value is not text: put it in quotes")
             continue
+        said += f": {printable(text)}" if rule.is_shown and not one.hides(name) else ""
         try:
             rule.key(key)
             rule.value(text)
         except GrammarError as error:
-            one.refuse(name, f"has {key}: {text}, which {error.reason()}")
+            one.refuse(name, f"has {said}, which {error.reason(hidden=True)}")
             continue
-        pairs.append((key, text))
-    return pairs
+        other, _ = pairs.setdefault(rule.once(key, text), (key, text))
+        if other != key:
+            one.refuse(name, f"has {said}, which is the same as {printable(other)}")
+    return list(pairs.values())
 
 
 def _words(one: Section, name: str) -> tuple[str, ...]:
@@ -245,4 +279,8 @@ def _words(one: Section, name: str) -> tuple[str, ...]:
     if not 1 <= len(value) <= MAX_WORDS:
         one.refuse(name, "is empty" if not value else f"has more than {MAX_WORDS} words")
         return ()
+    if not all(value):
+        one.refuse(name, "has an empty word")
+    elif any("\0" in word for word in value):
+        one.refuse(name, "has a word that no program can be given")
     return tuple(value)

@@ -98,7 +98,10 @@ SERVICE: Final = Table(
             name="env",
             takes="a map of texts",
             write='write a map, such as env: {LOG_LEVEL: info, WORKERS: "4"}',
-            meaning="Environment variables. Not for secrets: everybody who may inspect sees them.",
+            meaning=(
+                "Environment variables. Everybody who may ask the daemon sees them; one that is "
+                "set with `pulumi config set --secret --path` is in the state as a secret only."
+            ),
             limits="at most 128; names of `A-Z a-z 0-9 _`",
         ),
         Key(
@@ -106,7 +109,7 @@ SERVICE: Final = Table(
             takes="a map of paths",
             write="write a map of volume to path, such as volumes: {data: /var/lib/app}",
             meaning="Named volumes of the daemon, and where they are in the container. They stay.",
-            limits="at most 32; absolute paths; no folders of the machine",
+            limits="at most 32; absolute paths, each once; no folders of the machine",
         ),
         Key(
             name="user",

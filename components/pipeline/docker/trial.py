@@ -4,21 +4,23 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from http import HTTPStatus
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from components.pipeline.docker import owned
 from components.pipeline.docker.daemon import Daemon, segment
-from components.pipeline.errors import DockerError, message, printable
+from components.pipeline.errors import DockerAwayError, DockerError, message, printable
 
-TRIAL: Final = "flakeup.trial"
-"""Label of a candidate: the stack and the service that it is for."""
 PAUSE: Final = 0.3
 LOG_LINES: Final = 10
 STEADY: Final = 3.0
 """Seconds that a container without a health check has to run to count as healthy."""
+MEND: Final = "what served before serves on; mend the release and run `pulumi up` again"
 _NANO: Final = 1_000_000_000
+_NOBODY: Final = "1/tcp"
+"""A port of a candidate at which nobody listens."""
+_TAKEN: Final = ("port is already allocated", "address already in use")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """What a service's container will be, without its ports and volumes."""
+    """What a service's container will be, without its volumes."""
 
     service: str
     image: str
@@ -55,14 +57,22 @@ class Candidate:
     user: str = ""
     read_only: bool = False
     health: Health | None = None
+    ports: tuple[int, ...] = ()
+    """Ports of the machine that the service will have: nobody else may have them."""
 
     @property
     def body(self) -> dict[str, Any]:
-        """As the interface has it."""
+        """As the interface has it: with its ports, and behind them nobody yet."""
+        taken = {_NOBODY: [{"HostPort": str(port)} for port in self.ports]} if self.ports else {}
         body: dict[str, Any] = {
             "Image": self.image,
             "Env": [f"{name}={text}" for name, text in sorted(self.env.items())],
-            "HostConfig": {"NetworkMode": self.network, "ReadonlyRootfs": self.read_only},
+            "ExposedPorts": {port: {} for port in taken},
+            "HostConfig": {
+                "NetworkMode": self.network,
+                "ReadonlyRootfs": self.read_only,
+                "PortBindings": taken,
+            },
         }
         if self.command:
             body["Cmd"] = list(self.command)
@@ -78,54 +88,75 @@ async def tried(
 ) -> None:
     """Run a candidate until it is healthy, and remove it.
 
-    Candidates of an `up` that was cut off are removed first.
+    Candidates of an `up` that was cut off are removed first; so it may be done again.
 
     Raises:
         DockerError: it does not become healthy; with its last words.
     """
     label = f"{owner}/{candidate.service}"
-    await _sweep(docker, label)
+    await left(docker, label, remove=True)
+    # What the stack has already passes from one of its containers to another.
+    own = await owned.containers(docker, {owned.OWNER: owner})
+    had = frozenset[int]().union(*(one.ports for one in own))
+    new = tuple(port for port in candidate.ports if port not in had)
+    candidate = replace(candidate, ports=new)
     name = f"{candidate.service}-trial-{secrets.token_hex(4)}"
-    body = {**candidate.body, "Labels": {TRIAL: label}}
+    body = {**candidate.body, "Labels": {owned.TRIAL: label}}
     say("trying the new image")
+    path = f"/containers/create?{urlencode({'name': name})}"
+    creation = asyncio.ensure_future(docker.change("POST", path, body))
     try:
-        made = await docker.change("POST", f"/containers/create?{urlencode({'name': name})}", body)
+        # Shielded: one that is being made when this is cancelled would be there afterwards.
+        await asyncio.shield(creation)
+        await docker.change("POST", f"/containers/{name}/start")
+        await healthy(docker, name, candidate.service, seconds=seconds)
     except DockerError as error:
         raise _refused(candidate, error) from error
-    try:
-        await docker.change("POST", f"/containers/{made['Id']}/start")
-        await healthy(docker, str(made["Id"]), candidate.service, seconds=seconds)
-    except DockerError as error:
-        if error.code:
-            raise _refused(candidate, error) from error
-        raise
     finally:
-        await _remove(docker, str(made["Id"]))
+        await asyncio.wait([creation])
+        await owned.remove(docker, name)
 
 
-async def healthy(docker: Daemon, container: str, service: str, *, seconds: float) -> None:
+async def left(docker: Daemon, label: str, *, remove: bool = False) -> list[str]:
+    """Candidates of an `up` that was cut off; gives their names."""
+    found = await owned.containers(docker, {owned.TRIAL: label})
+    if remove:
+        for one in found:
+            await owned.remove(docker, one.id)
+    return [one.name for one in found]
+
+
+async def healthy(
+    docker: Daemon, container: str, service: str, *, seconds: float, remedy: str = MEND
+) -> None:
     """Wait until Docker says that a container is well.
 
     Raises:
         DockerError: it ended, is unhealthy, or is not well in time.
     """
     deadline, began = time.monotonic() + seconds, time.monotonic()
+    restarts: int | None = None
     while True:
-        seen = await docker.get(f"/containers/{segment(container)}/json")
-        state = seen["State"]
+        seen = await docker.find(f"/containers/{segment(container)}/json")
+        if seen is None:
+            detail = f"there is no container {container}"
+            raise DockerError(message("not healthy", service, detail, remedy))
+        state, now = seen["State"], int(seen.get("RestartCount") or 0)
+        # Those of long ago say nothing of how it is now.
+        restarts = now if restarts is None else restarts
         health = (state.get("Health") or {}).get("Status", "")
-        if not state["Running"] or state.get("Restarting") or seen.get("RestartCount"):
+        if not state["Running"] or state.get("Restarting") or now > restarts:
             why = f"it ended with exit code {state.get('ExitCode')}"
-            raise await _unwell(docker, container, service, why)
+            raise await _unwell(docker, seen, service, why, remedy)
         if health == "healthy":
             return
         if health == "unhealthy":
-            raise await _unwell(docker, container, service, _last_look(state))
+            raise await _unwell(docker, seen, service, _last_look(state), remedy)
         if not health and time.monotonic() - began > STEADY:
             return
         if time.monotonic() > deadline:
             why = f"it is not healthy after {seconds:g} s: {_last_look(state)}"
-            raise await _unwell(docker, container, service, why)
+            raise await _unwell(docker, seen, service, why, remedy)
         await asyncio.sleep(PAUSE)
 
 
@@ -135,29 +166,23 @@ def _last_look(state: Mapping[str, Any]) -> str:
     return f"its health check says: {said or 'nothing'}"
 
 
-async def _unwell(docker: Daemon, container: str, service: str, why: str) -> DockerError:
-    log = await docker.logs(container, LOG_LINES)
+async def _unwell(
+    docker: Daemon, seen: Mapping[str, Any], service: str, why: str, remedy: str
+) -> DockerError:
+    log = await docker.logs(str(seen["Id"]), LOG_LINES)
     detail = f"{why}\n{log}" if log else why
-    remedy = "what served before serves on; mend the release and run `pulumi up` again"
     return DockerError(message("not healthy", service, detail, remedy))
 
 
 def _refused(candidate: Candidate, error: DockerError) -> DockerError:
-    remedy = f"look at services.{candidate.service} in the config"
-    text = message("Docker refused the container", candidate.service, str(error), remedy)
+    """What the daemon itself has refused, with what it was for; else as it is."""
+    if isinstance(error, DockerAwayError) or not error.code:
+        return error
+    what, remedy = "Docker refused the container", f"look at services.{candidate.service}"
+    if any(said in str(error) for said in _TAKEN):
+        what, remedy = (
+            "a port is taken",
+            f"free it, or write another in services.{candidate.service}",
+        )
+    text = message(what, candidate.service, str(error), remedy)
     return DockerError(text, code=error.code)
-
-
-async def _sweep(docker: Daemon, label: str) -> None:
-    filters = f'{{"label": ["{TRIAL}={label}"]}}'
-    query = urlencode({"all": "1", "filters": filters})
-    for left in await docker.get(f"/containers/json?{query}"):
-        await _remove(docker, str(left["Id"]))
-
-
-async def _remove(docker: Daemon, container: str) -> None:
-    try:
-        await docker.change("DELETE", f"/containers/{container}?force=1&v=1")
-    except DockerError as error:
-        if error.code not in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
-            raise

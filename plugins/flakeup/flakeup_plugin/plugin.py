@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from plugin_protocol.plugin import Plugin
 
 from flakeup_plugin import VERSION
-from flakeup_plugin.docker import DockerImageResource, TrafficResource, TrialResource
+from flakeup_plugin.docker_image import DockerImageResource
+from flakeup_plugin.docker_traffic import TrafficResource
+from flakeup_plugin.docker_trial import TrialResource
 from flakeup_plugin.image import ImageResource
 from flakeup_plugin.instance import InstanceResource
 from flakeup_plugin.servers import Servers, place_of

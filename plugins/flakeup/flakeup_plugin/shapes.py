@@ -77,6 +77,7 @@ TRIAL: Final = Shape(
         "command": Field(kind="list", description="What the container runs."),
         "environment": Field(kind="map", description="Its environment variables."),
         "network": Field(required=True, description="The network that it is tried in."),
+        "ports": Field(kind="list", description="Ports that nobody else may have."),
         "user": Field(description="Who it runs as."),
         "readOnly": Field(kind="boolean", description="Whether its root is read-only."),
         "healthcheck": Field(kind="list", description="What says in it whether it is well."),

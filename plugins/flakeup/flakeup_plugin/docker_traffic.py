@@ -1,0 +1,144 @@
+"""`flakeup:docker:Traffic`: whose requests go where."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from plugin_protocol.diff import Diff, Difference
+from plugin_protocol.errors import OperationError
+from plugin_protocol.inputs import Inputs
+from plugin_protocol.resource import Created, Resource
+
+from components.pipeline.docker import edge, owned, trial
+from components.pipeline.docker.daemon import Daemon, segment
+from components.pipeline.docker.route import Route, Traffic
+from components.pipeline.errors import DockerAwayError
+from components.pipeline.incus.marks import Owner
+from components.pipeline.steady import steadily
+from flakeup_plugin.docker import CUT_OFF, daemon, without_wait
+from flakeup_plugin.shapes import TRAFFIC
+
+if TYPE_CHECKING:
+    from plugin_protocol.fields import Shape
+    from plugin_protocol.resource import Operation, Stored
+    from plugin_protocol.values import Properties
+
+AGAIN: Final = (
+    "what served before serves on; mend the release and run `pulumi up` again, "
+    "or `pulumi up --refresh` where somebody has stopped or removed it"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficSpec:
+    """The inputs of a service's traffic."""
+
+    host: str
+    service: str
+    edge: str
+    route: Route
+    wait: float
+
+
+class TrafficResource(Resource[TrafficSpec]):
+    """Where the edge of a service sends what it is asked: to one that is healthy."""
+
+    shape: ClassVar[Shape] = TRAFFIC
+
+    def parse(self, inputs: Inputs) -> TrafficSpec:
+        """The inputs as values."""
+        route = Route(
+            ports={int(outer): int(inner) for outer, inner in inputs.mapping("ports").items()},
+            container=inputs.text("container", ""),
+            traffic=Traffic(inputs.text("traffic", "http")),
+            grace=int(inputs.number("grace", 10.0)),
+        )
+        return TrafficSpec(
+            host=inputs.text("host", ""),
+            service=inputs.text("service", ""),
+            edge=inputs.text("edge", ""),
+            route=route,
+            wait=inputs.number("wait", 60.0),
+        )
+
+    async def create(self, inputs: TrafficSpec, operation: Operation) -> Created:
+        """Send it there."""
+        await operation.scope.race(self._sent(inputs, None, operation))
+        return Created(identity=inputs.service, outputs={})
+
+    async def update(self, inputs: TrafficSpec, stored: Stored, operation: Operation) -> Properties:
+        """Send it to the new one; until that is healthy, all goes where it went."""
+        before = self.parse(Inputs(stored.state))
+        await operation.scope.race(self._sent(inputs, before, operation))
+        return {}
+
+    async def _sent(
+        self, spec: TrafficSpec, before: TrafficSpec | None, operation: Operation
+    ) -> None:
+        say, route = operation.journal.status, spec.route
+        kept = {route.container, before.route.container if before else ""}
+        async with daemon(spec.host) as docker:
+
+            async def work() -> None:
+                if before and spec.edge not in {"", before.edge}:
+                    # A new edge sends nobody anywhere.
+                    old = replace(route, container=before.route.container)
+                    await edge.send(docker, spec.edge, old)
+                say("waiting for the new container")
+                await trial.healthy(
+                    docker, route.container, spec.service, seconds=spec.wait, remedy=AGAIN
+                )
+                if spec.edge:
+                    say("moving the traffic")
+                    await edge.send(docker, spec.edge, route)
+                # The one of before is the engine's to remove, as the state knows it.
+                others = await _others(docker, spec.service, kept, operation)
+                await owned.end(docker, others, route.grace)
+
+            await steadily(docker, work, DockerAwayError)
+
+    async def delete(self, stored: Stored, operation: Operation) -> None:
+        """The edge goes by itself, and its configuration with it."""
+        del stored, operation
+
+    async def diff(self, new: Properties, stored: Stored, operation: Operation) -> Diff:
+        """How long it may take is no change; containers that nobody knows of are to be ended.
+
+        What does not run is only named here: the state brings it back once it is refreshed.
+        """
+        found = without_wait(await super().diff(new, stored, operation))
+        if found.differences:
+            return found
+        spec = self.parse(Inputs(stored.state))
+        with suppress(OperationError):  # the image has said that the daemon is away
+            async with daemon(spec.host) as docker:
+                for one, name in ((spec.route.container, "container"), (spec.edge, "edge")):
+                    if one and (how := await _stopped(docker, one)):
+                        said = f"the {name} of {spec.service} {how}"
+                        operation.journal.warning(f"{said}: `pulumi up --refresh` brings it back")
+                kept = {spec.route.container}
+                others = await _others(docker, spec.service, kept, operation)
+            if others:
+                names = ", ".join(one.name for one in others)
+                operation.journal.warning(f"{names}: left by {CUT_OFF}")
+                return Diff(differences=(Difference(path="container", top="container"),))
+        return found
+
+
+async def _others(
+    docker: Daemon, service: str, kept: set[str], operation: Operation
+) -> tuple[owned.Container, ...]:
+    """The service's containers beside those that the state knows."""
+    labels = {owned.OWNER: Owner.of_urn(operation.urn).text, owned.SERVICE: service}
+    found = await owned.containers(docker, labels)
+    return tuple(one for one in found if one.name not in kept)
+
+
+async def _stopped(docker: Daemon, container: str) -> str:
+    """How it is that a container does not run; empty where it does."""
+    seen = await docker.find(f"/containers/{segment(container)}/json")
+    if seen is None:
+        return "is gone"
+    return "" if seen["State"]["Running"] else f"({seen['Name'][1:]}) does not run"

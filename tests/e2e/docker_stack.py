@@ -1,0 +1,284 @@
+"""A stack of services alone on a Docker daemon behind a proxy of the test's.
+
+What is looked at goes past the proxy. All that the stack makes carries its owner's label; what the
+tests plant beside it carries another one, and is removed by it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+import pytest
+import yaml
+
+from tests.contract.docker_proxy import DockerProxy
+from tests.contract.dockerd import LABEL, Dockerd, RefusedError
+from tests.contract.http_load import ask, free_port
+from tests.e2e.stack import ROOT, STACK, Backend, Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.e2e.said import Json, Said
+
+PARTS: Final = ("pulumi", "nix", "docker", "edge")
+OWNER: Final = f"flakeup/{STACK}"
+OWNED: Final = f"flakeup.owner={OWNER}"
+APP: Final = "e2e-docker-app"
+EDGE: Final = "e2e-docker-edge"
+"""Attributes of the flake, and so names of images: not those of the demo."""
+USERS: Final = "flakeup-e2e-users"
+"""What the tests plant: containers, networks and volumes that are somebody else's."""
+HEALTHCHECK: Final = ["/bin/busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/"]
+CONVERGED: Final = {"unchanged": 15}
+"""Stack, two providers, release, fleet, build, two images of two each, the network, and of the
+service: itself, trial, container, edge, traffic."""
+AGAIN: Final = "mend the release and run `pulumi up` again"
+
+
+class DockerStack(Workspace):
+    """The project with a flake whose images have names of their own, and no hosts at all."""
+
+    port: int
+    release: str = ""
+    """What serves, once all is as it should be; empty in between."""
+
+    @classmethod
+    def of_services(cls, folder: Path, layer: str, proxy: DockerProxy) -> DockerStack:
+        """A stack with nothing deployed yet; `layer` is HAProxy for the edge's image."""
+        app = folder / "app"
+        subprocess.run((ROOT / "demo" / "app-repo", app), check=True, timeout=60)
+        made = cls.make(folder, Backend(state=folder / "state"), f"git+file://{app}")
+        made._rename_images(layer)
+        made.backend.state.mkdir()
+        made._do("pulumi", "stack", "init", STACK)
+        salt = yaml.safe_load(made._file.read_text())["encryptionsalt"]
+        made.backend.secrets["encryptionsalt"] = salt
+        made.port = free_port()
+        docker = {"host": proxy.host}
+        made.config = {"flake": "./flake", "docker": docker, "services": {"app": made.service()}}
+        return made
+
+    def _rename_images(self, layer: str) -> None:
+        images = self.folder / "flake" / "lib" / "images.nix"
+        text = images.read_text().replace("app-image", APP).replace("edge-image", EDGE)
+        images.write_text(text)
+        summed = subprocess.run(
+            ("sha256sum", layer), check=True, capture_output=True, text=True, timeout=60
+        )
+        edge = {"url": f"file://{layer}", "sha256": summed.stdout.split()[0]}
+        (self.folder / "flake" / "base.json").write_text(json.dumps({"edge": edge}))
+
+    def service(self, **changes: Json | str | list[str] | None) -> Json:
+        """The one service, blue-green behind its edge, with some keys changed; None leaves out."""
+        base = {
+            "image": APP,
+            "edge": EDGE,
+            "ports": {str(self.port): "8080"},
+            "healthcheck": HEALTHCHECK,
+            "healthInterval": "1s",
+            "wait": "10s",
+            "grace": "1s",
+        }
+        return {key: value for key, value in {**base, **changes}.items() if value is not None}
+
+    def write(self, **changes: Any) -> None:
+        """As for hosts, without their ssh key."""
+        wanted = {**self.config, **changes}
+        body = {f"flakeup:{key}": value for key, value in wanted.items() if value is not None}
+        whole = {"encryptionsalt": self.backend.secrets["encryptionsalt"], "config": body}
+        self._file.write_text(yaml.safe_dump(whole, sort_keys=False))
+
+    def up(self, *words: str) -> Said:
+        self.release = ""
+        return super().up(*words)
+
+    def settle(self) -> None:
+        """Bring the service to v1, where the test of before did not end with it on a release."""
+        if self.release:
+            return
+        self.cancel()
+        self.write(appRef="v1")
+        said = self.up("--refresh")
+        assert said.code == 0, said.text
+        self.release = "v1"
+
+    def state(self, *words: str) -> Json:
+        """As the backend has it: quicker than to ask Pulumi for it."""
+        if words:
+            return super().state(*words)
+        (file,) = self.backend.state.glob(f".pulumi/stacks/*/{STACK}.json")
+        found: Json = json.loads(file.read_text())["checkpoint"]["latest"] or {}
+        return found
+
+    @property
+    def other(self) -> str:
+        """The release that does not serve."""
+        return {"v1": "v2", "v2": "v1"}[self.release]
+
+    def containers(self) -> dict[str, str]:
+        """Name in the program → the container's own, as the state has it."""
+        return {
+            one["urn"].rsplit("::", 1)[1]: one["outputs"]["name"]
+            for one in self.state().get("resources", ())
+            if one["type"] == "docker:index/container:Container" and not one.get("delete")
+        }
+
+    def traffic(self, service: str = "app") -> str:
+        """The container that the state says the traffic goes to."""
+        for one in self.state().get("resources", ()):
+            if one["urn"].endswith(f"flakeup:docker:Traffic::{service}-traffic"):
+                return str(one["outputs"]["container"])
+        return ""
+
+    def ask(self) -> str:
+        """What the service answers, by way of its edge."""
+        return ask(self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The daemon, past the proxy."""
+
+    daemon: Dockerd
+
+    def containers(self, label: str = OWNED) -> list[str]:
+        """The names of all containers with a label, also of those that do not run."""
+        return sorted(str(one["Names"][0])[1:] for one in self._listed(label))
+
+    def tried(self, service: str = "app") -> list[str]:
+        """Candidates that are left."""
+        return self.containers(f"flakeup.trial={OWNER}/{service}")
+
+    def _listed(self, label: str) -> Any:
+        query = urlencode({"all": "1", "filters": json.dumps({"label": [label]})})
+        return self.daemon.ask("GET", f"/containers/json?{query}")
+
+    def images(self, name: str = APP) -> list[str]:
+        """The names of an image with their tags."""
+        query = urlencode({"filters": json.dumps({"reference": [name]})})
+        found = self.daemon.ask("GET", f"/images/json?{query}")
+        return sorted(tag for one in found for tag in one["RepoTags"] or ())
+
+    def networks(self, label: str = OWNED) -> list[str]:
+        query = urlencode({"filters": json.dumps({"label": [label]})})
+        return sorted(one["Name"] for one in self.daemon.ask("GET", f"/networks?{query}"))
+
+    def volumes(self, label: str) -> list[str]:
+        query = urlencode({"filters": json.dumps({"label": [label]})})
+        return sorted(v["Name"] for v in self.daemon.ask("GET", f"/volumes?{query}")["Volumes"])
+
+    def post(self, path: str, body: Json | None = None) -> Any:
+        return self.daemon.ask("POST", path, body)
+
+    def delete(self, path: str) -> None:
+        self.daemon.ask("DELETE", path)
+
+    def clean(self) -> None:
+        """Remove all that the stack and its tests have made."""
+        for label in (OWNED, "flakeup.trial", LABEL):
+            for one in self._listed(label if "=" in label else f"{label}={_value(label)}"):
+                self._try_delete(f"/containers/{one['Id']}?force=1&v=1")
+        for label in (OWNED, f"{LABEL}={USERS}"):
+            for name in self.networks(label):
+                self._try_delete(f"/networks/{name}")
+        for name in self.volumes(f"{LABEL}={USERS}"):
+            self._try_delete(f"/volumes/{name}")
+        for image in (APP, EDGE, USERS):
+            for tag in self.images(image):
+                self._try_delete(f"/images/{tag}?force=1")
+
+    def _try_delete(self, path: str) -> None:
+        with suppress(RefusedError):
+            self.delete(path)
+
+
+def _value(label: str) -> str:
+    return USERS if label == LABEL else f"{OWNER}/app"
+
+
+def assert_serves(stack: DockerStack, world: World, release: str) -> None:
+    """All is as it should be: one container and its edge, of one image, and nothing else."""
+    assert stack.ask() == f"app {release} on docker"
+    known = stack.containers()
+    assert known.keys() == {"app", "app-edge"}
+    assert world.containers() == sorted(known.values())
+    assert stack.traffic() == known["app"]
+    assert world.tried() == []
+    (image,) = world.images()
+    assert world.daemon.container(known["app"])["Config"]["Image"] == image
+    assert len(world.networks()) == 1
+    stack.release = release
+
+
+def assert_converged(stack: DockerStack, world: World, release: str) -> None:
+    """And another `up` has nothing to do."""
+    assert_serves(stack, world, release)
+    said = stack.up()
+    assert (said.code, said.summary()) == (0, CONVERGED), said.text
+    stack.release = release
+
+
+def no_longer(world: World, container: str, seconds: float = 20) -> float:
+    """Wait until a container is gone; gives when that was."""
+    deadline = time.monotonic() + seconds
+    while world.daemon.is_there(container):
+        assert time.monotonic() < deadline, f"{container} is still there"
+        time.sleep(0.05)
+    return time.monotonic()
+
+
+# --- fixtures ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def docker_world(parts: dict[str, dict[str, Any]]) -> Iterator[World]:
+    """The daemon; skips, by name and reason, where a part of what is needed is missing."""
+    for name in PARTS:
+        if parts[name]["state"] != "ready":
+            pytest.skip(f"no {name}: {parts[name]['reason']}; {parts[name]['remedy']}")
+    world = World(Dockerd(host=str(parts["docker"]["host"]), prefix=USERS))
+    world.clean()
+    yield world
+    world.clean()
+
+
+@pytest.fixture(scope="session")
+def docker_place(docker_world: World) -> Iterator[Path]:  # noqa: ARG001 skips what needs it
+    """A private folder with a short name."""
+    folder = Path(tempfile.mkdtemp(prefix="flakeup-docker-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def docker_proxy(docker_place: Path, docker_world: World) -> Iterator[DockerProxy]:
+    with DockerProxy(docker_place / "docker.sock", docker_world.daemon.host) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def docker_stack(
+    docker_place: Path, docker_proxy: DockerProxy, parts: dict[str, dict[str, Any]]
+) -> DockerStack:
+    """The stack that all tests share; nothing is deployed yet."""
+    layer = str(parts["edge"]["layer"])
+    return DockerStack.of_services(docker_place / "main", layer, docker_proxy)
+
+
+@pytest.fixture
+def services(docker_stack: DockerStack, docker_proxy: DockerProxy) -> DockerStack:
+    """The shared stack, with its one service on v1 or v2, and a proxy without troubles."""
+    docker_proxy.forget()
+    docker_stack.settle()
+    docker_proxy.forget()
+    return docker_stack

@@ -1,0 +1,162 @@
+"""Services of Docker over their releases: who asks them notices nothing, also of a broken one."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from tests.contract.docker_proxy import DockerProxy
+from tests.contract.http_load import Load
+from tests.e2e.docker_stack import (
+    AGAIN,
+    APP,
+    CONVERGED,
+    EDGE,
+    DockerStack,
+    World,
+    assert_converged,
+    assert_serves,
+    no_longer,
+)
+
+pytestmark = pytest.mark.e2e
+ASKED_FOR = 30.0
+"""Seconds of requests over a release."""
+GONE_WITHIN = 15.0
+
+
+def steps(stack: DockerStack) -> dict[str, tuple[str, dict[str, str]]]:
+    """What a preview would do, by resource: the step and its new inputs, where there is one."""
+    said = stack.preview("--json")
+    assert said.code == 0, said.text
+    return {
+        step["urn"].rsplit("::", 1)[1]: (step["op"], step["newState"]["inputs"])
+        for step in said.json["steps"]
+        if step["op"] != "same" and step["newState"]
+    }
+
+
+def test_the_first_up_and_a_second_one(
+    docker_stack: DockerStack, docker_world: World, docker_proxy: DockerProxy
+) -> None:
+    """A stack of services alone: no host, no ssh key."""
+    stack = docker_stack
+    stack.write(appRef="v1")
+    with docker_proxy.gone():
+        planned = stack.preview()
+        assert planned.code == 0, "no daemon is needed to see what would be made"
+        assert planned.summary() == {"create": CONVERGED["unchanged"]}
+    said = stack.up()
+    assert said.code == 0, said.text
+    assert said.summary() == {"created": CONVERGED["unchanged"]}
+    outputs = stack.outputs()
+    assert outputs["hosts"] == {}
+    assert outputs["services"] == {"app": stack.containers()["app"]}
+    docker_proxy.forget()
+    assert_converged(stack, docker_world, "v1")
+    assert docker_proxy.changes() == [], "the second one only asks"
+
+
+def test_a_preview_names_images_and_containers_before_anything_is_built(
+    services: DockerStack, docker_proxy: DockerProxy, docker_world: World
+) -> None:
+    old, (image,) = services.containers()["app"], docker_world.images()
+    services.write(appRef=services.other)
+    path = steps(services)[APP][1]["built"]
+    services._do("sh", "-c", f"! test -e {path} || nix-store --delete {path}")
+    docker_proxy.forget()
+    found = steps(services)
+    assert not os.path.exists(path)  # noqa: PTH110 a path in a state
+    assert docker_proxy.changes() == []
+    digest = path.removeprefix("/nix/store/").partition("-")[0]
+    assert found[APP] == (
+        "replace",
+        {"host": docker_proxy.host, "ref": f"{APP}:{digest}", "built": path},
+    )
+    assert f"{APP}:{digest}" != image
+    assert found["app"][0] == "replace"
+    assert found["app"][1]["image"] == f"{APP}:{digest}"
+    assert found["app"][1]["name"] != old
+    assert {name: step for name, (step, _) in found.items()} == {
+        "release": "update",
+        "build": "update",
+        APP: "replace",
+        "app-trial": "update",
+        "app": "replace",
+        "app-traffic": "update",
+    }
+    with docker_proxy.gone():
+        said = services.preview()
+    assert said.code == 0, said.text
+    assert "what the state says is taken for true" in said.diagnostics()
+
+
+def test_releases_under_load_lose_no_request(services: DockerStack, docker_world: World) -> None:
+    """One release, and the way back, which is the same command."""
+    old, new = services.release, services.other
+    with Load(services.port) as load:
+        began = time.monotonic()
+        told = [released(services, docker_world, release, load) for release in (new, old)]
+        time.sleep(max(0.0, ASKED_FOR - (time.monotonic() - began)))
+    rate = len(load.answers) / (time.monotonic() - began)
+    print(  # noqa: T201 figures
+        f"{len(load.answers)} answers ({rate:.0f} a second), {len(load.lost)} lost; "
+        f"longest time without one {load.gap():.3f} s; {'; '.join(told)}"
+    )
+    assert load.lost == []
+    assert {text for _, text in load.answers} == {f"app {one} on docker" for one in (old, new)}
+    assert_serves(services, docker_world, old)
+
+
+def released(stack: DockerStack, world: World, release: str, load: Load) -> str:
+    """Release it while it is asked; says when the old container was gone."""
+    before, gone, began = stack.containers()["app"], [], time.monotonic()
+    thread = threading.Thread(target=lambda: gone.append(no_longer(world, before, 60)))
+    thread.start()
+    stack.write(appRef=release)
+    said = stack.up()
+    thread.join()
+    assert said.code == 0, said.text
+    assert said.summary() == {"updated": 4, "replaced": 2, "changes": 6, "unchanged": 9}
+    answer = f"app {release} on docker"
+    gate = min(at for at, text in load.answers if text == answer and at > began)
+    assert {text for at, text in load.answers if at > gate + 1} == {answer}
+    assert gone[0] - gate < GONE_WITHIN
+    return f"{release}: `up` {said.seconds:.1f} s, old one gone {gone[0] - gate:.1f} s after"
+
+
+def test_a_release_that_does_not_work_changes_nothing(
+    services: DockerStack, docker_world: World
+) -> None:
+    """State and traffic stay, and going back to what serves is nothing but forgetting the other."""
+    old = services.release
+    containers, images = docker_world.containers(), docker_world.images()
+    services.write(appRef="v3")
+    with Load(services.port) as load:
+        said = services.up()
+    assert said.code != 0
+    assert load.lost == []
+    assert {text for _, text in load.answers} == {f"app {old} on docker"}
+    (error,) = said.errors()
+    assert error.startswith("not healthy: app: its health check says: wget: ")
+    assert "can't open '/app/settings.sh': No such file or directory" in error
+    assert error.endswith(AGAIN)
+    assert docker_world.containers() == containers
+    assert docker_world.tried() == []
+    assert services.traffic() == services.containers()["app"]
+    # The image is there for the next try, and in the state with the one that serves.
+    (new,) = set(docker_world.images()) - set(images)
+    recorded = {
+        one["outputs"]["ref"]: bool(one.get("delete"))
+        for one in services.state()["resources"]
+        if one["type"] == "flakeup:docker:Image" and EDGE not in one["outputs"]["ref"]
+    }
+    assert recorded == {new: False, images[0]: True}
+
+    services.write(appRef=old)
+    said = services.up()
+    assert said.code == 0, said.text
+    assert docker_world.containers() == containers, "it is the same container"
+    assert docker_world.images() == images
+    assert_converged(services, docker_world, old)

@@ -1,0 +1,151 @@
+"""An `up` of services that is killed, interrupted or cut off in each of its steps.
+
+The next one converges, and nothing is left that the state does not know of.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.e2e.docker_stack import DockerStack, World, assert_converged, assert_serves
+from tests.e2e.stack import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.contract.docker_proxy import DockerProxy
+    from tests.e2e.said import Said
+    from tests.e2e.stack import Engine
+
+pytestmark = pytest.mark.e2e
+AWAY: Final = 5.0
+"""Seconds that the daemon is away for."""
+HELD: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of an `up`: the request at which it is held, and what is there by then."""
+
+    name: str
+    request: str
+    containers: int = 2
+    candidates: int = 0
+
+
+LOAD = Step("load", "^POST /images/load")
+TRIAL = Step("trial", "^GET /containers/app-trial-[0-9a-f]{8}/json", candidates=1)
+CONTAINER = Step("container", r"^GET /v1\.\d+/containers/[0-9a-f]{64}/json", containers=3)
+TRAFFIC = Step("traffic", "^POST /containers/.*/kill", containers=3)
+STEPS = (LOAD, TRIAL, CONTAINER, TRAFFIC)
+
+
+@contextmanager
+def held(
+    stack: DockerStack, world: World, proxy: DockerProxy, step: Step, release: str
+) -> Iterator[Engine]:
+    """An `up` in the middle of a step."""
+    stack.write(appRef=release)
+    stack.release = ""
+    proxy.forget()
+    trouble = proxy.slow(step.request, HELD)
+    with stack.running("up", "--yes", "--skip-preview") as engine:
+        trouble.wait(60)
+        # More of them, where those of an `up` before are still there.
+        assert len(world.containers()) >= step.containers
+        assert len(world.tried()) == step.candidates
+        yield engine
+    proxy.forget()
+
+
+def next_up(stack: DockerStack, release: str) -> Said:
+    """`up`, after what a person does where Pulumi asks for it."""
+    stack.write(appRef=release)
+    said = stack.up()
+    if "pulumi cancel" in said.text:
+        stack.cancel()
+        said = stack.up()
+    assert said.code == 0, said.text
+    return said
+
+
+@pytest.mark.parametrize(
+    ("step", "goes_on"),
+    [(LOAD, True), (TRIAL, False), (CONTAINER, False), (TRAFFIC, True)],
+    ids=["load", "trial, and back", "container, and back", "traffic"],
+)
+def test_killed(
+    services: DockerStack, docker_world: World, docker_proxy: DockerProxy, step: Step, *,
+    goes_on: bool,
+) -> None:  # fmt: skip
+    """KILL for the engine and all that it has started; then on to the release, or back."""
+    old, new = services.release, services.other
+    with held(services, docker_world, docker_proxy, step, new) as engine:
+        engine.kill()
+    assert services.ask() == f"app {old} on docker"
+    wanted = new if goes_on else old
+    services.cancel()
+    next_up(services, wanted)
+    assert_serves(services, docker_world, wanted)
+
+
+def test_interrupted_in_one_step_after_the_other(
+    services: DockerStack, docker_world: World, docker_proxy: DockerProxy
+) -> None:
+    """Ctrl-C, as a terminal sends it; each `up` goes on from where the one before was."""
+    old, new = services.release, services.other
+    for step in STEPS:
+        with held(services, docker_world, docker_proxy, step, new) as engine:
+            os.killpg(engine.process.pid, signal.SIGINT)
+            said = engine.end(30)
+        assert said.code != 0
+        assert "Traceback" not in said.text, said.text
+        assert services.ask() == f"app {old} on docker", step.name
+        assert docker_world.tried() == [], step.name
+    next_up(services, new)
+    assert_converged(services, docker_world, new)
+
+
+def test_a_daemon_that_is_away_in_the_steps_that_may_be_done_again(
+    services: DockerStack, docker_world: World, docker_proxy: DockerProxy
+) -> None:
+    """Five seconds in each of them, in one `up`, which ends well."""
+    new = services.other
+    services.write(appRef=new)
+    docker_proxy.forget()
+    troubles = [
+        docker_proxy.away(step.request, when="after", seconds=AWAY)
+        for step in (LOAD, TRIAL, TRAFFIC)
+    ]
+    said = services.up()
+    assert said.code == 0, said.text
+    assert all(trouble.met.is_set() for trouble in troubles)
+    assert said.seconds > 3 * AWAY
+    assert_converged(services, docker_world, new)
+
+
+def test_a_daemon_that_is_away_while_the_container_is_made(
+    services: DockerStack, docker_world: World, docker_proxy: DockerProxy
+) -> None:
+    """That is the provider's: it fails with one message, and the next `up` goes on."""
+    old, new = services.release, services.other
+    services.write(appRef=new)
+    for asked in (r"^POST /v1\.\d+/containers/create", CONTAINER.request):
+        docker_proxy.forget()
+        trouble = docker_proxy.away(asked, when="after", seconds=AWAY)
+        said = services.up()
+        assert trouble.met.is_set()
+        assert said.code != 0
+        (error,) = said.errors()
+        assert "Cannot connect to the Docker daemon at" in error
+        assert services.ask() == f"app {old} on docker"
+        assert services.traffic() in docker_world.containers()
+        wait_for(docker_proxy.place.exists)
+    next_up(services, new)
+    assert_serves(services, docker_world, new)

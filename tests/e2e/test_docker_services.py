@@ -1,0 +1,300 @@
+"""Services of a stack: made anew in place, several of them, taken out, and destroyed."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.contract.dockerd import LABEL
+from tests.contract.http_load import Load, ask
+from tests.e2e.docker_stack import (
+    AGAIN,
+    APP,
+    EDGE,
+    USERS,
+    DockerStack,
+    World,
+    assert_converged,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.contract.docker_proxy import DockerProxy
+    from tests.e2e.said import Json, Said
+    from tests.e2e.stack import Engine
+
+pytestmark = pytest.mark.e2e
+STARTED: Final = r"^GET /v1\.\d+/containers/[0-9a-f]{64}/json"
+"""What the provider asks once a container runs."""
+PLANTED: Final = {LABEL: USERS}
+LOG: Final = "e2e-docker-log"
+WRITES: Final = [
+    "/bin/busybox",
+    "sh",
+    "-c",
+    'echo "$WHO" >>/data/log; exec /bin/busybox nc -ll -p 8080 -e /app/answer',
+]
+
+
+def good_up(stack: DockerStack, *words: str) -> Said:
+    said = stack.up(*words)
+    assert said.code == 0, said.text
+    return said
+
+
+def kill_once_started(stack: DockerStack, proxy: DockerProxy) -> None:
+    """An `up` that is killed when a container runs, and before the state knows of it."""
+    proxy.forget()
+    trouble = proxy.slow(STARTED, 60)
+    stack.release = ""
+    with stack.running("up", "--yes", "--skip-preview") as engine:
+        trouble.wait()
+        end(engine, proxy)
+    stack.cancel()
+
+
+def end(engine: Engine, proxy: DockerProxy) -> None:
+    engine.kill()
+    proxy.forget()
+
+
+def test_an_edge_that_is_made_anew_serves_while_the_new_container_is_waited_for(
+    services: DockerStack,
+) -> None:
+    """Another port with another release: the gap is the edge's own, and not the health check's."""
+    old, new = services.release, services.other
+    first, more = services.containers()["app-edge"], services.port + 1
+    ports = {str(services.port): "8080", str(more): "8080"}
+    services.write(appRef=new, services={"app": services.service(ports=ports)})
+    with Load(services.port) as load:
+        good_up(services)
+    assert services.containers()["app-edge"] != first
+    assert {text for _, text in load.answers} == {f"app {one} on docker" for one in (old, new)}
+    print(f"longest time without an answer {load.gap():.1f} s")  # noqa: T201 figures
+    assert load.gap() < 5
+
+
+@pytest.fixture
+def log(docker_world: World) -> Iterator[str]:
+    """A volume that the service writes to; it is removed with the test."""
+    yield LOG
+    docker_world.delete(f"/volumes/{LOG}?force=1")
+
+
+def test_a_service_that_is_made_anew(
+    docker_stack: DockerStack, docker_world: World, docker_proxy: DockerProxy, log: str
+) -> None:
+    """The strategy `recreate`, from blue-green and back: a gap, but never for a bad candidate."""
+    services = docker_stack
+    docker_proxy.forget()
+
+    def service(who: str) -> Json:
+        return services.service(
+            strategy="recreate",
+            edge=None,
+            env={"WHO": who},
+            command=WRITES,
+            volumes={log: "/data"},
+        )
+
+    # The port goes from the edge to the container.
+    services.write(appRef="v1", services={"app": service("one")})
+    good_up(services)
+    assert services.ask() == "app v1 on docker"
+    assert docker_world.containers() == [services.containers()["app"]]
+    assert docker_world.images(EDGE) == []
+
+    # A release that does not work: the old container is not even stopped.
+    old = services.containers()["app"]
+    services.write(appRef="v3", services={"app": service("three")})
+    with Load(services.port) as load:
+        said = services.up()
+    assert said.code != 0
+    assert load.lost == []
+    (error,) = said.errors()
+    assert error.startswith("not healthy: app: ")
+    assert error.endswith(AGAIN)
+    assert docker_world.containers() == [old]
+
+    # Killed between the new container's start and the state: it has the port and the volume.
+    services.write(appRef="v2", services={"app": service("two")})
+    kill_once_started(services, docker_proxy)
+    assert not docker_world.daemon.is_there(old)
+    good_up(services)
+    new = services.containers()["app"]
+    assert docker_world.containers() == [new]
+    assert services.ask() == "app v2 on docker"
+    # The volume has seen each of them that was to run: the first, the killed one, and its heir.
+    assert docker_world.daemon.run(new, "/bin/busybox", "cat", "/data/log").split() == [
+        "one",
+        "two",
+        "two",
+    ]
+    found = docker_world.daemon.container(new)["Config"]
+    assert (found["Cmd"], "WHO=two" in found["Env"]) == (WRITES, True)
+
+    # And the port back to an edge; which is killed likewise, so that nobody knows of it.
+    services.write(appRef="v2")
+    kill_once_started_edge(services, docker_proxy)
+    good_up(services)
+    assert_converged(services, docker_world, "v2")
+
+
+def kill_once_started_edge(stack: DockerStack, proxy: DockerProxy) -> None:
+    proxy.forget()
+    # The container comes first, and is let through.
+    first = proxy.slow(STARTED, 0)
+    second = proxy.slow(STARTED, 60)
+    stack.release = ""
+    with stack.running("up", "--yes", "--skip-preview") as engine:
+        first.wait()
+        second.wait()
+        end(engine, proxy)
+    stack.cancel()
+
+
+def test_a_port_that_somebody_else_has_is_refused_before_anything_changes(
+    services: DockerStack, docker_world: World
+) -> None:
+    release, containers = services.release, docker_world.containers()
+    with socket.create_server(("0.0.0.0", 0)) as other:  # noqa: S104 as Docker publishes ports
+        port = other.getsockname()[1]
+        service = services.service(ports={str(port): "8080"})
+        services.write(appRef=services.other, services={"app": service})
+        said = services.up()
+    assert said.code != 0
+    (error,) = said.errors()
+    assert error.startswith("a port is taken: app: ")
+    assert f"{port}" in error
+    assert error.endswith("free it, or write another in services.app")
+    assert services.ask() == f"app {release} on docker"
+    assert docker_world.containers() == containers
+    services.write(appRef=release)
+    good_up(services)
+    assert docker_world.containers() == containers
+    services.release = release
+
+
+def test_a_secret_in_the_environment_is_in_the_state_as_a_secret_only(
+    services: DockerStack, docker_world: World
+) -> None:
+    """Set as a person sets it; the daemon has it in clear, as the service needs it so."""
+    secret, release = "hunter2-e2e", services.release
+    services.write(appRef=release)
+    services._do("pulumi", "config", "set", "--secret", "--path", "services.app.env.TOKEN", secret)
+    said = services.preview("--diff")
+    assert said.code == 0
+    assert secret not in said.text
+    said = good_up(services)
+    assert secret not in said.text
+    container = services.containers()["app"]
+    assert f"TOKEN={secret}" in docker_world.daemon.container(container)["Config"]["Env"]
+    kept = [file for file in services.backend.state.rglob("*") if file.is_file()]
+    assert not [file for file in kept if secret.encode() in file.read_bytes()]
+    # Without the mark it would be there: the check sees what it looks for.
+    assert [file for file in kept if b"healthcheck" in file.read_bytes()]
+    services.write(appRef=release)
+    good_up(services)
+    assert_converged(services, docker_world, release)
+
+
+@pytest.fixture
+def users(docker_world: World) -> Iterator[dict[str, list[str]]]:
+    """What is somebody else's on the same daemon, some of it much like the stack's."""
+    world = docker_world
+    image = world.images()[0]
+    world.post(f"/images/{image}/tag?repo={USERS}&tag=v1")
+    world.post(f"/images/{image}/tag?repo={APP}&tag=v1")
+    world.post("/networks/create", {"Name": f"{USERS}-services", "Labels": PLANTED})
+    world.post("/volumes/create", {"Name": f"{USERS}-data", "Labels": PLANTED})
+    for name, labels in (
+        ("app-0123456", {}),
+        ("of-another-stack", {"flakeup.owner": "flakeup/other", "flakeup.service": "app"}),
+        ("trial", {"flakeup.trial": "flakeup/other/app"}),
+    ):
+        body = {
+            "Image": f"{USERS}:v1",
+            "Cmd": ["/bin/busybox", "sleep", "1000"],
+            "Labels": {**PLANTED, **labels},
+        }
+        world.post(f"/containers/create?name={name}", body)
+        world.post(f"/containers/{name}/start")
+    yield planted(world)
+    world.clean()
+
+
+def planted(world: World) -> dict[str, list[str]]:
+    label = f"{LABEL}={USERS}"
+    running = [
+        name for name in world.containers(label) if world.daemon.container(name)["State"]["Running"]
+    ]
+    return {
+        "containers": running,
+        "networks": world.networks(label),
+        "volumes": world.volumes(label),
+        "images": world.images(USERS) + [tag for tag in world.images() if tag == f"{APP}:v1"],
+    }
+
+
+def test_two_services_one_taken_out_and_the_stack_destroyed(
+    services: DockerStack,
+    docker_world: World,
+    docker_proxy: DockerProxy,
+    users: dict[str, list[str]],
+) -> None:
+    world = docker_world
+    release, port = services.release, services.port + 2
+    worker = {"image": APP, "env": {"N": "1"}, "wait": "10s", "grace": "1s"}
+    web = services.service(ports={str(port): "8080"})
+    both = {"app": services.service(), "web": web, "worker": worker}
+    services.write(appRef=release, services=both)
+    good_up(services)
+    assert ask(port) == services.ask() == f"app {release} on docker"
+    known = services.containers()
+    assert known.keys() == {"app", "app-edge", "web", "web-edge", "worker"}
+    assert world.containers() == sorted(known.values())
+
+    # One that does not work holds back no other, where that is asked for.
+    bad = {**web, "healthcheck": ["/bin/busybox", "false"]}
+    services.write(
+        appRef=release, services={**both, "web": bad, "worker": {**worker, "env": {"N": "2"}}}
+    )
+    said = services.up("--continue-on-error")
+    assert said.code != 0
+    (error,) = said.errors()
+    assert error.startswith("not healthy: web: ")
+    assert "Traceback" not in said.text
+    after = services.containers()
+    assert {name for name in known if after[name] != known[name]} == {"worker"}
+    assert world.containers() == sorted(after.values())
+    assert ask(port) == f"app {release} on docker"
+
+    # Taken out of the config.
+    services.write(appRef=release)
+    good_up(services)
+    assert_converged_with(services, world, release)
+
+    # Destroyed, also what an `up` that was killed has left.
+    services.write(appRef=services.other)
+    kill_once_started(services, docker_proxy)
+    assert len(world.containers()) == 3
+    said = services.pulumi("destroy", "--yes", "--skip-preview")
+    assert said.code == 0, said.text
+    assert world.containers() == []
+    assert world.tried() == world.networks() == world.images(EDGE) == []
+    assert world.images() == [f"{APP}:v1"]
+    assert services.state().get("resources", []) == []
+    assert planted(world) == users
+    assert len(users["containers"]) == 3
+
+
+def assert_converged_with(stack: DockerStack, world: World, release: str) -> None:
+    """One service again, beside what is somebody else's."""
+    known = stack.containers()
+    assert world.containers() == sorted(known.values())
+    assert known.keys() == {"app", "app-edge"}
+    assert stack.ask() == f"app {release} on docker"
+    stack.release = release

@@ -1,0 +1,80 @@
+"""What a config makes of a service: its values, their defaults, and where a secret could show."""
+
+from components.pipeline.docker.route import Traffic
+from components.pipeline.docker.spec import Services, ServiceSpec, Strategy, System
+from components.pipeline.docker.table import DOCKER, SERVICE
+from components.pipeline.grammar import Attr, Duration
+from components.pipeline.settings import parse
+from tests.unit.config_cases import VALID
+
+
+def test_the_least_service_has_the_defaults_of_the_documentation() -> None:
+    settings = parse({"services": {"app": {"image": "app-image"}}})
+    assert settings.hosts == ()
+    assert settings.services == Services(
+        host="unix:///var/run/docker.sock",
+        specs=(
+            ServiceSpec(
+                name="app",
+                image=Attr("app-image"),
+                system=System.X86_64,
+                strategy=Strategy.BLUE_GREEN,
+                ports={},
+                edge=None,
+                traffic=Traffic.HTTP,
+                command=(),
+                env={},
+                volumes={},
+                user="",
+                read_only=False,
+                healthcheck=(),
+                health_interval=Duration("2s"),
+                wait=Duration("1m"),
+                grace=Duration("10s"),
+            ),
+        ),
+    )
+    documented = {key.name: key.default for key in (*DOCKER.keys, *SERVICE.keys) if key.default}
+    assert documented == {
+        "host": "unix:///var/run/docker.sock",
+        "system": "x86_64-linux",
+        "strategy": "blue-green",
+        "traffic": "http",
+        "readOnly": "false",
+        "healthInterval": "2s",
+        "wait": "1m",
+        "grace": "10s",
+    }
+
+
+def test_services_are_sorted_by_name_and_numbers_are_numbers() -> None:
+    settings = parse(
+        {
+            **VALID,
+            "docker": {"host": "tcp://localhost:2375"},
+            "services": {
+                "web": {"image": "web-image", "env": {"WORKERS": 4}},
+                "app": {
+                    "image": "app-image",
+                    "edge": "edge-image",
+                    "ports": {"443": 8443, "80": "8080"},
+                    "traffic": "tcp",
+                    "readOnly": "true",
+                },
+            },
+        }
+    )
+    assert settings.services.host == "tcp://localhost:2375"
+    app, web = settings.services.specs
+    assert (app.name, app.ports, app.edge) == ("app", {443: 8443, 80: 8080}, Attr("edge-image"))
+    assert (app.traffic, app.read_only) == (Traffic.TCP, True)
+    assert (web.name, web.env) == ("web", {"WORKERS": "4"})
+
+
+def test_a_stack_without_services_has_none() -> None:
+    assert parse(VALID).services == Services()
+
+
+def test_an_environment_is_not_in_the_repr() -> None:
+    raw = {"services": {"app": {"image": "app-image", "env": {"TOKEN": "hunter2"}}}}
+    assert "hunter2" not in repr(parse(raw))
