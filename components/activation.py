@@ -36,6 +36,7 @@ from components.turns import Standing, Turns
 COMMIT_TRIES = 10
 CANCELED = "context canceled"
 """What the provider says of a dial after Ctrl-C: it makes one, and waits for no other."""
+ANEW = "its root is made anew first: nothing of what is on it now is kept"
 PAUSE = 1.0
 """Seconds before a commit is tried again."""
 EXITED = "Process exited with status"
@@ -65,8 +66,10 @@ class Activation:
         release: SharedRelease,
         *,
         component: pulumi.Resource,
+        root: pulumi.Input[str] | None = None,
     ) -> None:
         self._plan = plan
+        self._root = root
         self._reach = reach
         self._copying = release.copying
         self._record = release.record
@@ -122,8 +125,15 @@ class Activation:
         if old:
             lines[0] = f"{plan.host.name}: {old.path} → {plan.system.out.path}"
             lines += await self._change_lines(old)
-        lines += [*self._mode_lines(), *self._state_lines(old, urn)]
+        lines += self._mode_lines()
+        lines += [ANEW] if await self._is_anew() else self._state_lines(old, urn)
         pulumi.log.info("\n  ".join(lines), resource=self._component)
+
+    async def _is_anew(self) -> bool:
+        """Whether the machine that is there loses its root before it is deployed to."""
+        if self._root is None or self._plan.current is None:
+            return False
+        return not await pulumi.Output.from_input(self._root).is_known()
 
     async def _change_lines(self, old: StorePath) -> list[str]:
         before = await self._record.previous(self._plan.host, old)

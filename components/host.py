@@ -90,7 +90,7 @@ class NixosHost(pulumi.ComponentResource):
         """Switch once all of `after` are done, none of them failed; give `switch` to wait for."""
         args = self._args
         name = args.plan.host.name
-        activation = Activation(args.plan, args.reach, args.release, component=self)
+        activation = Activation(args.plan, args.reach, args.release, component=self, root=args.root)
         switch = self._commit(
             f"{name}-switch",
             pulumi.ResourceOptions(

@@ -15,16 +15,13 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
+from components.pipeline import steady
 from components.pipeline.errors import IncusAwayError, IncusError, message, printable
 from components.pipeline.incus.remote import Remote
 
 T = TypeVar("T")
 
 CONNECT: Final = 5.0
-RESTART: Final = 20.0
-"""Seconds that a server may be away."""
-CUTS: Final = 5
-"""Times that it may come back, and go again, while one thing is done."""
 PAUSE: Final = 0.5
 BUSY: Final = "Instance is busy running a"
 """What the server says where an operation of before is still under way; it has done nothing."""
@@ -172,7 +169,18 @@ class Incus:
                 raise self._not_trusted(refused) from error
             raise self._away(_text(error) or type(error).__name__) from error
         self.heard = time.monotonic()
+        if answer.status_code == HTTPStatus.FORBIDDEN:
+            raise self._not_let_in(answer)
         return answer
+
+    def _not_let_in(self, answer: httpx.Response) -> IncusError:
+        try:
+            _envelope(answer)
+            why = ""
+        except IncusError as error:
+            why = str(error)
+        remedy = f"check that `incus list {self.remote.name}: --project {self.project}` works here"
+        return IncusError(message("the server does not let us", self.where, why, remedy))
 
     def _in_project(self, path: str) -> str:
         if ALL_PROJECTS in path:
@@ -201,17 +209,7 @@ async def steadily(incus: Incus, work: Callable[[], Awaitable[T]]) -> T:
     Raises:
         IncusAwayError: it was away for longer than a restart takes, or goes each time it comes.
     """
-    cuts, gone = 0, 0.0
-    while True:
-        began = time.monotonic()
-        try:
-            return await work()
-        except IncusAwayError:
-            if not cuts or incus.heard > began:  # it was there in this try
-                cuts, gone = cuts + 1, time.monotonic()
-            if cuts > CUTS or time.monotonic() - gone > RESTART:
-                raise
-            await asyncio.sleep(PAUSE)
+    return await steady.steadily(incus, work, IncusAwayError)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import struct
 import tarfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 import yaml
 
-from components.pipeline.errors import IncusError, message, printable
+from components.pipeline.errors import IncusAwayError, IncusError, message, printable
 from components.pipeline.grammar import StorePath
 from components.pipeline.incus.api import Incus, asked, segment, suppress_missing
 from components.pipeline.incus.marks import Use
@@ -30,7 +30,8 @@ _MAGIC: Final = b"hsqs"
 _USED: Final = struct.Struct("<40xQ")
 """Where a squashfs says how many bytes it has (`bytes_used` of its superblock)."""
 _CHUNK: Final = 1 << 20
-_AGAIN: Final = 5
+_REMEDY: Final = "build it again (`nix store repair` where the store is damaged)"
+_AGAIN: Final = 20
 """Times that a mark is tried: another stack may set its own at the same moment."""
 
 
@@ -97,14 +98,22 @@ def _architecture(metadata: Path) -> str:
     try:
         with tarfile.open(metadata) as tar:
             file = tar.extractfile("metadata.yaml")
-            text = file.read(METADATA_LIMIT) if file else b""
-        said = yaml.safe_load(text)
-        return str(said["architecture"])
-    except (OSError, EOFError, tarfile.TarError, KeyError, TypeError, yaml.YAMLError) as error:
-        remedy = "build it again (`nix store repair` where the store is damaged)"
-        raise IncusError(
-            message("not an image's metadata", str(metadata), str(error), remedy)
-        ) from error
+            said = yaml.safe_load(file.read(METADATA_LIMIT) if file else b"")
+    except KeyError:
+        why = "it holds no metadata.yaml"
+    except (OSError, EOFError, tarfile.TarError, yaml.YAMLError) as error:
+        why = str(error)
+    else:
+        # Without properties of its own, those that are sent along end the whole server (6.0.4).
+        lacking = [key for key in ("architecture", "properties") if _of(said).get(key) is None]
+        if not lacking and isinstance(said["properties"], Mapping):
+            return str(said["architecture"])
+        why = f"its metadata.yaml has no {' and no '.join(lacking) or 'map of properties'}"
+    raise IncusError(message("not an image's metadata", str(metadata), why, _REMEDY))
+
+
+def _of(said: object) -> Mapping[str, Any]:
+    return said if isinstance(said, Mapping) else {}
 
 
 def _check_squashfs(rootfs: Path) -> None:
@@ -116,8 +125,7 @@ def _check_squashfs(rootfs: Path) -> None:
     (used,) = _USED.unpack(head)
     if used > (there := rootfs.stat().st_size):
         detail = f"it should have {used} bytes, and has {there}"
-        remedy = "build it again (`nix store repair` where the store is damaged)"
-        raise IncusError(message("cut short", str(rootfs), detail, remedy))
+        raise IncusError(message("cut short", str(rootfs), detail, _REMEDY))
 
 
 async def fingerprints(incus: Incus) -> frozenset[str]:
@@ -140,8 +148,7 @@ async def ensure(
     fingerprint = await files.fingerprint()
     if await _mark(incus, fingerprint, use):
         return fingerprint
-    server = await incus.get("/1.0")
-    files.check(list(server["environment"]["architectures"]))
+    await _check_place(incus, files)
     size = files.metadata.stat().st_size + files.rootfs.stat().st_size
     say(f"sending the image, {size / 1e6:.0f} MB")
     properties = {"description": text, UPLOADED: "image", use.key: use.files}
@@ -153,12 +160,22 @@ async def ensure(
     parts = {"metadata": files.metadata, "rootfs": files.rootfs}
     try:
         await incus.upload("/1.0/images", parts, headers)
-    except IncusError as error:
-        # Another stack, or another process of ours, has sent the same one meanwhile.
-        if "same fingerprint already exists" not in str(error):
+    except IncusAwayError:
+        raise
+    except IncusError:
+        # Another stack, or another process of ours, may have sent the same one meanwhile.
+        if not await _mark(incus, fingerprint, use):
             raise
-        await _mark(incus, fingerprint, use)
     return fingerprint
+
+
+async def _check_place(incus: Incus, files: ImageFiles) -> None:
+    """What the server would only say by hanging up in the middle of the files."""
+    if await incus.find(f"/1.0/projects/{segment(incus.project)}") is None:
+        remedy = f"write one that `incus project list {incus.remote.name}:` shows, or make it"
+        raise IncusError(message("no such project", incus.project, incus.remote.name, remedy))
+    server = await incus.get("/1.0")
+    files.check(list(server["environment"]["architectures"]))
 
 
 async def release(incus: Incus, fingerprint: str, use: Use) -> None:
@@ -206,10 +223,15 @@ async def _mark(incus: Incus, fingerprint: str, use: Use) -> bool:
 
     async def mark(image: dict[str, Any], tag: str) -> None:
         properties = {**image["properties"], use.key: use.files}
-        if properties != image["properties"]:
-            await incus.change("PUT", _path(fingerprint), _body(image, properties), tag=tag)
+        await incus.change("PUT", _path(fingerprint), _body(image, properties), tag=tag)
 
-    return await _hold(incus, fingerprint, mark)
+    for _ in range(_AGAIN):
+        image = await incus.find(_path(fingerprint))
+        # Also looked at after it was written: of two changes at a time, Incus may forget one.
+        if image is None or image["properties"].get(use.key) == use.files:
+            return image is not None
+        await _hold(incus, fingerprint, mark)
+    raise IncusError(_flux(fingerprint))
 
 
 async def _hold(
@@ -226,7 +248,11 @@ async def _hold(
                 raise
         else:
             return True
-    raise IncusError(message("image in flux", fingerprint[:12], "others keep changing it"))
+    raise IncusError(_flux(fingerprint))
+
+
+def _flux(fingerprint: str) -> str:
+    return message("image in flux", fingerprint[:12], "others keep changing it", "run it again")
 
 
 def _path(fingerprint: str) -> str:

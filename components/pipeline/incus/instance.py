@@ -5,12 +5,13 @@ Each function looks before it acts, and can be sent again after whatever has cut
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final, TypeVar
 
 from components.pipeline.errors import IncusError, message, printable
-from components.pipeline.incus.api import Incus, asked, segment, suppress_missing
+from components.pipeline.incus.api import Incus, asked, segment
 from components.pipeline.incus.marks import HOST_KEY, MAC, OWNER, PROTECTED, Owner
 from components.pipeline.incus.seen import FROZEN, STOPPED, Seen, find, look
 
@@ -81,7 +82,7 @@ async def create(
     try:
         await run(incus, wanted, say)
     except IncusError as error:
-        if found is not None or error.code == 0:
+        if found or error.code == 0:
             raise
         # It was made a moment ago, by us, and cannot be started: it would only be in the way.
         await _delete(incus, wanted)
@@ -109,13 +110,20 @@ async def _make(incus: Incus, wanted: Wanted, owner: Owner) -> None:
         "devices": wanted.devices,
     }
     path = "/1.0/instances"
-    try:
-        where = asked(path, target=wanted.member) if wanted.member else path
-        await incus.change("POST", where, body)
-    except IncusError as error:
-        if error.code == 0:
-            raise
-        raise IncusError(_refused(incus, wanted, error)) from error
+    where = asked(path, target=wanted.member) if wanted.member else path
+    for tries_left in (1, 0):
+        try:
+            await incus.change("POST", where, body)
+        except IncusError as error:
+            if error.code == 0:
+                raise
+            # For an `up` that was cut off a moment ago it may come only now.
+            there = await look(incus, wanted.name)
+            if not tries_left or there is None or there.owner != owner.text:
+                raise IncusError(_refused(incus, wanted, error)) from error
+            await _delete(incus, wanted)
+        else:
+            return
 
 
 async def change(incus: Incus, old: Wanted, new: Wanted, owner: Owner) -> None:
@@ -182,10 +190,23 @@ async def run(incus: Incus, wanted: Wanted, say: Callable[[str], None]) -> None:
     try:
         await _state(incus, wanted, {"action": action, "timeout": -1})
     except IncusError as error:
-        # A server that was restarted starts by itself what ran before.
-        now = None if error.code == 0 else await look(incus, wanted.name)
-        if now is None or not now.running:
+        if error.code == 0:
             raise
+        # A server that was restarted starts by itself what ran before.
+        now = await look(incus, wanted.name)
+        if now is None or not now.running:
+            raise IncusError(await _explained(incus, wanted, error), code=error.code) from error
+
+
+async def _explained(incus: Incus, wanted: Wanted, error: IncusError) -> str:
+    """What Incus says of a start that failed; where it does not know why, what its log says."""
+    if "forkstart" in str(error):
+        with suppress(IncusError):
+            log = (await incus.raw(f"{wanted.path}/logs/lxc.log")).decode(errors="replace")
+            for line in log.splitlines():
+                if " ERROR " in line:
+                    return printable(line.rpartition(" - ")[2], 500)
+    return str(error)
 
 
 async def stop(incus: Incus, wanted: Wanted, *, force: bool = False) -> None:
@@ -224,9 +245,22 @@ async def delete(incus: Incus, wanted: Wanted, uuid: str) -> None:
 
 
 async def _delete(incus: Incus, wanted: Wanted) -> None:
-    await stop(incus, wanted, force=True)
-    with suppress_missing():
-        await incus.change("DELETE", wanted.path)
+    """Stop it and remove it; again where it was just being started."""
+    for _ in range(_AGAIN):
+        await stop(incus, wanted, force=True)
+        try:
+            await incus.change("DELETE", wanted.path)
+        except IncusError as error:
+            if error.code == 0:
+                raise
+            now = await look(incus, wanted.name)
+            if now is not None and now.status == STOPPED:
+                raise
+            if now is None:
+                return
+        else:
+            return
+    raise IncusError(message("instance in flux", wanted.name, "others keep starting it"))
 
 
 def _without(there: Mapping[str, T], old: Mapping[str, T], new: Mapping[str, T]) -> dict[str, T]:

@@ -60,13 +60,22 @@ class Remote:
         context.check_hostname = False
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         try:
-            context.load_verify_locations(self.server)
+            context.load_verify_locations(_there(self.server))
             if self.client:
-                context.load_cert_chain(*self.client)
-        except (OSError, TypeError) as error:
+                certificate, key = map(_there, self.client)
+                context.load_cert_chain(certificate, key)
+        except (OSError, ValueError) as error:
             remedy = f"`incus list {self.name}:` has to work on this machine first"
             raise IncusError(message("no certificate", self.name, str(error), remedy)) from error
         return context
+
+
+def _there(file: Path | None) -> Path:
+    """A file that has to be there; the error of ssl does not name it."""
+    if file is None or not file.exists():
+        msg = f"{file} is not there"
+        raise ValueError(msg)
+    return file
 
 
 def _of(name: str, entry: Mapping[str, Any]) -> Remote:

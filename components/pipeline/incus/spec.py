@@ -1,7 +1,7 @@
 """An instance as configured: `incus` of the stack, and of the host over it."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Self
@@ -161,12 +161,12 @@ def _read(section: Section, base: IncusSpec) -> IncusSpec:
 def _check(section: Section, made: IncusSpec) -> None:
     if "rootSize" in section.values and made.pool is None:
         section.refuse("rootSize", "needs a pool", "write the pool of its root beside it")
-    twice = (("network", _NIC, made.network), ("pool", _ROOT, made.pool))
-    for key, device, value in twice:
-        if value is not None and device in made.own_devices:
+    for key, device, value in (("network", _NIC, made.network), ("pool", _ROOT, made.pool)):
+        said_here = key in section.values or "devices" in section.values
+        if said_here and value is not None and device in made.own_devices:
             remedy = f"write its {device} in one of the two places"
             section.refuse("devices", f"has {device}, which {key} makes already", remedy)
-    for key in made.own_config:
+    for key in section.silent().mapping("config") or ():
         if key.startswith(SERVERS_OWN):
             remedy = "remove it: Incus or flakeup writes such keys itself"
             section.refuse("config", f"has the key {key}", remedy)
@@ -198,7 +198,7 @@ def _texts(section: Section, name: str, most: int) -> dict[str, str]:
     if len(values) > most:
         section.refuse(name, f"has more than {most} keys")
         return {}
-    return _pairs(values, lambda why: section.refuse(name, why))
+    return _pairs(section, name, values)
 
 
 def _devices(section: Section) -> dict[str, dict[str, str]]:
@@ -213,22 +213,23 @@ def _devices(section: Section) -> dict[str, dict[str, str]]:
         if not isinstance(device, Mapping) or not isinstance(device.get("type"), str):
             section.refuse("devices", f"has {name}, which is no map with a type")
             continue
-        devices[name] = _pairs(device, lambda why: section.refuse("devices", why))
+        devices[name] = _pairs(section, "devices", device)
     return devices
 
 
-def _pairs(values: Mapping[str, object], refuse: Callable[[str], None]) -> dict[str, str]:
+def _pairs(section: Section, name: str, values: Mapping[str, object]) -> dict[str, str]:
+    """Keys and texts in what the key `name` holds; the other ones are refused."""
     pairs = {}
     for key, text in values.items():
         try:
             check_characters(key, _KEY, limit=128)
         except GrammarError as error:
-            refuse(f"has a key that {error.reason()}")
+            section.refuse(name, f"has a key that {error.reason()}")
             continue
-        if isinstance(text, bool | int) or not isinstance(text, str):
-            refuse(f"has {key}, whose value is not text: put it in quotes")
+        if not isinstance(text, str):
+            section.refuse(name, f"has {key}, whose value is not text", "put that value in quotes")
         elif any(not char.isprintable() and char != "\n" for char in text):
-            refuse(f"has {key}, whose value has a control character in it")
+            section.refuse(name, f"has {key}, whose value has a control character in it")
         else:
             pairs[key] = text
     return pairs

@@ -1,0 +1,193 @@
+"""Images on a real Incus: sent once, marked by whoever uses them, removed when nobody does."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from components.pipeline.errors import IncusAwayError, IncusError
+from components.pipeline.incus import image, instance
+from components.pipeline.incus.api import Incus, steadily
+from components.pipeline.incus.instance import Wanted
+from components.pipeline.incus.marks import Owner, Use
+from components.pipeline.incus.remote import Remote
+from tests.contract.incus_proxy import IncusProxy
+from tests.contract.incusd import Files, Incusd, incusd, tiny
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+__all__ = ["incusd"]
+pytestmark = pytest.mark.contract
+ONE = Use(resource="shop/prod/base-image", files="a b")
+OTHER = Use(resource="shop/staging/base-image", files="a b")
+OWNER = Owner("shop/prod")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> image.ImageFiles:
+    return split(tiny(tmp_path_factory.mktemp("image"), "one"))
+
+
+def split(made: Files) -> image.ImageFiles:
+    return image.ImageFiles(metadata=made.metadata, rootfs=made.rootfs)
+
+
+@pytest.fixture
+def proxy(incusd: Incusd) -> Iterator[IncusProxy]:
+    """Between the code under test and the daemon, which is empty again afterwards."""
+    with IncusProxy(incusd.folder / "proxy", incusd.socket) as before:
+        yield before
+    incusd.clear()
+
+
+@pytest.fixture
+async def incus(proxy: IncusProxy) -> AsyncIterator[Incus]:
+    async with Incus(Remote(name="local", socket=proxy.place), "default") as server:
+        yield server
+
+
+async def sent(incus: Incus, files: image.ImageFiles, use: Use = ONE) -> str:
+    return await image.ensure(incus, files, use, "a text", print)
+
+
+async def test_it_is_named_before_it_is_sent_and_sent_once(
+    incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles
+) -> None:
+    digest = hashlib.sha256(files.metadata.read_bytes() + files.rootfs.read_bytes()).hexdigest()
+    assert await sent(incus, files) == digest == await files.fingerprint()
+    assert incusd.images() == {
+        digest: {
+            "description": "a text",
+            "os": "tiny",
+            "user.flakeup": "image",
+            "user.flakeup.used-by.shop/prod/base-image": "a b",
+        }
+    }
+    assert await image.fingerprints(incus) == {digest}
+    proxy.forget()
+    assert await sent(incus, files) == digest
+    assert proxy.changes() == []
+
+
+async def test_it_goes_when_the_last_of_those_who_use_it_gives_it_up(
+    incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles
+) -> None:
+    digest = await sent(incus, files)
+    proxy.forget()
+    assert await sent(incus, files, OTHER) == digest
+    assert proxy.seen("POST") == []
+    await image.release(incus, digest, ONE)
+    (properties,) = incusd.images().values()
+    assert {OTHER.key, ONE.key} & properties.keys() == {OTHER.key}
+    await image.release(incus, digest, ONE)
+    assert digest in incusd.images(), "giving it up twice takes it from nobody"
+    await image.release(incus, digest, OTHER)
+    assert incusd.images() == {}
+    await image.release(incus, digest, OTHER)
+
+
+async def test_one_that_is_built_anew_with_the_same_content_is_kept(
+    incus: Incus, incusd: Incusd, files: image.ImageFiles
+) -> None:
+    """The engine makes the replacement first, and deletes the old resource then."""
+    digest = await sent(incus, files)
+    anew = Use(resource=ONE.resource, files="c d")
+    await sent(incus, files, anew)
+    await image.release(incus, digest, ONE)
+    assert incusd.images()[digest][anew.key] == "c d"
+    await image.release(incus, digest, anew)
+    assert incusd.images() == {}
+
+
+async def test_it_stays_while_there_is_an_instance_that_was_made_from_it(
+    incus: Incus, incusd: Incusd, files: image.ImageFiles
+) -> None:
+    digest = await sent(incus, files)
+    wanted = Wanted(name="a", image=digest, running=False)
+    await instance.create(incus, wanted, OWNER, print)
+    await image.release(incus, digest, ONE)
+    assert ONE.key not in incusd.images()[digest]
+    assert await image.prune(incus) == []
+    await instance.delete(incus, wanted, incusd.instance("a")["config"]["volatile.uuid"])
+    assert await image.prune(incus, keep=digest) == []
+    assert await image.prune(incus) == [digest]
+    assert incusd.images() == {}
+
+
+async def test_one_that_somebody_has_imported_is_used_and_never_removed(
+    incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles
+) -> None:
+    incusd.client("image", "import", str(files.metadata), str(files.rootfs), "--alias", "mine")
+    (digest,) = incusd.images()
+    assert await sent(incus, files) == digest
+    assert proxy.seen("POST") == []
+    await image.release(incus, digest, ONE)
+    assert await image.prune(incus) == []
+    assert not any("flakeup" in key for key in incusd.images()[digest])
+
+
+async def test_two_stacks_that_send_it_at_the_same_time_have_one_with_both_marks(
+    incus: Incus, incusd: Incusd, files: image.ImageFiles
+) -> None:
+    digests = await asyncio.gather(sent(incus, files), sent(incus, files, OTHER))
+    assert incusd.images().keys() == set(digests)
+    (properties,) = incusd.images().values()
+    assert {ONE.key, OTHER.key} <= properties.keys()
+
+
+@pytest.mark.parametrize("when", ["before", "middle", "after"])
+async def test_a_connection_that_breaks_while_it_is_sent(
+    incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles, when: str
+) -> None:
+    trouble = proxy.away("POST /1.0/images", when=when, seconds=0.3)
+    digest = await steadily(incus, lambda: sent(incus, files))
+    assert trouble.met.is_set()
+    assert incusd.images()[digest][ONE.key] == "a b"
+
+
+async def test_a_server_that_dies_while_it_is_sent_gets_it_when_it_is_back(
+    incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles
+) -> None:
+    trouble = proxy.slow("POST /1.0/images", 0.5)
+    sending = asyncio.create_task(steadily(incus, lambda: sent(incus, files)))
+    await asyncio.to_thread(trouble.wait)
+    await asyncio.to_thread(incusd.restart, 0.5)
+    digest = await sending
+    assert incusd.images().keys() == {digest}
+
+
+async def test_a_server_that_stays_away_is_one_message(
+    incus: Incus, proxy: IncusProxy, files: image.ImageFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.pipeline.steady.RESTART", 0.5)
+    with proxy.gone(), pytest.raises(IncusAwayError) as caught:
+        await steadily(incus, lambda: sent(incus, files))
+    assert str(caught.value) == (
+        "cannot reach Incus: local: [Errno 2] No such file or directory. "
+        "check that incusd runs, and that `incus list` works for you"
+    )
+
+
+async def test_a_server_that_goes_each_time_is_given_up(
+    incus: Incus, proxy: IncusProxy, files: image.ImageFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.pipeline.steady.PAUSE", 0.01)
+    trouble = proxy.away("POST /1.0/images", when="before", seconds=0.0)
+    trouble.times = 100
+    with pytest.raises(IncusAwayError):
+        await steadily(incus, lambda: sent(incus, files))
+    assert 90 < trouble.times < 97
+
+
+async def test_a_project_that_is_not_there(proxy: IncusProxy, files: image.ImageFiles) -> None:
+    remote = Remote(name="local", socket=proxy.place)
+    async with Incus(remote, "nope") as incus:
+        with pytest.raises(IncusError) as caught:
+            await sent(incus, files)
+    assert str(caught.value) == (
+        "no such project: nope: local. write one that `incus project list local:` shows, or make it"
+    )

@@ -1,0 +1,158 @@
+"""An Incus server over the network: certificates on both sides, and what is said without one."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from components.pipeline.errors import IncusAwayError, IncusError
+from components.pipeline.incus.api import Incus, steadily
+from components.pipeline.incus.remote import Remote
+from components.pipeline.incus.seen import listed
+from tests.contract.incusd import Incusd, free_port, incusd
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["incusd"]
+pytestmark = pytest.mark.contract
+NAME = "rack2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """The folder of a user's client, which knows the server as `rack2`."""
+
+    folder: Path
+    port: int
+
+    @property
+    def pinned(self) -> Path:
+        return self.folder / "servercerts" / f"{NAME}.crt"
+
+
+@pytest.fixture(scope="module")
+def port(incusd: Incusd) -> int:
+    """Where the daemon listens on the network."""
+    number = free_port()
+    incusd.ask("PATCH", "/1.0", {"config": {"core.https_address": f"127.0.0.1:{number}"}})
+    return number
+
+
+@pytest.fixture(scope="module")
+def trusted(incusd: Incusd, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a certificate that the server lets in, and its key."""
+    folder = tmp_path_factory.mktemp("client")
+    certificate(folder, "client")
+    body = (folder / "client.crt").read_text().replace("-----BEGIN CERTIFICATE-----", "")
+    body = "".join(body.replace("-----END CERTIFICATE-----", "").split())
+    incusd.ask("POST", "/1.0/certificates", {"type": "client", "name": "c", "certificate": body})
+    return folder
+
+
+@pytest.fixture
+def client(
+    incusd: Incusd, port: int, trusted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Client:
+    for name in ("client.crt", "client.key"):
+        shutil.copy(trusted / name, tmp_path / name)
+    made = Client(folder=tmp_path, port=port)
+    made.pinned.parent.mkdir()
+    shutil.copy(incusd.folder / "d" / "server.crt", made.pinned)
+    (tmp_path / "config.yml").write_text(
+        f"remotes: {{{NAME}: {{addr: 'https://127.0.0.1:{port}', protocol: incus}}}}\n"
+    )
+    monkeypatch.setenv("INCUS_CONF", str(tmp_path))
+    return made
+
+
+def certificate(folder: Path, name: str) -> None:
+    key = ec.generate_private_key(ec.SECP384R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    (folder / f"{name}.crt").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    (folder / f"{name}.key").write_bytes(private)
+
+
+async def asked() -> dict[str, object]:
+    async with Incus(Remote.find(NAME), "default") as incus:
+        return dict(await steadily(incus, lambda: listed(incus)))
+
+
+async def failing(kind: type[IncusError] = IncusError) -> str:
+    began = time.monotonic()
+    with pytest.raises(kind) as caught:
+        await asked()
+    assert time.monotonic() - began < 3, "what another try does not change is said at once"
+    return str(caught.value)
+
+
+@pytest.mark.usefixtures("client")
+async def test_with_the_pinned_certificate_it_answers() -> None:
+    assert await asked() == {}
+
+
+async def test_another_certificate_is_refused_at_once(client: Client, tmp_path: Path) -> None:
+    certificate(tmp_path, "other")
+    (tmp_path / "other.crt").replace(client.pinned)
+    assert await failing() == (
+        f"the certificate is not the pinned one: {NAME}: https://127.0.0.1:{client.port}: "
+        "self-signed certificate. find out why it changed; only then pin the new one: "
+        f"put it into {client.pinned}"
+    )
+
+
+@pytest.mark.parametrize("name", ["client.crt", "client.key", f"servercerts/{NAME}.crt"])
+async def test_a_certificate_that_is_missing_is_named(client: Client, name: str) -> None:
+    (client.folder / name).unlink()
+    assert await failing() == (
+        f"no certificate: {NAME}: {client.folder / name} is not there. "
+        f"`incus list {NAME}:` has to work on this machine first"
+    )
+
+
+async def test_a_certificate_that_is_none(client: Client) -> None:
+    (client.folder / "client.crt").write_text("nothing\n")
+    text = await failing()
+    assert text.startswith(f"no certificate: {NAME}: [SSL] PEM lib")
+    assert text.endswith(f". `incus list {NAME}:` has to work on this machine first")
+
+
+async def test_a_client_that_the_server_does_not_know(client: Client) -> None:
+    certificate(client.folder, "client")
+    assert await failing() == (
+        f"the server does not let us: {NAME}, project default: not authorized. "
+        f"check that `incus list {NAME}: --project default` works here"
+    )
+
+
+async def test_a_server_that_is_not_there(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.pipeline.steady.RESTART", 0.5)
+    closed = free_port()
+    (client.folder / "config.yml").write_text(
+        f"remotes: {{{NAME}: {{addr: 'https://127.0.0.1:{closed}', protocol: incus}}}}\n"
+    )
+    assert await failing(IncusAwayError) == (
+        f"cannot reach Incus: {NAME}: All connection attempts failed. "
+        f"check the network, and that `incus list {NAME}:` works for you"
+    )
