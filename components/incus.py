@@ -170,7 +170,17 @@ class IncusHost(NixosHost):
         self, host: str, spec: IncusSpec, volume: VolumeSpec
     ) -> pulumi.Input[pulumi.Resource]:
         """A volume, which goes with nothing and nobody unless that is asked for."""
-        name = f"{host}-{volume.key}"
+        options = pulumi.ResourceOptions(parent=self, protect=volume.protect)
+        made = Volume(f"{host}-{volume.key}", spec, volume, options)
+        return settled(made, f"{host}-{volume.key}", self)
+
+
+class Volume(pulumi.CustomResource):
+    """A volume, whose outputs nobody reads."""
+
+    def __init__(
+        self, name: str, spec: IncusSpec, volume: VolumeSpec, opts: pulumi.ResourceOptions
+    ) -> None:
         props = {
             "remote": spec.remote,
             "project": spec.project,
@@ -178,12 +188,7 @@ class IncusHost(NixosHost):
             "name": volume.name,
             "size": volume.size or None,
         }
-        options = pulumi.ResourceOptions(parent=self, protect=volume.protect)
-        return settled(_Volume(VOLUME, name, props, options), name, self)
-
-
-class _Volume(pulumi.CustomResource):
-    """A volume, whose outputs nobody reads."""
+        super().__init__(VOLUME, name, props, opts)
 
 
 def image_name(attr: str, spec: IncusSpec) -> str:
@@ -258,8 +263,8 @@ async def _ask(place: tuple[str, str]) -> Mapping[str, Mapping[str, Any]] | Host
     arguments = {"remote": place[0], "project": place[1]}
     try:
         answer = await pulumi.runtime.invoke_async(OBSERVE, arguments)
-    except Exception as error:  # noqa: BLE001 the SDK raises a bare one with the plugin's text
-        return UnreachableError(str(error))
+    except Exception as error:  # noqa: BLE001 the SDK raises a bare one around the plugin's text
+        return UnreachableError(str(error).rpartition(" returned an error: ")[2])
     instances: Mapping[str, Mapping[str, Any]] = answer["instances"]
     return instances
 

@@ -3,9 +3,9 @@
 import pulumi
 from pulumi_command import local, remote
 
-from components.incus import Instance, properties
+from components.incus import Instance, Volume, properties
 from components.pipeline.errors import ActivationError, message
-from components.pipeline.incus.spec import Way
+from components.pipeline.incus.spec import IncusSpec, Way
 from components.pipeline.settings import HostSpec
 
 NOTHING = ":"
@@ -24,8 +24,7 @@ class LeftOutHost(pulumi.ComponentResource):
         super().__init__(f"flakeup:index:{kind}", host.name, {}, opts)
         pulumi.log.info(f"{host.name}: left out (enabled: false)", resource=self)
         if host.incus:
-            options = self._untouched(host, f"{host.name}-instance")
-            Instance(f"{host.name}-instance", properties(host.incus, NOTHING), options)
+            self._keep_instance(host, host.incus)
         local.Command(
             f"{host.name}-copy",
             local.CommandArgs(create=NOTHING),
@@ -40,7 +39,17 @@ class LeftOutHost(pulumi.ComponentResource):
             remote.Command(name, args, self._untouched(host, name))
         self.register_outputs({})
 
-    def _untouched(self, host: HostSpec, name: str) -> pulumi.ResourceOptions:
+    def _keep_instance(self, host: HostSpec, spec: IncusSpec) -> None:
+        for volume in spec.volumes:
+            name = f"{host.name}-{volume.key}"
+            Volume(name, spec, volume, self._untouched(host, name, protect=volume.protect))
+        name = f"{host.name}-instance"
+        options = self._untouched(host, name, protect=spec.protect)
+        Instance(name, properties(spec, NOTHING), options)
+
+    def _untouched(
+        self, host: HostSpec, name: str, *, protect: bool = False
+    ) -> pulumi.ResourceOptions:
         async def refuse(_: pulumi.ResourceHookArgs) -> None:
             remedy = "take it out of hosts until it is to be deployed, or enable it"
             detail = "it is not enabled, and was never deployed: there is nothing to keep"
@@ -50,5 +59,6 @@ class LeftOutHost(pulumi.ComponentResource):
         return pulumi.ResourceOptions(
             parent=self,
             ignore_changes=["*"],
+            protect=protect,
             hooks=pulumi.ResourceHookBinding(before_create=[hook]),
         )

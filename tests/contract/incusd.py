@@ -287,8 +287,10 @@ class Incusd:
     def clear(self, *, images: bool = True) -> None:
         """Remove all instances, and all images."""
         for name in self.instances():
-            self.set(name, security_protection_delete="false")
-            if self.instance(name)["status"] != "Stopped":
+            found = self.instance(name)
+            if "security.protection.delete" in found["config"]:
+                self.set(name, security_protection_delete="false")
+            if found["status"] != "Stopped":
                 self.state(name, "stop")
             self.ask("DELETE", f"/1.0/instances/{name}")
         for fingerprint in self.images() if images else ():

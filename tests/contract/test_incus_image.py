@@ -167,7 +167,7 @@ async def test_a_server_that_stays_away_is_one_message(
     with proxy.gone(), pytest.raises(IncusAwayError) as caught:
         await steadily(incus, lambda: sent(incus, files))
     assert str(caught.value) == (
-        "cannot reach Incus: local: [Errno 2] No such file or directory. "
+        f"cannot reach Incus: local ({proxy.place}): [Errno 2] No such file or directory. "
         "check that incusd runs, and that `incus list` works for you"
     )
 

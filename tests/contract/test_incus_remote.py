@@ -153,6 +153,6 @@ async def test_a_server_that_is_not_there(client: Client, monkeypatch: pytest.Mo
         f"remotes: {{{NAME}: {{addr: 'https://127.0.0.1:{closed}', protocol: incus}}}}\n"
     )
     assert await failing(IncusAwayError) == (
-        f"cannot reach Incus: {NAME}: All connection attempts failed. "
+        f"cannot reach Incus: {NAME} (https://127.0.0.1:{closed}): All connection attempts failed. "
         f"check the network, and that `incus list {NAME}:` works for you"
     )

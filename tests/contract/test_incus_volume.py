@@ -32,7 +32,7 @@ async def data(incus: Incus, parts: dict[str, dict[str, Any]]) -> AsyncIterator[
     """A volume that is not there yet, and is gone afterwards."""
     one = Volume(pool=parts["incus"]["pool"], name=f"contract-{secrets.token_hex(4)}", size="1GiB")
     yield one
-    await volume.delete(incus, one)
+    await volume.delete(incus, one, OWN)
 
 
 async def test_it_is_made_once(incus: Incus, data: Volume) -> None:
@@ -59,7 +59,9 @@ async def test_somebody_elses_is_refused_and_left_alone(incus: Incus, data: Volu
     said = str(caught.value)
     assert said.startswith(f"name taken: {data.name} (local, project {incus.project}, ")
     assert f"{OWNER}={OWN.text}" in said
+    await volume.delete(incus, data, OWN)
     assert await incus.get(data.path) == before
+    await incus.change("DELETE", data.path)
 
 
 async def test_a_pool_that_is_not_there(incus: Incus) -> None:
@@ -71,6 +73,6 @@ async def test_a_pool_that_is_not_there(incus: Incus) -> None:
 async def test_what_is_gone_is_deleted_without_an_error(incus: Incus, data: Volume) -> None:
     await volume.ensure(incus, data, OWN)
     assert await volume.is_there(incus, data)
-    await volume.delete(incus, data)
+    await volume.delete(incus, data, OWN)
     assert not await volume.is_there(incus, data)
-    await volume.delete(incus, data)
+    await volume.delete(incus, data, OWN)

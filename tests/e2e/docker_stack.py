@@ -86,7 +86,7 @@ class DockerStack(Workspace):
             "ports": {str(self.port): "8080"},
             "healthcheck": HEALTHCHECK,
             "healthInterval": "1s",
-            "wait": "10s",
+            "wait": "30s",
             "grace": "1s",
         }
         return {key: value for key, value in {**base, **changes}.items() if value is not None}

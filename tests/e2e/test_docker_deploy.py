@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -24,6 +25,13 @@ pytestmark = pytest.mark.e2e
 ASKED_FOR = 30.0
 """Seconds of requests over a release."""
 GONE_WITHIN = 15.0
+
+
+@pytest.fixture(scope="module")
+def load(docker_stack: DockerStack) -> Iterator[Load]:
+    """Those who ask the service, from the first release on to the end of the module."""
+    with Load(docker_stack.port) as clients:
+        yield clients
 
 
 def steps(stack: DockerStack) -> dict[str, tuple[str, dict[str, str]]]:
@@ -92,52 +100,41 @@ def test_a_preview_names_images_and_containers_before_anything_is_built(
     assert "what the state says is taken for true" in said.diagnostics()
 
 
-def test_releases_under_load_lose_no_request(services: DockerStack, docker_world: World) -> None:
-    """One release, and the way back, which is the same command."""
-    old, new = services.release, services.other
-    with Load(services.port) as load:
-        began = time.monotonic()
-        told = [released(services, docker_world, release, load) for release in (new, old)]
-        time.sleep(max(0.0, ASKED_FOR - (time.monotonic() - began)))
-    rate = len(load.answers) / (time.monotonic() - began)
-    print(  # noqa: T201 figures
-        f"{len(load.answers)} answers ({rate:.0f} a second), {len(load.lost)} lost; "
-        f"longest time without one {load.gap():.3f} s; {'; '.join(told)}"
-    )
-    assert load.lost == []
-    assert {text for _, text in load.answers} == {f"app {one} on docker" for one in (old, new)}
-    assert_serves(services, docker_world, old)
-
-
-def released(stack: DockerStack, world: World, release: str, load: Load) -> str:
-    """Release it while it is asked; says when the old container was gone."""
-    before, gone, began = stack.containers()["app"], [], time.monotonic()
-    thread = threading.Thread(target=lambda: gone.append(no_longer(world, before, 60)))
+@pytest.mark.parametrize("way", ["a release", "the way back"])
+def test_the_old_container_is_gone_soon_after_the_traffic_has_moved(
+    services: DockerStack, docker_world: World, load: Load, way: str
+) -> None:
+    """And before that it answers: by the time of each answer, nobody went back and forth."""
+    new, before, gone = services.other, services.containers()["app"], []
+    thread = threading.Thread(target=lambda: gone.append(no_longer(docker_world, before, 60)))
     thread.start()
-    stack.write(appRef=release)
-    said = stack.up()
+    began = time.monotonic()
+    services.write(appRef=new)
+    said = services.up()
     thread.join()
     assert said.code == 0, said.text
     assert said.summary() == {"updated": 4, "replaced": 2, "changes": 6, "unchanged": 9}
-    answer = f"app {release} on docker"
+    answer = f"app {new} on docker"
     gate = min(at for at, text in load.answers if text == answer and at > began)
     assert {text for at, text in load.answers if at > gate + 1} == {answer}
     assert gone[0] - gate < GONE_WITHIN
-    return f"{release}: `up` {said.seconds:.1f} s, old one gone {gone[0] - gate:.1f} s after"
+    print(  # noqa: T201 figures
+        f"{way}: `up` {said.seconds:.1f} s, the old container gone {gone[0] - gate:.1f} s"
+        " after the new one's first answer"
+    )
+    assert_serves(services, docker_world, new)
 
 
 def test_a_release_that_does_not_work_changes_nothing(
-    services: DockerStack, docker_world: World
+    services: DockerStack, docker_world: World, load: Load
 ) -> None:
     """State and traffic stay, and going back to what serves is nothing but forgetting the other."""
-    old = services.release
+    old, began = services.release, time.monotonic()
     containers, images = docker_world.containers(), docker_world.images()
     services.write(appRef="v3")
-    with Load(services.port) as load:
-        said = services.up()
+    said = services.up()
     assert said.code != 0
-    assert load.lost == []
-    assert {text for _, text in load.answers} == {f"app {old} on docker"}
+    assert {text for at, text in load.answers if at > began} == {f"app {old} on docker"}
     (error,) = said.errors()
     assert error.startswith("not healthy: app: its health check says: wget: ")
     assert "can't open '/app/settings.sh': No such file or directory" in error
@@ -160,3 +157,17 @@ def test_a_release_that_does_not_work_changes_nothing(
     assert docker_world.containers() == containers, "it is the same container"
     assert docker_world.images() == images
     assert_converged(services, docker_world, old)
+
+
+def test_over_all_of_it_no_request_was_lost(load: Load) -> None:
+    """A release, the way back, one that does not work: 200 requests a second, or what can be."""
+    began = min(at for at, _ in load.answers)
+    time.sleep(max(0.0, ASKED_FOR - (time.monotonic() - began)))
+    seconds = time.monotonic() - began
+    print(  # noqa: T201 figures
+        f"{len(load.answers)} answers in {seconds:.0f} s"
+        f" ({len(load.answers) / seconds:.0f} a second), {len(load.lost)} lost; "
+        f"longest time without one {load.gap():.3f} s"
+    )
+    assert load.lost == []
+    assert len(load.answers) > 1000

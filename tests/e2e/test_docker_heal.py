@@ -27,11 +27,18 @@ def good_up(stack: DockerStack, *words: str) -> Said:
     return said
 
 
-def test_a_health_check_that_changed_alone_is_seen_and_deployed(
+def test_times_change_nothing_that_runs_and_a_health_check_does(
     services: DockerStack, docker_world: World
 ) -> None:
-    """The provider itself takes it for no change, and reports success."""
-    release, old = services.release, services.containers()["app"]
+    """The provider itself takes another health check alone for no change, and reports success."""
+    release, containers = services.release, docker_world.containers()
+    old = services.containers()["app"]
+    service = services.service(wait="15s", grace="2s")
+    services.write(appRef=release, services={"app": service})
+    good_up(services)
+    assert docker_world.containers() == containers
+    assert_serves(services, docker_world, release)
+
     changed = [*HEALTHCHECK[:-1], "http://127.0.0.1:8080/healthz"]
     services.write(appRef=release, services={"app": services.service(healthcheck=changed)})
     good_up(services)
@@ -41,19 +48,6 @@ def test_a_health_check_that_changed_alone_is_seen_and_deployed(
     assert docker_world.daemon.container(new)["Config"]["Healthcheck"]["Test"] == ["CMD", *changed]
     services.write(appRef=release)
     good_up(services)
-    assert_serves(services, docker_world, release)
-
-
-def test_times_change_nothing_that_runs(services: DockerStack, docker_world: World) -> None:
-    """`wait` and `grace`: neither container nor edge is made anew for them."""
-    release, containers = services.release, docker_world.containers()
-    service = services.service(wait="15s", grace="2s")
-    services.write(appRef=release, services={"app": service})
-    good_up(services)
-    assert docker_world.containers() == containers
-    services.write(appRef=release)
-    good_up(services)
-    assert docker_world.containers() == containers
     assert_serves(services, docker_world, release)
 
 
@@ -144,4 +138,4 @@ def test_traffic_that_cannot_be_moved_leaves_the_old_container_serving(
     assert services.traffic() == container
     assert len(docker_world.containers()) == 3
     good_up(services)
-    assert_converged(services, docker_world, new)
+    assert_serves(services, docker_world, new)

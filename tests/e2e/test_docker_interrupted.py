@@ -76,23 +76,31 @@ def next_up(stack: DockerStack, release: str) -> Said:
 
 
 @pytest.mark.parametrize(
-    ("step", "goes_on"),
-    [(LOAD, True), (TRIAL, False), (CONTAINER, False), (TRAFFIC, True)],
-    ids=["load", "trial, and back", "container, and back", "traffic"],
+    ("steps", "goes_on"),
+    [((LOAD, TRAFFIC), True), ((TRIAL, CONTAINER), False)],
+    ids=["load and traffic, then on", "trial and container, then back"],
 )
 def test_killed(
-    services: DockerStack, docker_world: World, docker_proxy: DockerProxy, step: Step, *,
+    services: DockerStack,
+    docker_world: World,
+    docker_proxy: DockerProxy,
+    steps: tuple[Step, ...],
+    *,
     goes_on: bool,
-) -> None:  # fmt: skip
-    """KILL for the engine and all that it has started; then on to the release, or back."""
+) -> None:
+    """KILL for the engine and all that it has started; twice, and then on to the release, or back.
+
+    On the way back nothing of the program changes: what was left has to be looked for.
+    """
     old, new = services.release, services.other
-    with held(services, docker_world, docker_proxy, step, new) as engine:
-        engine.kill()
-    assert services.ask() == f"app {old} on docker"
+    for step in steps:
+        with held(services, docker_world, docker_proxy, step, new) as engine:
+            engine.kill()
+        assert services.ask() == f"app {old} on docker", step.name
+        services.cancel()
     wanted = new if goes_on else old
-    services.cancel()
     next_up(services, wanted)
-    assert_serves(services, docker_world, wanted)
+    assert_converged(services, docker_world, wanted)
 
 
 def test_interrupted_in_one_step_after_the_other(

@@ -191,7 +191,8 @@ class Incus:
         remedy = "check that incusd runs, and that `incus list` works for you"
         if self.remote.socket is None:
             remedy = f"check the network, and that `incus list {self.remote.name}:` works for you"
-        return IncusAwayError(message("cannot reach Incus", self.remote.name, why, remedy))
+        where = f"{self.remote.name} ({self.remote.socket or self.remote.url})"
+        return IncusAwayError(message("cannot reach Incus", where, why, remedy))
 
     def _not_trusted(self, why: str) -> IncusError:
         detail = f"{self.remote.url}: {why}"

@@ -1,11 +1,10 @@
 """A storage volume of an instance: made once, grown in place, and kept when the instance goes."""
 
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 from components.pipeline.errors import IncusError, message
-from components.pipeline.incus.api import Incus, segment
+from components.pipeline.incus.api import Incus, segment, suppress_missing
 from components.pipeline.incus.marks import OWNER, Owner
 
 
@@ -74,14 +73,14 @@ async def is_there(incus: Incus, volume: Volume) -> bool:
     return await incus.find(volume.path) is not None
 
 
-async def delete(incus: Incus, volume: Volume) -> None:
-    """Remove it, with what is on it; one that is gone already is no error.
+async def delete(incus: Incus, volume: Volume, owner: Owner) -> None:
+    """Remove it, with what is on it; that it is gone, or is somebody else's, is no error.
 
     Raises:
         IncusError: an instance still has it.
     """
-    try:
+    row = await incus.find(volume.path)
+    if row is None or row["config"].get(OWNER) != owner.text:
+        return
+    with suppress_missing():
         await incus.change("DELETE", volume.path)
-    except IncusError as error:
-        if error.code != HTTPStatus.NOT_FOUND:
-            raise

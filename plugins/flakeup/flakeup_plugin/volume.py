@@ -75,10 +75,9 @@ class VolumeResource(Resource[Spec]):
 
     async def delete(self, stored: Stored, operation: Operation) -> None:
         """Remove it: the engine asks for this only where it is not protected."""
-        del operation
-        spec = Spec.of(Inputs(stored.state))
+        spec, owner = Spec.of(Inputs(stored.state)), Owner.of_urn(operation.urn)
         async with self._servers.at(spec.place) as incus:
-            await steadily(incus, lambda: volume.delete(incus, spec.volume))
+            await steadily(incus, lambda: volume.delete(incus, spec.volume, owner))
 
     async def read(self, stored: Stored, operation: Operation) -> Found | None:
         """Whether the server still has it."""
@@ -91,11 +90,13 @@ class VolumeResource(Resource[Spec]):
     async def diff(self, new: Properties, stored: Stored, operation: Operation) -> Diff:
         """Also one that was removed on the server is to be made again."""
         found = await super().diff(new, stored, operation)
+        if "*" in operation.ignored:
+            return found
         try:
             if await self._is_there(stored):
                 return found
         except OperationError as error:
-            operation.journal.warning(f"{error}; what the state says is taken for true")
+            self._servers.excuse(place_of(Inputs(stored.inputs)), error, operation.journal)
             return found
         gone = Difference(path="name", top="name")
         return Diff(differences=(*found.differences, gone))

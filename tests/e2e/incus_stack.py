@@ -1,0 +1,182 @@
+"""A stack whose hosts the program makes itself, as instances of Incus behind a proxy of the test's.
+
+What is looked at goes past the proxy, by the `incus` client. Two modules use this, one after the
+other: each has a stack of its own, and leaves nothing of it.
+"""
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo import hosts as containers
+from demo.hosts import make_key
+from demo.incus import Incus
+from tests.contract.incus_proxy import IncusProxy
+from tests.e2e.look import Hosts
+from tests.e2e.said import Json, Said
+from tests.e2e.stack import ROOT, STACK, Backend, Workspace
+
+PREFIX = "flakeup-inc"
+OWNER = f"flakeup/{STACK}"
+"""The stack, as its instances are marked."""
+MARK = f"user.flakeup.used-by.{OWNER}/"
+"""How the properties begin by which it has marked images."""
+LISTING = "GET /1.0/instances?recursion=2"
+UNCHANGED = {"unchanged": 15}
+"""Stack, release, fleet, build, image (two), web1's volume, and each host's four: itself, instance,
+copy, switch."""
+VOLUME = f"{PREFIX}-web1-data"
+UP = ("up", "--yes", "--skip-preview")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """A stack with web1 (root) and web2 (a user with sudo), and what there is to see of it."""
+
+    stack: Workspace
+    proxy: IncusProxy
+    incus: Incus
+    pool: str
+
+    def like(self, host: str, /, **changes: object) -> Json:
+        """A host's config with some keys of its `incus` changed."""
+        return {"incus": {**self.stack.config["hosts"][host]["incus"], **changes}}
+
+    def volumes(self) -> list[str]:
+        """The names of the volumes of tests."""
+        rows = json.loads(
+            self.incus.call("storage", "volume", "list", self.pool, "--format", "json")
+        )
+        return [row["name"] for row in rows if row["name"].startswith(f"{PREFIX}-")
+                and row["type"] == "custom"]  # fmt: skip
+
+    def hosts(self, *names: str) -> Hosts:
+        """Hosts that are up, by name."""
+        return containers.made(PREFIX, names or ("web1", "web2"), incus=self.incus)
+
+    def instances(self) -> dict[str, dict[str, Any]]:
+        """The instances whose names are those of tests, by what follows the prefix."""
+        rows = json.loads(self.incus.call("list", f"^{PREFIX}-", "--format", "json"))
+        return {row["name"].removeprefix(f"{PREFIX}-"): row for row in rows}
+
+    def uuids(self) -> dict[str, str]:
+        return {name: row["config"]["volatile.uuid"] for name, row in self.instances().items()}
+
+    def images(self) -> dict[str, dict[str, str]]:
+        """The properties of the images that are marked by the stack, by fingerprint."""
+        return {
+            fingerprint: properties
+            for fingerprint, properties in self.all_images().items()
+            if any(key.startswith(MARK) for key in properties)
+        }
+
+    def all_images(self) -> dict[str, dict[str, str]]:
+        """Of all that there are."""
+        rows = json.loads(self.incus.call("image", "list", "--format", "json"))
+        return {row["fingerprint"]: row["properties"] for row in rows}
+
+    def by_hand(self, *words: str) -> None:
+        """What somebody else does, by the client; a test that ends there leaves it to the next."""
+        self.stack.settled = False
+        self.incus.call(*words)
+
+    def up(self, *words: str) -> Said:
+        """`pulumi up` that ends well."""
+        said = self.stack.up(*words)
+        assert said.code == 0, said.text
+        return said
+
+    def expect_no_change(self) -> None:
+        """One more `up` looks once at images, instances and the volume, and changes nothing."""
+        self.proxy.forget()
+        assert self.up().summary() == UNCHANGED
+        assert sorted(self.proxy.seen()) == self.looks
+
+    @property
+    def looks(self) -> list[str]:
+        """The requests of a run that has nothing to change."""
+        project = f"project={self.incus.project}"
+        volume = f"/1.0/storage-pools/{self.pool}/volumes/custom/{VOLUME}?{project}"
+        return [f"GET /1.0/images?{project}", f"{LISTING}&{project}", f"GET {volume}"]
+
+    def interrupt(self, request: str, number: int, seconds: float = 1.0) -> None:
+        """Cut an `up` off when it comes to a request: SIGKILL for all of it, or Ctrl-C."""
+        trouble = self.proxy.slow(request, seconds)
+        with self.stack.running(*UP) as engine:
+            trouble.wait()
+            if number == signal.SIGKILL:
+                engine.kill()
+            else:
+                os.killpg(engine.process.pid, number)
+                said = engine.end()
+                assert said.code != 0
+                assert "Traceback" not in said.text
+        self.stack.cancel()
+
+    def clear(self) -> None:
+        """Remove what is left, by hand."""
+        for row in self.instances().values():
+            self.incus.call("delete", "--force", row["name"])
+        for fingerprint in self.images():
+            self.incus.call("image", "delete", fingerprint)
+        for name in self.volumes():
+            self.incus.call("storage", "volume", "delete", self.pool, name)
+
+
+def made(folder: Path, app_url: str) -> Iterator[World]:
+    """A stack in a folder, none of whose hosts is made yet."""
+    incus = Incus.ready()
+    folder.mkdir()
+    daemon = Path(os.environ.get("INCUS_SOCKET") or _daemon())
+    with IncusProxy(folder / "incus", daemon) as proxy:
+        stack = Workspace.make(folder / "stack", Backend(state=folder / "state"), app_url)
+        stack.prefix = ("env", f"INCUS_SOCKET={proxy.place}")
+        key, flake = folder / "keys" / "client", str(stack.folder / "flake")
+        make_key(key)
+        stack._do(str(ROOT / "demo" / "base"), flake, str(incus.root), f"{key}.pub")
+        stack.init({}, key.read_text())
+        profile = json.loads(incus.call("profile", "list", "--format", "json"))[0]
+        pool = profile["devices"]["root"]["pool"]
+        data = {"data": {"pool": pool, "path": "/srv/data", "protect": False}}
+        web1, web2 = ({"name": f"{PREFIX}-{name}"} for name in ("web1", "web2"))
+        stack.config |= {
+            "incus": {"project": incus.project, "image": "base"},
+            "hosts": {
+                "web1": {"target": "incus", "incus": {**web1, "volumes": data}},
+                "web2": {"target": "incus", "user": "deploy", "incus": web2},
+            },
+        }
+        world = World(stack=stack, proxy=proxy, incus=incus, pool=pool)
+        world.clear()  # of a run that was cut off
+        try:
+            yield world
+        finally:
+            stack.cancel()
+            stack.pulumi("destroy", "--yes", "--skip-preview")
+            world.clear()
+            shutil.rmtree(folder)
+
+
+def _daemon() -> str:
+    return f"{os.environ.get('INCUS_DIR') or '/var/lib/incus'}/unix.socket"
+
+
+@pytest.fixture(scope="module")
+def world(place: Path, app_url: str, request: pytest.FixtureRequest) -> Iterator[World]:
+    """A stack for a module."""
+    yield from made(place / request.module.__name__.rpartition("_")[2], app_url)
+
+
+@pytest.fixture
+def two(world: World) -> World:
+    """Both hosts are there, on v1."""
+    world.stack.settle()
+    world.proxy.forget()
+    return world

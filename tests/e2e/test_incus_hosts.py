@@ -1,0 +1,240 @@
+"""Hosts in Incus that are there: releases, and whatever somebody does to them by hand."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo.hosts import DemoHost
+from tests.e2e.incus_stack import LISTING, PREFIX, UNCHANGED, VOLUME, World, two, world
+from tests.e2e.look import answers, profiles, serving, started, system, systems
+
+if TYPE_CHECKING:
+    from tests.e2e.said import Json
+
+__all__ = ["two", "world"]
+pytestmark = pytest.mark.e2e
+STRANGER = f"{PREFIX}-web3"
+
+
+def test_a_second_up_changes_nothing(two: World) -> None:
+    hosts = two.hosts()
+    assert answers(hosts) == serving("v1", *hosts)
+    before = (two.uuids(), started(hosts))
+    two.expect_no_change()
+    assert (two.uuids(), started(hosts)) == before
+
+
+def test_a_release_is_a_copy_and_a_switch(two: World) -> None:
+    hosts, before = two.hosts(), (two.uuids(), two.images())
+    old = systems(hosts)
+    two.stack.write(appRef="v2")
+    preview = two.stack.preview()
+    assert two.proxy.seen("recursion=2") == [f"{LISTING}&project={two.incus.project}"]
+    named = two.stack.preview("--json").systems()
+    for name in hosts:
+        assert f"{name}: {old[name]} → {named[name]}" in preview.text
+    two.proxy.forget()
+    assert two.up().summary() == {"updated": 6, "unchanged": 9}
+    assert two.proxy.changes() == []
+    assert systems(hosts) == profiles(hosts) == two.stack.recorded() == named
+    assert answers(hosts) == serving("v2", *hosts)
+    assert (two.uuids(), two.images()) == before
+
+
+def test_what_somebody_has_removed_or_stopped_is_there_again(two: World) -> None:
+    before, (image,) = two.uuids(), two.images()
+    addresses = {name: host.address for name, host in two.hosts().items()}
+    two.hosts()["web1"].exec("sh", "-c", "echo kept >/srv/data/file")
+    two.by_hand("delete", "--force", f"{PREFIX}-web1")
+    two.by_hand("stop", "--force", f"{PREFIX}-web2")
+    two.by_hand("image", "delete", image)
+    preview = two.stack.preview("--json")
+    steps = {step["urn"].rpartition("::")[2]: step["op"] for step in preview.json["steps"]}
+    assert steps["web2-instance"] == "update"
+    assert steps["base-image-flakeup"] == "update"
+    assert preview.systems().keys() == {"web1"}
+
+    two.up()
+    hosts = two.hosts()
+    assert answers(hosts) == serving("v1", *hosts)
+    assert systems(hosts) == profiles(hosts) == two.stack.recorded()
+    assert {name: host.address for name, host in hosts.items()} == addresses
+    assert hosts["web1"].exec("cat", "/srv/data/file") == "kept\n"
+    after = two.uuids()
+    assert (after["web2"], after["web1"] != before["web1"]) == (before["web2"], True)
+    assert two.images().keys() == {image}
+    two.expect_no_change()
+
+
+def test_a_host_key_that_changes_is_refused_until_it_is_read_anew(two: World) -> None:
+    host = two.hosts()["web1"]
+    key = "/etc/ssh/ssh_host_ed25519_key"
+    anew = f"rm {key}*; ssh-keygen -q -t ed25519 -N '' -f {key}; systemctl restart ssh"
+    pinned = fingerprint(host, key)
+    two.by_hand("exec", host.instance, "-T", "--", "sh", "-c", anew)
+    offered = fingerprint(host, key)
+    two.stack.write(appRef="v2")
+    said = two.stack.up()
+    assert said.code != 0
+    (error,) = said.errors()
+    assert error == (
+        'before hook "web1-copy" failed: host key is not the pinned one: '
+        f"web1 (root@{host.address}, port 22): pinned {pinned}, offered {offered}. "
+        "find out why it changed; then `pulumi refresh` reads it anew through Incus"
+    )
+    assert answers(two.hosts()) == serving("v1", "web1", "web2"), "no other host is begun"
+    refreshed = two.stack.pulumi("refresh", "--yes", "--skip-preview")
+    assert refreshed.code == 0, refreshed.text
+    two.up()
+    assert answers(two.hosts()) == serving("v2", "web1", "web2")
+
+
+def fingerprint(host: DemoHost, key: str) -> str:
+    return host.exec("ssh-keygen", "-lf", f"{key}.pub").split()[1]
+
+
+def test_one_that_cannot_be_made_does_not_disturb_the_others_and_is_taken_over(
+    two: World,
+) -> None:
+    """Somebody has an instance of its name: the command that is said takes it into the stack."""
+    two.incus.call("launch", f"local:{two.incus.image}", STRANGER)
+    try:
+        third: Json = {"target": "incus", "incus": {"name": STRANGER}}
+        two.stack.write(appRef="v2", hosts={**two.stack.hosts(), "web3": third})
+        said = two.stack.up("--continue-on-error")
+        assert said.code != 0
+        assert "Traceback" not in said.text
+        (error,) = said.errors()
+        project = two.incus.project
+        assert error.startswith(
+            f"name taken: {STRANGER} (local, project {project}): an instance that this stack has "
+            "not made has that name. write another `name`, or take it into the stack: "
+        )
+        hosts = two.hosts()
+        assert answers(hosts) == serving("v2", *hosts)
+        assert two.stack.recorded() == systems(hosts)
+
+        command = re.search("`(pulumi import [^`]+)`", error)
+        assert command
+        uuid = two.uuids()["web3"]
+        taken = two.stack.pulumi(*shlex.split(command[1])[1:], "--yes")
+        assert taken.code == 0, taken.text
+        let_in(two, STRANGER)
+        two.up()
+        assert two.hosts("web3")["web3"].http() == "app v2 on web3"
+        assert two.uuids()["web3"] == uuid
+
+        two.stack.write(appRef="v2")
+        kept = two.uuids()
+        two.up()
+        assert "web3" not in two.instances()
+        assert two.uuids() == {name: kept[name] for name in ("web1", "web2")}
+    finally:
+        two.incus.attempt("delete", "--force", STRANGER)
+
+
+def let_in(world: World, instance: str) -> None:
+    """What a user does for a machine of his own: the stack's key is let in."""
+    key = world.stack.folder.parents[1] / "keys" / "client.pub"
+    place = f"{instance}/root/.ssh/authorized_keys"
+    words = ("--create-dirs", "--mode", "0600", "--uid", "0", "--gid", "0")
+    world.incus.call("file", "push", str(key), place, *words)
+
+
+def test_one_that_is_left_out_is_left_alone_and_one_has_another_name(two: World) -> None:
+    """web1 is left out, and somebody has stopped it; web2 gets another name."""
+    host, before = two.hosts()["web2"], two.uuids()
+    old, moved = system(host), f"{PREFIX}-moved"
+    two.by_hand("stop", "--force", f"{PREFIX}-web1")
+    two.stack.write(
+        appRef="v1",
+        hosts=two.stack.hosts(web1={"enabled": False}, web2=two.like("web2", name=moved)),
+    )
+    preview = two.stack.preview("--json")
+    steps = {step["urn"].rpartition("::")[2]: step["op"] for step in preview.json["steps"]}
+    assert steps["web2-instance"] == "update"
+    assert "web1-instance" not in steps
+    two.up()
+    assert two.instances()["web1"]["status"] == "Stopped"
+    assert two.volumes() == [VOLUME]
+    renamed = two.hosts("moved")["moved"]
+    assert two.uuids() == {"web1": before["web1"], "moved": before["web2"]}
+    assert (renamed.address, renamed.host_key) == (host.address, host.host_key)
+    assert system(renamed) == old
+    two.stack.write(appRef="v1")
+    two.up()
+    assert two.uuids() == before
+    assert answers(two.hosts()) == serving("v1", "web1", "web2")
+
+
+def test_a_new_image_is_a_new_root_where_that_is_wanted(two: World) -> None:
+    """web1 is rebuilt from it, web2 made anew: both are deployed to as to hosts on nothing."""
+    before, old = two.uuids(), two.hosts()
+    (image,) = two.images()
+    base = two.stack.folder / "flake" / "base.json"
+    text = base.read_text()
+    try:
+        let_another_in(base)
+        two.up()
+        (new,) = two.images()
+        assert new != image
+        assert two.uuids() == before, "with ignore a new image changes nothing"
+        policies = {
+            "web1": two.like("web1", onImageChange="rebuild"),
+            "web2": two.like("web2", onImageChange="replace"),
+        }
+        two.stack.write(appRef="v1", hosts=two.stack.hosts(**policies))
+        assert two.stack.preview("--json").systems() == systems(old)
+        said = two.stack.preview()
+        assert said.text.count("its root is made anew first") == 2
+        two.up()
+        hosts = two.hosts()
+        assert answers(hosts) == serving("v1", *hosts)
+        assert systems(hosts) == profiles(hosts) == two.stack.recorded()
+        after = two.uuids()
+        assert (after["web1"], after["web2"] != before["web2"]) == (before["web1"], True)
+        assert {name: host.address for name, host in hosts.items()} == {
+            name: host.address for name, host in old.items()
+        }
+        assert all(hosts[name].host_key != old[name].host_key for name in hosts)
+        assert two.images().keys() == {new}, "the old one is nobody's, and goes with the next"
+        two.expect_no_change()
+    finally:
+        base.write_text(text)
+
+
+def let_another_in(base: Path) -> None:
+    """Another image: one more key."""
+    said = json.loads(base.read_text())
+    said["authorizedKeys"].append(
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII37QsfaC6TZC04ULDxkqO8IB9/KJvwLWbiP2ORl634Q"
+    )
+    base.write_text(json.dumps(said))
+
+
+def test_a_preview_where_incus_is_not_at_hand_goes_by_the_state(two: World) -> None:
+    two.stack.write(appRef="v2")
+    with two.proxy.gone():
+        said = two.stack.preview()
+    assert said.code == 0, said.text
+    assert said.summary() == {"update": 6, "unchanged": 9}
+    away = f"cannot reach Incus: local ({two.proxy.place}): [Errno 2] No such file or directory. "
+    told = [line for line in said.diagnostics().splitlines() if away in line]
+    assert [line.strip().startswith("warning: ") for line in told].count(True) == 1
+    assert [line.strip().startswith(away) for line in told].count(True) == 2, "one for each host"
+
+
+def test_a_preview_of_fifty_hosts_asks_once(two: World) -> None:
+    fifty: Json = {
+        f"h{number}": {"target": "incus", "attr": "web1", "incus": {"name": f"{PREFIX}-h{number}"}}
+        for number in range(50)
+    }
+    two.stack.write(appRef="v1", hosts={**two.stack.hosts(), **fifty})
+    said = two.stack.preview()
+    assert said.code == 0, said.text
+    assert said.summary() == {"create": 200, **UNCHANGED}
+    assert sorted(two.proxy.seen()) == two.looks
