@@ -10,10 +10,8 @@ from collections.abc import Awaitable, Callable
 import pulumi
 
 from components.pipeline.docker import owned
-from components.pipeline.docker.daemon import Daemon
+from components.pipeline.docker.daemon import Daemon, steadily
 from components.pipeline.docker.spec import ServiceSpec
-from components.pipeline.errors import DockerAwayError
-from components.pipeline.steady import steadily
 
 
 def network(name: str, host: str, owner: str) -> pulumi.ResourceHookBinding:
@@ -55,7 +53,7 @@ def _before_create(
 
     async def before_create(_: pulumi.ResourceHookArgs) -> None:
         async with Daemon(host) as docker:
-            await steadily(docker, lambda: work(docker), DockerAwayError)
+            await steadily(docker, lambda: work(docker))
 
     hook = pulumi.ResourceHook(f"{name}-alone", before_create)
     return pulumi.ResourceHookBinding(before_create=[hook])

@@ -17,8 +17,8 @@ from components import alone
 from components.copying import Copying
 from components.dependency import or_else, settled
 from components.docker_image import DockerImage, DockerImageArgs, Own
-from components.pipeline.docker import owned
-from components.pipeline.docker.route import COMMAND, CONFIG, Route
+from components.pipeline.docker import owned, route
+from components.pipeline.docker.route import Route
 from components.pipeline.docker.spec import Services, ServiceSpec, Strategy
 from components.pipeline.evaluate import System
 from components.pipeline.services import ServicePlan
@@ -141,13 +141,14 @@ class DockerService(pulumi.ComponentResource):
         edge = docker.Container(
             f"{name}-edge",
             image=image.ref,
-            command=list(COMMAND),
+            command=list(route.COMMAND),
             labels=_labels({owned.EDGE: spec.name}),
-            uploads=[docker.ContainerUploadArgs(file=CONFIG, content=nobody.config)],
+            uploads=[docker.ContainerUploadArgs(file=route.CONFIG, content=nobody.config)],
             ports=_ports({port: port for port in spec.ports}),
             networks_advanced=[docker.ContainerNetworksAdvancedArgs(name=args.network)],
             must_run=True,
-            restart="unless-stopped",
+            restart=route.RESTART,
+            stop_signal=route.STOP_SIGNAL,
             destroy_grace_seconds=spec.grace.seconds,
             log_driver="json-file",
             log_opts=LOG_OPTIONS,

@@ -21,13 +21,21 @@ class Heard(Protocol):
     """When it answered last (`time.monotonic`)."""
 
 
-async def steadily(daemon: Heard, work: Callable[[], Awaitable[T]], away: type[Exception]) -> T:
+async def steadily(
+    daemon: Heard,
+    work: Callable[[], Awaitable[T]],
+    away: type[Exception],
+    *,
+    restart: float | None = None,
+) -> T:
     """Do what may be done again; `away` is what it raises where the daemon does not answer.
+
+    `restart` is how long that may be, RESTART where nothing is said.
 
     Raises:
         Exception: `away`: it was so for longer than a restart takes, or goes each time it comes.
     """
-    cuts, gone = 0, 0.0
+    cuts, gone, longest = 0, 0.0, RESTART if restart is None else restart
     while True:
         began = time.monotonic()
         try:
@@ -35,6 +43,6 @@ async def steadily(daemon: Heard, work: Callable[[], Awaitable[T]], away: type[E
         except away:
             if not cuts or daemon.heard > began:  # it was there in this try
                 cuts, gone = cuts + 1, time.monotonic()
-            if cuts > CUTS or time.monotonic() - gone > RESTART:
+            if cuts > CUTS or time.monotonic() - gone > longest:
                 raise
             await asyncio.sleep(PAUSE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -31,6 +32,7 @@ Json = Any
 DAEMONS: Final = (Path("/usr/libexec/incus/incusd"), Path("/usr/bin/incusd"))
 PROFILE: Final = "default"
 _PATIENCE: Final = 30.0
+_FOLDER: Final = "flakeup-incusd-"
 
 INIT: Final = r"""#!/bin/busybox sh
 # As much of a system as Incus and flakeup look at: an address, a host key, an end on request.
@@ -166,7 +168,7 @@ class Incusd:
     def prepare(self) -> None:
         """A pool, a network, and the profile that has both."""
         self.ask("POST", "/1.0/storage-pools", {"name": "pool", "driver": "dir"})
-        subnet = f"10.213.{os.getpid() % 250}.1/24"
+        subnet = f"10.{200 + secrets.randbelow(50)}.{secrets.randbelow(250)}.1/24"
         config = {"ipv4.address": subnet, "ipv4.nat": "false", "ipv6.address": "none"}
         network = {"name": self.network, "type": "bridge", "config": config}
         self.ask("POST", "/1.0/networks", network)
@@ -199,7 +201,9 @@ class Incusd:
         for tries_left in reversed(range(10)):
             try:
                 self.ask("DELETE", f"/1.0/networks/{self.network}")
-            except RefusedError:
+            except RefusedError as error:
+                if "not found" in str(error):
+                    return
                 if not tries_left:
                     raise
                 time.sleep(0.2)
@@ -323,12 +327,30 @@ def incusd(parts: dict[str, dict[str, Any]]) -> Iterator[Incusd]:
     """A daemon for a module; skips where there can be none."""
     if reason := why_not(parts):
         pytest.skip(reason)
-    folder = Path(tempfile.mkdtemp(prefix="flakeup-incusd-"))
+    _sweep()
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
     folder.chmod(0o711)  # root in an instance is nobody here, and has to get through
     daemon = Incusd(folder=folder, network=f"fkt{os.getpid() % 1_000_000}")
+    (folder / "owner").write_text(f"{os.getpid()} {daemon.network}")
     daemon.start()
     try:
         daemon.prepare()
         yield daemon
     finally:
         daemon.remove()
+
+
+def _sweep() -> None:
+    """Remove what tests that were killed have left; they are known by their folder."""
+    for owner in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*/owner"):
+        pid, network = owner.read_text().split()
+        if Path(f"/proc/{pid}").exists():
+            continue
+        mark = f"INCUS_DIR={owner.parent}/d".encode()
+        for process in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):
+                if mark in process.read_bytes():
+                    os.kill(int(process.parent.name), signal.SIGKILL)
+        left = Incusd(folder=owner.parent, network=network)
+        left.start()
+        left.remove()

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from components.pipeline.docker import image
-from components.pipeline.docker.daemon import Daemon
+from components.pipeline.docker.daemon import Daemon, steadily
 from components.pipeline.docker.image import Kind
 from components.pipeline.errors import DockerAwayError, DockerError
 from components.pipeline.grammar import StorePath
-from components.pipeline.steady import steadily
 from tests.contract.docker_proxy import DockerProxy
 from tests.unit.docker_archives import layer, members, write
 
@@ -44,9 +43,7 @@ class Place:
     async def ensure(self, path: Path) -> str:
         async with Daemon(self.proxy.host) as docker:
             return await steadily(
-                docker,
-                lambda: image.ensure(docker, _built(path), self.ref, self.said.append),
-                DockerAwayError,
+                docker, lambda: image.ensure(docker, _built(path), self.ref, self.said.append)
             )
 
     async def remove(self) -> None:
@@ -199,7 +196,7 @@ async def test_a_daemon_that_is_restarted_while_an_image_is_sent(place: Place, w
 async def test_a_daemon_that_is_away_for_good_is_one_message(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("components.pipeline.steady.RESTART", 1.0)
+    monkeypatch.setattr("components.pipeline.docker.daemon.RESTART", 1.0)
     with place.proxy.gone(), pytest.raises(DockerAwayError) as caught:
         await place.ensure(place.archive())
     assert str(caught.value) == (

@@ -12,10 +12,9 @@ from urllib.parse import urlencode
 import pytest
 
 from components.pipeline.docker import trial
-from components.pipeline.docker.daemon import Daemon
+from components.pipeline.docker.daemon import Daemon, steadily
 from components.pipeline.docker.trial import MEND, Candidate, Health
-from components.pipeline.errors import DockerAwayError, DockerError
-from components.pipeline.steady import steadily
+from components.pipeline.errors import DockerError
 from tests.contract.docker_proxy import DockerProxy
 from tests.contract.dockerd import LABEL
 from tests.contract.http_load import free_port
@@ -53,7 +52,6 @@ class Place:
                 lambda: trial.tried(
                     docker, candidate, OWNER, seconds=seconds, say=self.said.append
                 ),
-                DockerAwayError,
             )
 
     async def message(self, candidate: Candidate, seconds: float = 20.0) -> str:

@@ -103,6 +103,25 @@ async def test_one_that_is_built_anew_with_the_same_content_is_kept(
     assert incusd.images() == {}
 
 
+async def test_a_resource_has_its_mark_on_one_image_alone(
+    incus: Incus,
+    incusd: Incusd,
+    files: image.ImageFiles,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """A state that was lost gives nothing up: its image would stay for ever."""
+    lost = await sent(incus, split(tiny(tmp_path_factory.mktemp("image"), "lost")))
+    shared = await sent(incus, split(tiny(tmp_path_factory.mktemp("image"), "shared")))
+    await sent(incus, split(tiny(tmp_path_factory.mktemp("image"), "other")), OTHER)
+    incusd.ask("PATCH", f"/1.0/images/{shared}", {"properties": {OTHER.key: "x"}})
+    digest = await sent(incus, files)
+    await image.prune(incus, digest, ONE)
+    found = incusd.images()
+    assert lost not in found
+    assert [one for one, properties in found.items() if ONE.key in properties] == [digest]
+    assert sum(OTHER.key in properties for properties in found.values()) == 2
+
+
 async def test_it_stays_while_there_is_an_instance_that_was_made_from_it(
     incus: Incus, incusd: Incusd, files: image.ImageFiles
 ) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +17,7 @@ from tests.e2e.docker_stack import (
     assert_converged,
     assert_serves,
 )
+from tests.e2e.stack import wait_for
 
 if TYPE_CHECKING:
     from tests.e2e.said import Said
@@ -105,18 +109,28 @@ def test_an_image_that_was_removed_is_loaded_again_without_a_refresh(
     assert_converged(services, docker_world, release)
 
 
-def test_one_that_was_restarted_by_hand_is_no_change(
+def test_one_that_was_restarted_by_hand_or_has_crashed_is_no_change(
     services: DockerStack, docker_world: World
 ) -> None:
-    """And what Docker itself has started again long ago is no reason to refuse a route."""
+    """Docker starts them again, also the edge: it has been told of a route by a signal."""
     release, containers = services.release, docker_world.containers()
-    for container in services.containers().values():
-        docker_world.post(f"/containers/{container}/restart?t=0")
+    known = services.containers()
+    docker_world.post(f"/containers/{known['app']}/restart?t=0")
+    for container in known.values():
+        os.kill(docker_world.daemon.container(container)["State"]["Pid"], signal.SIGKILL)
+    wait_for(lambda: answers(services, release))
     services.write(appRef=release)
     said = services.up()
     assert (said.code, said.summary()) == (0, CONVERGED), said.text
     assert docker_world.containers() == containers
     assert_serves(services, docker_world, release)
+
+
+def answers(stack: DockerStack, release: str) -> bool:
+    try:
+        return stack.ask() == f"app {release} on docker"
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def test_traffic_that_cannot_be_moved_leaves_the_old_container_serving(

@@ -38,7 +38,7 @@ def test_a_preview_asks_once_and_makes_nothing(world: World) -> None:
 def test_an_up_that_is_cut_off_at_each_step_is_gone_on_with(world: World) -> None:
     world.stack.write(appRef="v1")
     named = world.stack.preview("--json").systems()
-    world.interrupt("POST /1.0/images", signal.SIGKILL, 2.0)
+    world.interrupt("POST /1.0/images", signal.SIGKILL, 5.0)
     assert world.images() == {}
     world.interrupt(r"POST /1.0/instances\?", signal.SIGKILL)
     world.interrupt(f"PUT /1.0/instances/{PREFIX}-web./state", signal.SIGINT)

@@ -5,19 +5,24 @@ import io
 import json
 import tarfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 
+from components.pipeline import steady
 from components.pipeline.errors import DockerAwayError, DockerError, message, printable
+
+T = TypeVar("T")
 
 CONNECT: Final = 5.0
 ANSWER: Final = 60.0
 """Seconds for a plain answer."""
 LOAD: Final = 3600.0
+RESTART: Final = 30.0
+"""Seconds that a daemon may be away: before it ends, it waits for containers that do not stop."""
 TIMED_OUT: Final = "no answer in time"
 _OK: Final = range(200, 300)
 
@@ -145,6 +150,15 @@ class Daemon:
         why = printable(str(error)) or otherwise
         remedy = f"check that dockerd runs, and that `docker -H {self.host} version` works for you"
         return DockerAwayError(message("cannot reach Docker", self.host, why, remedy))
+
+
+async def steadily(docker: Daemon, work: Callable[[], Awaitable[T]]) -> T:
+    """Do what may be done again, also where the daemon is restarted in the middle of it.
+
+    Raises:
+        DockerAwayError: it was away for longer than a restart takes, or goes each time it comes.
+    """
+    return await steady.steadily(docker, work, DockerAwayError, restart=RESTART)
 
 
 def segment(text: str) -> str:

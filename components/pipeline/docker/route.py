@@ -8,6 +8,14 @@ from typing import Final
 FOLDER: Final = "/etc/haproxy"
 CONFIG: Final = f"{FOLDER}/haproxy.cfg"
 COMMAND: Final = ("haproxy", "-W", "-db", "-f", CONFIG)
+RESTART: Final = "always"
+STOP_SIGNAL: Final = "SIGUSR1"
+"""How Docker treats an edge.
+
+It is told of a route by a signal, after which Docker takes it for stopped by hand: with another
+policy it would not be started again with the machine, nor, without a stop signal of its own, after
+a crash.
+"""
 _HEAD: Final = """\
 global
     log stdout format raw local0 notice

@@ -25,6 +25,8 @@ CONNECT: Final = 5.0
 PAUSE: Final = 0.5
 BUSY: Final = "Instance is busy running a"
 """What the server says where an operation of before is still under way; it has done nothing."""
+STARTING: Final = "unavailable on this server"
+"""What it says of a network or a pool that it has not come to yet, after its own start."""
 ANSWER: Final = 30.0
 """Seconds for a plain answer."""
 OPERATION: Final = 600.0
@@ -108,20 +110,20 @@ class Incus:
         """Change something, and wait for the end of what the server does for it.
 
         With `tag` it is refused (`code` 412) where somebody else was faster. What an instance is
-        busy with, for whoever was cut off, is waited for.
+        busy with, for whoever was cut off, is waited for, and so is a server that has just begun.
 
         Raises:
             IncusError: refused, or failed in the background.
             IncusAwayError: no server answers; what was asked for may be done, or not.
         """
         headers = {"If-Match": tag} if tag else {}
-        deadline = time.monotonic() + seconds
+        began = time.monotonic()
         while True:
             try:
                 answer = await self._request(method, path, json=body, headers=headers)
                 return await self._ended(answer, seconds)
             except IncusError as error:
-                if BUSY not in str(error) or time.monotonic() > deadline:
+                if time.monotonic() - began >= _patience(str(error), seconds):
                     raise
             await asyncio.sleep(PAUSE)
 
@@ -244,6 +246,13 @@ def _envelope(answer: httpx.Response) -> dict[str, Any]:
     if content["type"] == "error":
         raise IncusError(_text(content.get("error")), code=int(content.get("error_code") or 0))
     return content
+
+
+def _patience(said: str, seconds: float) -> float:
+    """How long the reason of an error may last; nothing was done then."""
+    if BUSY in said:
+        return seconds
+    return steady.RESTART if STARTING in said else 0.0
 
 
 def _refused_certificate(error: BaseException | None) -> str:

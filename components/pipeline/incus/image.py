@@ -10,7 +10,7 @@ import hashlib
 import struct
 import tarfile
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -200,18 +200,21 @@ async def release(incus: Incus, fingerprint: str, use: Use) -> None:
     await _hold(incus, fingerprint, give_up)
 
 
-async def prune(incus: Incus, keep: str = "") -> list[str]:
+async def prune(incus: Incus, keep: str = "", use: Use | None = None) -> list[str]:
     """Remove images of ours that have no mark on them and that no instance was made from.
 
-    They stay behind where an instance was made from one whose stack has moved on since.
+    They stay behind where an instance was made from one whose stack has moved on since. A mark of
+    `use` on another image than `keep` is of a state that was lost: one resource uses one image.
     """
     gone = []
     for image in await incus.get(asked("/1.0/images", recursion="1")):
         properties, fingerprint = image["properties"], str(image["fingerprint"])
-        is_marked = any(key.startswith(Use.PREFIX) for key in properties)
-        if fingerprint == keep or properties.get(UPLOADED) != "image" or is_marked:
+        if fingerprint == keep or properties.get(UPLOADED) != "image":
             continue
-        if not await _instances(incus, fingerprint):
+        marks = {key for key in properties if key.startswith(Use.PREFIX)}
+        if use and use.key in marks:
+            await release(incus, fingerprint, replace(use, files=properties[use.key]))
+        elif not marks and not await _instances(incus, fingerprint):
             with suppress_missing():
                 await incus.change("DELETE", _path(fingerprint))
                 gone.append(fingerprint)

@@ -11,10 +11,8 @@ from plugin_protocol.inputs import Inputs
 from plugin_protocol.resource import Created, Found, Resource
 
 from components.pipeline.docker import image
-from components.pipeline.docker.daemon import segment
-from components.pipeline.errors import DockerAwayError
+from components.pipeline.docker.daemon import segment, steadily
 from components.pipeline.grammar import StorePath
-from components.pipeline.steady import steadily
 from flakeup_plugin.docker import daemon
 from flakeup_plugin.shapes import DOCKER_IMAGE
 
@@ -65,9 +63,7 @@ class DockerImageResource(Resource[ImageSpec]):
         self._wanted.add((spec.host, spec.ref))
         async with daemon(spec.host) as docker:
             say = operation.journal.status
-            return await steadily(
-                docker, lambda: image.ensure(docker, spec.built, spec.ref, say), DockerAwayError
-            )
+            return await steadily(docker, lambda: image.ensure(docker, spec.built, spec.ref, say))
 
     async def delete(self, stored: Stored, operation: Operation) -> None:
         """Take its name off; it stays where a container still needs it.
@@ -79,7 +75,7 @@ class DockerImageResource(Resource[ImageSpec]):
         if (spec.host, spec.ref) in self._wanted:
             return
         async with daemon(spec.host) as docker:
-            await steadily(docker, lambda: image.remove(docker, spec.ref), DockerAwayError)
+            await steadily(docker, lambda: image.remove(docker, spec.ref))
 
     async def read(self, stored: Stored, operation: Operation) -> Found | None:
         """Whether the daemon still has it."""

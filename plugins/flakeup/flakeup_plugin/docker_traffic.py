@@ -12,11 +12,9 @@ from plugin_protocol.inputs import Inputs
 from plugin_protocol.resource import Created, Resource
 
 from components.pipeline.docker import edge, owned, trial
-from components.pipeline.docker.daemon import Daemon, segment
+from components.pipeline.docker.daemon import Daemon, segment, steadily
 from components.pipeline.docker.route import Route, Traffic
-from components.pipeline.errors import DockerAwayError
 from components.pipeline.incus.marks import Owner
-from components.pipeline.steady import steadily
 from flakeup_plugin.docker import CUT_OFF, daemon, without_wait
 from flakeup_plugin.shapes import TRAFFIC
 
@@ -97,7 +95,7 @@ class TrafficResource(Resource[TrafficSpec]):
                 others = await _others(docker, spec.service, kept, operation)
                 await owned.end(docker, others, route.grace)
 
-            await steadily(docker, work, DockerAwayError)
+            await steadily(docker, work)
 
     async def delete(self, stored: Stored, operation: Operation) -> None:
         """The edge goes by itself, and its configuration with it."""

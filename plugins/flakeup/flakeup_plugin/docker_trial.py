@@ -12,10 +12,9 @@ from plugin_protocol.inputs import Inputs
 from plugin_protocol.resource import Created, Resource
 
 from components.pipeline.docker import owned, trial
+from components.pipeline.docker.daemon import steadily
 from components.pipeline.docker.trial import Candidate, Health
-from components.pipeline.errors import DockerAwayError
 from components.pipeline.incus.marks import Owner
-from components.pipeline.steady import steadily
 from flakeup_plugin.docker import CUT_OFF, daemon, without_wait
 from flakeup_plugin.shapes import TRIAL
 
@@ -75,7 +74,6 @@ class TrialResource(Resource[TrialSpec]):
             await steadily(
                 docker,
                 lambda: trial.tried(docker, spec.candidate, owner, seconds=spec.wait, say=say),
-                DockerAwayError,
             )
 
     async def delete(self, stored: Stored, operation: Operation) -> None:
@@ -93,7 +91,7 @@ class TrialResource(Resource[TrialSpec]):
                     labels = {owned.OWNER: owner, label: service}
                     await owned.end(docker, await owned.containers(docker, labels), grace=0)
 
-            await steadily(docker, work, DockerAwayError)
+            await steadily(docker, work)
 
     async def diff(self, new: Properties, stored: Stored, operation: Operation) -> Diff:
         """How long it may take is no reason to try it again; a candidate that is left is one."""

@@ -68,7 +68,7 @@ class ImageResource(Resource[Spec]):
             use, say = Use.of_urn(operation.urn, *spec.files), operation.journal.status
             text = f"{spec.system} ({spec.rootfs.digest}), sent by flakeup"
             fingerprint = await steadily(incus, lambda: image.ensure(incus, files, use, text, say))
-            await steadily(incus, lambda: image.prune(incus, fingerprint))
+            await steadily(incus, lambda: image.prune(incus, fingerprint, use))
             return fingerprint
 
     async def update(self, inputs: Spec, stored: Stored, operation: Operation) -> Properties:
