@@ -138,7 +138,8 @@ def test_without_a_grace_it_is_killed_at_once(
     plugin: Plugin, dockerd: Dockerd, tmp_path: Path, grace: int | None
 ) -> None:
     script = (
-        "trap 'echo bye >/out/bye; exit' TERM; echo up >/out/up; while true; do sleep 0.1; done"
+        "trap 'sleep 2; echo bye >/out/bye; exit' TERM; echo up >/out/up; "
+        "while true; do sleep 0.1; done"
     )
     inputs = sleeper(
         dockerd,
