@@ -1,12 +1,15 @@
 """A stack of services alone on a Docker daemon behind a proxy of the test's.
 
 What is looked at goes past the proxy. All that the stack makes carries its owner's label; what the
-tests plant beside it carries another one, and is removed by it.
+tests plant beside it carries another one, and is removed by it. Each run has names of its own: runs
+side by side, on the one daemon of a machine, leave each other alone.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -21,9 +24,9 @@ import pytest
 import yaml
 
 from tests.contract.docker_proxy import DockerProxy
-from tests.contract.dockerd import LABEL, Dockerd, RefusedError
+from tests.contract.dockerd import Dockerd, RefusedError
 from tests.contract.http_load import ask, free_port
-from tests.e2e.stack import ROOT, STACK, Backend, Workspace
+from tests.e2e.stack import ROOT, Backend, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,13 +34,15 @@ if TYPE_CHECKING:
     from tests.e2e.said import Json, Said
 
 PARTS: Final = ("pulumi", "nix", "docker", "edge")
-OWNER: Final = f"flakeup/{STACK}"
+RUN: Final = f"e2e-{os.getpid()}"
+OWNER: Final = f"flakeup/{RUN}"
 OWNED: Final = f"flakeup.owner={OWNER}"
-APP: Final = "e2e-docker-app"
-EDGE: Final = "e2e-docker-edge"
-"""Attributes of the flake, and so names of images: not those of the demo."""
-USERS: Final = "flakeup-e2e-users"
-"""What the tests plant: containers, networks and volumes that are somebody else's."""
+APP: Final = f"{RUN}-app"
+EDGE: Final = f"{RUN}-edge"
+"""Attributes of the flake, and so names of images."""
+USERS: Final = f"{RUN}-users"
+"""What the tests plant: containers, images, networks and volumes that are somebody else's."""
+_OF_A_RUN: Final = re.compile(r"\be2e-([0-9]+)")
 HEALTHCHECK: Final = ["/bin/busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/"]
 CONVERGED: Final = {"unchanged": 15}
 """Stack, two providers, release, fleet, build, two images of two each, the network, and of the
@@ -60,13 +65,21 @@ class DockerStack(Workspace):
         made = cls.make(folder, Backend(state=folder / "state"), f"git+file://{app}")
         made._rename_images(layer)
         made.backend.state.mkdir()
-        made._do("pulumi", "stack", "init", STACK)
+        made._do("pulumi", "stack", "init", RUN)
         salt = yaml.safe_load(made._file.read_text())["encryptionsalt"]
         made.backend.secrets["encryptionsalt"] = salt
         made.port = free_port()
         docker = {"host": proxy.host}
         made.config = {"flake": "./flake", "docker": docker, "services": {"app": made.service()}}
         return made
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / f"Pulumi.{RUN}.yaml"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**super().environment, "PULUMI_STACK": RUN}
 
     def _rename_images(self, layer: str) -> None:
         images = self.folder / "flake" / "lib" / "images.nix"
@@ -116,7 +129,7 @@ class DockerStack(Workspace):
         """As the backend has it: quicker than to ask Pulumi for it."""
         if words:
             return super().state(*words)
-        (file,) = self.backend.state.glob(f".pulumi/stacks/*/{STACK}.json")
+        (file,) = self.backend.state.glob(f".pulumi/stacks/*/{RUN}.json")
         found: Json = json.loads(file.read_text())["checkpoint"]["latest"] or {}
         return found
 
@@ -184,17 +197,18 @@ class World:
         self.daemon.ask("DELETE", path)
 
     def clean(self) -> None:
-        """Remove all that the stack and its tests have made."""
-        for label in (OWNED, "flakeup.trial", LABEL):
-            for one in self._listed(label if "=" in label else f"{label}={_value(label)}"):
+        """Remove all that the stack and its tests have made; and what killed runs have left."""
+        for one in self.daemon.ask("GET", "/containers/json?all=1"):
+            if _is_left(*one["Labels"].values()):
                 self._try_delete(f"/containers/{one['Id']}?force=1&v=1")
-        for label in (OWNED, f"{LABEL}={USERS}"):
-            for name in self.networks(label):
-                self._try_delete(f"/networks/{name}")
-        for name in self.volumes(f"{LABEL}={USERS}"):
-            self._try_delete(f"/volumes/{name}")
-        for image in (APP, EDGE, USERS):
-            for tag in self.images(image):
+        for one in self.daemon.ask("GET", "/networks"):
+            if _is_left(*(one["Labels"] or {}).values()):
+                self._try_delete(f"/networks/{one['Id']}")
+        for one in self.daemon.ask("GET", "/volumes")["Volumes"]:
+            if _is_left(one["Name"]):
+                self._try_delete(f"/volumes/{one['Name']}")
+        for one in self.daemon.ask("GET", "/images/json"):
+            for tag in filter(_is_left, one["RepoTags"] or ()):
                 self._try_delete(f"/images/{tag}?force=1")
 
     def _try_delete(self, path: str) -> None:
@@ -202,8 +216,10 @@ class World:
             self.delete(path)
 
 
-def _value(label: str) -> str:
-    return USERS if label == LABEL else f"{OWNER}/app"
+def _is_left(*texts: str) -> bool:
+    """Whether something is this run's, or that of a run which is no more."""
+    runs = {int(found) for text in texts for found in _OF_A_RUN.findall(text)}
+    return any(run == os.getpid() or not Path(f"/proc/{run}").exists() for run in runs)
 
 
 def assert_serves(stack: DockerStack, world: World, release: str) -> None:
@@ -254,10 +270,13 @@ def docker_world(parts: dict[str, dict[str, Any]]) -> Iterator[World]:
 
 @pytest.fixture(scope="session")
 def docker_place(docker_world: World) -> Iterator[Path]:  # noqa: ARG001 skips what needs it
-    """A private folder with a short name."""
+    """A private folder with a short name; the images that were built from it leave the store."""
     folder = Path(tempfile.mkdtemp(prefix="flakeup-docker-"))
     yield folder
     shutil.rmtree(folder)
+    built = [str(path) for path in Path("/nix/store").glob(f"*-docker-image-{RUN}-*.tar")]
+    argv = (str(ROOT / "tools" / "env"), "nix-store", "--delete", *built)
+    subprocess.run(argv, capture_output=True, timeout=60, check=False)
 
 
 @pytest.fixture(scope="session")

@@ -117,7 +117,7 @@ def test_interrupted_in_one_step_after_the_other(
         assert services.ask() == f"app {old} on docker", step.name
         assert docker_world.tried() == [], step.name
     next_up(services, new)
-    assert_converged(services, docker_world, new)
+    assert_serves(services, docker_world, new)
 
 
 def test_a_daemon_that_is_away_in_the_steps_that_may_be_done_again(
@@ -141,19 +141,21 @@ def test_a_daemon_that_is_away_in_the_steps_that_may_be_done_again(
 def test_a_daemon_that_is_away_while_the_container_is_made(
     services: DockerStack, docker_world: World, docker_proxy: DockerProxy
 ) -> None:
-    """That is the provider's: it fails with one message, and the next `up` goes on."""
+    """That is the provider's: it fails with one message, and the next `up` goes on.
+
+    The daemon has made it; who asked has not heard its name.
+    """
     old, new = services.release, services.other
     services.write(appRef=new)
-    for asked in (r"^POST /v1\.\d+/containers/create", CONTAINER.request):
-        docker_proxy.forget()
-        trouble = docker_proxy.away(asked, when="after", seconds=AWAY)
-        said = services.up()
-        assert trouble.met.is_set()
-        assert said.code != 0
-        (error,) = said.errors()
-        assert "Cannot connect to the Docker daemon at" in error
-        assert services.ask() == f"app {old} on docker"
-        assert services.traffic() in docker_world.containers()
-        wait_for(docker_proxy.place.exists)
+    docker_proxy.forget()
+    trouble = docker_proxy.away(r"^POST /v1\.\d+/containers/create", when="after", seconds=AWAY)
+    said = services.up()
+    assert trouble.met.is_set()
+    assert said.code != 0
+    (error,) = said.errors()
+    assert "Cannot connect to the Docker daemon at" in error
+    assert services.ask() == f"app {old} on docker"
+    assert services.traffic() in docker_world.containers()
+    wait_for(docker_proxy.place.exists)
     next_up(services, new)
     assert_serves(services, docker_world, new)

@@ -13,6 +13,7 @@ from tests.e2e.docker_stack import (
     AGAIN,
     APP,
     EDGE,
+    RUN,
     USERS,
     DockerStack,
     World,
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.e2e
 STARTED: Final = r"^GET /v1\.\d+/containers/[0-9a-f]{64}/json"
 """What the provider asks once a container runs."""
 PLANTED: Final = {LABEL: USERS}
-LOG: Final = "e2e-docker-log"
+LOG: Final = f"{RUN}-log"
 WRITES: Final = [
     "/bin/busybox",
     "sh",
@@ -208,11 +209,12 @@ def users(docker_world: World) -> Iterator[dict[str, list[str]]]:
     world.post(f"/images/{image}/tag?repo={APP}&tag=v1")
     world.post("/networks/create", {"Name": f"{USERS}-services", "Labels": PLANTED})
     world.post("/volumes/create", {"Name": f"{USERS}-data", "Labels": PLANTED})
-    for name, labels in (
+    for short, labels in (
         ("app-0123456", {}),
         ("of-another-stack", {"flakeup.owner": "flakeup/other", "flakeup.service": "app"}),
         ("trial", {"flakeup.trial": "flakeup/other/app"}),
     ):
+        name = f"{USERS}-{short}"
         body = {
             "Image": f"{USERS}:v1",
             "Cmd": ["/bin/busybox", "sleep", "1000"],
