@@ -168,10 +168,7 @@ class Incusd:
     def prepare(self) -> None:
         """A pool, a network, and the profile that has both."""
         self.ask("POST", "/1.0/storage-pools", {"name": "pool", "driver": "dir"})
-        subnet = f"10.{200 + secrets.randbelow(50)}.{secrets.randbelow(250)}.1/24"
-        config = {"ipv4.address": subnet, "ipv4.nat": "false", "ipv6.address": "none"}
-        network = {"name": self.network, "type": "bridge", "config": config}
-        self.ask("POST", "/1.0/networks", network)
+        self._make_network()
         devices = {
             "root": {"type": "disk", "path": "/", "pool": "pool"},
             "eth0": {"type": "nic", "name": "eth0", "network": self.network},
@@ -195,6 +192,22 @@ class Incusd:
                 if f" {self.folder}/" in line]  # fmt: skip
         assert not left, left
         shutil.rmtree(self.folder)
+
+    def _make_network(self) -> None:
+        """Again where Incus looks at an interface, anybody's, that is just going."""
+        subnet = f"10.{200 + secrets.randbelow(50)}.{secrets.randbelow(250)}.1/24"
+        config = {"ipv4.address": subnet, "ipv4.nat": "false", "ipv6.address": "none"}
+        network = {"name": self.network, "type": "bridge", "config": config}
+        for tries_left in reversed(range(5)):
+            try:
+                self.ask("POST", "/1.0/networks", network)
+            except RefusedError:
+                if not tries_left:
+                    raise
+                time.sleep(0.2)
+                self._remove_network()
+            else:
+                return
 
     def _remove_network(self) -> None:
         """Again where an interface of an instance is just going."""
