@@ -99,19 +99,30 @@ class Driven:
             deletes_first=answer.deleteBeforeReplace,
         )
 
-    def update(self, inputs: Json | None = None, *, preview: bool = False) -> dict[str, Json]:
-        """Update it; a preview changes nothing here."""
+    def up(self, inputs: Json | None = None) -> Changes:
+        """What one run of the engine does: a diff, and an update where something changes."""
         with self.run() as plugin:
-            checked = self._checked(plugin, inputs)
-            request = provider_pb2.UpdateRequest(
-                id=self.identity,
-                urn=self.urn,
-                olds=struct(self.state),
-                news=struct(checked),
-                old_inputs=struct(self.inputs),
-                preview=preview,
-            )
-            state = plain(plugin.ask("Update", request).properties)
+            changes = self.diff_in(plugin, inputs)
+            if changes.paths and not changes.replaces:
+                self._update(plugin, inputs, preview=False)
+            return changes
+
+    def update(self, inputs: Json | None = None, *, preview: bool = False) -> dict[str, Json]:
+        """Update it, whether something changes or not; a preview changes nothing here."""
+        with self.run() as plugin:
+            return self._update(plugin, inputs, preview=preview)
+
+    def _update(self, plugin: Plugin, inputs: Json | None, *, preview: bool) -> dict[str, Json]:
+        checked = self._checked(plugin, inputs)
+        request = provider_pb2.UpdateRequest(
+            id=self.identity,
+            urn=self.urn,
+            olds=struct(self.state),
+            news=struct(checked),
+            old_inputs=struct(self.inputs),
+            preview=preview,
+        )
+        state = plain(plugin.ask("Update", request).properties)
         if not preview:
             self.inputs, self.state = checked, state
         return state

@@ -216,7 +216,7 @@ async def test_one_that_is_half_made_is_made_anew(
     assert uuid(incusd) != half
 
 
-@pytest.mark.parametrize("when", [0.05, 0.1, 0.2])
+@pytest.mark.parametrize("when", [0.05, 0.12])
 async def test_an_up_that_is_killed_at_any_moment_and_comes_again_at_once(
     incus: Incus, incusd: Incusd, wanted: Wanted, when: float
 ) -> None:
@@ -229,7 +229,7 @@ async def test_an_up_that_is_killed_at_any_moment_and_comes_again_at_once(
     assert incusd.instances() == ["a"]
 
 
-@pytest.mark.parametrize("when", [0.03, 0.1, 0.2])
+@pytest.mark.parametrize("when", [0.03, 0.15])
 async def test_a_server_that_dies_at_any_moment(
     incus: Incus, incusd: Incusd, wanted: Wanted, when: float
 ) -> None:
@@ -312,15 +312,20 @@ async def test_a_change_that_is_refused(incus: Incus, incusd: Incusd, wanted: Wa
 
 
 @pytest.mark.parametrize("action", ["stop", "freeze"])
-async def test_one_that_somebody_has_stopped_or_paused_runs_again(
+async def test_one_that_somebody_has_stopped_or_paused_runs_again_and_goes_all_the_same(
     incus: Incus, incusd: Incusd, wanted: Wanted, action: str
 ) -> None:
     await made(incus, wanted)
     incusd.state("a", action)
     await instance.run(incus, wanted, print)
     assert incusd.instance("a")["status"] == "Running"
-    await instance.run(incus, replace(wanted, running=False), print)
-    assert incusd.instance("a")["status"] == "Stopped"
+    if action == "stop":
+        await instance.run(incus, replace(wanted, running=False), print)
+        assert incusd.instance("a")["status"] == "Stopped"
+    else:
+        incusd.state("a", "freeze")
+        await instance.delete(incus, wanted, uuid(incusd))
+        assert incusd.instances() == []
 
 
 async def test_one_that_runs_by_the_time_it_is_started_is_no_error(
@@ -428,15 +433,6 @@ async def test_one_that_somebody_has_renamed_is_known_all_the_same(
     assert incusd.instances() == []
 
 
-async def test_one_that_is_paused_can_be_removed(
-    incus: Incus, incusd: Incusd, wanted: Wanted
-) -> None:
-    await made(incus, wanted)
-    incusd.state("a", "freeze")
-    await instance.delete(incus, wanted, uuid(incusd))
-    assert incusd.instances() == []
-
-
 # --- booted ----------------------------------------------------------------------------------
 
 
@@ -444,11 +440,11 @@ async def booted(incus: Incus, seconds: float = 20, *, ssh: bool = True) -> boot
     return await boot.booted(incus, "a", seconds=seconds, ssh=ssh, say=print)
 
 
-@pytest.mark.parametrize("flavour", ["one", "degraded"])
 async def test_it_is_up_with_an_address_and_a_key_and_nothing_stays_of_the_looks(
-    incus: Incus, incusd: Incusd, images: Images, wanted: Wanted, flavour: str
+    incus: Incus, incusd: Incusd, images: Images, wanted: Wanted
 ) -> None:
-    await made(incus, replace(wanted, image=images[flavour]))
+    """A unit that has failed is no reason to wait: the deployment may be what mends it."""
+    await made(incus, replace(wanted, image=images["degraded"]))
     found = await booted(incus)
     assert found.address
     assert found.host_key
@@ -467,10 +463,10 @@ async def test_a_boot_that_does_not_end_is_one_message_in_time(
     await made(incus, replace(wanted, image=images["never"]))
     began = time.monotonic()
     with pytest.raises(IncusError) as caught:
-        await booted(incus, 2)
+        await booted(incus, 1)
     assert time.monotonic() - began < 6
     assert str(caught.value) == (
-        f"the instance is not up: {PLACE}: systemd says 'starting' after 2 s. "
+        f"the instance is not up: {PLACE}: systemd says 'starting' after 1 s. "
         "look at it: `incus exec local:a --project default -- sh`"
     )
 
@@ -488,11 +484,8 @@ async def test_an_instance_without_a_host_key_is_up_only_where_no_ssh_is_wanted(
     )
 
 
-async def test_an_instance_that_is_stopped_is_one_message(
-    incus: Incus, incusd: Incusd, wanted: Wanted
-) -> None:
-    await made(incus, wanted)
-    incusd.state("a", "stop")
+async def test_an_instance_that_is_stopped_is_one_message(incus: Incus, wanted: Wanted) -> None:
+    await made(incus, replace(wanted, running=False))
     with pytest.raises(IncusError) as caught:
         await booted(incus, 1)
     assert str(caught.value) == (

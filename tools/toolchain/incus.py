@@ -26,8 +26,7 @@ def _find() -> Found | None:
         return None
     if not all(incus_api.get(path) for path in (_PROJECT_PATH, _NETWORK_PATH, _POOL_PATH)):
         return None
-    profile = incus_api.get(_PROFILE_PATH)
-    if not profile or {"root", "eth0"} - set(profile["devices"]) or _is_held_back():
+    if not _has_devices() or _is_held_back():
         return None
     version = incus_api.call("GET", "/1.0")["environment"]["server_version"]
     facts = {"project": PROJECT, "network": NETWORK, "pool": POOL}
@@ -38,6 +37,10 @@ _PROJECT_PATH: Final = f"/1.0/projects/{PROJECT}"
 _NETWORK_PATH: Final = f"/1.0/networks/{NETWORK}"
 _POOL_PATH: Final = f"/1.0/storage-pools/{POOL}"
 _PROFILE_PATH: Final = f"/1.0/profiles/default?project={PROJECT}"
+_DEVICES: Final = {
+    "root": {"type": "disk", "path": "/", "pool": POOL},
+    "eth0": {"type": "nic", "network": NETWORK, "name": "eth0"},
+}
 
 
 def _make(work: Work) -> None:
@@ -55,12 +58,15 @@ def _make(work: Work) -> None:
     if incus_api.get(_PROJECT_PATH) is None:
         features = {"features.images": "true", "features.profiles": "true"}
         _create("projects", {"name": PROJECT, "config": {**_MARK, **features}})
-    devices = {
-        "root": {"type": "disk", "path": "/", "pool": POOL},
-        "eth0": {"type": "nic", "network": NETWORK, "name": "eth0"},
-    }
-    incus_api.call("PATCH", _PROFILE_PATH, {"devices": devices})
+    # Only where it has to be: while instances start with the daemon, a change is refused.
+    if not _has_devices():
+        incus_api.call("PATCH", _PROFILE_PATH, {"devices": _DEVICES})
     let_through(work)
+
+
+def _has_devices() -> bool:
+    profile = incus_api.get(_PROFILE_PATH)
+    return profile is not None and set(_DEVICES) <= set(profile["devices"])
 
 
 def _create(kind: str, body: dict[str, Any]) -> None:
