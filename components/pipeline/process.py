@@ -25,6 +25,9 @@ LINE_LIMIT = 64 * 1024
 """Bytes of one line of a followed process: what a host sends is hostile input."""
 TERM_GRACE = 3.0
 """Seconds between SIGTERM and SIGKILL."""
+HELD = 5.0
+"""Seconds that what a process has left behind may hold its pipes open."""
+_LOOK = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +103,7 @@ async def write(
         process = await _start(argv, None, stdout=file.fileno())
         try:
             async with asyncio.timeout(timeout):
-                complaint = await _read(process.stderr or asyncio.StreamReader(), argv)
+                complaint = await _unless_held(process, _read(_streams(process)[1], argv))
                 code = await process.wait()
         except TimeoutError:
             raise _failed(argv, None, f"no end after {timeout:g} s") from None
@@ -266,9 +269,26 @@ async def _communicate(
         await _feed(process, stdin)
         return b""
 
-    printed, complaint, _ = await all_of((_read(stdout, argv), _read(stderr, argv), feed()))
+    work = all_of((_read(stdout, argv), _read(stderr, argv), feed()))
+    printed, complaint, _ = await _unless_held(process, work)
     await process.wait()
     return printed, complaint
+
+
+async def _unless_held(process: asyncio.subprocess.Process, reading: Coroutine[Any, Any, T]) -> T:
+    """Read to the end of the pipes; a process that was killed does not end what it has started.
+
+    The ssh under a nix that is gone waits for a host that may never answer again.
+    """
+    async with beside(reading) as task:
+        while not task.done():
+            has_ended = process.returncode is not None
+            await asyncio.wait({task}, timeout=HELD if has_ended else _LOOK)
+            if has_ended and not task.done():
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                break
+        return await task
 
 
 def _streams(

@@ -157,6 +157,16 @@ async def test_time_out_ends_what_a_dead_parent_left_behind(tmp_path: Path) -> N
     assert await gone(int(await written(pids)))
 
 
+async def test_what_a_killed_process_has_left_does_not_hold_us(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "HELD", 0.2)
+    script = "echo printed; sleep 300 & echo $! >&2; kill -KILL $$"
+    done = await run(sh(script), timeout=60, check=False)
+    assert (done.code, done.text) == (-9, "printed")
+    assert await gone(int(done.complaint))
+
+
 async def test_cancelling_leaves_nothing(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     task = asyncio.create_task(
