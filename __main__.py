@@ -8,6 +8,7 @@ from components import outputs, program, stack_config
 from components.fleet import Fleet, FleetArgs
 from components.observing import observed
 from components.pipeline import evaluate, ground, plan, release, services, transport
+from components.pipeline.docker import remote
 from components.pipeline.process import beside
 from components.pipeline.stages import Stages
 from components.release_record import ReleaseRecord
@@ -17,6 +18,7 @@ async def main() -> pulumi.Inputs:
     """Run the stages in the order in which data flows."""
     stages, settings = Stages(), stack_config.load()
     identity = transport.write_identity(stack_config.folder(), settings.hosts, settings.ssh_key)
+    remote.pin(settings.services.host, settings.services.host_key, identity)
     async with beside(stages.timed("observe", observed(settings, identity))) as seen:
         with stages.span("release"):
             releases = await release.resolve(settings, Path.cwd())

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import pulumi
 
+from components import stack_config
 from components.pipeline.docker import owned
 from components.pipeline.docker.daemon import Daemon, steadily
 from components.pipeline.docker.spec import ServiceSpec
@@ -52,7 +53,7 @@ def _before_create(
         return pulumi.ResourceHookBinding()
 
     async def before_create(_: pulumi.ResourceHookArgs) -> None:
-        async with Daemon(host) as docker:
+        async with Daemon(host, stack_config.folder()) as docker:
             await steadily(docker, lambda: work(docker))
 
     hook = pulumi.ResourceHook(f"{name}-alone", before_create)

@@ -13,15 +13,17 @@ from typing import Any, Final, TypeVar
 import pulumi
 import pulumi_docker as docker
 
-from components import alone
+from components import alone, stack_config
 from components.copying import Copying
 from components.dependency import or_else, settled
 from components.docker_image import DockerImage, DockerImageArgs, Own
-from components.pipeline.docker import owned, route
+from components.pipeline.docker import owned, remote, route
+from components.pipeline.docker.machine import Machine
 from components.pipeline.docker.route import Route
 from components.pipeline.docker.spec import Services, ServiceSpec, Strategy
 from components.pipeline.evaluate import System
 from components.pipeline.services import ServicePlan
+from components.pipeline.transport import identity_in
 
 T = TypeVar("T")
 
@@ -193,7 +195,9 @@ class DockerServices:
         self._host, self._copying, self._built = services.host, copying, built
         self._parent, self._images = parent, dict[str, DockerImage]()
         options = pulumi.ResourceOptions(parent=parent)
-        provider = docker.Provider("docker", host=services.host, opts=options)
+        provider = docker.Provider(
+            "docker", host=services.host, ssh_opts=_ssh_options(services), opts=options
+        )
         network = docker.Network(
             "services",
             labels=[docker.NetworkLabelArgs(label=owned.OWNER, value=_owner())],
@@ -230,6 +234,13 @@ class DockerServices:
             options = pulumi.ResourceOptions(parent=self._parent)
             self._images[build.attr] = DockerImage(build.attr, args, options)
         return self._images[build.attr]
+
+
+def _ssh_options(services: Services) -> list[str] | None:
+    """As for a host; the provider's folder is the program's."""
+    if services.host_key is None:
+        return None
+    return list(remote.options(Machine.parse(services.host), identity_in(stack_config.folder())))
 
 
 def _labels(more: Mapping[str, str]) -> list[docker.ContainerLabelArgs]:

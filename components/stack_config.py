@@ -15,6 +15,7 @@ from pulumi.runtime.config import (
 
 from components.pipeline.config_section import Repeated
 from components.pipeline.settings import Activation, Settings, parse
+from components.pipeline.transport import folder_of
 
 STRUCTURED: Final = frozenset({"hosts", "activation", "rollout", "incus", "docker", "services"})
 """Keys that hold a map: the engine hands it over as JSON text."""
@@ -48,7 +49,7 @@ def load(grounds: Mapping[str, Activation] | None = None) -> Settings:
 
 def folder() -> Path:
     """The private folder of this stack's ssh files, relative to the program's."""
-    return Path(".flakeup", pulumi.get_stack(), "ssh")
+    return folder_of(pulumi.get_stack())
 
 
 def _decoded(name: str, text: str | None) -> object:

@@ -3,24 +3,27 @@
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from components.pipeline import process
 from components.pipeline.errors import ProcessError
-from components.pipeline.process import Argv
+from components.pipeline.process import Argv, Pipe
 
 _CHUNK: Final = 1 << 20
 
+Told = Callable[[ProcessError], None]
+"""Who is told why a program has failed, before its connection ends."""
+
 
 @contextlib.asynccontextmanager
-async def bridge(argv: Argv) -> AsyncIterator[Path]:
+async def bridge(argv: Argv, told: Told = lambda _: None) -> AsyncIterator[Path]:
     """Give a socket for the time of a block; each connection to it starts `argv` once."""
     tasks: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(_serve(argv, reader, writer))
+        task = asyncio.ensure_future(_serve(argv, reader, writer, told))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
@@ -38,19 +41,23 @@ async def bridge(argv: Argv) -> AsyncIterator[Path]:
                 await asyncio.wait(tasks)
 
 
-async def _serve(argv: Argv, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _serve(
+    argv: Argv, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, told: Told
+) -> None:
     """One connection: to its end, whichever side ends it."""
     try:
         # A program that cannot be started hangs up: whoever has connected says what that means.
-        with contextlib.suppress(OSError, ProcessError):
+        with contextlib.suppress(OSError):
             async with process.piped(argv) as program:
-                await _joined((reader, program.writer), (program.reader, writer))
+                await _joined(_pump(reader, program.writer), _answer(program, writer, told))
+    except ProcessError as error:
+        told(error)
     finally:
         writer.close()
 
 
-async def _joined(*ways: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
-    pumps = {asyncio.ensure_future(_pump(*way)) for way in ways}
+async def _joined(*works: Coroutine[Any, Any, None]) -> None:
+    pumps = {asyncio.ensure_future(work) for work in works}
     try:
         # Whoever is done hangs up, and the program ends with that.
         await asyncio.wait(pumps)
@@ -59,11 +66,26 @@ async def _joined(*ways: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> N
             pump.cancel()
 
 
+async def _answer(program: Pipe, writer: asyncio.StreamWriter, told: Told) -> None:
+    await _copy(program.reader, writer)
+    if error := await program.failure():
+        told(error)
+    _hang_up(writer)
+
+
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await _copy(reader, writer)
+    _hang_up(writer)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError):
         while chunk := await reader.read(_CHUNK):
             writer.write(chunk)
             await writer.drain()
+
+
+def _hang_up(writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError):
         if writer.can_write_eof():
             writer.write_eof()

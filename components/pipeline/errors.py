@@ -14,7 +14,8 @@
     ├── IncusError            an Incus server that refused, or failed at what was asked of it
     │   └── IncusAwayError    one that does not answer
     ├── DockerError           a Docker daemon that refused, or failed at what was asked of it
-    │   └── DockerAwayError   one that does not answer
+    │   ├── DockerAwayError   one that does not answer
+    │   └── DockerKeyError    one whose machine has another key than the pinned one
     └── ProcessError          a command that failed, was killed or took too long
         └── OverlongError     one that printed a line without end
 
@@ -167,6 +168,10 @@ class DockerError(FlakeupError):
 
 class DockerAwayError(DockerError):
     """A Docker daemon that does not answer: what was asked for may be done, or not."""
+
+
+class DockerKeyError(DockerError):
+    """A Docker daemon on a machine whose key is not the pinned one."""
 
 
 class ProcessError(FlakeupError):

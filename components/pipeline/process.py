@@ -7,7 +7,15 @@ import os
 import shlex
 import shutil
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,6 +64,8 @@ class Pipe:
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    failure: Callable[[], Awaitable[ProcessError | None]]
+    """Once its stdout has ended: why, where that was a failure."""
 
 
 async def run(
@@ -126,11 +136,26 @@ async def piped(argv: Argv) -> AsyncIterator[Pipe]:
         if process.stdin is None or process.stdout is None:
             msg = "started without pipes"
             raise RuntimeError(msg)
-        yield Pipe(reader=process.stdout, writer=process.stdin)
+        yield Pipe(
+            reader=process.stdout,
+            writer=process.stdin,
+            failure=lambda: _failure(process, argv, complaint),
+        )
     finally:
         complaint.cancel()
         await asyncio.wait([complaint])
         await _end(process)
+
+
+async def _failure(
+    process: asyncio.subprocess.Process, argv: Argv, complaint: asyncio.Task[bytes]
+) -> ProcessError | None:
+    with contextlib.suppress(TimeoutError, ProcessError):
+        async with asyncio.timeout(TERM_GRACE):
+            said = (await asyncio.shield(complaint)).decode(errors="replace").strip()
+            code = await process.wait()
+            return _failed(argv, code, said) if code else None
+    return None
 
 
 async def all_of(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -6,7 +6,6 @@ what proves that network, sshd, keys and sudo work (OpenSSH's ssh_config(5)).
 """
 
 import os
-import re
 import shlex
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -15,16 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import quote
 
-from components.pipeline.errors import (
-    HostError,
-    HostKeyError,
-    ProcessError,
-    UnreachableError,
-    message,
-)
+from components.pipeline.errors import HostError, ProcessError, UnreachableError, message
 from components.pipeline.grammar import StorePath
 from components.pipeline.process import Argv
 from components.pipeline.settings import Endpoint, HostSpec, Target
+from components.pipeline.ssh_refusal import refused
 
 PLAIN_NIX: Argv = ("nix", "--extra-experimental-features", "nix-command")
 CONNECT_TIMEOUT = 5
@@ -55,7 +49,11 @@ class Identity:
         return self.known_hosts.with_name(f"known_hosts-{host.name}")
 
     def options(self, host: HostSpec) -> Argv:
-        """The `-o` options of each ssh process, ours and those that nix starts."""
+        """The options of each ssh process to a host, ours and those that nix starts."""
+        return self.options_to(host.name, host.port, self.pins_of(host))
+
+    def options_to(self, alias: str, port: int, pins: PurePosixPath) -> Argv:
+        """The options of each ssh process: `pins` is where `alias` has its key."""
         key = () if self.key is None else ("-i", str(self.key), "-o", "IdentitiesOnly=yes")
         return (
             "-F", "none",
@@ -66,9 +64,9 @@ class Identity:
             "-o", "ServerAliveInterval=5",
             "-o", "ServerAliveCountMax=3",
             "-o", "StrictHostKeyChecking=yes",
-            "-o", f"UserKnownHostsFile={self.pins_of(host)}",
+            "-o", f"UserKnownHostsFile={pins}",
             "-o", "GlobalKnownHostsFile=/dev/null",
-            "-o", f"HostKeyAlias={host.name}",
+            "-o", f"HostKeyAlias={alias}",
             "-o", "HostKeyAlgorithms=ssh-ed25519",
             # The key exchange of OpenSSH 9.0 to 9.8 costs each side 0.15 s of a core. Later ones
             # have a fast one that is as safe from the quantum computers of the future.
@@ -77,7 +75,7 @@ class Identity:
             "-o", "UpdateHostKeys=no",
             "-o", "ForwardAgent=no",
             "-o", "LogLevel=ERROR",
-            "-p", str(host.port),
+            "-p", str(port),
             *key,
         )  # fmt: skip
 
@@ -228,6 +226,11 @@ def nix_sshopts(host: HostSpec, identity: Identity) -> str:
     return " ".join(identity.options(host))
 
 
+def folder_of(stack: str) -> Path:
+    """The private folder of a stack's ssh files, relative to the program's."""
+    return Path(".flakeup", stack, "ssh")
+
+
 def write_identity(folder: Path, hosts: Iterable[HostSpec], key: str | None) -> Identity:
     """Write known_hosts and, where the config has one, the ssh key, into `folder`.
 
@@ -238,18 +241,26 @@ def write_identity(folder: Path, hosts: Iterable[HostSpec], key: str | None) -> 
     folder.chmod(0o700)
     placed = [(host, host.endpoint) for host in hosts if host.endpoint]
     pins = "".join(_pin(host, at) for host, at in placed if host.target is Target.SSH)
-    _replace(folder / "known_hosts", pins)
-    if key is not None:
-        _replace(folder / "key", key.rstrip("\n") + "\n")
+    write_private(folder / "known_hosts", pins)
+    if key is None:
+        (folder / "key").unlink(missing_ok=True)
+    else:
+        write_private(folder / "key", key.rstrip("\n") + "\n")
+    return identity_in(folder)
+
+
+def identity_in(folder: Path) -> Identity:
+    """What the last run of the program has written into the stack's folder."""
+    key = folder / "key"
     return Identity(
         known_hosts=PurePosixPath(folder / "known_hosts"),
-        key=None if key is None else PurePosixPath(folder / "key"),
+        key=PurePosixPath(key) if key.exists() else None,
     )
 
 
 def pin(identity: Identity, host: HostSpec, endpoint: Endpoint) -> Ssh:
     """Write down the key of an instance, which has just been told; gives the way to it."""
-    _replace(Path(identity.pins_of(host)), _pin(host, endpoint))
+    write_private(Path(identity.pins_of(host)), _pin(host, endpoint))
     return Ssh(host=host, endpoint=endpoint, identity=identity)
 
 
@@ -257,7 +268,8 @@ def _pin(host: HostSpec, endpoint: Endpoint) -> str:
     return f"{host.name} {endpoint.host_key.line}\n"
 
 
-def _replace(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Replace a file of ssh's in one step: nobody reads half of it, and nobody else reads it."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -267,26 +279,15 @@ def _replace(path: Path, text: str) -> None:
 
 def explain(ssh: Ssh, error: ProcessError) -> HostError:
     """What an ssh failure means for the person who reads it: key, login, sudo or network."""
-    host, said = ssh.host, error.detail
-    at = ssh.endpoint
+    host, at = ssh.host, ssh.endpoint
     where = f"{host.name} ({host.user.text}@{at.address.text}, port {host.port})"
     last = error.last_lines(1)
-    if "Host key verification failed" in said or "no matching host key type" in said:
-        offered = re.search(r"SHA256:[A-Za-z0-9+/]{43}", said)
-        detail = f"pinned {at.host_key.fingerprint}, offered {offered[0] if offered else 'none'}"
-        remedy = "find out why it changed; only then put the new key into hosts' hostKey"
-        if host.target is Target.INCUS:
-            remedy = "find out why it changed; then `pulumi refresh` reads it anew through Incus"
-        return HostKeyError(message("host key is not the pinned one", where, detail, remedy))
-    if "Permission denied (" in said:
-        remedy = "add the public half of sshKey (or of your agent's key) to its authorized keys"
-        if ssh.identity.key is None and "SSH_AUTH_SOCK" not in os.environ:
-            remedy = (
-                "there is no key to log in with: `pulumi config set --secret sshKey < KEYFILE`, "
-                "or start an ssh-agent that holds one"
-            )
-        return HostError(message("the login was refused", where, last, remedy))
-    if "sudo:" in said:
+    remedy = "find out why it changed; only then put the new key into hosts' hostKey"
+    if host.target is Target.INCUS:
+        remedy = "find out why it changed; then `pulumi refresh` reads it anew through Incus"
+    if found := refused(error, where, at.host_key, remedy, has_key=ssh.identity.key is not None):
+        return found
+    if "sudo:" in error.detail:
         remedy = f"let {host.user.text} use sudo without a password (NOPASSWD: ALL)"
         return HostError(message("sudo was refused", where, last, remedy))
     if error.code not in {None, SSH_FAILED}:

@@ -46,6 +46,17 @@ async def test_a_program_that_cannot_be_started_ends_the_connection() -> None:
         await writer.wait_closed()
 
 
+async def test_why_a_program_has_failed_is_told_before_its_connection_ends() -> None:
+    told: list[tuple[int | None, str]] = []
+    argv = ("sh", "-c", "read line; echo answer; echo it hurts >&2; exit 3")
+    async with bridge(argv, lambda error: told.append((error.code, error.detail))) as socket:
+        assert await exchange(socket, b"go\n") == b"answer\n"
+        assert told == [(3, "it hurts")]
+    async with bridge(("cat",), lambda _: told.clear()) as socket:
+        assert await exchange(socket, b"x") == b"x"
+    assert told == [(3, "it hurts")], "that it ends is no failure"
+
+
 async def test_leaving_the_block_ends_what_is_under_way(tmp_path: Path) -> None:
     argv = ("sh", "-c", f"echo $$ >{tmp_path}/pid; echo it runs; exec sleep 100")
     async with bridge(argv) as socket:

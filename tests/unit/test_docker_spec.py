@@ -1,11 +1,15 @@
 """What a config makes of a service: its values, their defaults, and where a secret could show."""
 
+import pytest
+
+from components.pipeline.docker.machine import Machine
 from components.pipeline.docker.route import Traffic
 from components.pipeline.docker.spec import Services, ServiceSpec, Strategy, System
 from components.pipeline.docker.table import DOCKER, SERVICE
 from components.pipeline.grammar import Attr, Duration
 from components.pipeline.settings import parse
 from tests.unit.config_cases import VALID
+from tests.unit.hosts import HOST_KEY
 
 
 def test_the_least_service_has_the_defaults_of_the_documentation() -> None:
@@ -69,6 +73,22 @@ def test_services_are_sorted_by_name_and_numbers_are_numbers() -> None:
     assert (app.name, app.ports, app.edge) == ("app", {443: 8443, 80: 8080}, Attr("edge-image"))
     assert (app.traffic, app.read_only) == (Traffic.TCP, True)
     assert (web.name, web.env) == ("web", {"WORKERS": "4"})
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("ssh://deploy@203.0.113.7", "ssh://deploy@203.0.113.7:22"),
+        ("ssh://deploy@203.0.113.7:22/", "ssh://deploy@203.0.113.7:22"),
+        ("ssh://root@Docker.Example.org:2222", "ssh://root@docker.example.org:2222"),
+        ("ssh://root@[2001:0db8::1]", "ssh://root@[2001:db8::1]:22"),
+    ],
+)
+def test_a_daemon_over_ssh_has_one_spelling_and_a_key(written: str, read: str) -> None:
+    """Another spelling would be another daemon: all would be made anew."""
+    services = parse({**VALID, "docker": {"host": written, "hostKey": HOST_KEY.line}}).services
+    assert services == Services(host=read, host_key=HOST_KEY)
+    assert Machine.parse(read).url == read
 
 
 def test_a_stack_without_services_has_none() -> None:

@@ -7,13 +7,22 @@ import tarfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 
 from components.pipeline import steady
-from components.pipeline.errors import DockerAwayError, DockerError, message, printable
+from components.pipeline.bridge import bridge
+from components.pipeline.docker.remote import Remote
+from components.pipeline.errors import (
+    DockerAwayError,
+    DockerError,
+    ProcessError,
+    message,
+    printable,
+)
 
 T = TypeVar("T")
 
@@ -23,38 +32,57 @@ ANSWER: Final = 60.0
 LOAD: Final = 3600.0
 RESTART: Final = 30.0
 """Seconds that a daemon may be away: before it ends, it waits for containers that do not stop."""
+HERE: Final = Path()
+POOL: Final = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+FAR_POOL: Final = httpx.Limits(
+    max_connections=100, max_keepalive_connections=20, keepalive_expiry=60.0
+)
+"""Over ssh a new connection is a handshake: one is kept longer."""
 TIMED_OUT: Final = "no answer in time"
 _OK: Final = range(200, 300)
 
 
 class Daemon:
-    """One daemon; used as `async with Daemon(host) as docker`."""
+    """One daemon; used as `async with Daemon(host) as docker`.
 
-    def __init__(self, host: str) -> None:
+    `folder` has the files of ssh, for a daemon on another machine.
+    """
+
+    def __init__(self, host: str, folder: Path = HERE) -> None:
         self.host = host
         self.heard = 0.0
         """When the daemon answered last (`time.monotonic`)."""
-        place = urlsplit(host)
-        match place.scheme:
-            case "unix":
-                transport = httpx.AsyncHTTPTransport(uds=place.path)
-                base = "http://docker"
-            case "tcp":
-                transport = httpx.AsyncHTTPTransport()
-                base = f"http://{place.netloc}"
-            case _:
-                remedy = "write unix:///var/run/docker.sock or tcp://127.0.0.1:2375"
-                raise DockerError(message("no such daemon", printable(host), "", remedy))
-        timeout = httpx.Timeout(ANSWER, connect=CONNECT)
-        self._http = httpx.AsyncClient(
-            transport=transport, base_url=base, timeout=timeout, trust_env=False
-        )
+        self._place = urlsplit(host)
+        self._remote = Remote.find(host, folder) if self._place.scheme == "ssh" else None
+        if self._place.scheme not in {"unix", "tcp", "ssh"}:
+            remedy = "write unix:///var/run/docker.sock or tcp://127.0.0.1:2375"
+            raise DockerError(message("no such daemon", printable(host), "", remedy))
+        self._broken: tuple[float, ProcessError] | None = None
+        """When and how an ssh has failed last."""
+        self._open = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        base, limits = "http://docker", POOL
+        uds: str | None = self._place.path
+        if self._remote:
+            uds = str(await self._open.enter_async_context(bridge(self._remote.argv, self._note)))
+            limits = FAR_POOL
+        elif self._place.scheme == "tcp":
+            base, uds = f"http://{self._place.netloc}", None
+        client = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=uds, limits=limits),
+            base_url=base,
+            timeout=httpx.Timeout(ANSWER, connect=CONNECT),
+            trust_env=False,
+        )
+        self._http = await self._open.enter_async_context(client)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._http.aclose()
+        await self._open.aclose()
+
+    def _note(self, error: ProcessError) -> None:
+        self._broken = time.monotonic(), error
 
     async def get(self, path: str) -> Any:
         """What is at a path.
@@ -137,11 +165,14 @@ class Daemon:
         return printable(_unframed(answer.content), 2000, lines=True)
 
     async def _send(self, method: str, path: str, **words: Any) -> httpx.Response:
+        began = time.monotonic()
         try:
             answer = await self._http.request(method, path, **words)
         except httpx.TimeoutException as error:
             raise self._away(error, TIMED_OUT) from error
         except httpx.TransportError as error:
+            if self._remote and self._broken and self._broken[0] >= began:
+                raise self._remote.explain(self._broken[1]) from error
             raise self._away(error, type(error).__name__) from error
         self.heard = time.monotonic()
         return answer
@@ -149,6 +180,8 @@ class Daemon:
     def _away(self, error: Exception, otherwise: str) -> DockerAwayError:
         why = printable(str(error)) or otherwise
         remedy = f"check that dockerd runs, and that `docker -H {self.host} version` works for you"
+        if self._remote:
+            remedy = "check that dockerd runs there"
         return DockerAwayError(message("cannot reach Docker", self.host, why, remedy))
 
 

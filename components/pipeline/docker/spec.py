@@ -6,13 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
-from urllib.parse import urlsplit
 
 from components.pipeline.config_section import Section, flag, one_of, path_to, time_of
+from components.pipeline.docker.machine import PATH, read_daemon
 from components.pipeline.docker.route import Traffic
 from components.pipeline.docker.table import DOCKER, SERVICE, SERVICES
 from components.pipeline.errors import printable
-from components.pipeline.grammar import Attr, Duration, GrammarError, HostAddress, HostName, Port
+from components.pipeline.grammar import (
+    Attr,
+    Duration,
+    GrammarError,
+    HostKey,
+    HostName,
+    Port,
+)
 from components.pipeline.host_config import WRITE_NAME
 
 MAX_WORDS: Final = 64
@@ -22,7 +29,6 @@ MAX_VOLUMES: Final = 32
 _USER: Final = re.compile(r"[0-9]{1,10}(?::[0-9]{1,10})?")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _VOLUME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-_PATH: Final = re.compile(r"(?!.*/\.{1,2}(?:/|$))/[A-Za-z0-9._/+@-]{1,199}")
 MAX_NAME: Final = 40
 """Characters of a service's name: with what the provider adds, a container's is one in DNS too."""
 
@@ -69,6 +75,8 @@ class Services:
     """The services of a stack, sorted by name, and the daemon that runs them."""
 
     host: str = DOCKER["host"].default
+    host_key: HostKey | None = None
+    """Of the machine, where the daemon is reached over ssh."""
     specs: tuple[ServiceSpec, ...] = ()
     is_secret: bool = False
     """Whether there is a Pulumi secret in them: which of their texts it is, nobody says."""
@@ -76,10 +84,10 @@ class Services:
 
 def read_services(stack: Section) -> Services:
     """Read `docker` and `services` of a stack; where a key is refused, the rest is looked at."""
-    host = _host(stack)
+    host, host_key = read_daemon(stack)
     values = stack.mapping("services")
     if values is None:
-        return Services(host=host)
+        return Services(host=host, host_key=host_key)
     services = Section(
         values=values,
         table=SERVICES,
@@ -90,32 +98,7 @@ def read_services(stack: Section) -> Services:
     found = [_service(services, name) for name in sorted(values)]
     specs = tuple(spec for spec in found if spec)
     _check_ports(services, specs)
-    return Services(host=host, specs=specs, is_secret=services.hidden)
-
-
-def _host(stack: Section) -> str:
-    values = stack.mapping("docker")
-    if values is None:
-        return DOCKER["host"].default
-    host = stack.inner("docker", values, DOCKER).read("host", _daemon)
-    return host or DOCKER["host"].default
-
-
-def _daemon(text: str) -> str:
-    msg = "is no address of a daemon"
-    try:
-        place = urlsplit(text)
-        port = place.port
-    except ValueError:
-        raise GrammarError(msg) from None
-    if place.scheme == "unix" and _PATH.fullmatch(place.path) and not place.netloc:
-        return text
-    if place.scheme == "tcp" and place.hostname and port and not (place.path or place.username):
-        if not HostAddress.parse(place.hostname).is_loopback:
-            msg = "is a daemon that anybody on the network can reach: nothing would be encrypted"
-            raise GrammarError(msg, remedy="write a socket, or the near end of a tunnel to it")
-        return text
-    raise GrammarError(msg)
+    return Services(host=host, host_key=host_key, specs=specs, is_secret=services.hidden)
 
 
 def _service(services: Section, name: str) -> ServiceSpec | None:
@@ -233,7 +216,7 @@ _ENV: Final = _Rule(
 _VOLUMES: Final = _Rule(
     MAX_VOLUMES,
     _matching(_VOLUME, "volume's name"),
-    _matching(_PATH, "absolute path"),
+    _matching(PATH, "absolute path"),
     lambda _, path: posixpath.normpath(path),
 )
 

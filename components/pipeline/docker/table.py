@@ -13,10 +13,32 @@ DOCKER: Final = Table(
         Key(
             name="host",
             takes="a daemon's address",
-            write="write unix:///var/run/docker.sock, or tcp://127.0.0.1:2375 behind a tunnel",
-            meaning="Where the daemon listens, as DOCKER_HOST has it.",
-            limits="`unix://` and an absolute path, or `tcp://` and a loopback address and port",
+            write=(
+                "write unix:///var/run/docker.sock, ssh://deploy@docker.example.org, "
+                "or tcp://127.0.0.1:2375 behind a tunnel"
+            ),
+            meaning=(
+                "Where the daemon listens, as DOCKER_HOST has it. Over `ssh` the machine has a "
+                "Docker client, and the user may use it; the login is by `sshKey` or an agent."
+            ),
+            limits=(
+                "`unix://` and an absolute path; `ssh://`, a user, an address and perhaps a port; "
+                "or `tcp://` and a loopback address and port"
+            ),
             default="unix:///var/run/docker.sock",
+        ),
+        Key(
+            name="hostKey",
+            takes="a host key",
+            write=(
+                "write the line of /etc/ssh/ssh_host_ed25519_key.pub on the daemon's machine: "
+                "ssh-ed25519 AAAA..."
+            ),
+            meaning=(
+                "The public ed25519 key of the daemon's machine. Every connection verifies it; "
+                "nothing turns that off."
+            ),
+            limits="as a host's `hostKey`; required with `ssh://`, and only there",
         ),
     ),
 )

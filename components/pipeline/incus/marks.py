@@ -31,6 +31,11 @@ class Owner:
         stack, project, *_ = urn.removeprefix("urn:pulumi:").split("::")
         return cls(f"{project}/{stack}")
 
+    @property
+    def stack(self) -> str:
+        """The name of the stack alone."""
+        return self.text.partition("/")[2]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:

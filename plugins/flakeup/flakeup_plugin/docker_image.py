@@ -11,15 +11,17 @@ from plugin_protocol.inputs import Inputs
 from plugin_protocol.resource import Created, Found, Resource
 
 from components.pipeline.docker import image
-from components.pipeline.docker.daemon import segment, steadily
+from components.pipeline.docker.daemon import Daemon, segment, steadily
+from components.pipeline.errors import DockerKeyError
 from components.pipeline.grammar import StorePath
-from flakeup_plugin.docker import daemon
 from flakeup_plugin.shapes import DOCKER_IMAGE
 
 if TYPE_CHECKING:
     from plugin_protocol.fields import Shape
     from plugin_protocol.resource import Operation, Stored
     from plugin_protocol.values import Properties
+
+    from flakeup_plugin.docker import Daemons
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +38,9 @@ class DockerImageResource(Resource[ImageSpec]):
 
     shape: ClassVar[Shape] = DOCKER_IMAGE
 
-    def __init__(self) -> None:
+    def __init__(self, daemons: Daemons) -> None:
         """Nothing is wanted yet."""
+        self._daemons = daemons
         self._wanted: set[tuple[str, str]] = set()
         self._away: set[str] = set()
 
@@ -61,7 +64,7 @@ class DockerImageResource(Resource[ImageSpec]):
 
     async def _loaded(self, spec: ImageSpec, operation: Operation) -> str:
         self._wanted.add((spec.host, spec.ref))
-        async with daemon(spec.host) as docker:
+        async with self._daemons.at(spec.host, operation) as docker:
             say = operation.journal.status
             return await steadily(docker, lambda: image.ensure(docker, spec.built, spec.ref, say))
 
@@ -70,20 +73,20 @@ class DockerImageResource(Resource[ImageSpec]):
 
         After an `up` that failed, what was to be replaced can be what is wanted again.
         """
-        del operation
         spec = self.parse(Inputs(stored.state))
         if (spec.host, spec.ref) in self._wanted:
             return
-        async with daemon(spec.host) as docker:
+        async with self._daemons.at(spec.host, operation) as docker:
             await steadily(docker, lambda: image.remove(docker, spec.ref))
 
     async def read(self, stored: Stored, operation: Operation) -> Found | None:
         """Whether the daemon still has it."""
-        del operation
         if not stored.inputs:
             msg = "an image is not imported: `pulumi up` finds it where it is there already"
             raise OperationError(msg)
-        identity = await _image_id(Inputs(stored.state))
+        state = Inputs(stored.state)
+        async with self._daemons.at(state.text("host", ""), operation) as docker:
+            identity = await _image_id(docker, state.text("ref", ""))
         return Found(outputs={**stored.state, "imageId": identity}) if identity else None
 
     async def diff(self, new: Properties, stored: Stored, operation: Operation) -> Diff:
@@ -95,8 +98,11 @@ class DockerImageResource(Resource[ImageSpec]):
             return found
         self._wanted.add((host, ref))
         try:
-            identity = await _image_id(state)
+            async with self._daemons.look(host, operation) as docker:
+                identity = await _image_id(docker, ref)
         except OperationError as error:
+            if isinstance(error.__cause__, DockerKeyError):
+                raise  # nobody knows whose machine it is
             if host not in self._away:
                 operation.journal.warning(f"{error}; what the state says is taken for true")
             self._away.add(host)
@@ -106,7 +112,6 @@ class DockerImageResource(Resource[ImageSpec]):
         return Diff(differences=(Difference(path="imageId", top="imageId"),))
 
 
-async def _image_id(state: Inputs) -> str | None:
-    async with daemon(state.text("host", "")) as docker:
-        found = await docker.find(f"/images/{segment(state.text('ref', ''))}/json")
+async def _image_id(docker: Daemon, ref: str) -> str | None:
+    found = await docker.find(f"/images/{segment(ref)}/json")
     return None if found is None else str(found["Id"])

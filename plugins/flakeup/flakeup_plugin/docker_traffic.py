@@ -15,7 +15,7 @@ from components.pipeline.docker import edge, owned, trial
 from components.pipeline.docker.daemon import Daemon, segment, steadily
 from components.pipeline.docker.route import Route, Traffic
 from components.pipeline.incus.marks import Owner
-from flakeup_plugin.docker import CUT_OFF, daemon, without_wait
+from flakeup_plugin.docker import CUT_OFF, Daemons, without_wait
 from flakeup_plugin.shapes import TRAFFIC
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ class TrafficResource(Resource[TrafficSpec]):
     """Where the edge of a service sends what it is asked: to one that is healthy."""
 
     shape: ClassVar[Shape] = TRAFFIC
+
+    def __init__(self, daemons: Daemons) -> None:
+        """All resources of Docker speak with the same `daemons`."""
+        self._daemons = daemons
 
     def parse(self, inputs: Inputs) -> TrafficSpec:
         """The inputs as values."""
@@ -77,7 +81,7 @@ class TrafficResource(Resource[TrafficSpec]):
     ) -> None:
         say, route = operation.journal.status, spec.route
         kept = {route.container, before.route.container if before else ""}
-        async with daemon(spec.host) as docker:
+        async with self._daemons.at(spec.host, operation) as docker:
 
             async def work() -> None:
                 if before and spec.edge not in {"", before.edge}:
@@ -111,7 +115,7 @@ class TrafficResource(Resource[TrafficSpec]):
             return found
         spec = self.parse(Inputs(stored.state))
         with suppress(OperationError):  # the image has said that the daemon is away
-            async with daemon(spec.host) as docker:
+            async with self._daemons.look(spec.host, operation) as docker:
                 for one, name in ((spec.route.container, "container"), (spec.edge, "edge")):
                     if one and (how := await _stopped(docker, one)):
                         said = f"the {name} of {spec.service} {how}"

@@ -15,7 +15,7 @@ from components.pipeline.docker import owned, trial
 from components.pipeline.docker.daemon import steadily
 from components.pipeline.docker.trial import Candidate, Health
 from components.pipeline.incus.marks import Owner
-from flakeup_plugin.docker import CUT_OFF, daemon, without_wait
+from flakeup_plugin.docker import CUT_OFF, Daemons, without_wait
 from flakeup_plugin.shapes import TRIAL
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ class TrialResource(Resource[TrialSpec]):
     """A candidate that became healthy: what depends on it is changed only then."""
 
     shape: ClassVar[Shape] = TRIAL
+
+    def __init__(self, daemons: Daemons) -> None:
+        """All resources of Docker speak with the same `daemons`."""
+        self._daemons = daemons
 
     def parse(self, inputs: Inputs) -> TrialSpec:
         """The inputs as values."""
@@ -70,7 +74,7 @@ class TrialResource(Resource[TrialSpec]):
 
     async def _tried(self, spec: TrialSpec, operation: Operation) -> None:
         owner, say = Owner.of_urn(operation.urn).text, operation.journal.status
-        async with daemon(spec.host) as docker:
+        async with self._daemons.at(spec.host, operation) as docker:
             await steadily(
                 docker,
                 lambda: trial.tried(docker, spec.candidate, owner, seconds=spec.wait, say=say),
@@ -83,7 +87,7 @@ class TrialResource(Resource[TrialSpec]):
         """
         state, owner = Inputs(stored.state), Owner.of_urn(operation.urn).text
         service = state.text("service", "")
-        async with daemon(state.text("host", "")) as docker:
+        async with self._daemons.at(state.text("host", ""), operation) as docker:
 
             async def work() -> None:
                 await trial.left(docker, f"{owner}/{service}", remove=True)
@@ -100,7 +104,7 @@ class TrialResource(Resource[TrialSpec]):
             return found
         state, owner = Inputs(stored.state), Owner.of_urn(operation.urn).text
         with suppress(OperationError):  # the image has said that the daemon is away
-            async with daemon(state.text("host", "")) as docker:
+            async with self._daemons.look(state.text("host", ""), operation) as docker:
                 left = await trial.left(docker, f"{owner}/{state.text('service', '')}")
             if left:
                 operation.journal.warning(f"{', '.join(left)}: left by {CUT_OFF}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from plugin_protocol.plugin import Plugin
 
 from flakeup_plugin import VERSION
+from flakeup_plugin.docker import Daemons
 from flakeup_plugin.docker_image import DockerImageResource
 from flakeup_plugin.docker_traffic import TrafficResource
 from flakeup_plugin.docker_trial import TrialResource
@@ -30,15 +31,19 @@ class FlakeupPlugin(Plugin):
 
     def __init__(self) -> None:
         """No server is asked yet."""
-        self._servers = Servers()
+        self._servers, self._daemons = Servers(), Daemons()
         self.resources = (
             ImageResource(self._servers),
             InstanceResource(self._servers),
             VolumeResource(self._servers),
-            DockerImageResource(),
-            TrialResource(),
-            TrafficResource(),
+            DockerImageResource(self._daemons),
+            TrialResource(self._daemons),
+            TrafficResource(self._daemons),
         )
+
+    async def close(self) -> None:
+        """End what was kept open."""
+        await self._daemons.close()
 
     async def call(self, function: str, arguments: Inputs) -> Properties | None:
         """`observe`: the instances of a project, by name."""

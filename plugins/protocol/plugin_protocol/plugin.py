@@ -40,6 +40,9 @@ class Plugin:
         del function, arguments
         return None
 
+    async def close(self) -> None:
+        """Let go of what is kept between operations: the process is about to end."""
+
     def not_offered(self, what: str, token: str) -> str:
         """What to say of a resource type or function that there is not."""
         known = ", ".join(sorted(resource.shape.token for resource in self.resources))

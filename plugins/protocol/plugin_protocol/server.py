@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _THREADS: Final = 64
 """For name look-ups and key files, so that operations do not queue up behind each other."""
+_GOODBYE: Final = 3.0
+"""Seconds for what a plugin keeps open: the engine gives it five."""
 _LOOK: Final = 2.0
 """Seconds between looks whether the engine is still there."""
 
@@ -55,5 +58,8 @@ async def _serve(plugin: Plugin, engine: Engine, parent: int) -> None:
         except TimeoutError:
             continue
     await server.stop(grace=0)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_GOODBYE):
+            await plugin.close()
     # What runs on other machines is not waited for, nor are threads in a name look-up.
     os._exit(0)
