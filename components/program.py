@@ -1,6 +1,8 @@
 """The frame of one run of the program: errors as one message, and where the time went."""
 
+import asyncio
 import os
+import signal
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -16,6 +18,9 @@ def run(main: Callable[[], Awaitable[pulumi.Inputs]]) -> None:
     """Run `main` as the Pulumi program; what we foresee ends in its message alone."""
 
     async def program() -> pulumi.Inputs:
+        # Pulumi interrupts the program when a failed update is over, hosts under way included. Its
+        # Python host then waits for a registration that nobody answers, until it is killed: 5 s.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, os._exit, SHOWN)
         try:
             return await main()
         except FlakeupError as error:
