@@ -28,10 +28,7 @@ class FarDocker:
     @classmethod
     def start(cls, folder: Path, daemon: str, *, path: str = "", files: Path | None = None) -> Self:
         """Start it; `path` is the PATH of who logs in, `files` where the files of ssh go."""
-        variables = f"DOCKER_HOST={daemon}" + (f" PATH={path}" if path else "")
-        # No more at a time than sshd takes unless it is told otherwise.
-        options = (f"SetEnv {variables}", "MaxStartups 10:30:100")
-        server = Sshd.start(folder / "sshd", options=options)
+        server = machine(folder / "sshd", daemon, path=path)
         far = cls(server=server, folder=files or folder / "ssh")
         far.write()
         return far
@@ -44,18 +41,35 @@ class FarDocker:
     @property
     def host(self) -> str:
         """As the config has it."""
-        return Machine.parse(f"ssh://{self.server.user}@127.0.0.1:{self.server.port}").url
+        return host_of(self.server)
 
     @property
     def where(self) -> str:
         """As messages have it."""
-        return f"docker.host ({self.server.user}@127.0.0.1, port {self.server.port})"
+        return where(self.server)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.server.stop()
+
+
+def machine(folder: Path, daemon: str, *, path: str = "", port: int = 0) -> Sshd:
+    """A machine whose Docker client leads to `daemon`, and whose sshd is as strict as most are."""
+    variables = f"DOCKER_HOST={daemon}" + (f" PATH={path}" if path else "")
+    options = (f"SetEnv {variables}", "MaxStartups 10:30:100")
+    return Sshd.start(folder, port=port, options=options)
+
+
+def host_of(server: Sshd) -> str:
+    """As the config has it."""
+    return Machine.parse(f"ssh://{server.user}@127.0.0.1:{server.port}").url
+
+
+def where(server: Sshd) -> str:
+    """As messages have it."""
+    return f"docker.host ({server.user}@127.0.0.1, port {server.port})"
 
 
 def another_key(folder: Path) -> str:

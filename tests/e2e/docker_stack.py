@@ -53,6 +53,9 @@ AGAIN: Final = "mend the release and run `pulumi up` again"
 class DockerStack(Workspace):
     """The project with a flake whose images have names of their own, and no hosts at all."""
 
+    name: str = RUN
+    app: str = APP
+    edge: str = EDGE
     port: int
     release: str = ""
     """What serves, once all is as it should be; empty in between."""
@@ -65,7 +68,7 @@ class DockerStack(Workspace):
         made = cls.make(folder, Backend(state=folder / "state"), f"git+file://{app}")
         made._rename_images(layer)
         made.backend.state.mkdir()
-        made._do("pulumi", "stack", "init", RUN)
+        made._do("pulumi", "stack", "init", cls.name)
         salt = yaml.safe_load(made._file.read_text())["encryptionsalt"]
         made.backend.secrets["encryptionsalt"] = salt
         made.port = free_port()
@@ -75,16 +78,16 @@ class DockerStack(Workspace):
 
     @property
     def _file(self) -> Path:
-        return self.folder / f"Pulumi.{RUN}.yaml"
+        return self.folder / f"Pulumi.{self.name}.yaml"
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**super().environment, "PULUMI_STACK": RUN}
+        return {**super().environment, "PULUMI_STACK": self.name}
 
     def _rename_images(self, layer: str) -> None:
         images = self.folder / "flake" / "lib" / "images.nix"
-        text = images.read_text().replace("app-image", APP).replace("edge-image", EDGE)
-        images.write_text(text)
+        text = images.read_text().replace("app-image", self.app)
+        images.write_text(text.replace("edge-image", self.edge))
         summed = subprocess.run(
             ("sha256sum", layer), check=True, capture_output=True, text=True, timeout=60
         )
@@ -94,8 +97,8 @@ class DockerStack(Workspace):
     def service(self, **changes: Json | str | list[str] | None) -> Json:
         """The one service, blue-green behind its edge, with some keys changed; None leaves out."""
         base = {
-            "image": APP,
-            "edge": EDGE,
+            "image": self.app,
+            "edge": self.edge,
             "ports": {str(self.port): "8080"},
             "healthcheck": HEALTHCHECK,
             "healthInterval": "1s",
@@ -129,7 +132,7 @@ class DockerStack(Workspace):
         """As the backend has it: quicker than to ask Pulumi for it."""
         if words:
             return super().state(*words)
-        (file,) = self.backend.state.glob(f".pulumi/stacks/*/{RUN}.json")
+        (file,) = self.backend.state.glob(f".pulumi/stacks/*/{self.name}.json")
         found: Json = json.loads(file.read_text())["checkpoint"]["latest"] or {}
         return found
 

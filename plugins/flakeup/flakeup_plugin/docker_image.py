@@ -94,20 +94,20 @@ class DockerImageResource(Resource[ImageSpec]):
         found = await super().diff(new, stored, operation)
         state = Inputs(stored.state)
         host, ref = state.text("host", ""), state.text("ref", "")
-        if found.differences:
-            return found
-        self._wanted.add((host, ref))
+        if not found.differences:
+            self._wanted.add((host, ref))
         try:
             async with self._daemons.look(host, operation) as docker:
                 identity = await _image_id(docker, ref)
         except OperationError as error:
-            if isinstance(error.__cause__, DockerKeyError):
-                raise  # nobody knows whose machine it is
-            if host not in self._away:
+            stays = Inputs(new).text("host", "") == host
+            if stays and isinstance(error.__cause__, DockerKeyError):
+                raise  # before anything is begun: nobody knows whose machine it is
+            if not found.differences and host not in self._away:
                 operation.journal.warning(f"{error}; what the state says is taken for true")
-            self._away.add(host)
+                self._away.add(host)
             return found
-        if identity:
+        if found.differences or identity:
             return found
         return Diff(differences=(Difference(path="imageId", top="imageId"),))
 

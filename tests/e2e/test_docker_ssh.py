@@ -1,0 +1,159 @@
+"""Services on a Docker daemon that only ssh leads to: as on this machine, and only by its key."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.pipeline.grammar import HostKey
+from tests.contract.docker_proxy import DockerProxy
+from tests.contract.far_docker import host_of, machine, where
+from tests.contract.http_load import Load
+from tests.contract.sshd import Sshd, missing
+from tests.e2e.docker_stack import CONVERGED, RUN, DockerStack, World
+from tests.e2e.said import Said
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(bool(missing()), reason=missing() or "never"),
+    pytest.mark.skipif(shutil.which("docker") is None, reason="no docker client on PATH"),
+]
+OWNED = f"flakeup.owner=flakeup/{RUN}-far"
+
+
+class FarStack(DockerStack):
+    """A stack of its own: its daemon is another one to it, although it is the same."""
+
+    name = f"{RUN}-far"
+    app = f"{RUN}-far-app"
+    edge = f"{RUN}-far-edge"
+
+
+class Far:
+    """The machine of the daemon, which may go, and come back as another one."""
+
+    def __init__(self, folder: Path, proxy: DockerProxy) -> None:
+        self.folder, self._daemon = folder, proxy.host
+        self.server = machine(folder, self._daemon)
+
+    def stop(self) -> None:
+        self.server.kill_sessions()
+        self.server.stop()
+
+    def replace(self) -> None:
+        """Another machine answers there."""
+        for name in ("host_key", "host_key.pub"):
+            (self.folder / name).unlink()
+        self.server = machine(self.folder, self._daemon, port=self.server.port)
+
+
+@pytest.fixture(scope="module")
+def far(docker_place: Path, docker_proxy: DockerProxy) -> Iterator[Far]:
+    made = Far(docker_place / "sshd", docker_proxy)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def stack(
+    docker_place: Path, docker_proxy: DockerProxy, far: Far, parts: dict[str, dict[str, Any]]
+) -> FarStack:
+    layer = str(parts["edge"]["layer"])
+    made = FarStack.of_services(docker_place / "far", layer, docker_proxy)
+    assert isinstance(made, FarStack)
+    made._do("pulumi", "config", "set", "--secret", "sshKey", stdin=far.server.client_key_text)
+    config = yaml.safe_load(made._file.read_text())["config"]
+    made.config |= {"sshKey": config["flakeup:sshKey"], "docker": daemon(far.server)}
+    return made
+
+
+def daemon(server: Sshd) -> dict[str, str]:
+    return {"host": host_of(server), "hostKey": server.host_key_line}
+
+
+def went_well(said: Said) -> dict[str, int]:
+    assert said.code == 0, said.text
+    return said.summary()
+
+
+def test_a_daemon_over_ssh(
+    stack: FarStack, far: Far, docker_proxy: DockerProxy, docker_world: World
+) -> None:
+    """First `up`, second one, a release that nobody notices, and a machine that is another one."""
+    server = far.server
+    stack.write(appRef="v1")
+    assert went_well(stack.up()) == {"created": CONVERGED["unchanged"]}
+    assert stack.ask() == "app v1 on docker"
+    docker_proxy.forget()
+    asked = server.connections()
+    second = stack.up()
+    assert went_well(second) == CONVERGED
+    assert docker_proxy.changes() == []
+    assert docker_proxy.seen() != []
+    asked = server.connections() - asked
+    assert asked == 1, "all that a look asks goes over one connection"
+    text = json.dumps(stack.state())
+    assert str(stack.folder) not in text, "no input depends on the machine that runs the program"
+    assert "PRIVATE KEY" not in text
+    assert f"UserKnownHostsFile=.flakeup/{stack.name}/ssh/docker-127.0.0.1-" in text
+
+    with Load(stack.port) as load:
+        stack.write(appRef="v2")
+        release = stack.up()
+        assert went_well(release)["replaced"] == 2
+        assert stack.ask() == "app v2 on docker"
+        time.sleep(1)
+        containers, images = docker_world.containers(OWNED), docker_world.images(stack.app)
+        assert len(containers) == 2
+        assert len(images) == 1
+
+        # Away: the state's word counts, and a preview does not wait for each resource.
+        far.stop()
+        preview = stack.preview()
+        assert went_well(preview) == CONVERGED
+        assert preview.diagnostics().count("cannot reach Docker's machine") == 1
+        assert "what the state says is taken for true" in preview.diagnostics()
+
+        # Another machine answers there: nothing is asked of it, and nothing changes.
+        far.replace()
+        state, offered = stack.state(), far.server.host_key_line
+        docker_proxy.forget()
+        stack.write(appRef="v1")
+        message = (
+            f"host key is not the pinned one: {where(server)}: "
+            f"pinned {HostKey.parse(server.host_key_line).fingerprint}, "
+            f"offered {HostKey.parse(offered).fingerprint}. "
+            "find out why it changed; only then put the new key into docker.hostKey"
+        )
+        for refused in (stack.preview(), stack.up()):
+            assert refused.code != 0
+            assert refused.errors() == [message], refused.text
+        assert docker_proxy.seen() == []
+        assert docker_world.containers(OWNED) == containers
+        assert docker_world.images(stack.app) == images
+        assert of_docker(stack.state()) == of_docker(state)
+
+        # It has a new key indeed: who has found out why writes it down, and that changes nothing.
+        stack.write(appRef="v2", docker=daemon(far.server))
+        # Of the `up` that was refused, the record of the release and the build were done.
+        assert went_well(stack.up()) == {"updated": 2, "unchanged": CONVERGED["unchanged"] - 2}
+        assert docker_proxy.changes() == []
+    assert load.lost == []
+    print(  # noqa: T201 figures
+        f"second `up` {second.seconds:.1f} s, a release {release.seconds:.1f} s, a preview with "
+        f"the machine away {preview.seconds:.1f} s; {len(load.answers)} answers, "
+        f"longest time without one {load.gap():.3f} s"
+    )
+    went_well(stack.pulumi("destroy", "--yes", "--skip-preview"))
+    assert docker_world.containers(OWNED) == []
+    assert docker_world.networks(OWNED) == []
+
+
+def of_docker(state: dict[str, Any]) -> list[Any]:
+    """What the state says of all that is on the daemon."""
+    return [one for one in state["resources"] if "docker" in one["type"]]
