@@ -26,7 +26,9 @@ async def main() -> pulumi.Inputs:
             systems = await evaluate.evaluate(releases, settings.hosts)
             settings = stack_config.load(ground.grounds(systems, settings.hosts))
             images = await evaluate.evaluate_images(releases, settings.hosts)
-            service_plans = await services.planned(releases, settings.services.specs)
+            service_plans = await services.planned(
+                releases, settings.services.specs, settings.app_input
+            )
         plans = plan.decide(settings.hosts, systems, await seen, images)
     args = FleetArgs(
         plans=plans,

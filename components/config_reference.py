@@ -6,6 +6,7 @@ from typing import Final
 
 from components.pipeline.activation_table import ACTIVATION, CHECK
 from components.pipeline.config_table import HOST, STACK, Key, Table
+from components.pipeline.docker.registry_table import REGISTRY
 from components.pipeline.docker.table import DOCKER, SERVICE
 from components.pipeline.errors import ConfigError
 from components.pipeline.incus.table import INCUS, INCUS_HOST, VOLUME
@@ -63,6 +64,7 @@ def page() -> str:
         _section("Incus: `hosts.<name>.incus`", _own(INCUS_HOST, INCUS)),
         _section("Incus: `hosts.<name>.incus.volumes.<name>`", VOLUME),
         _section("Docker: `docker`", DOCKER),
+        _section("Docker: `docker.registry`", REGISTRY),
         _section("Docker: `services.<name>`", SERVICE),
         _section("Activation: `activation`", ACTIVATION),
         _section("Checks: `activation.checks.<name>`", CHECK),

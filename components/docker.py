@@ -192,8 +192,8 @@ class DockerServices:
         built: pulumi.Input[pulumi.Resource],
         parent: pulumi.Resource,
     ) -> None:
-        self._host, self._copying, self._built = services.host, copying, built
-        self._parent, self._images = parent, dict[str, DockerImage]()
+        self._where, self._copying, self._built = services, copying, built
+        self._parent, self.images = parent, dict[str, DockerImage]()
         options = pulumi.ResourceOptions(parent=parent)
         provider = docker.Provider(
             "docker", host=services.host, ssh_opts=_ssh_options(services), opts=options
@@ -214,8 +214,8 @@ class DockerServices:
                 DockerServiceArgs(
                     spec=plan.spec,
                     host=services.host,
-                    image=self._image(plan.image),
-                    edge=self._image(plan.edge) if plan.edge else None,
+                    image=self._image(plan.image_name, plan.image),
+                    edge=self._image(plan.edge.attr, plan.edge) if plan.edge else None,
                     provider=provider,
                     network=name,
                     is_secret=services.is_secret,
@@ -225,15 +225,19 @@ class DockerServices:
             for plan in plans
         }
 
-    def _image(self, build: System) -> DockerImage:
+    def _image(self, name: str, build: System) -> DockerImage:
         """One for all services that run the same one."""
-        if build.attr not in self._images:
+        if name not in self.images:
             args = DockerImageArgs(
-                build=build, host=self._host, copying=self._copying, after=self._built
+                build=build,
+                host=self._where.host,
+                registry=self._where.registry,
+                copying=self._copying,
+                after=self._built,
             )
             options = pulumi.ResourceOptions(parent=self._parent)
-            self._images[build.attr] = DockerImage(build.attr, args, options)
-        return self._images[build.attr]
+            self.images[name] = DockerImage(name, args, options)
+        return self.images[name]
 
 
 def _ssh_options(services: Services) -> list[str] | None:

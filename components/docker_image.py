@@ -8,7 +8,8 @@ from typing import Final
 import pulumi
 
 from components.copying import Copying
-from components.dependency import settled
+from components.dependency import or_else, settled
+from components.pipeline.docker.registry import Registry
 from components.pipeline.evaluate import System
 
 IMAGE: Final = "flakeup:docker:Image"
@@ -23,12 +24,25 @@ class Own(pulumi.CustomResource):
         super().__init__(token, name, dict(props), opts)
 
 
+class Image(pulumi.CustomResource):
+    """An image in a daemon; its digest is known where it is in a registry too."""
+
+    digest: pulumi.Output[str]
+
+    def __init__(
+        self, name: str, props: Mapping[str, object], opts: pulumi.ResourceOptions
+    ) -> None:
+        super().__init__(IMAGE, name, {**props, "imageId": None, "digest": None}, opts)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DockerImageArgs:
     """An image that nix builds, and the daemon that is to have it."""
 
     build: System
     host: str
+    registry: Registry | None = None
+    """Where it is pushed, for the daemon to pull it."""
     copying: Copying
     after: pulumi.Input[pulumi.Resource]
     """What has to be done before it is loaded: the build."""
@@ -38,6 +52,8 @@ class DockerImage(pulumi.ComponentResource):
     """An image of the release in a daemon, under a name that the preview knows."""
 
     ref: str
+    digest: pulumi.Output[str]
+    """`sha256:…` of its manifest in the registry; empty where it goes through none."""
     loaded: pulumi.Input[pulumi.Resource]
     """For those who run it."""
 
@@ -45,20 +61,42 @@ class DockerImage(pulumi.ComponentResource):
         self, name: str, args: DockerImageArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("flakeup:index:DockerImage", name, {}, opts)
-        self.ref = reference(args.build)
-        image = Own(
-            IMAGE,
+        self.ref = reference(args.build, args.registry)
+        image = Image(
             name,
-            {"host": args.host, "ref": self.ref, "built": args.build.out.path, "imageId": None},
+            {
+                "host": args.host,
+                "ref": self.ref,
+                "built": args.build.out.path,
+                "copier": args.build.copier.out.path if args.build.copier else None,
+                **_login(args.registry),
+            },
             pulumi.ResourceOptions(
                 parent=self, depends_on=[args.after], hooks=args.copying.build_hooks(name)
             ),
         )
         self.loaded = settled(image, name, self)
-        self.register_outputs({"ref": self.ref})
+        self.digest = or_else(image.digest, "", self.loaded)
+        self.register_outputs({"ref": self.ref, "digest": self.digest})
+
+    @property
+    def pinned(self) -> pulumi.Output[str]:
+        """The image in the registry, for whoever else runs it: `<address>/<name>@sha256:…`."""
+        name = self.ref.rpartition(":")[0]
+        return self.digest.apply(lambda digest: f"{name}@{digest}" if digest else "")
 
 
-def reference(build: System) -> str:
+def _login(registry: Registry | None) -> dict[str, object]:
+    """The registry, and the login of the config: in the state it is a secret only."""
+    if registry is None:
+        return {}
+    login = {"username": registry.username, "password": registry.password}
+    hidden = {key: pulumi.Output.secret(text) for key, text in login.items() if text}
+    return {"registry": registry.address, **hidden}
+
+
+def reference(build: System, registry: Registry | None = None) -> str:
     """The name of an image: its tag is the hash of the store path, and is never moved."""
-    name = re.sub(r"[^a-z0-9]+", "-", build.attr.lower()).strip("-")
-    return f"{name or 'image'}:{build.out.digest}"
+    name = re.sub(r"[^a-z0-9]+", "-", build.attr.lower()).strip("-") or "image"
+    place = f"{registry.address}/" if registry else ""
+    return f"{place}{name}:{build.out.digest}"

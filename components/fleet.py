@@ -77,6 +77,8 @@ class Fleet(pulumi.ComponentResource):
         self._args, self._release = args, release
         self._built = settled(build, "build", self)
         self._images: dict[str, IncusImage] = {}
+        self.pushed: dict[str, pulumi.Output[str]] = {}
+        """Images in the registry, by name: `<address>/<name>@sha256:…`."""
         self.hosts = {plan.host.name: self._host(plan) for plan in args.plans}
         self.services = self._services(args)
         for host in args.left_out:
@@ -124,6 +126,8 @@ class Fleet(pulumi.ComponentResource):
         made = DockerServices(
             args.services, args.service_plans, self._release.copying, self._built, self
         )
+        if args.services.registry:
+            self.pushed = {name: image.pinned for name, image in made.images.items()}
         return {name: service.container for name, service in made.services.items()}
 
     def _switch(self, waves: tuple[tuple[str, ...], ...]) -> None:

@@ -10,6 +10,8 @@ from components.pipeline.stages import Stages
 def of(release: Release, fleet: Fleet, stages: Stages) -> pulumi.Inputs:
     """`release{appRef,appRev,flakeRev}`, `hosts{name:{toplevel,outcome}}`, `services{name:…}`.
 
+    Images that are in a registry are `images{name:…@sha256:…}`.
+
     Once all of them are done, where the time went is said too.
     """
     app, pin = release.app, release.flake.pin
@@ -24,6 +26,7 @@ def of(release: Release, fleet: Fleet, stages: Stages) -> pulumi.Inputs:
         },
         "hosts": hosts,
         **({"services": fleet.services} if fleet.services else {}),
+        **({"images": fleet.pushed} if fleet.pushed else {}),
     }
 
 

@@ -16,6 +16,7 @@
     ├── DockerError           a Docker daemon that refused, or failed at what was asked of it
     │   ├── DockerAwayError   one that does not answer
     │   └── DockerKeyError    one whose machine has another key than the pinned one
+    ├── RegistryError         a registry of images that refused, or cannot be used
     └── ProcessError          a command that failed, was killed or took too long
         └── OverlongError     one that printed a line without end
 
@@ -172,6 +173,10 @@ class DockerAwayError(DockerError):
 
 class DockerKeyError(DockerError):
     """A Docker daemon on a machine whose key is not the pinned one."""
+
+
+class RegistryError(FlakeupError):
+    """A registry of images that refused, or cannot be used."""
 
 
 class ProcessError(FlakeupError):

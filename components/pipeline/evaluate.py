@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +38,8 @@ class System:
     out: StorePath
     activation: Mapping[str, object] = field(default_factory=dict, hash=False)
     """What a host's system says itself of how it is switched: `config.flakeup.activation`."""
+    copier: "System | None" = None
+    """The script that copies it, where it is an image of nix2container."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,15 +92,15 @@ async def evaluate_images(
 
 
 async def evaluate_packages(
-    releases: dict[Ref | None, Release], packages: Iterable[Attribute]
-) -> dict[Attribute, System]:
-    """Packages of the stack's own release.
+    packages: Iterable[tuple[Release, Attribute]],
+) -> dict[tuple[Path, Attribute], System]:
+    """Packages of releases, by lock and attribute.
 
     Raises:
         EvaluationError: one message for all that do not evaluate.
     """
-    wanted = {one: _Wanted(releases[None], one) for one in packages}
-    return {one: system for one, (system,) in (await _all(wanted)).items()}
+    wanted = {one.key: one for one in (_Wanted(*package) for package in packages)}
+    return {key: system for key, (system,) in (await _all(wanted)).items()}
 
 
 async def evaluate_one(release: Release, attr: str) -> System:
@@ -171,9 +173,10 @@ async def _remembered(wanted: _Wanted, version: str) -> tuple[System, ...]:
     """
     release = wanted.release
     name = wanted.attribute.installable(release.flake.identity)
-    keys = [[name, build, release.lock_sha256, version] for build in wanted.attribute.builds]
+    beside = f" and {wanted.attribute.beside}" if wanted.attribute.beside else ""
+    keys = [[name, b + beside, release.lock_sha256, version] for b in wanted.attribute.builds]
     memos = [_memo("systems", _digest(key)) for key in keys]
-    known = [system for memo in memos if (system := _load(memo)) and nix.is_present(system.drv)]
+    known = [system for memo in memos if (system := _load(memo)) and _is_known(system)]
     if len(known) == len(memos):
         return tuple(known)
     systems = await _evaluate(wanted)
@@ -181,6 +184,11 @@ async def _remembered(wanted: _Wanted, version: str) -> tuple[System, ...]:
         _save(memo, system)
         _save(_memo("outputs", system.out.digest), system)
     return systems
+
+
+def _is_known(system: System) -> bool:
+    copier = system.copier
+    return nix.is_present(system.drv) and (copier is None or nix.is_present(copier.drv))
 
 
 def _digest(key: list[str]) -> str:
@@ -209,15 +217,13 @@ async def _evaluate(wanted: _Wanted) -> tuple[System, ...]:
     except ProcessError as error:
         raise await _explain(wanted, error) from error
     said = json.loads(answer.stdout)
-    return tuple(
-        System(
-            attr=attribute.name,
-            drv=StorePath.parse(built["drv"]),
-            out=StorePath.parse(built["out"]),
-            activation=said["data"],
-        )
-        for built in said["builds"]
-    )
+    copiers = [_system(attribute.name, built) for built in said["beside"]]
+    fields = {"activation": said["data"], "copier": copiers[0] if copiers else None}
+    return tuple(replace(_system(attribute.name, built), **fields) for built in said["builds"])
+
+
+def _system(attr: str, built: Mapping[str, Any]) -> System:
+    return System(attr=attr, drv=StorePath.parse(built["drv"]), out=StorePath.parse(built["out"]))
 
 
 async def _explain(wanted: _Wanted, error: ProcessError) -> EvaluationError:
@@ -232,7 +238,7 @@ async def _explain(wanted: _Wanted, error: ProcessError) -> EvaluationError:
         key, what = ("image", "service") if "packages" in attribute.home else ("attr", "host")
         hint = f"did you mean {near[0]}?" if near else f"set `{key}` of the {what} to one of them"
         listed = ", ".join(known) or "none"
-        detail = f"the flake has no {attribute.path} (it has {listed})"
+        detail = f"{wanted.release.whose} has no {attribute.path} (it has {listed})"
         return EvaluationError(message(f"unknown {what} attribute", attr, detail, hint))
     remedy = f"`nix eval` of {attribute.path} shows the whole trace"
     # Nix's trace comes first, and its reason last.
@@ -264,23 +270,25 @@ def _memo(kind: str, digest: str) -> Path:
 def _load(memo: Path) -> System | None:
     try:
         fields: dict[str, Any] = json.loads(memo.read_bytes())
-        return System(
-            attr=str(fields["attr"]),
-            drv=StorePath.parse(fields["drv"]),
-            out=StorePath.parse(fields["out"]),
+        copier = fields.get("copier")
+        return replace(
+            _system(str(fields["attr"]), fields),
             activation=dict(fields.get("activation") or {}),
+            copier=_system(str(fields["attr"]), copier) if copier else None,
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def _save(memo: Path, system: System) -> None:
-    fields = {
+    fields: dict[str, object] = {
         "attr": system.attr,
         "drv": system.drv.path,
         "out": system.out.path,
         "activation": system.activation,
     }
+    if system.copier:
+        fields["copier"] = {"drv": system.copier.drv.path, "out": system.copier.out.path}
     partial = memo.with_name(f"{memo.name}.{os.getpid()}")
     partial.write_text(json.dumps(fields), encoding="ascii")
     partial.replace(memo)

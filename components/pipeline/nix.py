@@ -81,7 +81,7 @@ async def version() -> str:
     return _version[0]
 
 
-async def metadata(url: str, *, where: str) -> dict[str, Any]:
+async def metadata(url: str, *, where: str, remedy: str) -> dict[str, Any]:
     """`nix flake metadata --json`: the flake fetched, its identity and its inputs.
 
     Raises:
@@ -95,7 +95,7 @@ async def metadata(url: str, *, where: str) -> dict[str, Any]:
             detail = "flake.lock lacks inputs that flake.nix names"
             remedy = "run `nix flake lock` there and commit flake.lock"
         else:
-            detail, remedy = error.last_lines(6), "check flake and flakeRef"
+            detail = error.last_lines(6)
         raise RefError(message("cannot read the flake", where, detail, remedy)) from error
     parsed: dict[str, Any] = json.loads(answer.stdout)
     return parsed

@@ -8,7 +8,7 @@ wrongly and `self.rev` is lost (reference: NixOS/nix#11703).
 import asyncio
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -55,6 +55,8 @@ class Release:
     app: Pin | None
     lock: Path
     lock_sha256: str
+    whose: str = "the flake"
+    """In messages: the infra flake's, or the app's own."""
 
     def record(self, flake: FlakeUrl) -> dict[str, str]:
         """What the state keeps of it: enough to get the same sources again."""
@@ -119,13 +121,36 @@ def _folder_url(flake: FlakeUrl, root: Path) -> str:
     return f"path:{quote(str(folder))}" + (f"?dir={flake.dir}" if flake.dir else "")
 
 
-async def describe(flake: FlakeUrl, url: str, pin: Pin | None, folder: Path | None) -> Flake:
+async def of_app(release: Release, app_input: str) -> Release:
+    """The app's own flake as a release: at the commit that is pinned, with its own lock.
+
+    Raises:
+        RefError: nothing pins it, or it is no flake.
+    """
+    app = release.app
+    if app is None or app.ref is None:
+        detail, remedy = "nothing says at which commit", "set appRef, or write from: flake"
+        raise RefError(message("nothing to pin", "the app's flake", detail, remedy))
+    url = _input_url(release.flake, app_input, app.ref)
+    remedy = f"a service with from: app needs a flake.nix in the app, at {app.ref.text}"
+    described = await describe(url, locked_url(url, app), app, None, remedy=remedy)
+    return replace(await locked(described, None, app_input), whose="the app's flake")
+
+
+async def describe(
+    flake: FlakeUrl,
+    url: str,
+    pin: Pin | None,
+    folder: Path | None,
+    *,
+    remedy: str = "check flake and flakeRef",
+) -> Flake:
     """Fetch the flake at `url` and read its inputs; `folder` where that is one of this machine.
 
     Raises:
         RefError: it cannot be fetched, or its lock is not up to date.
     """
-    metadata = await nix.metadata(url, where=flake.text)
+    metadata = await nix.metadata(url, where=flake.text, remedy=remedy)
     nodes = metadata["locks"]["nodes"]
     direct = nodes[metadata["locks"]["root"]].get("inputs", {})
     return Flake(

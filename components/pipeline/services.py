@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from components.pipeline import release
 from components.pipeline.attribute import Attribute
-from components.pipeline.docker.spec import ServiceSpec
+from components.pipeline.docker.spec import Origin, ServiceSpec
 from components.pipeline.evaluate import System, evaluate_packages
 from components.pipeline.grammar import Attr, Ref
 from components.pipeline.release import Release
@@ -19,31 +20,46 @@ class ServicePlan:
     edge: System | None = None
 
     @property
+    def image_name(self) -> str:
+        """The name of the image in the program: both flakes may have one of the same name."""
+        name = self.spec.image.text
+        return f"app.{name}" if self.spec.origin is Origin.APP else name
+
+    @property
     def builds(self) -> tuple[System, ...]:
         """All that has to be built for it."""
-        return (self.image, *((self.edge,) if self.edge else ()))
+        images = (self.image, *((self.edge,) if self.edge else ()))
+        return (*images, *(one.copier for one in images if one.copier))
 
 
 async def planned(
-    releases: dict[Ref | None, Release], specs: Iterable[ServiceSpec]
+    releases: dict[Ref | None, Release], specs: Iterable[ServiceSpec], app_input: str
 ) -> tuple[ServicePlan, ...]:
     """Evaluate the images of all services.
 
     Raises:
+        RefError: the app's own flake is wanted, and is none.
         EvaluationError: one message for all that do not evaluate.
     """
-    specs = tuple(specs)
-    wanted = {_of(spec, attr) for spec in specs for attr in (spec.image, spec.edge) if attr}
-    found = await evaluate_packages(releases, sorted(wanted, key=lambda one: one.path))
+    specs, homes = tuple(specs), {Origin.FLAKE: releases[None]}
+    if any(spec.origin is Origin.APP for spec in specs):
+        homes[Origin.APP] = await release.of_app(releases[None], app_input)
+
+    def of(spec: ServiceSpec, attr: Attr, origin: Origin) -> tuple[Release, Attribute]:
+        return homes[origin], Attribute.package(spec.system.value, attr.text)
+
+    images = {spec.name: of(spec, spec.image, spec.origin) for spec in specs}
+    edges = {spec.name: of(spec, spec.edge, Origin.FLAKE) for spec in specs if spec.edge}
+    found = await evaluate_packages((*images.values(), *edges.values()))
+
+    def system(home: Release, attribute: Attribute) -> System:
+        return found[home.lock, attribute]
+
     return tuple(
         ServicePlan(
             spec=spec,
-            image=found[_of(spec, spec.image)],
-            edge=found[_of(spec, spec.edge)] if spec.edge else None,
+            image=system(*images[spec.name]),
+            edge=system(*edges[spec.name]) if spec.edge else None,
         )
         for spec in specs
     )
-
-
-def _of(spec: ServiceSpec, attr: Attr) -> Attribute:
-    return Attribute.package(spec.system.value, attr.text)

@@ -8,7 +8,7 @@ import pytest
 
 from components.pipeline.docker import image
 from components.pipeline.docker.daemon import Daemon, steadily
-from components.pipeline.docker.image import Kind
+from components.pipeline.docker.image import Built, Kind
 from components.pipeline.errors import DockerAwayError, DockerError
 from components.pipeline.grammar import StorePath
 from tests.contract.docker_proxy import DockerProxy
@@ -43,7 +43,8 @@ class Place:
     async def ensure(self, path: Path) -> str:
         async with Daemon(self.proxy.host) as docker:
             return await steadily(
-                docker, lambda: image.ensure(docker, _built(path), self.ref, self.said.append)
+                docker,
+                lambda: image.ensure(docker, Built(image=at(path)), self.ref, self.said.append),
             )
 
     async def remove(self) -> None:
@@ -62,7 +63,7 @@ class Place:
         }
 
 
-def _built(path: Path) -> StorePath:
+def at(path: Path) -> StorePath:
     """A path outside the store, in the place of one in it."""
     made = object.__new__(StorePath)
     object.__setattr__(made, "path", str(path))

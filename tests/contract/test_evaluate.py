@@ -176,12 +176,14 @@ async def test_a_system_that_is_no_image(root: Path) -> None:
 
 async def test_packages(root: Path) -> None:
     releases = await release.resolve(settings("./flake", app_ref="v1", hosts=()), root)
-    image = Attribute.package("x86_64-linux", "app-image")
-    found = await evaluate.evaluate_packages(releases, [image])
-    assert found[image].out.name == "docker-image-app-image.tar"
+    here, image = releases[None], Attribute.package("x86_64-linux", "app-image")
+    found = await evaluate.evaluate_packages([(here, image)])
+    (system,) = found.values()
+    assert found == {(here.lock, image): system}
+    assert (system.out.name, system.copier) == ("docker-image-app-image.tar", None)
     with pytest.raises(EvaluationError) as caught:
         await evaluate.evaluate_packages(
-            releases, [image, Attribute.package("x86_64-linux", "app-imag")]
+            [(here, image), (here, Attribute.package("x86_64-linux", "app-imag"))]
         )
     assert str(caught.value) == (
         "unknown service attribute: app-imag: the flake has no packages.x86_64-linux.app-imag "

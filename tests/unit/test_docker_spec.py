@@ -3,8 +3,9 @@
 import pytest
 
 from components.pipeline.docker.machine import Machine
+from components.pipeline.docker.registry import Registry
 from components.pipeline.docker.route import Traffic
-from components.pipeline.docker.spec import Services, ServiceSpec, Strategy, System
+from components.pipeline.docker.spec import Origin, Services, ServiceSpec, Strategy, System
 from components.pipeline.docker.table import DOCKER, SERVICE
 from components.pipeline.grammar import Attr, Duration
 from components.pipeline.settings import parse
@@ -21,6 +22,7 @@ def test_the_least_service_has_the_defaults_of_the_documentation() -> None:
             ServiceSpec(
                 name="app",
                 image=Attr("app-image"),
+                origin=Origin.FLAKE,
                 system=System.X86_64,
                 strategy=Strategy.BLUE_GREEN,
                 ports={},
@@ -41,6 +43,7 @@ def test_the_least_service_has_the_defaults_of_the_documentation() -> None:
     documented = {key.name: key.default for key in (*DOCKER.keys, *SERVICE.keys) if key.default}
     assert documented == {
         "host": "unix:///var/run/docker.sock",
+        "from": "flake",
         "system": "x86_64-linux",
         "strategy": "blue-green",
         "traffic": "http",
@@ -89,6 +92,31 @@ def test_a_daemon_over_ssh_has_one_spelling_and_a_key(written: str, read: str) -
     services = parse({**VALID, "docker": {"host": written, "hostKey": HOST_KEY.line}}).services
     assert services == Services(host=read, host_key=HOST_KEY)
     assert Machine.parse(read).url == read
+
+
+def test_a_registry_and_its_login() -> None:
+    login = {"username": "me", "password": "pw1"}
+    registry = {"address": "registry.example.org:5000/team/x", **login}
+    raw = {**VALID, "docker": {"registry": registry}, "services": {"app": {"image": "a"}}}
+    found = parse(raw, secret_keys=frozenset({"docker"})).services.registry
+    assert found == Registry(address=registry["address"], **login)
+    assert found.host == "registry.example.org:5000"
+    assert not found.is_here
+    assert "pw1" not in repr(found)
+    assert found.without_password("said pw1, twice pw1") == "said [secret], twice [secret]"
+
+
+def test_which_registries_are_on_this_machine() -> None:
+    for address in ("localhost/x", "localhost:5000", "127.0.0.1:5000/team", "127.8.8.8"):
+        assert Registry(address=address).is_here, address
+    for address in ("localhost.example.org", "10.0.0.1:5000/x", "registry:5000"):
+        assert not Registry(address=address).is_here, address
+
+
+def test_an_image_of_the_apps_own_flake() -> None:
+    raw = {**VALID, "appRef": "v1", "services": {"app": {"image": "a", "from": "app"}}}
+    (app,) = parse(raw).services.specs
+    assert app.origin is Origin.APP
 
 
 def test_a_stack_without_services_has_none() -> None:

@@ -124,12 +124,18 @@ class Daemon:
         headers = {"Content-Type": "application/x-tar"}
         path = "/images/load?quiet=1"
         answer = await self._send("POST", path, content=archive, headers=headers, timeout=timeout)
-        _content(answer, parse=False)
-        lines = [json.loads(line) for line in answer.text.splitlines() if line.strip()]
-        for line in lines:
-            if "error" in line:
-                raise DockerError(printable(str(line["error"]), 500))
-        return [str(line.get("stream", "")).strip() for line in lines]
+        return [str(line.get("stream", "")).strip() for line in _progress(answer)]
+
+    async def pull(self, name: str, tag: str, login: str) -> None:
+        """Have it pull an image from its registry; `login` is what it is told of who asks.
+
+        Raises:
+            DockerError: it cannot, or the registry refuses.
+        """
+        timeout = httpx.Timeout(LOAD, connect=CONNECT)
+        path = f"/images/create?{urlencode({'fromImage': name, 'tag': tag})}"
+        headers = {"X-Registry-Auth": login}
+        _progress(await self._send("POST", path, headers=headers, timeout=timeout))
 
     async def put(self, container: str, folder: str, files: Mapping[str, str]) -> None:
         """Write text files into a folder of a container, whether it runs or not."""
@@ -209,6 +215,16 @@ def _content(answer: httpx.Response, *, parse: bool = True) -> Any:
     if not parse:
         return answer.text
     return answer.json() if answer.content else None
+
+
+def _progress(answer: httpx.Response) -> list[Any]:
+    """The lines of what takes long: a failure is in them, as the answer has begun well."""
+    _content(answer, parse=False)
+    lines = [json.loads(line) for line in answer.text.splitlines() if line.strip()]
+    for line in lines:
+        if "error" in line:
+            raise DockerError(printable(str(line["error"]), 500))
+    return lines
 
 
 def _tar(files: Mapping[str, str]) -> bytes:

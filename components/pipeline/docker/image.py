@@ -6,6 +6,7 @@ archive says; with containerd's image store it is another one, which nobody know
 """
 
 import asyncio
+import contextlib
 import json
 import lzma
 import os
@@ -30,6 +31,7 @@ from components.pipeline.errors import (
     printable,
 )
 from components.pipeline.grammar import StorePath
+from components.pipeline.process import Argv
 
 STREAM_TIMEOUT: Final = 1800.0
 """Seconds for an image's own script to write it."""
@@ -39,7 +41,7 @@ _CONFIG: Final = re.compile(r"^(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?$")
 _CONTAINERD: Final = "io.containerd.snapshotter"
 _MANIFEST: Final = "manifest.json"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
-_BROKEN: Final = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError)
+BROKEN: Final = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError)
 """What reading an archive that is damaged raises."""
 
 
@@ -50,6 +52,8 @@ class Kind(StrEnum):
     """A docker-archive, compressed or not (dockerTools.buildImage, buildLayeredImage)."""
     STREAM = "stream"
     """A script that writes one (dockerTools.streamLayeredImage)."""
+    NIX2CONTAINER = "nix2container"
+    """A description of its layers, which are made when it is copied (nix2container.buildImage)."""
 
     @classmethod
     def of(cls, path: Path) -> "Kind":
@@ -58,7 +62,7 @@ class Kind(StrEnum):
         Raises:
             DockerError: it is neither.
         """
-        remedy = "the attribute has to be an image of dockerTools"
+        remedy = "the attribute has to be an image of dockerTools or nix2container"
         if not path.exists():
             raise DockerError(message("not an image", str(path), "it is not in this store", remedy))
         if path.is_file() and tarfile.is_tarfile(path):
@@ -72,10 +76,51 @@ class Kind(StrEnum):
         if start == _ZSTD:
             detail = "it is compressed with zstd, which cannot be looked into"
             remedy = 'write compressor = "gz" or "none" in the image'
-        elif start[:1] == b"{":
-            detail = "it is nix2container's, which only its own script can send"
-            remedy = "build it with dockerTools"
+        elif start[:1] == b"{" and _describes_layers(path):
+            return cls.NIX2CONTAINER
         raise DockerError(message("not an image", str(path), detail, remedy))
+
+
+def _describes_layers(path: Path) -> bool:
+    """Whether a JSON text is an image of nix2container (its types/types.go)."""
+    try:
+        said = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(said.get("layers"), list) and "image-config" in said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What nix has built: an image and, where it is of nix2container, its script `copyTo`."""
+
+    image: StorePath
+    copier: StorePath | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where it is in this machine's store."""
+        return Path(self.image.path)
+
+    @property
+    def kind(self) -> Kind:
+        """What it is; raises DockerError where it is none."""
+        return Kind.of(self.path)
+
+    def copy_to(self, *words: str) -> Argv:
+        """The command that copies an image of nix2container, with skopeo's words for where to.
+
+        Raises:
+            DockerError: it has no such script.
+        """
+        programs = sorted(Path(self.copier.path, "bin").glob("*")) if self.copier else []
+        if len(programs) != 1:
+            detail = (
+                "it is nix2container's, and the attribute has no `copyTo`, which alone reads it"
+            )
+            remedy = "name the image itself, as nix2container.buildImage gives it"
+            raise DockerError(message("not an image", str(self.path), detail, remedy))
+        return (str(programs[0]), *words)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,17 +158,17 @@ def read_manifest(archive: Path) -> Manifest:
             file = tar.extractfile(members[_MANIFEST]) if _MANIFEST in members else None
             images = json.loads(file.read(MANIFEST_LIMIT) if file else b"[]")
         parts = [(str(one["Config"]), *map(str, one["Layers"])) for one in images]
-    except (*_BROKEN, ValueError) as error:
-        raise _not_whole(archive, printable(str(error), 300)) from error
+    except (*BROKEN, ValueError) as error:
+        raise not_whole(archive, str(error)) from error
     except (KeyError, TypeError) as error:
-        raise _not_whole(archive, f"its {_MANIFEST} is none") from error
+        raise not_whole(archive, f"its {_MANIFEST} is none") from error
     if len(images) != 1:
         detail = f"it has {len(images)} images" if images else f"it has no {_MANIFEST}"
         remedy = "the attribute has to be one image of dockerTools"
         raise DockerError(message("not an image archive", str(archive), detail, remedy))
     for name in parts[0]:
         if name not in members:
-            raise _not_whole(archive, f"{printable(name, 100)} is not in it")
+            raise not_whole(archive, f"{printable(name, 100)} is not in it")
     at, image = members[_MANIFEST], images[0]
     return Manifest(
         config=_CONFIG.sub(r"sha256:\1", parts[0][0]),
@@ -139,12 +184,14 @@ def _padding(size: int) -> int:
     return -size % tarfile.BLOCKSIZE
 
 
-def _not_whole(archive: Path, detail: str) -> DockerError:
+def not_whole(archive: Path, detail: str) -> DockerError:
+    """What is told of an archive that was cut short, or is damaged."""
+    detail = printable(detail, 300)
     remedy = "build it again (`nix store repair` where the store is damaged)"
     return DockerError(message("not a whole image archive", str(archive), detail, remedy))
 
 
-async def ensure(docker: Daemon, built: StorePath, ref: str, say: Callable[[str], None]) -> str:
+async def ensure(docker: Daemon, built: Built, ref: str, say: Callable[[str], None]) -> str:
     """Have the image in the daemon under the name `ref`; gives Docker's own name for it.
 
     Raises:
@@ -153,19 +200,35 @@ async def ensure(docker: Daemon, built: StorePath, ref: str, say: Callable[[str]
     """
     if there := await docker.find(f"/images/{segment(ref)}/json"):
         return str(there["Id"])
-    path = Path(built.path)
-    if Kind.of(path) is Kind.ARCHIVE:
-        return await _load(docker, path, ref, say)
+    async with archive_of(built, ref, say) as archive:
+        return await _load(docker, archive, ref, say)
+
+
+@contextlib.asynccontextmanager
+async def archive_of(built: Built, ref: str, say: Callable[[str], None]) -> AsyncIterator[Path]:
+    """The image as an archive, for as long as the block takes; `ref` is a name for it.
+
+    Raises:
+        DockerError: it is no image, or its script fails.
+    """
+    kind = built.kind
+    if kind is Kind.ARCHIVE:
+        yield built.path
+        return
     with tempfile.TemporaryDirectory(prefix="flakeup-image-") as folder:
         archive = Path(folder) / "image.tar"
         say("writing the image")
         try:
-            await process.write((str(path),), archive, timeout=STREAM_TIMEOUT)
+            if kind is Kind.STREAM:
+                await process.write((str(built.path),), archive, timeout=STREAM_TIMEOUT)
+            else:
+                words = built.copy_to(f"docker-archive:{archive}:{ref}")
+                await process.run(words, timeout=STREAM_TIMEOUT)
         except ProcessError as error:
-            remedy = "run it by hand to see more"
-            text = message("the image's script failed", str(path), error.last_lines(6), remedy)
+            detail, remedy = error.last_lines(6), "run it by hand to see more"
+            text = message("the image's script failed", str(built.path), detail, remedy)
             raise DockerError(text) from error
-        return await _load(docker, archive, ref, say)
+        yield archive
 
 
 async def _load(docker: Daemon, archive: Path, ref: str, say: Callable[[str], None]) -> str:

@@ -58,12 +58,9 @@ class Machine:
         )
 
 
-def read_daemon(stack: Section) -> tuple[str, HostKey | None]:
-    """Read `docker` of a stack: where its daemon is, and the key of its machine."""
-    values = stack.mapping("docker")
-    if values is None:
-        return DOCKER["host"].default, None
-    docker = stack.inner("docker", values, DOCKER)
+def read_daemon(docker: Section) -> tuple[str, HostKey | None]:
+    """Read from `docker` of a stack where its daemon is, and the key of its machine."""
+    values = docker.values
     host, host_key = docker.read("host", _daemon), docker.read("hostKey", HostKey.parse)
     scheme = (host or "").partition("://")[0]
     if scheme == SCHEME and "hostKey" not in values:

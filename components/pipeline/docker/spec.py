@@ -3,12 +3,13 @@
 import posixpath
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
 from components.pipeline.config_section import Section, flag, one_of, path_to, time_of
 from components.pipeline.docker.machine import PATH, read_daemon
+from components.pipeline.docker.registry import Registry, read_registry
 from components.pipeline.docker.route import Traffic
 from components.pipeline.docker.table import DOCKER, SERVICE, SERVICES
 from components.pipeline.errors import printable
@@ -40,6 +41,14 @@ class System(StrEnum):
     AARCH64 = "aarch64-linux"
 
 
+class Origin(StrEnum):
+    """Whose flake the image is of."""
+
+    FLAKE = "flake"
+    APP = "app"
+    """That of `appInput`, at the commit that `appRef` pins."""
+
+
 class Strategy(StrEnum):
     """How a new container takes the place of the old one."""
 
@@ -53,6 +62,7 @@ class ServiceSpec:
 
     name: str
     image: Attr
+    origin: Origin = Origin.FLAKE
     system: System = System.X86_64
     strategy: Strategy = Strategy.BLUE_GREEN
     ports: Mapping[int, int] = field(default_factory=dict)
@@ -77,6 +87,8 @@ class Services:
     host: str = DOCKER["host"].default
     host_key: HostKey | None = None
     """Of the machine, where the daemon is reached over ssh."""
+    registry: Registry | None = None
+    """Where images go first, and the daemon pulls them from."""
     specs: tuple[ServiceSpec, ...] = ()
     is_secret: bool = False
     """Whether there is a Pulumi secret in them: which of their texts it is, nobody says."""
@@ -84,10 +96,10 @@ class Services:
 
 def read_services(stack: Section) -> Services:
     """Read `docker` and `services` of a stack; where a key is refused, the rest is looked at."""
-    host, host_key = read_daemon(stack)
+    daemon = _daemon_and_registry(stack)
     values = stack.mapping("services")
     if values is None:
-        return Services(host=host, host_key=host_key)
+        return daemon
     services = Section(
         values=values,
         table=SERVICES,
@@ -95,13 +107,23 @@ def read_services(stack: Section) -> Services:
         path="services",
         hidden=stack.hides("services"),
     )
-    found = [_service(services, name) for name in sorted(values)]
+    has_app = "appRef" in stack.values
+    found = [_service(services, name, has_app=has_app) for name in sorted(values)]
     specs = tuple(spec for spec in found if spec)
     _check_ports(services, specs)
-    return Services(host=host, host_key=host_key, specs=specs, is_secret=services.hidden)
+    return replace(daemon, specs=specs, is_secret=services.hidden)
 
 
-def _service(services: Section, name: str) -> ServiceSpec | None:
+def _daemon_and_registry(stack: Section) -> Services:
+    values = stack.mapping("docker")
+    if values is None:
+        return Services()
+    docker = stack.inner("docker", values, DOCKER)
+    host, host_key = read_daemon(docker)
+    return Services(host=host, host_key=host_key, registry=read_registry(docker))
+
+
+def _service(services: Section, name: str, *, has_app: bool) -> ServiceSpec | None:
     try:
         _check_name(name)
     except GrammarError as error:
@@ -117,6 +139,7 @@ def _service(services: Section, name: str) -> ServiceSpec | None:
     made = ServiceSpec(
         name=name,
         image=image,
+        origin=one.read("from", one_of(Origin)) or plain.origin,
         edge=one.read("edge", Attr.parse),
         system=one.read("system", one_of(System)) or plain.system,
         strategy=one.read("strategy", one_of(Strategy)) or plain.strategy,
@@ -133,6 +156,9 @@ def _service(services: Section, name: str) -> ServiceSpec | None:
         grace=_time(one, "grace", plain.grace),
     )
     _check_edge(one, made)
+    if made.origin is Origin.APP and not has_app:
+        why = "is the app's flake, and nothing says at which commit"
+        one.refuse("from", why, "set appRef, or write from: flake")
     return made
 
 

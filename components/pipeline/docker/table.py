@@ -8,7 +8,7 @@ _SECONDS: Final = "1s to 1h"
 
 DOCKER: Final = Table(
     path="docker",
-    about="Which Docker daemon runs the services.",
+    about="Which Docker daemon runs the services, and the registry that their images go through.",
     keys=(
         Key(
             name="host",
@@ -40,6 +40,17 @@ DOCKER: Final = Table(
             ),
             limits="as a host's `hostKey`; required with `ssh://`, and only there",
         ),
+        Key(
+            name="registry",
+            takes="a map",
+            write="write a map, such as registry: {address: registry.example.org/team}",
+            meaning=(
+                "The registry that images are pushed to and pulled from, so that only layers that "
+                "are missing travel."
+            ),
+            limits="see below",
+            otherwise="images are sent to the daemon, whole",
+        ),
     ),
 )
 SERVICES: Final = Table(path="services", about="The services by name.", keys=())
@@ -57,11 +68,23 @@ SERVICE: Final = Table(
             takes="the name of a package",
             write="write the name of an image in packages.<system>, such as app-image",
             meaning=(
-                "The image: `packages.<system>.<image>` of the flake, an archive of dockerTools or "
-                "a script that writes one."
+                "The image: `packages.<system>.<image>` of the flake, an archive of dockerTools, "
+                "a script that writes one, or an image of nix2container."
             ),
             limits="as a host's `attr`",
             required=True,
+        ),
+        Key(
+            name="from",
+            takes="flake or app",
+            write="write flake or app",
+            meaning=(
+                "Whose `packages` have the image: this flake's, or those of the app's own flake, "
+                "at the commit of `appRef` and with that flake's own lock. The edge is this "
+                "flake's."
+            ),
+            limits="`flake` or `app`; `app` needs `appRef`",
+            default="flake",
         ),
         Key(
             name="system",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from plugin_protocol.diff import Diff, Difference
 from plugin_protocol.errors import OperationError
@@ -12,8 +12,13 @@ from plugin_protocol.resource import Created, Found, Resource
 
 from components.pipeline.docker import image
 from components.pipeline.docker.daemon import Daemon, segment, steadily
+from components.pipeline.docker.image import Built
+from components.pipeline.docker.pull import pulled
+from components.pipeline.docker.push import pushed
+from components.pipeline.docker.registry import Registry
 from components.pipeline.errors import DockerKeyError
 from components.pipeline.grammar import StorePath
+from flakeup_plugin.servers import told
 from flakeup_plugin.shapes import DOCKER_IMAGE
 
 if TYPE_CHECKING:
@@ -24,13 +29,18 @@ if TYPE_CHECKING:
     from flakeup_plugin.docker import Daemons
 
 
+MEANS: Final = frozenset({"copier", "username", "password"})
+"""Inputs that say how it gets there: another one changes nothing about what is there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSpec:
     """The inputs of an image."""
 
     host: str
     ref: str
-    built: StorePath
+    built: Built
+    registry: Registry | None
 
 
 class DockerImageResource(Resource[ImageSpec]):
@@ -46,30 +56,58 @@ class DockerImageResource(Resource[ImageSpec]):
 
     def parse(self, inputs: Inputs) -> ImageSpec:
         """The inputs as values."""
+        copier, address = inputs.text("copier"), inputs.text("registry")
         return ImageSpec(
             host=inputs.text("host", ""),
             ref=inputs.text("ref", ""),
-            built=StorePath(inputs.text("built", "")),
+            built=Built(
+                image=StorePath(inputs.text("built", "")),
+                copier=StorePath(copier) if copier else None,
+            ),
+            registry=Registry(
+                address=address,
+                username=inputs.text("username", ""),
+                password=inputs.text("password", ""),
+            )
+            if address
+            else None,
         )
 
     async def create(self, inputs: ImageSpec, operation: Operation) -> Created:
-        """Load it where it is not there."""
-        identity = await operation.scope.race(self._loaded(inputs, operation))
-        return Created(identity=inputs.ref, outputs={"imageId": identity})
+        """Push it, where it goes through a registry, and load it, where it is not there."""
+        outputs = await operation.scope.race(self._loaded(inputs, operation))
+        return Created(identity=inputs.ref, outputs=outputs)
 
     async def update(self, inputs: ImageSpec, stored: Stored, operation: Operation) -> Properties:
         """Load it again: somebody has removed it."""
         del stored
-        return {"imageId": await operation.scope.race(self._loaded(inputs, operation))}
+        return await operation.scope.race(self._loaded(inputs, operation))
 
-    async def _loaded(self, spec: ImageSpec, operation: Operation) -> str:
+    async def _loaded(self, spec: ImageSpec, operation: Operation) -> Properties:
         self._wanted.add((spec.host, spec.ref))
+        ref, registry, say = spec.ref, spec.registry, operation.journal.status
+        if registry is None:
+            async with self._daemons.at(spec.host, operation) as docker:
+                identity = await steadily(
+                    docker, lambda: image.ensure(docker, spec.built, ref, say)
+                )
+            return {"imageId": identity}
+        with told():
+            digest = await pushed(spec.built, ref, registry, say)
         async with self._daemons.at(spec.host, operation) as docker:
-            say = operation.journal.status
-            return await steadily(docker, lambda: image.ensure(docker, spec.built, spec.ref, say))
+            identity = await steadily(docker, lambda: pulled(docker, ref, digest, registry, say))
+        return {"imageId": identity, "digest": digest}
+
+    async def planned(
+        self, inputs: Properties, stored: Stored | None, operation: Operation
+    ) -> Properties:
+        """A digest is of a registry only."""
+        outputs = await super().planned(inputs, stored, operation)
+        has_digest = "registry" in inputs
+        return {key: value for key, value in outputs.items() if has_digest or key != "digest"}
 
     async def delete(self, stored: Stored, operation: Operation) -> None:
-        """Take its name off; it stays where a container still needs it.
+        """Take its name off; it stays where a container still needs it, and in the registry.
 
         After an `up` that failed, what was to be replaced can be what is wanted again.
         """
@@ -91,7 +129,8 @@ class DockerImageResource(Resource[ImageSpec]):
 
     async def diff(self, new: Properties, stored: Stored, operation: Operation) -> Diff:
         """Also an image that was removed from the daemon is to be loaded again."""
-        found = await super().diff(new, stored, operation)
+        every = (await super().diff(new, stored, operation)).differences
+        found = Diff(differences=tuple(one for one in every if one.top not in MEANS))
         state = Inputs(stored.state)
         host, ref = state.text("host", ""), state.text("ref", "")
         if not found.differences:

@@ -65,8 +65,15 @@ DOCKER_IMAGE: Final = Shape(
         "host": Field(required=True, replaces=True, description="The daemon, as in DOCKER_HOST."),
         "ref": Field(required=True, replaces=True, description="Its name; the tag is its hash."),
         "built": Field(required=True, replaces=True, description="Store path of what nix builds."),
+        "copier": Field(description="Store path of its `copyTo`, where it is of nix2container."),
+        "registry": Field(description="The address of the registry that it goes through."),
+        "username": Field(secret=True, description="Who logs in there."),
+        "password": Field(secret=True, description="Their password."),
     },
-    outputs={"imageId": Field(description="Docker's own name for it.")},
+    outputs={
+        "imageId": Field(description="Docker's own name for it."),
+        "digest": Field(description="The digest of its manifest in the registry."),
+    },
 )
 TRIAL: Final = Shape(
     token="flakeup:docker:Trial",  # noqa: S106 a type, no password
