@@ -70,7 +70,11 @@ class Registry:
 
 @contextmanager
 def running(
-    folder: Path, *, with_login: bool = False, host: str = "127.0.0.1"
+    folder: Path,
+    *,
+    with_login: bool = False,
+    host: str = "127.0.0.1",
+    certificate: Path | None = None,
 ) -> Iterator[Registry]:
     """A registry for as long as the block takes; its port is the same each time for a folder."""
     folder.mkdir(exist_ok=True)
@@ -84,6 +88,10 @@ def running(
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
         "http": {"addr": f"{host}:{port}"},
     }
+    if certificate:
+        key = str(certificate.with_suffix(".key"))
+        tls = {"certificate": str(certificate), "key": key}
+        config["http"] = {"addr": f"{host}:{port}", "tls": tls}
     if with_login:
         hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(rounds=4)).decode()
         (folder / "htpasswd").write_text(f"{USER}:{hashed}\n")
@@ -112,8 +120,7 @@ def _wait(registry: Registry, process: subprocess.Popen[bytes]) -> None:
     while True:
         assert process.poll() is None, registry.log.read_text()
         assert time.monotonic() < deadline, "the registry does not come up"
-        with suppress(httpx.TransportError):
-            httpx.get(f"http://{registry.address}/v2/", timeout=5)
+        with suppress(OSError), socket.create_connection((registry.host, registry.port), 5):
             return
         time.sleep(0.05)
 

@@ -22,9 +22,13 @@ from components.pipeline.docker.push import pushed
 from components.pipeline.docker.registry import Registry
 from components.pipeline.errors import DockerError, RegistryError
 from tests.contract import registry as registries
+from tests.contract.docker_driver import Plugin
 from tests.contract.dockerd import RefusedError
 from tests.contract.registry import PASSWORD, USER, Wire
 from tests.contract.test_docker_target_image import at
+from tests.contract.test_docker_target_plugin import IMAGE, PLUGIN
+from tests.contract.test_incus_remote import certificate
+from tests.contract.world import run
 from tests.unit.docker_archives import CONFIG, layer, write
 
 if TYPE_CHECKING:
@@ -223,6 +227,49 @@ async def test_a_script_that_writes_the_image(place: Place) -> None:
     assert place.said == ["writing the image", "pushing the image, 3 MB and less"]
 
 
+# --- as the engine asks ------------------------------------------------------------------------
+
+
+def test_the_life_of_an_image(closed: Place) -> None:
+    """Also one that was removed by hand is pulled again, and who logs in is no change of it."""
+    if shutil.which("nix-store") is None:
+        pytest.skip("nix is not on PATH; tools/bootstrap installs it")
+    built = run("nix-store", "--add", closed.archive())
+    registry, tag = closed.registry(), built[11:43]
+    ref = closed.ref(registry, tag)
+    login = {"username": USER, "password": PASSWORD}
+    where = {"host": closed.dockerd.host, "registry": registry.address}
+    inputs = {"ref": ref, "built": built, **where, **login}
+    with Plugin.run(PLUGIN) as plugin:
+        it = plugin.make(IMAGE, inputs, name="it")
+        assert it.id == ref
+        assert it.state["digest"] == closed.server.digest(closed.path, tag)
+        hidden = {key for key, value in it.state.items() if is_secret(value)}
+        assert hidden == {"username", "password"}
+        others = {**inputs, "password": "another", "username": "somebody"}
+        assert plugin.changes(it, others).kinds == {}
+        assert plugin.refreshed(it) == it
+
+        closed.server.forget()
+        closed.clean()
+        assert plugin.changes(it, inputs).kinds == {"imageId": "UPDATE"}
+        again = plugin.changed(it, inputs)
+        assert again.state == it.state
+        assert closed.server.requests("^(PUT|PATCH|POST)") == []
+        shown = [one.text for one in plugin.engine.messages if PASSWORD in one.text]
+        assert shown == []
+    with Plugin.run(PLUGIN) as later:
+        later.refreshed(again)
+        later.remove(again)
+    assert closed.of_daemon() == {}
+    assert closed.server.tags(closed.path) == [tag]
+    run("nix-store", "--delete", built)
+
+
+def is_secret(value: Any) -> bool:
+    return isinstance(value, dict) and "value" in value
+
+
 # --- logins ------------------------------------------------------------------------------------
 
 
@@ -348,12 +395,30 @@ async def test_the_registry_is_away(place: Place) -> None:
     assert place.of_daemon() == {}
 
 
-async def test_plain_http_is_for_this_machine_only(place: Place, tmp_path: Path) -> None:
+def own_address() -> str:
+    """An address of this machine that is no loopback's; nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
         own.connect(("192.0.2.1", 9))
-        host = own.getsockname()[0]
-    with registries.running(tmp_path / "plain", host=host) as server:
-        server.forget()
+        return str(own.getsockname()[0])
+
+
+async def test_a_certificate_of_nobody(place: Place, tmp_path: Path) -> None:
+    certificate(tmp_path, "registry")
+    file, host = tmp_path / "registry.crt", own_address()
+    with registries.running(tmp_path / "tls", host=host, certificate=file) as server:
+        registry = Registry(address=f"{server.address}/{place.dockerd.prefix}")
+        with pytest.raises(RegistryError) as caught:
+            await place.push(place.archive(), registry)
+        said = message_of(caught)
+        assert said.startswith(
+            f"the registry's certificate is not trusted: {place.ref(registry)}: "
+        )
+        assert "x509: " in said
+        assert server.requests() == []
+
+
+async def test_plain_http_is_for_this_machine_only(place: Place, tmp_path: Path) -> None:
+    with registries.running(tmp_path / "plain", host=own_address()) as server:
         registry = Registry(address=f"{server.address}/{place.dockerd.prefix}")
         with pytest.raises(RegistryError) as caught:
             await place.push(place.archive(), registry)

@@ -22,8 +22,11 @@ from flakeup_plugin.servers import told
 from flakeup_plugin.shapes import DOCKER_IMAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from plugin_protocol.check import Failure
     from plugin_protocol.fields import Shape
-    from plugin_protocol.resource import Operation, Stored
+    from plugin_protocol.resource import Operation, Proposal, Stored
     from plugin_protocol.values import Properties
 
     from flakeup_plugin.docker import Daemons
@@ -52,6 +55,7 @@ class DockerImageResource(Resource[ImageSpec]):
         """Nothing is wanted yet."""
         self._daemons = daemons
         self._wanted: set[tuple[str, str]] = set()
+        """Daemon and name of each image that the program asks for in this run."""
         self._away: set[str] = set()
 
     def parse(self, inputs: Inputs) -> ImageSpec:
@@ -73,6 +77,14 @@ class DockerImageResource(Resource[ImageSpec]):
             else None,
         )
 
+    async def check(
+        self, inputs: Properties, proposal: Proposal
+    ) -> tuple[Properties, Sequence[Failure]]:
+        """What the program asks for is wanted; a refresh, which only looks, checks nothing."""
+        said = Inputs(inputs)
+        self._wanted.add((said.text("host", ""), said.text("ref", "")))
+        return await super().check(inputs, proposal)
+
     async def create(self, inputs: ImageSpec, operation: Operation) -> Created:
         """Push it, where it goes through a registry, and load it, where it is not there."""
         outputs = await operation.scope.race(self._loaded(inputs, operation))
@@ -84,7 +96,6 @@ class DockerImageResource(Resource[ImageSpec]):
         return await operation.scope.race(self._loaded(inputs, operation))
 
     async def _loaded(self, spec: ImageSpec, operation: Operation) -> Properties:
-        self._wanted.add((spec.host, spec.ref))
         ref, registry, say = spec.ref, spec.registry, operation.journal.status
         if registry is None:
             async with self._daemons.at(spec.host, operation) as docker:
@@ -133,8 +144,6 @@ class DockerImageResource(Resource[ImageSpec]):
         found = Diff(differences=tuple(one for one in every if one.top not in MEANS))
         state = Inputs(stored.state)
         host, ref = state.text("host", ""), state.text("ref", "")
-        if not found.differences:
-            self._wanted.add((host, ref))
         try:
             async with self._daemons.look(host, operation) as docker:
                 identity = await _image_id(docker, ref)

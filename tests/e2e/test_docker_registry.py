@@ -1,0 +1,188 @@
+"""Images by way of a registry with a login: of the app's own flake, and of nix2container."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+import yaml
+
+from tests.contract import nix2container, registry
+from tests.contract.http_load import Load
+from tests.contract.registry import PASSWORD, USER
+from tests.e2e.docker_stack import APP, CONVERGED, EDGE, RUN, DockerStack, World, assert_converged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.contract.docker_proxy import DockerProxy
+    from tests.contract.registry import Registry
+    from tests.e2e.said import Json
+
+pytestmark = pytest.mark.e2e
+OWN: Final = "app-image"
+"""The image of the app's own flake."""
+NIX: Final = f"{RUN}-nix"
+"""That of nix2container."""
+
+
+@pytest.fixture(scope="module")
+def server(docker_place: Path, parts: dict[str, dict[str, Any]]) -> Iterator[Registry]:
+    for name in ("skopeo", "registry"):
+        if parts[name]["state"] != "ready":
+            pytest.skip(f"no {name}: {parts[name]['reason']}; {parts[name]['remedy']}")
+    with registry.running(docker_place / "registry", with_login=True) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def own(docker_stack: DockerStack, server: Registry) -> Json:
+    """The config of a service of the app's own flake; the password is set as a person does it."""
+    registry_of_it = {"address": f"{server.address}/{RUN}", "username": USER}
+    docker_stack.write(docker={**docker_stack.config["docker"], "registry": registry_of_it})
+    argv = ("config", "set", "--secret", "--path", "docker.registry.password")
+    docker_stack._do("pulumi", *argv, stdin=PASSWORD)
+    docker = yaml.safe_load(docker_stack._file.read_text())["config"]["flakeup:docker"]
+    service = docker_stack.service(**{"image": OWN, "from": "app"})
+    return {"docker": docker, "services": {"app": service}}
+
+
+def planned(stack: DockerStack) -> dict[str, Json]:
+    """The new inputs of what a preview would change, by resource."""
+    said = stack.preview("--json")
+    assert said.code == 0, said.text
+    return {
+        step["urn"].rsplit("::", 1)[1]: step["newState"]["inputs"]
+        for step in said.json["steps"]
+        if step["op"] != "same" and "inputs" in (step.get("newState") or {})
+    }
+
+
+def images(world: World, server: Registry, name: str) -> list[str]:
+    """The names of an image that have come from the registry."""
+    return world.images(f"{server.address}/{RUN}/{name}")
+
+
+def assert_serves(stack: DockerStack, world: World, server: Registry, release: str) -> str:
+    """One container and its edge, both from the registry; gives the container's image."""
+    assert stack.ask() == f"app {release} on docker"
+    known = stack.containers()
+    assert world.containers() == sorted(known.values())
+    (image,) = images(world, server, OWN)
+    assert world.daemon.container(known["app"])["Config"]["Image"] == image
+    (edge,) = images(world, server, EDGE)
+    assert world.daemon.container(known["app-edge"])["Config"]["Image"] == edge
+    stack.release = release
+    return image
+
+
+def test_a_preview_says_what_will_be_pulled_before_anything_is_built(
+    services: DockerStack, docker_proxy: DockerProxy, server: Registry, own: Json
+) -> None:
+    services.write(appRef="v1", **own)
+    path = str(planned(services)[f"app.{OWN}"]["built"])
+    services._do("sh", "-c", f"! test -e {path} || nix-store --delete {path}")
+    server.forget()
+    docker_proxy.forget()
+    found = planned(services)
+    digest = path.removeprefix("/nix/store/").partition("-")[0]
+    assert found["app"]["image"] == f"{server.address}/{RUN}/{OWN}:{digest}"
+    assert not Path(path).exists()
+    assert (server.requests(), docker_proxy.changes()) == ([], [])
+
+
+def test_an_image_of_the_app_by_way_of_the_registry(
+    services: DockerStack,
+    docker_world: World,
+    docker_proxy: DockerProxy,
+    server: Registry,
+    own: Json,
+) -> None:
+    services.write(appRef="v1", **own)
+    docker_proxy.forget()
+    said = services.up()
+    assert said.code == 0, said.text
+    assert PASSWORD not in said.text
+    name, _, tag = assert_serves(services, docker_world, server, "v1").rpartition(":")
+    assert server.tags(f"{RUN}/{OWN}") == [tag], "and no `latest`"
+    pinned = f"{name}@{server.digest(f'{RUN}/{OWN}', tag)}"
+    assert services.outputs()["images"][f"app.{OWN}"] == pinned
+    assert docker_proxy.seen("/images/load") == []
+    assert docker_world.images(APP) + docker_world.images(EDGE) == [], "those of before are gone"
+    kept = [file for file in services.backend.state.rglob("*") if file.is_file()]
+    assert not [file for file in kept if PASSWORD.encode() in file.read_bytes()]
+    # The check sees what it looks for: what is no secret is there.
+    assert [file for file in kept if name.encode() in file.read_bytes()]
+
+    server.forget()
+    docker_proxy.forget()
+    said = services.up()
+    assert (said.code, said.summary()) == (0, CONVERGED), said.text
+    assert (server.requests(), docker_proxy.changes()) == ([], []), "the second one only asks"
+    services.release = "v1"
+
+
+def test_a_new_release_of_which_only_its_image_travels(
+    docker_stack: DockerStack, docker_world: World, server: Registry, own: Json
+) -> None:
+    stack = docker_stack
+    stack.write(appRef="v2", **own)
+    assert {"app", f"app.{OWN}"} <= planned(stack).keys()
+    server.forget()
+    with Load(stack.port) as load:
+        said = stack.up()
+    assert said.code == 0, said.text
+    assert load.lost == []
+    assert_serves(stack, docker_world, server, "v2")
+    assert len(server.tags(f"{RUN}/{OWN}")) == 2, "what was pushed stays"
+    assert server.requests(f"/{EDGE}/") == []
+
+
+def test_a_registry_that_refuses_is_one_message_and_what_serves_stays(
+    docker_stack: DockerStack, server: Registry, own: Json
+) -> None:
+    stack, before = docker_stack, docker_stack.containers()
+    wrong = {**own["docker"]["registry"], "username": "somebody"}
+    other = {**own, "docker": {**own["docker"], "registry": wrong}}
+    stack.write(appRef="v3", **other)
+    said = stack.up()
+    (error,) = said.errors()
+    assert error.startswith(f"the registry refused the login: {server.address}/{RUN}/{OWN}:")
+    assert PASSWORD not in said.text
+    assert (stack.containers(), stack.ask()) == (before, "app v2 on docker")
+
+
+def test_back_to_images_that_go_straight_to_the_daemon(
+    services: DockerStack, docker_world: World, server: Registry
+) -> None:
+    """The daemon forgets what came from the registry; the registry does not."""
+    assert_converged(services, docker_world, "v1")
+    assert images(docker_world, server, OWN) + images(docker_world, server, EDGE) == []
+    assert len(server.tags(f"{RUN}/{OWN}")) == 2
+
+
+def test_an_image_of_nix2container(
+    services: DockerStack, docker_world: World, server: Registry
+) -> None:
+    """Copied by its own script, to a registry where the user has logged in."""
+    stack, flake = services, services.folder / "flake" / "lib"
+    archives = (flake / "images.nix").read_text()
+    login = stack.user / ".docker" / "config.json"
+    login.parent.mkdir()
+    login.write_text(registry.config_with(server.address, (USER, PASSWORD)))
+    try:
+        nix2container.add(stack.folder / "flake", NIX, APP)
+        place = {**stack.config["docker"], "registry": {"address": f"{server.address}/{RUN}"}}
+        app = {"app": stack.service(image=NIX)}
+        stack.write(appRef="v1", docker=place, services=app)
+        said = stack.up()
+        assert said.code == 0, said.text
+        assert stack.ask() == "app v1 on docker"
+        (image,) = images(docker_world, server, NIX)
+        assert server.tags(f"{RUN}/{NIX}") == [image.rpartition(":")[2]]
+        said = stack.up()
+        assert (said.code, said.summary()) == (0, CONVERGED), said.text
+    finally:
+        login.unlink()
+        (flake / "images.nix").write_text(archives)
