@@ -17,6 +17,7 @@ from components import alone, stack_config
 from components.copying import Copying
 from components.dependency import or_else, settled
 from components.docker_image import DockerImage, DockerImageArgs, Own
+from components.docker_secrets import Holding, held
 from components.pipeline.docker import owned, remote, route
 from components.pipeline.docker.machine import Machine
 from components.pipeline.docker.route import Route
@@ -79,6 +80,7 @@ class DockerService(pulumi.ComponentResource):
             "image": args.image.ref,
             "command": self._hidden(list(spec.command)),
             "environment": self._hidden(dict(spec.env)),
+            "secrets": pulumi.Output.secret(dict(spec.secrets)) if spec.secrets else None,
             "network": args.network,
             "ports": [str(port) for port in sorted(spec.ports)],
             "user": spec.user or None,
@@ -95,6 +97,7 @@ class DockerService(pulumi.ComponentResource):
     def _container(self, name: str, tried: pulumi.Input[pulumi.Resource]) -> docker.Container:
         spec, args = self._args.spec, self._args
         is_beside = spec.strategy is Strategy.BLUE_GREEN
+        holdings = self._secrets(name, tried) if spec.secrets else ()
         return docker.Container(
             name,
             image=args.image.ref,
@@ -111,7 +114,8 @@ class DockerService(pulumi.ComponentResource):
             volumes=[
                 docker.ContainerVolumeArgs(volume_name=volume, container_path=path)
                 for volume, path in sorted(spec.volumes.items())
-            ],
+            ]
+            + [volume for volume, _ in holdings],
             must_run=True,
             restart="unless-stopped",
             # Unset, it is killed at once.
@@ -122,13 +126,21 @@ class DockerService(pulumi.ComponentResource):
                 parent=self,
                 provider=args.provider,
                 # On the image itself too: the old one goes only after the old container.
-                depends_on=[tried, args.image.loaded],
+                depends_on=[tried, args.image.loaded, *(made for _, made in holdings)],
                 # The provider's own way is to delete first: a gap, and no way back.
                 delete_before_replace=not is_beside,
                 replace_on_changes=HALF_MADE,
                 hooks=None if is_beside else alone.container(args.host, _owner(), spec),
             ),
         )
+
+    def _secrets(self, name: str, tried: pulumi.Input[pulumi.Resource]) -> tuple[Holding]:
+        spec, args = self._args.spec, self._args
+        options = pulumi.ResourceOptions(
+            parent=self, provider=args.provider, depends_on=[tried, args.image.loaded]
+        )
+        labels = _labels({owned.SECRETS: spec.name})
+        return (held(f"{name}-secrets", spec.secrets, args.image.ref, labels, options),)
 
     def _hidden(self, value: T) -> pulumi.Input[T]:
         return pulumi.Output.secret(value) if self._args.is_secret else value

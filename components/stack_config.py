@@ -14,6 +14,7 @@ from pulumi.runtime.config import (
 )
 
 from components.pipeline.config_section import Repeated
+from components.pipeline.docker import secret
 from components.pipeline.settings import Activation, Settings, parse
 from components.pipeline.transport import folder_of
 
@@ -36,8 +37,11 @@ def load(grounds: Mapping[str, Activation] | None = None) -> Settings:
     full = [key for key in {**CONFIG.get(), **get_config_env()} if key.startswith(prefix)]
     secrets = frozenset(get_config_secret_keys_env())
     names = {key: key.removeprefix(prefix) for key in full}
+    values = {name: _decoded(name, config.get(name)) for name in names.values()}
+    if "secrets" in (config.get("services") or ""):
+        values["services"] = secret.marked(values["services"], _written(f"{prefix}services"))
     return parse(
-        {name: _decoded(name, config.get(name)) for name in names.values()},
+        values,
         secret_keys=frozenset(
             name for key, name in names.items() if key in secrets or is_config_secret(key)
         ),
@@ -50,6 +54,20 @@ def load(grounds: Mapping[str, Activation] | None = None) -> Settings:
 def folder() -> Path:
     """The private folder of this stack's ssh files, relative to the program's."""
     return folder_of(pulumi.get_stack())
+
+
+def _written(key: str) -> object:
+    """What the stack's file has under a key, before anything is decrypted; None without a file.
+
+    With `--config-file` it is another one: then the engine's word is all there is.
+    """
+    import yaml  # noqa: PLC0415 for stacks with such secrets alone
+
+    try:
+        whole = yaml.safe_load(Path(f"Pulumi.{pulumi.get_stack()}.yaml").read_text())
+        return whole["config"][key]
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
+        return None
 
 
 def _decoded(name: str, text: str | None) -> object:

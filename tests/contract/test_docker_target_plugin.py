@@ -67,7 +67,7 @@ class Place:
         }
         return {**base, **changes}
 
-    def run(self, name: str, labels: dict[str, str]) -> str:
+    def run(self, name: str, labels: dict[str, str], secrets: str = "") -> str:
         """A container that runs; its name."""
         full = f"{self.dockerd.prefix}-{name}"
         body = {
@@ -75,6 +75,7 @@ class Place:
             "Cmd": STAYS,
             "Labels": {LABEL: self.dockerd.prefix, **labels},
             "Healthcheck": {"Test": ["CMD", "true"], "Interval": 200_000_000},
+            "HostConfig": {"VolumesFrom": [f"{secrets}:ro"] if secrets else []},
         }
         self.dockerd.ask("POST", f"/containers/create?name={full}", body)
         self.dockerd.ask("POST", f"/containers/{full}/start")
@@ -343,6 +344,30 @@ def test_a_container_that_nobody_knows_is_a_change(place: Place) -> None:
     assert not place.dockerd.is_there(stopped)
     assert place.dockerd.is_there(one)
     assert place.dockerd.is_there(other)
+
+
+def test_what_holds_secrets_for_nobody_is_a_change(place: Place) -> None:
+    """An `up` that was killed after it had made it."""
+    holds = {"flakeup.owner": OWNER, "flakeup.secrets": place.service}
+    before, held, orphan = (place.run(name, holds) for name in ("before", "held", "orphan"))
+    one, two = (
+        place.run(name, {"flakeup.owner": OWNER, "flakeup.service": place.service}, holder)
+        for name, holder in (("one", before), ("two", held))
+    )
+    it = place.plugin.make(TRAFFIC, place.traffic(one), name="it")
+    there = [place.dockerd.is_there(name) for name in (before, held, orphan, one, two)]
+    assert there == [True, False, False, True, False]
+    assert place.plugin.changes(it, place.traffic(one)).kinds == {}
+    orphan = place.run("orphan", holds)
+    assert place.plugin.changes(it, place.traffic(one)).kinds == {"container": "UPDATE"}
+    assert place.warnings() == [f"{orphan}: {LEFT}"]
+    # With another container, that of before and what it has stay: they are the engine's to remove.
+    held = place.run("held", holds)
+    two = place.run("two", {"flakeup.owner": OWNER, "flakeup.service": place.service}, held)
+    after = place.plugin.changed(it, place.traffic(two))
+    there = [place.dockerd.is_there(name) for name in (before, held, orphan)]
+    assert there == [True, True, False]
+    place.plugin.remove(after)
 
 
 def test_a_container_that_was_stopped_or_removed_is_named(place: Place) -> None:

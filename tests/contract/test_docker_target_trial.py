@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -21,7 +22,6 @@ from tests.contract.http_load import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.contract.dockerd import Dockerd
 
@@ -106,6 +106,38 @@ async def test_it_runs_as_the_service_will(place: Place) -> None:
     await place.tried(
         place.candidate("sh", "-c", f"{script}; exec sleep 1000", user="1000:1000", read_only=True)
     )
+
+
+async def test_its_secrets_are_there_before_it_starts_and_go_with_it(place: Place) -> None:
+    """Also where its root is read-only; and nobody in it can write them."""
+    files = {"TOKEN": f"{SECRET}\n", "tls.key": "two\nlines"}
+    script = (
+        'cd /run/secrets && [ "$(cat TOKEN tls.key)" = "$(printf "hunter2\\ntwo\\nlines")" ] &&'
+        ' [ "$(stat -c %a%u%g TOKEN)" = 44400 ] && [ -z "$TOKEN" ] && ! echo >TOKEN || exit 7'
+    )
+    for user in ("0", "1000:1000"):
+        await place.tried(
+            place.candidate(
+                "sh",
+                "-c",
+                f"{script}; exec sleep 1000",
+                check=("true",),
+                env={},
+                secrets=files,
+                user=user,
+                read_only=True,
+            )
+        )
+    assert place.left() == []
+    assert not [one for one in place.dockerd.ask("GET", "/volumes")["Volumes"] if _is_of(one)]
+
+
+def _is_of(volume: Any) -> bool:
+    """Whether a volume has the tests' secrets in it."""
+    try:
+        return (Path(volume["Mountpoint"]) / "tls.key").exists()
+    except OSError:
+        return False
 
 
 async def test_an_unhealthy_one_is_given_up_before_the_time_is_over(place: Place) -> None:

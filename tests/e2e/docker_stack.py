@@ -94,7 +94,7 @@ class DockerStack(Workspace):
         edge = {"url": f"file://{layer}", "sha256": summed.stdout.split()[0]}
         (self.folder / "flake" / "base.json").write_text(json.dumps({"edge": edge}))
 
-    def service(self, **changes: Json | str | list[str] | None) -> Json:
+    def service(self, **changes: Json | str | list[str] | bool | None) -> Json:
         """The one service, blue-green behind its edge, with some keys changed; None leaves out."""
         base = {
             "image": self.app,

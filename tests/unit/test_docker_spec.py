@@ -30,6 +30,7 @@ def test_the_least_service_has_the_defaults_of_the_documentation() -> None:
                 traffic=Traffic.HTTP,
                 command=(),
                 env={},
+                secrets={},
                 volumes={},
                 user="",
                 read_only=False,

@@ -27,15 +27,16 @@ except ConfigError as error:
 """
 
 
-def load(config: dict[str, Any], secret: tuple[str, ...] = ()) -> str:
+def load(config: dict[str, Any], secret: tuple[str, ...] = (), folder: Path = ROOT) -> str:
     texts = {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()
     }
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", PROGRAM],
-        cwd=ROOT,
+        cwd=folder,
         env={
             **os.environ,
+            "PYTHONPATH": str(ROOT),
             "PULUMI_CONFIG": json.dumps(texts),
             "PULUMI_CONFIG_SECRET_KEYS": json.dumps(secret),
         },
@@ -127,3 +128,30 @@ def test_the_ssh_key_must_be_a_secret() -> None:
     accepted = load(config, ("acme:sshKey",))
     assert accepted.startswith("Settings(")
     assert "PRIVATE KEY" not in accepted
+
+
+def test_a_secret_of_a_service_must_be_one_in_the_file_too(tmp_path: Path) -> None:
+    """The engine says no more than that there is one somewhere in the map."""
+    secrets = {"TOKEN": "hunter2", "PIN": "1234", "PLAIN": "hunter3"}
+    config = {"acme:services": {"app": {"image": "app-image", "secrets": secrets}}}
+    written = """
+    config:
+      acme:services:
+        app:
+          image: app-image
+          secrets: {TOKEN: {secure: v1:abc}, PIN: 1234, PLAIN: hunter3, OTHER: hunter2}
+    """
+    (tmp_path / "Pulumi.prod.yaml").write_text(written)
+    place = "config acme:services.app.secrets: [secret]: has"
+    run = "which is in clear text. run: pulumi config set --secret --path services.app.secrets"
+    assert load(config, ("acme:services",), tmp_path).splitlines() == [
+        "2 problems in the config of stack prod",
+        f"{place} PIN, {run}.PIN",
+        f"{place} PLAIN, {run}.PLAIN",
+    ]
+    # Another file than the engine has read, or none that can be: its word is taken.
+    for text in (written.replace("hunter3", "x").replace("1234", "y"), "- no map", "{"):
+        (tmp_path / "Pulumi.prod.yaml").write_text(text)
+        out = load(config, ("acme:services",), tmp_path)
+        assert out.startswith("Settings(")
+        assert "hunter" not in out

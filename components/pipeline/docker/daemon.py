@@ -137,11 +137,13 @@ class Daemon:
         headers = {"X-Registry-Auth": login}
         _progress(await self._send("POST", path, headers=headers, timeout=timeout))
 
-    async def put(self, container: str, folder: str, files: Mapping[str, str]) -> None:
+    async def put(
+        self, container: str, folder: str, files: Mapping[str, str], *, mode: int = 0o644
+    ) -> None:
         """Write text files into a folder of a container, whether it runs or not."""
         path = f"/containers/{segment(container)}/archive?{urlencode({'path': folder})}"
         headers = {"Content-Type": "application/x-tar"}
-        _content(await self._send("PUT", path, content=_tar(files), headers=headers))
+        _content(await self._send("PUT", path, content=_tar(files, mode), headers=headers))
 
     async def read(self, container: str, path: str) -> str | None:
         """The text of a file in a container; None where there is none."""
@@ -227,13 +229,13 @@ def _progress(answer: httpx.Response) -> list[Any]:
     return lines
 
 
-def _tar(files: Mapping[str, str]) -> bytes:
+def _tar(files: Mapping[str, str], mode: int) -> bytes:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as tar:
         for name, text in files.items():
             info = tarfile.TarInfo(name)
             content = text.encode()
-            info.size, info.mode = len(content), 0o644
+            info.size, info.mode = len(content), mode
             tar.addfile(info, io.BytesIO(content))
     return made.getvalue()
 

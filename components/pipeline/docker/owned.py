@@ -21,6 +21,8 @@ SERVICE: Final = "flakeup.service"
 """Label of a container: the service that it is of."""
 EDGE: Final = "flakeup.edge"
 """Label of an edge: the service that it is for."""
+SECRETS: Final = "flakeup.secrets"
+"""Label of a container that holds secrets: the service that they are for."""
 TRIAL: Final = "flakeup.trial"
 """Label of a candidate: the stack and the service that it is for."""
 SPEC: Final = "flakeup.spec"
@@ -51,6 +53,18 @@ async def containers(docker: Daemon, labels: Mapping[str, str]) -> tuple[Contain
         )
         for one in found
     )
+
+
+async def holders(
+    docker: Daemon, owner: str, service: str, users: Iterable[Container]
+) -> tuple[Container, ...]:
+    """Those that hold secrets of a service, and that none of its `users` has them from."""
+    found = await containers(docker, {OWNER: owner, SECRETS: service})
+    held: set[str] = set()
+    for user in users if found else ():
+        seen = await docker.find(f"/containers/{user.id}/json") or {"HostConfig": {}}
+        held.update(name.partition(":")[0] for name in seen["HostConfig"].get("VolumesFrom") or ())
+    return tuple(one for one in found if not held & {one.id, one.name})
 
 
 async def remove(docker: Daemon, container: str) -> None:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from components.pipeline.config_section import Section, flag, one_of, path_to, time_of
+from components.pipeline.docker import secret
 from components.pipeline.docker.machine import PATH, read_daemon
 from components.pipeline.docker.registry import Registry, read_registry
 from components.pipeline.docker.route import Traffic
@@ -27,6 +28,7 @@ MAX_WORDS: Final = 64
 MAX_PORTS: Final = 16
 MAX_ENV: Final = 128
 MAX_VOLUMES: Final = 32
+MAX_SECRETS: Final = 64
 _USER: Final = re.compile(r"[0-9]{1,10}(?::[0-9]{1,10})?")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _VOLUME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -71,6 +73,8 @@ class ServiceSpec:
     traffic: Traffic = Traffic.HTTP
     command: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Name of a file → what is in it."""
     volumes: Mapping[str, str] = field(default_factory=dict)
     user: str = ""
     read_only: bool = False
@@ -148,6 +152,7 @@ def _service(services: Section, name: str, *, has_app: bool) -> ServiceSpec | No
         command=_words(one, "command"),
         healthcheck=_words(one, "healthcheck"),
         env=dict(_pairs(one, "env", _ENV)),
+        secrets=dict(_pairs(one, "secrets", _SECRETS)),
         volumes=dict(_pairs(one, "volumes", _VOLUMES)),
         user=one.read("user", _user) or plain.user,
         read_only=bool(one.read("readOnly", flag)),
@@ -159,6 +164,7 @@ def _service(services: Section, name: str, *, has_app: bool) -> ServiceSpec | No
     if made.origin is Origin.APP and not has_app:
         why = "is the app's flake, and nothing says at which commit"
         one.refuse("from", why, "set appRef, or write from: flake")
+    _check_secrets(one, made)
     return made
 
 
@@ -184,6 +190,18 @@ def _check_edge(one: Section, made: ServiceSpec) -> None:
     if has_ports and made.strategy is Strategy.BLUE_GREEN and not has_edge:
         why = "cannot be had by two containers at once, as blue-green has them"
         one.refuse("ports", why, "write an edge too, or strategy: recreate")
+
+
+def _check_secrets(one: Section, made: ServiceSpec) -> None:
+    for name, text in made.secrets.items():
+        # Where nothing of all services is a secret, this is none.
+        if not one.hidden or isinstance(text, secret.Clear):
+            why = f"has {name}, which is in clear text"
+            one.refuse("secrets", why, secret.command(made.name, name))
+    for volume, path in made.volumes.items():
+        if made.secrets and f"{posixpath.normpath(path)}/".startswith(f"{secret.FOLDER}/"):
+            why = f"has {volume}: {path}, where the secrets are"
+            one.refuse("volumes", why, "write another path")
 
 
 def _check_ports(services: Section, specs: tuple[ServiceSpec, ...]) -> None:
@@ -236,6 +254,13 @@ _ENV: Final = _Rule(
     MAX_ENV,
     _matching(_VARIABLE, "variable's name"),
     _printable,
+    lambda name, _: name,
+    is_shown=False,
+)
+_SECRETS: Final = _Rule(
+    MAX_SECRETS,
+    _matching(secret.NAME, "file's name"),
+    secret.check,
     lambda name, _: name,
     is_shown=False,
 )

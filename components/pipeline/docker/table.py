@@ -150,6 +150,20 @@ SERVICE: Final = Table(
             limits="at most 128; names of `A-Z a-z 0-9 _`",
         ),
         Key(
+            name="secrets",
+            takes="a map of secrets",
+            write="run: pulumi config set --secret --path services.NAME.secrets.FILE",
+            meaning=(
+                "Files in the container, `/run/secrets/<name>`, that everybody in it may read "
+                "(0444) and nobody can write. They are there before it starts, and in no "
+                "environment, image, log or clear state; another text is a new container."
+            ),
+            limits=(
+                "at most 64, each a Pulumi secret of 1 byte to 500 KiB; names of "
+                "`A-Z a-z 0-9 _ . -`, no `.` or `-` at their start"
+            ),
+        ),
+        Key(
             name="volumes",
             takes="a map of paths",
             write="write a map of volume to path, such as volumes: {data: /var/lib/app}",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from components.pipeline.docker import owned
+from components.pipeline.docker import owned, secret
 from components.pipeline.docker.daemon import Daemon, segment
 from components.pipeline.errors import DockerAwayError, DockerError, message, printable
 
@@ -53,6 +53,7 @@ class Candidate:
     image: str
     command: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     network: str = "bridge"
     user: str = ""
     read_only: bool = False
@@ -101,10 +102,8 @@ async def tried(
     new = tuple(port for port in candidate.ports if port not in had)
     candidate = replace(candidate, ports=new)
     name = f"{candidate.service}-trial-{secrets.token_hex(4)}"
-    body = {**candidate.body, "Labels": {owned.TRIAL: label}}
     say("trying the new image")
-    path = f"/containers/create?{urlencode({'name': name})}"
-    creation = asyncio.ensure_future(docker.change("POST", path, body))
+    creation = asyncio.ensure_future(_make(docker, candidate, name, {owned.TRIAL: label}))
     try:
         # Shielded: one that is being made when this is cancelled would be there afterwards.
         await asyncio.shield(creation)
@@ -115,6 +114,28 @@ async def tried(
     finally:
         await asyncio.wait([creation])
         await owned.remove(docker, name)
+        if candidate.secrets:
+            await owned.remove(docker, _holder(name))
+
+
+async def _make(docker: Daemon, candidate: Candidate, name: str, labels: Mapping[str, str]) -> None:
+    """The candidate, and before it what holds its secrets: it has them as the service will."""
+    body = {**candidate.body, "Labels": labels}
+    if candidate.secrets:
+        holder = secret.holder(candidate.image, labels)
+        await docker.change("POST", _creation(_holder(name)), holder)
+        files = candidate.secrets
+        await docker.put(_holder(name), secret.FOLDER, files, mode=secret.MODE)
+        body["HostConfig"]["VolumesFrom"] = [secret.volumes_from(_holder(name))]
+    await docker.change("POST", _creation(name), body)
+
+
+def _holder(name: str) -> str:
+    return f"{name}-secrets"
+
+
+def _creation(name: str) -> str:
+    return f"/containers/create?{urlencode({'name': name})}"
 
 
 async def left(docker: Daemon, label: str, *, remove: bool = False) -> list[str]:

@@ -132,10 +132,12 @@ class TrafficResource(Resource[TrafficSpec]):
 async def _others(
     docker: Daemon, service: str, kept: set[str], operation: Operation
 ) -> tuple[owned.Container, ...]:
-    """The service's containers beside those that the state knows."""
-    labels = {owned.OWNER: Owner.of_urn(operation.urn).text, owned.SERVICE: service}
-    found = await owned.containers(docker, labels)
-    return tuple(one for one in found if one.name not in kept)
+    """The service's containers beside those that the state knows, and what those do not need."""
+    owner = Owner.of_urn(operation.urn).text
+    found = await owned.containers(docker, {owned.OWNER: owner, owned.SERVICE: service})
+    known = [one for one in found if one.name in kept]
+    idle = await owned.holders(docker, owner, service, known)
+    return (*(one for one in found if one.name not in kept), *idle)
 
 
 async def _stopped(docker: Daemon, container: str) -> str:

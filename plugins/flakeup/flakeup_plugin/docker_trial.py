@@ -51,6 +51,7 @@ class TrialResource(Resource[TrialSpec]):
             image=inputs.text("image", ""),
             command=inputs.texts("command"),
             env=inputs.mapping("environment"),
+            secrets=inputs.mapping("secrets"),
             network=inputs.text("network", ""),
             user=inputs.text("user", ""),
             read_only=bool(inputs.flag("readOnly")),
@@ -91,7 +92,7 @@ class TrialResource(Resource[TrialSpec]):
 
             async def work() -> None:
                 await trial.left(docker, f"{owner}/{service}", remove=True)
-                for label in (owned.SERVICE, owned.EDGE):
+                for label in (owned.SERVICE, owned.EDGE, owned.SECRETS):
                     labels = {owned.OWNER: owner, label: service}
                     await owned.end(docker, await owned.containers(docker, labels), grace=0)
 

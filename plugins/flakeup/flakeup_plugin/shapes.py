@@ -83,6 +83,7 @@ TRIAL: Final = Shape(
         "image": Field(required=True, description="The image that is tried."),
         "command": Field(kind="list", description="What the container runs."),
         "environment": Field(kind="map", description="Its environment variables."),
+        "secrets": Field(kind="map", secret=True, description="Files in /run/secrets."),
         "network": Field(required=True, description="The network that it is tried in."),
         "ports": Field(kind="list", description="Ports that nobody else may have."),
         "user": Field(description="Who it runs as."),

@@ -1,0 +1,102 @@
+"""Secrets of a service: files under /run/secrets, in a volume that goes with what runs.
+
+The volume is held by a container that is made, filled and never started; the service's container
+has it from there, read-only. So the files are there before the program starts and in no layer of
+the container, and a root that is read-only is no obstacle: a daemon writes into no such container.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from components.pipeline.config_section import path_to
+from components.pipeline.grammar import GrammarError
+
+FOLDER: Final = "/run/secrets"
+MODE: Final = 0o444
+"""As Docker's own secrets have it."""
+NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
+MOST: Final = 500 * 1024
+"""Bytes of one: Docker's own limit."""
+IDLE: Final = ("never-started",)
+"""The command of a holder: it needs some, and runs none."""
+
+
+class Clear(str):
+    """A secret that stands in the stack's file as it is."""
+
+    __slots__ = ()
+
+
+def check(text: str) -> None:
+    """Refuse what cannot be the content of a file here."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        msg = "is no text in UTF-8"
+        raise GrammarError(msg) from None
+    if not size:
+        msg = "is empty"
+        raise GrammarError(msg)
+    if size > MOST:
+        msg = f"is more than {MOST // 1024} KiB"
+        raise GrammarError(msg)
+
+
+def path(service: str, name: str) -> str:
+    """The place of a secret in the config, as `pulumi config set --path` takes it."""
+    return path_to(path_to(path_to("services", service), "secrets"), name)
+
+
+def command(service: str, name: str) -> str:
+    """What a person runs to set one; it is asked for, and so in no history."""
+    place = path(service, name)
+    quoted = f"'{place}'" if '"' in place else place
+    return f"run: pulumi config set --secret --path {quoted}"
+
+
+def marked(services: object, written: object) -> object:
+    """The services, with those secrets as `Clear` that a stack's file has in clear text.
+
+    `written` is what the file has under the key of `services`. The engine says no more than that
+    there is a secret somewhere in a map; the file says which texts are none.
+    """
+    if not isinstance(services, Mapping):
+        return services
+    return {name: _marked(one, _map(written).get(name)) for name, one in services.items()}
+
+
+def _marked(service: object, written: object) -> object:
+    if not isinstance(service, Mapping) or not isinstance(service.get("secrets"), Mapping):
+        return service
+    # What is encrypted there is a map, whose one key is `secure`.
+    plain = {
+        name: str(value)
+        for name, value in _map(_map(written).get("secrets")).items()
+        if isinstance(value, str | int)
+    }
+    secrets = {
+        name: Clear(value) if plain.get(name) == str(value) else value
+        for name, value in service["secrets"].items()
+    }
+    return {**service, "secrets": secrets}
+
+
+def _map(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def holder(image: str, labels: Mapping[str, str]) -> dict[str, Any]:
+    """A container that has the volume, as the interface has it."""
+    return {
+        "Image": image,
+        "Cmd": list(IDLE),
+        "Labels": dict(labels),
+        "Volumes": {FOLDER: {}},
+        "HostConfig": {"NetworkMode": "none"},
+    }
+
+
+def volumes_from(container: str) -> str:
+    """How another container has what a holder holds."""
+    return f"{container}:ro"
