@@ -109,8 +109,7 @@ class Fleet(pulumi.ComponentResource):
         if name not in self._images:
             args = IncusImageArgs(
                 build=build,
-                remote=spec.remote,
-                project=spec.project,
+                spec=spec,
                 copying=self._release.copying,
                 after=self._built,
             )

@@ -40,7 +40,7 @@ class Image(pulumi.CustomResource):
     fingerprint: pulumi.Output[str]
 
     def __init__(
-        self, name: str, props: Mapping[str, pulumi.Input[str]], opts: pulumi.ResourceOptions
+        self, name: str, props: Mapping[str, object], opts: pulumi.ResourceOptions
     ) -> None:
         super().__init__(IMAGE, name, {**props, "fingerprint": None}, opts)
 
@@ -76,8 +76,8 @@ class IncusImageArgs:
     """An image, and where it is to be."""
 
     build: ImageBuild
-    remote: str
-    project: str
+    spec: IncusSpec
+    """Of an instance that is made from it: which server, and which project."""
     copying: Copying
     after: pulumi.Input[pulumi.Resource]
     """What has to be done before it is sent: the build."""
@@ -98,8 +98,7 @@ class IncusImage(pulumi.ComponentResource):
         image = Image(
             name,
             {
-                "remote": args.remote,
-                "project": args.project,
+                **place(args.spec),
                 "metadata": args.build.metadata.out.path,
                 "rootfs": args.build.rootfs.out.path,
                 "system": args.build.attr,
@@ -182,11 +181,11 @@ class Volume(pulumi.CustomResource):
         self, name: str, spec: IncusSpec, volume: VolumeSpec, opts: pulumi.ResourceOptions
     ) -> None:
         props = {
-            "remote": spec.remote,
-            "project": spec.project,
+            **place(spec),
             "pool": volume.pool,
             "name": volume.name,
             "size": volume.size or None,
+            "member": spec.member or None,
         }
         super().__init__(VOLUME, name, props, opts)
 
@@ -198,11 +197,16 @@ def image_name(attr: str, spec: IncusSpec) -> str:
     return "-".join((attr, "image", *(place for place, usual in places if place != usual)))
 
 
+def place(spec: IncusSpec) -> dict[str, str | None]:
+    """The inputs that say which server is meant, and which project on it."""
+    pinned = spec.certificate or None
+    return {"remote": spec.remote, "project": spec.project, "certificate": pinned}
+
+
 def properties(spec: IncusSpec, image: pulumi.Input[str]) -> dict[str, object]:
     """The inputs of an instance."""
     return {
-        "remote": spec.remote,
-        "project": spec.project,
+        **place(spec),
         "name": spec.name,
         "image": image,
         "onImageChange": spec.on_image_change.value,
@@ -230,8 +234,8 @@ async def ways(
     why a server could not be asked, by host.
     """
     hosts = tuple(hosts)
-    places = sorted({(one.incus.remote, one.incus.project) for one in hosts if one.incus})
-    answers = dict(zip(places, await asyncio.gather(*map(_ask, places)), strict=True))
+    places = {(one.incus.remote, one.incus.project): one.incus for one in hosts if one.incus}
+    answers = dict(zip(places, await asyncio.gather(*map(_ask, places.values())), strict=True))
     found: list[Transport] = []
     troubles: dict[str, HostError] = {}
     for host in hosts:
@@ -241,7 +245,11 @@ async def ways(
         answer = answers[host.incus.remote, host.incus.project]
         if isinstance(answer, HostError):
             troubles[host.name] = answer
-        elif way := _way(host, host.incus, answer.get(host.incus.name), identity):
+            continue
+        said = answer.get(host.incus.name)
+        if said and said.get("trouble"):
+            troubles[host.name] = UnreachableError(said["trouble"])
+        elif way := _way(host, host.incus, said, identity):
             found.append(way)
     return tuple(found), troubles
 
@@ -259,10 +267,9 @@ def _way(
     return transport.pin(identity, host, endpoint) if endpoint else None
 
 
-async def _ask(place: tuple[str, str]) -> Mapping[str, Mapping[str, Any]] | HostError:
-    arguments = {"remote": place[0], "project": place[1]}
+async def _ask(spec: IncusSpec) -> Mapping[str, Mapping[str, Any]] | HostError:
     try:
-        answer = await pulumi.runtime.invoke_async(OBSERVE, arguments)
+        answer = await pulumi.runtime.invoke_async(OBSERVE, place(spec))
     except Exception as error:  # noqa: BLE001 the SDK raises a bare one around the plugin's text
         return UnreachableError(str(error).rpartition(" returned an error: ")[2])
     instances: Mapping[str, Mapping[str, Any]] = answer["instances"]

@@ -12,7 +12,8 @@
     │   └── ReplyError        it answered something that is not in the protocol
     ├── ActivationError       a host that refused NEW, or went back to OLD
     ├── IncusError            an Incus server that refused, or failed at what was asked of it
-    │   └── IncusAwayError    one that does not answer
+    │   ├── IncusAwayError    one that does not answer
+    │   └── IncusPinError     one that is not the server which the stack means
     ├── DockerError           a Docker daemon that refused, or failed at what was asked of it
     │   ├── DockerAwayError   one that does not answer
     │   └── DockerKeyError    one whose machine has another key than the pinned one
@@ -157,6 +158,10 @@ class IncusError(FlakeupError):
 
 class IncusAwayError(IncusError):
     """An Incus server that does not answer: what was asked for may be done, or not."""
+
+
+class IncusPinError(IncusError):
+    """An Incus server whose certificate is not the one that the stack has pinned."""
 
 
 class DockerError(FlakeupError):

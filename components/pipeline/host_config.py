@@ -18,7 +18,7 @@ from components.pipeline.grammar import (
     Ref,
     UserName,
 )
-from components.pipeline.incus.spec import IncusSpec, Way, read_incus, read_instance
+from components.pipeline.incus.spec import IncusSpec, Way, check_remotes, read_incus, read_instance
 
 WRITE_NAME: Final = "write a name of letters, digits, '_' and '-', such as web1"
 
@@ -106,6 +106,8 @@ def read_hosts(
     read = [_host(name, section, defaults) for name, section in sections.items()]
     specs = sorted((host for host in read if host), key=lambda host: host.name)
     _check_instances(sections, specs)
+    if len(specs) == len(values):  # one that could not be read may be on any remote
+        check_remotes(stack, (host.incus for host in specs if host.incus))
     names = {name: _is_enabled(sections.get(name)) for name in values}
     if is_needed and not values:
         stack.refuse("hosts", "is empty")

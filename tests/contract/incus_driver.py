@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 BINARY: Final = PROJECT / "plugins" / "flakeup" / "pulumi-resource-flakeup"
 IMAGE: Final = "flakeup:incus:Image"
 INSTANCE: Final = "flakeup:incus:Instance"
+VOLUME: Final = "flakeup:incus:Volume"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -153,6 +153,11 @@ class Incusd:
             assert time.monotonic() < end, (self.folder / "log").read_text()[-2000:]
             time.sleep(0.05)
 
+    @property
+    def runs(self) -> bool:
+        """Whether it does, as far as we started it."""
+        return self._process is not None and self._process.poll() is None
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End it; the instances go on."""
         assert self._process
@@ -307,11 +312,11 @@ class Incusd:
             found = self.instance(name)
             if "security.protection.delete" in found["config"]:
                 self.set(name, security_protection_delete="false")
-            self._remove_instance(name)
+            self.remove_instance(name)
         for fingerprint in self.images() if images else ():
             self.ask("DELETE", f"/1.0/images/{fingerprint}")
 
-    def _remove_instance(self, name: str) -> None:
+    def remove_instance(self, name: str) -> None:
         """Stop it as often as a daemon that has just begun starts it again."""
         end = time.monotonic() + _PATIENCE
         while True:

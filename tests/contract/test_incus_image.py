@@ -11,9 +11,9 @@ import pytest
 from components.pipeline.errors import IncusAwayError, IncusError
 from components.pipeline.incus import image, instance
 from components.pipeline.incus.api import Incus, steadily
-from components.pipeline.incus.instance import Wanted
 from components.pipeline.incus.marks import Owner, Use
 from components.pipeline.incus.remote import Remote
+from components.pipeline.incus.wanted import Wanted
 from tests.contract.incus_proxy import IncusProxy
 from tests.contract.incusd import Files, Incusd, incusd, tiny
 

@@ -12,10 +12,10 @@ import pytest
 from components.pipeline.errors import IncusError
 from components.pipeline.incus import boot, image, instance
 from components.pipeline.incus.api import Incus, steadily
-from components.pipeline.incus.instance import Wanted
 from components.pipeline.incus.marks import Owner, Use
 from components.pipeline.incus.remote import Remote
 from components.pipeline.incus.seen import find, listed, look
+from components.pipeline.incus.wanted import Wanted
 from tests.contract.incus_proxy import IncusProxy
 from tests.contract.incusd import Incusd, incusd, tiny
 
@@ -65,7 +65,7 @@ async def incus(proxy: IncusProxy) -> AsyncIterator[Incus]:
 
 @pytest.fixture
 def wanted(images: Images) -> Wanted:
-    return Wanted(name="a", image=images["one"], config=NESTING)
+    return Wanted(name="a", image=images["one"], config=NESTING, written="hosts.web1.incus")
 
 
 async def made(incus: Incus, wanted: Wanted, owner: Owner = OWNER) -> None:
@@ -116,39 +116,35 @@ async def test_its_mac_is_its_own_and_the_same_whenever_it_is_made_again(
 REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (
         "profile", {"profiles": ("nope",)},
-        'Requested profile "nope" doesn\'t exist', "`profiles` of its `incus` in the config",
+        'Requested profile "nope" doesn\'t exist', "profiles",
     ),
     (
         "pool", {"devices": {"root": {"type": "disk", "path": "/", "pool": "nope"}}},
-        "Storage pool not found", "`pool` of its `incus` in the config",
+        "Storage pool not found", "pool",
     ),
     (
         "network", {"devices": {"eth0": {"type": "nic", "name": "eth0", "network": "nope"}}},
-        "Network not found", "`network` of its `incus` in the config",
+        "Network not found", "network",
     ),
     (
         "key", {"config": {"nope.key": "1"}},
-        "Unknown configuration key: nope.key", "`config` of its `incus` in the config",
+        "Unknown configuration key: nope.key", "config",
     ),
     (
         "value", {"config": {"limits.memory": "lots"}},
-        "Invalid value: lots", "`config` of its `incus` in the config",
+        "Invalid value: lots", "config",
     ),
     (
         "type of a device", {"devices": {"x": {"type": "nope"}}},
-        'Invalid device type "nope"', "`devices` of its `incus` in the config",
+        'Invalid device type "nope"', "devices",
     ),
     (
         "option of a device", {"devices": {"x": {"type": "disk", "nope": "1"}}},
-        'Invalid device option "nope"', "`devices` of its `incus` in the config",
+        'Invalid device option "nope"', "devices",
     ),
     (
         "device that stops the start", {"devices": {"x": {"type": "gpu"}}},
-        "Failed to detect requested GPU device", "`devices` of its `incus` in the config",
-    ),
-    (
-        "member", {"member": "nope"},
-        "Target only allowed when clustered", "`member` of its `incus` in the config",
+        "Failed to detect requested GPU device", "devices",
     ),
 ]  # fmt: skip
 
@@ -157,13 +153,26 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
 async def test_what_incus_refuses_is_one_message_and_leaves_nothing(
     incus: Incus, incusd: Incusd, wanted: Wanted, refused: tuple[str, dict[str, Any], str, str]
 ) -> None:
-    _, changes, said, place = refused
+    _, changes, said, key = refused
     with pytest.raises(IncusError) as caught:
         await made(incus, replace(wanted, **changes))
     text = str(caught.value)
     assert text.startswith(f"Incus refused the instance: {PLACE}: ")
-    assert text.endswith(f"{said}. look at {place}")
+    where = f"`hosts.web1.incus.{key}`, or `incus.{key}`, in the config"
+    assert text.endswith(f"{said}. look at {where}")
     assert "\n" not in text
+    assert incusd.instances() == []
+
+
+async def test_a_member_where_there_is_no_cluster(
+    incus: Incus, incusd: Incusd, wanted: Wanted
+) -> None:
+    with pytest.raises(IncusError) as caught:
+        await made(incus, replace(wanted, member="node1"))
+    assert str(caught.value) == (
+        f"no such member: {PLACE}: it is to be on node1, and the server is no cluster. "
+        "remove `hosts.web1.incus.member`"
+    )
     assert incusd.instances() == []
 
 
@@ -306,7 +315,7 @@ async def test_a_change_that_is_refused(incus: Incus, incusd: Incusd, wanted: Wa
         await instance.change(incus, wanted, replace(wanted, profiles=("nope",)), OWNER)
     assert str(caught.value) == (
         f"Incus refused the instance: {PLACE}: Profile not found. "
-        "look at `profiles` of its `incus` in the config"
+        "look at `hosts.web1.incus.profiles`, or `incus.profiles`, in the config"
     )
     assert incusd.instance("a") == before
 

@@ -458,7 +458,7 @@ def test_a_creation_that_is_cancelled_is_gone_on_with(
 def test_what_incus_refuses_is_not_in_the_state(
     incusd: Incusd, driven: Driven, given: dict[str, Json]
 ) -> None:
-    with failing('Requested profile "nope" doesn\'t exist. look at `profiles` of its `incus`'):
+    with failing('Requested profile "nope" doesn\'t exist. look at `hosts.web1.incus.profiles`'):
         driven.create({**given, "profiles": ["nope"]})
     assert driven.identity == ""
     assert incusd.instances() == []

@@ -14,11 +14,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from components.pipeline.errors import IncusAwayError, IncusError
+from components.pipeline.errors import IncusAwayError, IncusError, IncusPinError
 from components.pipeline.incus.api import Incus, steadily
 from components.pipeline.incus.remote import Remote
 from components.pipeline.incus.seen import listed
+from tests.contract.incus_driver import VOLUME, Driven
 from tests.contract.incusd import Incusd, free_port, incusd
+from tests.contract.plugin_driver import failing as failing_in_engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,15 +96,25 @@ def certificate(folder: Path, name: str) -> None:
     (folder / f"{name}.key").write_bytes(private)
 
 
-async def asked() -> dict[str, object]:
-    async with Incus(Remote.find(NAME), "default") as incus:
+def short(certificate: Path) -> str:
+    """The fingerprint of a certificate, as messages have it."""
+    return digest(certificate)[:12]
+
+
+def digest(certificate: Path) -> str:
+    found = x509.load_pem_x509_certificate(certificate.read_bytes())
+    return found.fingerprint(hashes.SHA256()).hex()
+
+
+async def asked(pinned: str = "") -> dict[str, object]:
+    async with Incus(Remote.find(NAME, pinned), "default") as incus:
         return dict(await steadily(incus, lambda: listed(incus)))
 
 
-async def failing(kind: type[IncusError] = IncusError) -> str:
+async def failing(kind: type[IncusError] = IncusError, pinned: str = "") -> str:
     began = time.monotonic()
     with pytest.raises(kind) as caught:
-        await asked()
+        await asked(pinned)
     assert time.monotonic() - began < 3, "what another try does not change is said at once"
     return str(caught.value)
 
@@ -112,14 +124,75 @@ async def test_with_the_pinned_certificate_it_answers() -> None:
     assert await asked() == {}
 
 
-async def test_another_certificate_is_refused_at_once(client: Client, tmp_path: Path) -> None:
+async def test_with_the_one_that_the_stack_has_pinned_it_answers(client: Client) -> None:
+    pinned = digest(client.pinned)
+    assert await asked(pinned) == {}
+    certificate(client.folder, "other")
+    more = (client.folder / "other.crt").read_text()
+    client.pinned.write_text(more + client.pinned.read_text())
+    assert await asked() == {}, "a file with two in it is the client's own affair"
+    assert f"the client has {short(client.folder / 'other.crt')} " in await failing(pinned=pinned)
+
+
+async def test_a_server_that_is_not_the_stacks_is_refused_before_anything_is_sent(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client is content with it: under that name it knows another server than the stack."""
+    other = "a" * 64
+    text = await failing(IncusPinError, other)
+    assert text == (
+        f"not the stack's server: {NAME}: the client has {short(client.pinned)} ({client.pinned}), "
+        "and `incus.fingerprints` in the config has aaaaaaaaaaaa. `incus info` on the server says "
+        "which it is (certificate_fingerprint): another remote of that name is added anew "
+        "(`incus remote remove`, `add`), and only a new certificate goes into the config"
+    )
+    closed = client.folder / "config.yml"
+    closed.write_text(closed.read_text().replace(str(client.port), str(free_port())))
+    assert await failing(IncusPinError, other) == text, "no connection was tried"
+    client.pinned.unlink()
+    monkeypatch.setenv("SSL_CERT_FILE", str(client.folder / "client.crt"))
+    assert (await failing(pinned=other)).startswith(f"no certificate: {NAME}: {client.pinned} ")
+
+
+def test_the_engine_is_told_of_another_server_and_a_new_pin_changes_nothing(
+    incusd: Incusd, client: Client
+) -> None:
+    """That a server cannot be reached is excused in a preview; that it is another one is not."""
+    place = {"remote": NAME, "project": "default"}
+    given = {**place, "pool": "pool", "name": f"pinned-{client.port}"}
+    pinned = {**given, "certificate": digest(client.pinned)}
+    made = Driven(kind=VOLUME, socket=client.folder / "none")
+    made.create(given)
+    other = f"not the stack's server: {NAME}: the client has "
+    with made.run() as plugin:
+        assert made.diff_in(plugin, pinned).paths == set()
+        made.inputs = made.inputs | pinned  # as the engine keeps them then
+        with failing_in_engine(other):
+            made.diff_in(plugin, {**pinned, "certificate": "a" * 64})
+        known, made.inputs = made.inputs, made.inputs | {"certificate": "a" * 64}
+        assert made.diff_in(plugin, pinned).paths == set(), "what is pinned by now counts"
+    with failing_in_engine(other):
+        made.delete()
+    made.inputs = known
+    made.delete()
+    assert incusd.ask("GET", "/1.0/storage-pools/pool/volumes/custom") == []
+
+
+async def test_another_certificate_is_refused_at_once(
+    incusd: Incusd, client: Client, tmp_path: Path
+) -> None:
+    server = incusd.folder / "d" / "server.crt"
     certificate(tmp_path, "other")
     (tmp_path / "other.crt").replace(client.pinned)
-    assert await failing() == (
+    both = f"it is {short(server)}, and {short(client.pinned)} is pinned"
+    text = (
         f"the certificate is not the pinned one: {NAME}: https://127.0.0.1:{client.port}: "
-        "self-signed certificate. find out why it changed; only then pin the new one: "
+        f"self-signed certificate: {both}. find out why it changed; only then pin the new one: "
         f"put it into {client.pinned}"
     )
+    assert await failing() == text
+    also = f"{text} and `incus.fingerprints`"
+    assert await failing(pinned=digest(client.pinned)) == also, "both agree, and are wrong"
 
 
 @pytest.mark.parametrize("name", ["client.crt", "client.key", f"servercerts/{NAME}.crt"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from components.pipeline.errors import IncusError
+from components.pipeline.errors import IncusError, IncusPinError
 from components.pipeline.incus.remote import Remote
 
 CONFIG = """
@@ -85,6 +85,18 @@ def test_one_that_the_client_does_not_know(name: str) -> None:
     assert refused(name) == (
         f"unknown remote: {name}: no such remote here. "
         f"`incus remote add {name} https://HOST:8443` adds it; known are: {known}"
+    )
+
+
+@pytest.mark.parametrize("name", ["local", "there"])
+def test_a_socket_has_no_certificate_to_pin(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INCUS_SOCKET", "/run/other/unix.socket")
+    with pytest.raises(IncusPinError) as caught:
+        Remote.find(name, "a" * 64)
+    assert str(caught.value) == (
+        f"no certificate to pin: {name}: here it is a socket (/run/other/unix.socket), which shows "
+        "no certificate to hold against the pin. add it by its address (`incus remote add`), or "
+        "remove it from `incus.fingerprints`"
     )
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from components.pipeline.incus.api import Incus
-from components.pipeline.incus.instance import Wanted, _mac
+from components.pipeline.incus.instance import _mac
 from components.pipeline.incus.marks import Owner
 from components.pipeline.incus.remote import Remote
 from components.pipeline.incus.seen import Seen, address
+from components.pipeline.incus.wanted import Wanted
 
 
 def state(**interfaces: list[tuple[str, str]]) -> dict[str, Any]:

@@ -115,3 +115,11 @@ def test_one_with_a_name_of_its_own_keeps_the_hosts_system() -> None:
     host = one(parse(config({}, {"name": "shop-web2"})))
     assert host.incus
     assert (host.incus.name, host.attr.text) == ("shop-web2", "web2")
+
+
+def test_a_host_has_the_certificate_of_its_own_remote() -> None:
+    plain = "3f9a" * 16
+    stack = {"remote": "rack2", "fingerprints": {"rack2": ":".join(["3F", "9A"] * 16)}}
+    assert read(stack).certificate == plain
+    assert read({"fingerprints": {"rack3": plain}}, {"remote": "rack3"}).certificate == plain
+    assert read({"remote": "rack2"}).certificate == ""

@@ -17,6 +17,7 @@ import httpx
 
 from components.pipeline import steady
 from components.pipeline.errors import IncusAwayError, IncusError, message, printable
+from components.pipeline.incus import certificate
 from components.pipeline.incus.remote import Remote
 
 T = TypeVar("T")
@@ -27,6 +28,12 @@ BUSY: Final = "Instance is busy running a"
 """What the server says where an operation of before is still under way; it has done nothing."""
 STARTING: Final = "unavailable on this server"
 """What it says of a network or a pool that it has not come to yet, after its own start."""
+MEMBER_AWAY: Final = (
+    "Missing event connection with target cluster member",
+    "Server isn't ready yet",
+    "Unable to connect to: ",
+)
+"""What a cluster says of what is on a member of it that does not answer; nothing was done then."""
 ANSWER: Final = 30.0
 """Seconds for a plain answer."""
 OPERATION: Final = 600.0
@@ -89,13 +96,13 @@ class Incus:
     async def tagged(self, path: str) -> tuple[Any, str]:
         """What is at a path, with its ETag for `change`."""
         answer = await self._send("GET", path)
-        return _envelope(answer)["metadata"], answer.headers.get("ETag", "")
+        return self._opened(answer)["metadata"], answer.headers.get("ETag", "")
 
     async def raw(self, path: str) -> bytes:
         """A file's bytes: of an instance, or of what a command has printed."""
         answer = await self._send("GET", path)
         if answer.status_code != HTTPStatus.OK:
-            _envelope(answer)
+            self._opened(answer)
         return answer.content
 
     async def change(
@@ -159,7 +166,18 @@ class Incus:
         raise IncusError(_text(ended.get("err")), code=ended["status_code"])
 
     async def _request(self, method: str, path: str, **words: Any) -> dict[str, Any]:
-        return _envelope(await self._send(method, path, **words))
+        return self._opened(await self._send(method, path, **words))
+
+    def _opened(self, answer: httpx.Response) -> dict[str, Any]:
+        """An answer without its envelope; without a code where it is a whole message."""
+        try:
+            return _envelope(answer)
+        except IncusError as error:
+            if not any(words in str(error) for words in MEMBER_AWAY):
+                raise
+            remedy = f"wait until `incus cluster list {self.remote.name}:` shows all as online"
+            what = "a member of the cluster does not answer"
+            raise IncusError(message(what, self.where, str(error), remedy)) from error
 
     async def _send(self, method: str, path: str, **words: Any) -> httpx.Response:
         try:
@@ -168,7 +186,7 @@ class Incus:
             raise self._away(_text(error) or TIMED_OUT) from error
         except httpx.TransportError as error:
             if refused := _refused_certificate(error):
-                raise self._not_trusted(refused) from error
+                raise await self._not_trusted(refused) from error
             raise self._away(_text(error) or type(error).__name__) from error
         self.heard = time.monotonic()
         if answer.status_code == HTTPStatus.FORBIDDEN:
@@ -196,14 +214,13 @@ class Incus:
         where = f"{self.remote.name} ({self.remote.socket or self.remote.url})"
         return IncusAwayError(message("cannot reach Incus", where, why, remedy))
 
-    def _not_trusted(self, why: str) -> IncusError:
-        detail = f"{self.remote.url}: {why}"
-        remedy = (
-            f"find out why it changed; only then pin the new one: put it into {self.remote.server}"
-        )
-        return IncusError(
-            message("the certificate is not the pinned one", self.remote.name, detail, remedy)
-        )
+    async def _not_trusted(self, why: str) -> IncusError:
+        name, url, file = self.remote.name, self.remote.url, self.remote.server
+        both = await asyncio.to_thread(certificate.unlike, url, file)
+        detail = ": ".join(part for part in (url, why, both) if part)
+        places = f"{file} and `incus.fingerprints`" if self.remote.pinned else f"{file}"
+        remedy = f"find out why it changed; only then pin the new one: put it into {places}"
+        return IncusError(message("the certificate is not the pinned one", name, detail, remedy))
 
 
 async def steadily(incus: Incus, work: Callable[[], Awaitable[T]]) -> T:

@@ -268,10 +268,11 @@ def _body(image: dict[str, Any], properties: dict[str, str]) -> dict[str, Any]:
 
 
 async def _instances(incus: Incus, fingerprint: str) -> list[str]:
-    """The instances that were made from an image; projects may share their images."""
+    """The instances that were made from an image, or may be; projects may share their images."""
     instances = await incus.get(asked("/1.0/instances", recursion="1", all_projects="true"))
     return [
         str(one["name"])
         for one in instances
-        if one["config"].get("volatile.base_image") == fingerprint
+        # None: its member of the cluster does not answer.
+        if one["config"] is None or one["config"].get("volatile.base_image") == fingerprint
     ]

@@ -6,53 +6,22 @@ Each function looks before it acts, and can be sent again after whatever has cut
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final, TypeVar
 
 from components.pipeline.errors import IncusError, message, printable
+from components.pipeline.incus import member, refusal
 from components.pipeline.incus.api import Incus, asked, segment
 from components.pipeline.incus.marks import HOST_KEY, MAC, OWNER, PROTECTED, Owner
 from components.pipeline.incus.seen import FROZEN, STOPPED, Seen, find, look
+from components.pipeline.incus.wanted import Wanted
 
 T = TypeVar("T")
 
 STOP: Final = 30
 """Seconds that an instance gets to stop by itself."""
 _AGAIN: Final = 5
-_REFUSED: Final = (
-    ("rofile", "profiles"),
-    ("torage pool", "pool"),
-    ("etwork", "network"),
-    ("onfiguration key", "config"),
-    ("config", "config"),
-    ("nvalid value", "config"),
-    ("evice", "devices"),
-    ("roject", "project"),
-    ("ember", "member"),
-    ("arget", "member"),
-)
-"""Words in what Incus says, and the key of ours that they are about."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """An instance as the config has it."""
-
-    name: str
-    image: str = ""
-    """Fingerprint of what it is made from."""
-    profiles: tuple[str, ...] = ("default",)
-    config: Mapping[str, str] = field(default_factory=dict)
-    devices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    member: str = ""
-    """The cluster's member that it is made on; empty lets the server choose."""
-    running: bool = True
-
-    @property
-    def path(self) -> str:
-        """Where the server keeps it."""
-        return f"/1.0/instances/{segment(self.name)}"
 
 
 async def create(
@@ -68,7 +37,7 @@ async def create(
     """
     found = await look(incus, wanted.name)
     if found and found.owner != owner.text:
-        raise IncusError(_taken(incus, wanted, importing))
+        raise IncusError(refusal.taken(incus, wanted, importing))
     if found and not found.started:
         # Its making was cut off, maybe before its root was whole; nobody has used it yet.
         say("removing what an `up` that was cut off has left of it")
@@ -86,7 +55,7 @@ async def create(
             raise
         # It was made a moment ago, by us, and cannot be started: it would only be in the way.
         await _delete(incus, wanted)
-        raise IncusError(_refused(incus, wanted, error)) from error
+        raise IncusError(refusal.refused(incus, wanted, error)) from error
 
 
 async def note_host_key(incus: Incus, wanted: Wanted, line: str) -> None:
@@ -109,8 +78,8 @@ async def _make(incus: Incus, wanted: Wanted, owner: Owner) -> None:
         "config": {**wanted.config, OWNER: owner.text, MAC: _mac(incus, wanted, owner)},
         "devices": wanted.devices,
     }
-    path = "/1.0/instances"
-    where = asked(path, target=wanted.member) if wanted.member else path
+    path, target = "/1.0/instances", await member.home(incus, wanted)
+    where = asked(path, target=target) if target else path
     for tries_left in (1, 0):
         try:
             await incus.change("POST", where, body)
@@ -120,7 +89,7 @@ async def _make(incus: Incus, wanted: Wanted, owner: Owner) -> None:
             # For an `up` that was cut off a moment ago it may come only now.
             there = await look(incus, wanted.name)
             if not tries_left or there is None or there.owner != owner.text:
-                raise IncusError(_refused(incus, wanted, error)) from error
+                raise IncusError(refusal.refused(incus, wanted, error)) from error
             await _delete(incus, wanted)
         else:
             return
@@ -146,7 +115,7 @@ async def change(incus: Incus, old: Wanted, new: Wanted, owner: Owner) -> None:
             if error.code == 0:
                 raise
             if error.code != HTTPStatus.PRECONDITION_FAILED:
-                raise IncusError(_refused(incus, new, error)) from error
+                raise IncusError(refusal.refused(incus, new, error)) from error
         else:
             return
     raise IncusError(message("instance in flux", new.name, "others keep changing it"))
@@ -265,20 +234,6 @@ async def _delete(incus: Incus, wanted: Wanted) -> None:
 
 def _without(there: Mapping[str, T], old: Mapping[str, T], new: Mapping[str, T]) -> dict[str, T]:
     return {key: it for key, it in there.items() if key not in old or key in new}
-
-
-def _refused(incus: Incus, wanted: Wanted, error: IncusError) -> str:
-    said = str(error)
-    key = next((key for word, key in _REFUSED if word in said), "")
-    where = f"{wanted.name} ({incus.where})"
-    remedy = f"look at `{key}` of its `incus` in the config" if key else "look at its `incus`"
-    return message("Incus refused the instance", where, said, remedy)
-
-
-def _taken(incus: Incus, wanted: Wanted, importing: str) -> str:
-    detail = "an instance that this stack has not made has that name"
-    remedy = f"write another `name`, or take it into the stack: {importing}"
-    return message("name taken", f"{printable(wanted.name)} ({incus.where})", detail, remedy)
 
 
 def _mac(incus: Incus, wanted: Wanted, owner: Owner) -> str:

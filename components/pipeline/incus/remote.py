@@ -7,13 +7,14 @@ certificate one is let in, is each machine's own affair (`incus remote add`).
 import os
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from components.pipeline.errors import IncusError, message, printable
+from components.pipeline.incus import certificate
 
 LOCAL: Final = "local"
 """The name under which the client knows this machine's own server."""
@@ -30,14 +31,24 @@ class Remote:
     """Our certificate and its key, where it is reached by https."""
     server: Path | None = None
     """The server's certificate, as the client has pinned it."""
+    pinned: str = ""
+    """The fingerprint of that certificate, where the stack has pinned it."""
 
     @classmethod
-    def find(cls, name: str) -> "Remote":
-        """The server of a remote's name.
+    def find(cls, name: str, pinned: str = "") -> "Remote":
+        """The server of a remote's name; with `pinned` the one that has that certificate.
 
         Raises:
             IncusError: the client knows no such remote, or one that is no Incus server.
+            IncusPinError: it has no certificate.
         """
+        found = cls._find(name)
+        if pinned and found.socket:
+            raise certificate.none_to_pin(name, str(found.socket))
+        return replace(found, pinned=pinned)
+
+    @classmethod
+    def _find(cls, name: str) -> "Remote":
         if name == LOCAL:
             return cls(name=name, socket=_local_socket())
         known = _known()
@@ -53,6 +64,7 @@ class Remote:
 
         Raises:
             IncusError: a certificate is missing, or cannot be read.
+            IncusPinError: the client has pinned another one than the stack.
         """
         # A server names no host in its certificate: that it is the pinned one is what counts.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -60,7 +72,7 @@ class Remote:
         context.check_hostname = False
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         try:
-            context.load_verify_locations(_there(self.server))
+            self._load(context)
             if self.client:
                 certificate, key = map(_there, self.client)
                 context.load_cert_chain(certificate, key)
@@ -68,6 +80,16 @@ class Remote:
             remedy = f"`incus list {self.name}:` has to work on this machine first"
             raise IncusError(message("no certificate", self.name, str(error), remedy)) from error
         return context
+
+    def _load(self, context: ssl.SSLContext) -> None:
+        file = _there(self.server)
+        if not self.pinned:
+            context.load_verify_locations(file)
+            return
+        # What was compared is what is trusted: a file may hold more than one.
+        der = certificate.read(file)
+        certificate.check(self.name, file, der, self.pinned)
+        context.load_verify_locations(cadata=der)
 
 
 def _there(file: Path | None) -> Path:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from components.pipeline.errors import IncusError, message, printable
 from components.pipeline.incus.api import Incus, asked, segment
 from components.pipeline.incus.marks import HOST_KEY, OWNER, SERVERS_OWN, UUID
 
@@ -37,6 +38,8 @@ class Seen:
     """Its sshd's, as it was read when it was made."""
     generation: str = ""
     """Changes when its root goes back to a snapshot."""
+    silent: bool = False
+    """Its member of the cluster does not answer: only its name, and where it is, is known."""
 
     @property
     def running(self) -> bool:
@@ -51,7 +54,7 @@ class Seen:
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Seen":
         """What one object of the interface says."""
-        config: Mapping[str, str] = row["config"]
+        config: Mapping[str, str] = row["config"] or {}
         return cls(
             name=str(row["name"]),
             uuid=config.get(UUID, ""),
@@ -61,6 +64,7 @@ class Seen:
             owner=config.get(OWNER, ""),
             host_key=config.get(HOST_KEY, ""),
             generation=config.get("volatile.uuid.generation", ""),
+            silent=row["config"] is None,
             profiles=tuple(row["profiles"] or ()),
             config={key: text for key, text in config.items() if not key.startswith(SERVERS_OWN)},
             devices=row["devices"] or {},
@@ -102,9 +106,30 @@ async def find(incus: Incus, uuid: str, *names: str) -> Seen | None:
     """The instance of a uuid, which probably has one of these names; somebody may have renamed it.
 
     None where there is none any more, whoever has its name now.
+
+    Raises:
+        IncusError: a member of the cluster does not answer, and may have it.
     """
     for name in names:
         seen = await look(incus, name)
         if seen and seen.uuid == uuid:
             return seen
-    return next((one for one in (await listed(incus)).values() if one.uuid == uuid), None)
+    return pick(await listed(incus), uuid, incus.remote.name, incus.project)
+
+
+def pick(there: Mapping[str, Seen], uuid: str, remote: str, project: str) -> Seen | None:
+    """The instance of a uuid in a listing, as `find`."""
+    for one in there.values():
+        if one.uuid == uuid:
+            return one
+    if silent := [one for one in there.values() if one.silent]:
+        raise IncusError(unheard(silent[0].member, remote, project))
+    return None
+
+
+def unheard(member: str, remote: str, project: str) -> str:
+    """What is said of a member of a cluster that does not answer."""
+    where = f"{remote}, project {project}"
+    detail = f"what is on {printable(member)} is not known"
+    remedy = f"wait until `incus cluster list {remote}:` shows all as online"
+    return message("a member of the cluster does not answer", where, detail, remedy)

@@ -1,13 +1,14 @@
 """An instance as configured: `incus` of the stack, and of the host over it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Self
 
 from components.pipeline.config_section import Section, flag, one_of, time_of
 from components.pipeline.grammar import Attr, Duration, GrammarError
+from components.pipeline.incus.certificate_spec import check_fingerprints, read_fingerprints
 from components.pipeline.incus.marks import PROTECTED, SERVERS_OWN
 from components.pipeline.incus.table import INCUS, INCUS_HOST
 from components.pipeline.incus.volume_spec import IncusName, VolumeSpec, parse_size, read_volumes
@@ -77,9 +78,16 @@ class IncusSpec:
     protect: bool = False
     transport: Way = Way.SSH
     boot_timeout: Duration = Duration(INCUS["bootTimeout"].default)  # noqa: RUF009 frozen
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """Of the servers' certificates, by remote."""
     member: str = ""
     volumes: tuple[VolumeSpec, ...] = ()
     """Sorted by their keys."""
+
+    @property
+    def certificate(self) -> str:
+        """The fingerprint that the stack has pinned for its server; empty where it has none."""
+        return self.fingerprints.get(self.remote, "")
 
     @property
     def config(self) -> dict[str, str]:
@@ -104,7 +112,18 @@ class IncusSpec:
 def read_incus(parent: Section, base: IncusSpec) -> IncusSpec:
     """Read the stack's `incus` over `base`; where a key is refused, the rest is still looked at."""
     values = parent.mapping("incus")
-    return base if values is None else _read(parent.inner("incus", values, INCUS), base)
+    if values is None:
+        return base
+    section = parent.inner("incus", values, INCUS)
+    return replace(_read(section, base), fingerprints=read_fingerprints(section))
+
+
+def check_remotes(stack: Section, specs: Iterable[IncusSpec]) -> None:
+    """Refuse a pin of a server that none of these instances is on."""
+    remotes = [spec.remote for spec in specs]
+    values = stack.silent().mapping("incus")
+    if remotes and values is not None:
+        check_fingerprints(stack.inner("incus", values, INCUS), remotes)
 
 
 def read_instance(host: Section, name: str, base: IncusSpec) -> IncusSpec:
@@ -153,6 +172,7 @@ def _read(section: Section, base: IncusSpec) -> IncusSpec:
         protect=bool(section.read("protect", flag, base.protect)),
         transport=section.read("transport", one_of(Way), base.transport) or base.transport,
         boot_timeout=section.read("bootTimeout", timeout, base.boot_timeout) or base.boot_timeout,
+        fingerprints=base.fingerprints,
     )
     _check(section, made)
     return made

@@ -191,6 +191,11 @@ VOLUME: Final = Table(
     ),
 )
 
+FINGERPRINTS: Final = Table(
+    path="incus.fingerprints", about="The servers' certificates by remote.", keys=()
+)
+"""The map of fingerprints: its keys are names of remotes."""
+
 INCUS: Final = Table(
     path="incus",
     about=(
@@ -198,7 +203,23 @@ INCUS: Final = Table(
         "have an `incus` of its own, whose keys go before these (`config` and `devices` are laid "
         "over key by key)."
     ),
-    keys=_SHARED,
+    keys=(
+        *_SHARED,
+        Key(
+            name="fingerprints",
+            takes="a map of fingerprints",
+            write=(
+                "write the certificate_fingerprint that `incus info` on the server shows: 64 hex "
+                "digits"
+            ),
+            meaning=(
+                "The sha256 of servers' certificates, by remote. Another certificate is refused "
+                "before anything is sent, whatever the client of whoever runs the program has "
+                "pinned under that name."
+            ),
+            limits="64 hex digits each; remotes that hosts are on, not `local`",
+        ),
+    ),
 )
 INCUS_HOST: Final = Table(
     path="hosts.<name>.incus",
@@ -224,9 +245,13 @@ INCUS_HOST: Final = Table(
             name="member",
             takes="a cluster member's name",
             write="write the name of a member that `incus cluster list` shows",
-            meaning="The member of a cluster that it is made on.",
+            meaning=(
+                "The member of a cluster that it is made on, with its volumes. Another one moves "
+                "it, for which it is stopped; one with volumes stays. One that somebody else has "
+                "moved is left there."
+            ),
             limits=_NAME_LIMITS,
-            otherwise="the server chooses",
+            otherwise="where its volumes are, else the server chooses",
         ),
     ),
 )

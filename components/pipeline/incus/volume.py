@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.pipeline.errors import IncusError, message
-from components.pipeline.incus.api import Incus, segment, suppress_missing
+from components.pipeline.incus.api import Incus, asked, segment, suppress_missing
 from components.pipeline.incus.marks import OWNER, Owner
 
 
@@ -15,6 +15,8 @@ class Volume:
     pool: str
     name: str
     size: str = ""
+    member: str = ""
+    """The cluster's member that it is made on: its instance's."""
 
     @property
     def path(self) -> str:
@@ -43,7 +45,8 @@ async def ensure(incus: Incus, volume: Volume, owner: Owner) -> None:
     try:
         if row is None:
             config = {**volume.config, OWNER: owner.text}
-            await incus.change("POST", volume.home, {"name": volume.name, "config": config})
+            target = asked(volume.home, target=volume.member) if volume.member else volume.home
+            await incus.change("POST", target, {"name": volume.name, "config": config})
         elif row["config"].get("size", "") != volume.size:
             kept = {key: text for key, text in row["config"].items() if key != "size"}
             body = {"config": {**kept, **volume.config}, "description": row["description"]}

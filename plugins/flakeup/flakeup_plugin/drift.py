@@ -8,6 +8,9 @@ from plugin_protocol.diff import Difference
 from plugin_protocol.inputs import Inputs
 from plugin_protocol.values import is_unknown, reveal
 
+from components.pipeline.incus.seen import Seen, pick
+from flakeup_plugin.servers import Place, told
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -15,7 +18,6 @@ if TYPE_CHECKING:
     from plugin_protocol.values import Properties, Value
 
     from components.pipeline.incus.marks import Owner
-    from components.pipeline.incus.seen import Seen
 
 
 def uuid_of(stored: Stored) -> str:
@@ -23,10 +25,14 @@ def uuid_of(stored: Stored) -> str:
     return Inputs(stored.state).text("uuid", "")
 
 
-def same(there: Mapping[str, Seen], stored: Stored) -> Seen | None:
-    """The instance that the state is about, whatever its name is now; no other of that name."""
-    uuid = uuid_of(stored)
-    return next((one for one in there.values() if one.uuid == uuid), None)
+def same(there: Mapping[str, Seen], stored: Stored, place: Place) -> Seen | None:
+    """The instance that the state is about, whatever its name is now; no other of that name.
+
+    Raises:
+        OperationError: a member of the cluster does not answer, and may have it.
+    """
+    with told():
+        return pick(there, uuid_of(stored), place.remote, place.project)
 
 
 def another(image: Value, made_from: Value) -> bool:

@@ -14,7 +14,7 @@ from components.pipeline.grammar import StorePath
 from components.pipeline.incus import image
 from components.pipeline.incus.api import steadily
 from components.pipeline.incus.marks import Use
-from flakeup_plugin.servers import Place, Servers, place_of
+from flakeup_plugin.servers import Place, Servers, meaningful, place_now, place_of
 from flakeup_plugin.shapes import IMAGE
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class ImageResource(Resource[Spec]):
     async def create(self, inputs: Spec, operation: Operation) -> Created:
         """Send it where it is not there; then remove those of ours that nobody needs."""
         fingerprint = await operation.scope.race(self._sent(inputs, operation))
-        identity = "/".join((*inputs.place, fingerprint))
+        identity = inputs.place.identity(fingerprint)
         return Created(identity=identity, outputs={"fingerprint": fingerprint})
 
     async def _sent(self, spec: Spec, operation: Operation) -> str:
@@ -80,7 +80,7 @@ class ImageResource(Resource[Spec]):
         """Give it up; it goes where nothing uses it, and no instance was made from it."""
         state, spec = Inputs(stored.state), self.parse(Inputs(stored.state))
         use, fingerprint = Use.of_urn(operation.urn, *spec.files), state.text("fingerprint", "")
-        async with self._servers.at(spec.place) as incus:
+        async with self._servers.at(place_of(Inputs(stored.inputs))) as incus:
             await steadily(incus, lambda: image.release(incus, fingerprint, use))
             await steadily(incus, lambda: image.prune(incus))
 
@@ -91,18 +91,18 @@ class ImageResource(Resource[Spec]):
             msg = "an image is not imported: `pulumi up` finds it where it is there already"
             raise OperationError(msg)
         state = Inputs(stored.state)
-        images = await self._servers.images(place_of(state))
+        images = await self._servers.images(place_of(Inputs(stored.inputs)))
         is_there = state.text("fingerprint") in images
         return Found(outputs=stored.state) if is_there else None
 
     async def diff(self, new: Properties, stored: Stored, operation: Operation) -> Diff:
         """Also an image that was removed on the server is to be sent again."""
-        found = await super().diff(new, stored, operation)
-        state = Inputs(stored.state)
+        found = meaningful(await super().diff(new, stored, operation))
+        state, place = Inputs(stored.state), place_now(stored, new)
         try:
-            images = await self._servers.images(place_of(state))
+            images = await self._servers.images(place)
         except OperationError as error:
-            self._servers.excuse(place_of(state), error, operation.journal)
+            self._servers.excuse(place, error, operation.journal)
             return found
         if state.text("fingerprint") in images:
             return found

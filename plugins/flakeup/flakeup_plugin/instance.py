@@ -13,13 +13,13 @@ from plugin_protocol.resource import Created, Found, Resource
 from plugin_protocol.values import Unknown, reveal
 
 from components.pipeline.errors import IncusError
-from components.pipeline.incus import boot, instance
+from components.pipeline.incus import boot, instance, moving
 from components.pipeline.incus.api import Incus, steadily
-from components.pipeline.incus.instance import Wanted
 from components.pipeline.incus.marks import Owner
-from components.pipeline.incus.seen import Seen, find, look
+from components.pipeline.incus.seen import Seen, find, look, unheard
+from components.pipeline.incus.wanted import Wanted
 from flakeup_plugin import drift
-from flakeup_plugin.servers import Place, Servers, place_of
+from flakeup_plugin.servers import CERTIFICATE, Place, Servers, place_now, place_of
 from flakeup_plugin.shapes import INSTANCE
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from plugin_protocol.resource import Operation, Stored
     from plugin_protocol.values import Properties
 
-_OURS: Final = frozenset({"onImageChange", "bootTimeout", "ssh"})
+_OURS: Final = frozenset({"onImageChange", "bootTimeout", "ssh", CERTIFICATE})
 """Inputs that say how something is done, and change nothing by themselves."""
 _PARTS: Final = 3
 """Of an id: remote, project and name."""
@@ -78,7 +78,7 @@ class InstanceResource(Resource[Spec]):
 
     async def create(self, inputs: Spec, operation: Operation) -> Created:
         """Make it, start it, and wait until it can be deployed to."""
-        identity = "/".join((*inputs.place, inputs.wanted.name))
+        identity = inputs.place.identity(inputs.wanted.name)
         outputs = await operation.scope.race(self._made(inputs, identity, operation))
         return Created(identity=identity, outputs=outputs)
 
@@ -88,7 +88,8 @@ class InstanceResource(Resource[Spec]):
         async with self._servers.at(spec.place) as incus:
 
             async def make() -> None:
-                await instance.create(incus, spec.wanted, owner, say, importing=importing)
+                wanted = _written(spec.wanted, operation)
+                await instance.create(incus, wanted, owner, say, importing=importing)
 
             await steadily(incus, make)
             return await self._up(incus, spec, identity, operation)
@@ -98,15 +99,16 @@ class InstanceResource(Resource[Spec]):
         return await operation.scope.race(self._changed(inputs, stored, operation))
 
     async def _changed(self, spec: Spec, stored: Stored, operation: Operation) -> Properties:
-        old, new = Spec.of(Inputs(stored.inputs)).wanted, spec.wanted
+        old, new = Spec.of(Inputs(stored.inputs)).wanted, _written(spec.wanted, operation)
         owner, say = Owner.of_urn(operation.urn), operation.journal.status
 
         async def work(incus: Incus) -> None:
             seen = await find(incus, drift.uuid_of(stored), new.name, old.name)
             if seen is None:
                 raise OperationError(_gone(incus, old))
-            if new.member and seen.member != new.member:
-                raise OperationError(_moved(incus, seen, new))
+            # Somebody may have moved it, as an evacuation does: only a new word moves it back.
+            if new.member not in ("", old.member, seen.member):
+                await moving.move(incus, seen, new, say)
             if seen.name != new.name:
                 await instance.rename(incus, seen, new, say)
             if spec.policy == "rebuild" and seen.image != new.image:
@@ -149,7 +151,7 @@ class InstanceResource(Resource[Spec]):
         """Remove it with its root; volumes of its own stay."""
         spec = Spec.of(Inputs(stored.state))
         operation.journal.status("removing it")
-        async with self._servers.at(spec.place) as incus:
+        async with self._servers.at(place_of(Inputs(stored.inputs))) as incus:
             uuid = drift.uuid_of(stored)
             await steadily(incus, lambda: instance.delete(incus, spec.wanted, uuid))
 
@@ -159,7 +161,7 @@ class InstanceResource(Resource[Spec]):
         if not stored.inputs:
             return await self._imported(stored)
         spec = Spec.of(Inputs(stored.inputs))
-        seen = drift.same(await self._servers.instances(spec.place), stored)
+        seen = drift.same(await self._servers.instances(spec.place), stored, spec.place)
         if seen is None:
             return None
         kept = {key: text for key, text in seen.config.items() if key in spec.wanted.config}
@@ -178,9 +180,12 @@ class InstanceResource(Resource[Spec]):
 
     async def _imported(self, stored: Stored) -> Found | None:
         remote, project, name = _parts(stored.identity)
-        seen = (await self._servers.instances((remote, project))).get(name)
+        place = Place(remote=remote, project=project)
+        seen = (await self._servers.instances(place)).get(name)
         if seen is None:
             return None
+        if seen.silent:
+            raise OperationError(unheard(seen.member, remote, project))
         inputs: Properties = {
             "remote": remote,
             "project": project,
@@ -189,7 +194,7 @@ class InstanceResource(Resource[Spec]):
             "ssh": True,
             "bootTimeout": 120.0,
         }
-        async with self._servers.at((remote, project)) as incus:
+        async with self._servers.at(place) as incus:
             said = await _said(incus, Spec.of(Inputs(inputs)), seen)
         return Found(outputs={**inputs, **drift.outputs_of(seen), **said}, imported=inputs)
 
@@ -210,19 +215,18 @@ class InstanceResource(Resource[Spec]):
         self, new: Properties, stored: Stored, operation: Operation
     ) -> tuple[Difference, ...]:
         try:
-            seen = await self._seen(stored)
+            seen = await self._seen(stored, new)
         except OperationError as error:
-            place = place_of(Inputs(stored.inputs))
-            self._servers.excuse(place, error, operation.journal)
+            self._servers.excuse(place_now(stored, new), error, operation.journal)
             return ()
         if seen is None:
             return (Difference(path="name", top="name", replaces=True),)
         return drift.drifted(new, seen, stored, Owner.of_urn(operation.urn))
 
-    async def _seen(self, stored: Stored) -> Seen | None:
+    async def _seen(self, stored: Stored, new: Properties) -> Seen | None:
         """The instance that the state has, as it was when the server was asked first."""
-        there = await self._servers.instances(place_of(Inputs(stored.inputs)))
-        return drift.same(there, stored)
+        place = place_now(stored, new)
+        return drift.same(await self._servers.instances(place), stored, place)
 
     async def planned(
         self, inputs: Properties, stored: Stored | None, operation: Operation
@@ -235,7 +239,7 @@ class InstanceResource(Resource[Spec]):
         if policy == "rebuild" and drift.another(inputs.get("image"), state.value("madeFrom")):
             return {name: known["uuid"] if name == "uuid" else Unknown() for name in known}
         with suppress(OperationError):  # that no server answers was said in the diff
-            if seen := await self._seen(stored):
+            if seen := await self._seen(stored, inputs):
                 known["root"] = seen.root
                 known["address"] = seen.address or state.value("address")
         return known
@@ -261,11 +265,20 @@ def _parts(identity: str) -> tuple[str, str, str]:
     return parts[0], parts[1], parts[2]
 
 
+def _written(wanted: Wanted, operation: Operation) -> Wanted:
+    """With the place in the config that it comes from, for messages."""
+    return replace(wanted, written=f"hosts.{_host(operation.urn)}.incus")
+
+
+def _host(urn: str) -> str:
+    return urn.rpartition("::")[2].removesuffix("-instance")
+
+
 def _import(urn: str, identity: str) -> str:
     """The command that takes an instance into the stack, as the resource of a URN."""
     head, _, name = urn.rpartition("::")
     parents, _, token = head.rpartition("$")
-    host = name.removesuffix("-instance")
+    host = _host(urn)
     parent = f" --parent {host}='{parents}::{host}'" if parents else ""
     options = "--protect=false --generate-code=false"
     return (
@@ -277,11 +290,4 @@ def _gone(incus: Incus, old: Wanted) -> str:
     return (
         f"no such instance: {old.name} ({incus.where}): the one that this stack has made is not "
         "there any more. run `pulumi up` again: it makes another one"
-    )
-
-
-def _moved(incus: Incus, seen: Seen, new: Wanted) -> str:
-    return (
-        f"not moved: {new.name} ({incus.where}): it is on {seen.member}, and is to be on "
-        f"{new.member}. move it by hand: `incus move {new.name} --target {new.member}`"
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from plugin_protocol.plugin import Plugin
 
+from components.pipeline.incus.seen import unheard
 from flakeup_plugin import VERSION
 from flakeup_plugin.docker import Daemons
 from flakeup_plugin.docker_image import DockerImageResource
@@ -49,7 +50,8 @@ class FlakeupPlugin(Plugin):
         """`observe`: the instances of a project, by name."""
         if function != OBSERVE:
             return None
-        seen = await self._servers.instances(place_of(arguments))
+        place = place_of(arguments)
+        seen = await self._servers.instances(place)
         return {
             "instances": {
                 name: {
@@ -57,6 +59,11 @@ class FlakeupPlugin(Plugin):
                     "hostKey": one.host_key,
                     "owner": one.owner,
                     "running": one.running,
+                    **(
+                        {"trouble": unheard(one.member, place.remote, place.project)}
+                        if one.silent
+                        else {}
+                    ),
                 }
                 for name, one in seen.items()
             }

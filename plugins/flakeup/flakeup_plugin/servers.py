@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from plugin_protocol.errors import OperationError
+from plugin_protocol.inputs import Inputs
 
-from components.pipeline.errors import FlakeupError
+from components.pipeline.errors import FlakeupError, IncusPinError
 from components.pipeline.incus.api import Incus
 from components.pipeline.incus.image import fingerprints
 from components.pipeline.incus.remote import Remote
@@ -17,13 +19,28 @@ from components.pipeline.incus.seen import Seen, listed
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-    from plugin_protocol.inputs import Inputs
+    from plugin_protocol.diff import Diff
     from plugin_protocol.journal import Journal
+    from plugin_protocol.resource import Stored
+    from plugin_protocol.values import Properties
 
 
 T = TypeVar("T")
-Place = tuple[str, str]
-"""A remote's name, and a project on it."""
+CERTIFICATE: Final = "certificate"
+"""The input that says which server is meant; it changes nothing on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A remote's name, and a project on it; with the certificate that the stack has pinned."""
+
+    remote: str
+    project: str
+    certificate: str = ""
+
+    def identity(self, *names: str) -> str:
+        """The id of what is there."""
+        return "/".join((self.remote, self.project, *names))
 
 
 @contextmanager
@@ -52,7 +69,8 @@ class Servers:
             OperationError: whatever goes wrong in the block.
         """
         with told():
-            async with Incus(Remote.find(place[0]), place[1]) as incus:
+            remote = Remote.find(place.remote, place.certificate)
+            async with Incus(remote, place.project) as incus:
                 yield incus
 
     async def instances(self, place: Place) -> dict[str, Seen]:
@@ -66,8 +84,11 @@ class Servers:
     def excuse(self, place: Place, error: OperationError, journal: Journal) -> None:
         """Say once that a server could not be asked, for all who wanted to know.
 
-        A preview may run where it cannot be reached: then the state's word counts.
+        A preview may run where it cannot be reached: then the state's word counts. But not where
+        the server is another one than the stack means.
         """
+        if isinstance(error.__cause__, IncusPinError):
+            raise error
         if place not in self._excused:
             self._excused.add(place)
             journal.warning(f"{error}; what the state says is taken for true")
@@ -89,4 +110,22 @@ class Servers:
 
 def place_of(inputs: Inputs) -> Place:
     """Where a resource is."""
-    return inputs.text("remote", ""), inputs.text("project", "")
+    return Place(
+        remote=inputs.text("remote", ""),
+        project=inputs.text("project", ""),
+        certificate=inputs.text(CERTIFICATE, ""),
+    )
+
+
+def place_now(stored: Stored, new: Properties) -> Place:
+    """Where a resource of the state is, with the certificate that is pinned by now."""
+    place, now = place_of(Inputs(stored.inputs)), place_of(Inputs(new))
+    if place.remote != now.remote:
+        return place
+    return replace(place, certificate=now.certificate)
+
+
+def meaningful(found: Diff) -> Diff:
+    """A diff without the certificate: another pin changes nothing on the server."""
+    kept = tuple(one for one in found.differences if one.top != CERTIFICATE)
+    return replace(found, differences=kept)

@@ -4,6 +4,7 @@ from typing import Final
 
 from plugin_protocol.fields import Field, Shape
 
+CERTIFICATE: Final = Field(description="sha256 of the server's certificate, where it is pinned.")
 POLICIES: Final = ("ignore", "rebuild", "replace")
 
 IMAGE: Final = Shape(
@@ -11,6 +12,7 @@ IMAGE: Final = Shape(
     fields={
         "remote": Field(required=True, replaces=True, description="The server's name here."),
         "project": Field(required=True, replaces=True, description="The project on it."),
+        "certificate": CERTIFICATE,
         "metadata": Field(
             required=True, replaces=True, description="Store path of `system.build.metadata`."
         ),
@@ -26,6 +28,7 @@ INSTANCE: Final = Shape(
     fields={
         "remote": Field(required=True, replaces=True, description="The server's name here."),
         "project": Field(required=True, replaces=True, description="The project on it."),
+        "certificate": CERTIFICATE,
         "name": Field(required=True, description="Its name there; a new one renames it."),
         "image": Field(required=True, description="Fingerprint of the image it is made from."),
         "onImageChange": Field(
@@ -54,9 +57,11 @@ VOLUME: Final = Shape(
     fields={
         "remote": Field(required=True, replaces=True, description="The server's name here."),
         "project": Field(required=True, replaces=True, description="The project on it."),
+        "certificate": CERTIFICATE,
         "pool": Field(required=True, replaces=True, description="The pool that it is in."),
         "name": Field(required=True, replaces=True, description="Its name there."),
         "size": Field(description="How large it is."),
+        "member": Field(description="The cluster's member that it is made on."),
     },
 )
 DOCKER_IMAGE: Final = Shape(

@@ -14,7 +14,7 @@ from components.pipeline.incus import volume
 from components.pipeline.incus.api import steadily
 from components.pipeline.incus.marks import Owner
 from components.pipeline.incus.volume import Volume
-from flakeup_plugin.servers import Place, Servers, place_of
+from flakeup_plugin.servers import Place, Servers, meaningful, place_now, place_of
 from flakeup_plugin.shapes import VOLUME
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Spec:
                 pool=inputs.text("pool", ""),
                 name=inputs.text("name", ""),
                 size=inputs.text("size", ""),
+                member=inputs.text("member", ""),
             ),
         )
 
@@ -59,7 +60,7 @@ class VolumeResource(Resource[Spec]):
     async def create(self, inputs: Spec, operation: Operation) -> Created:
         """Make it; one that an earlier `up` of the same stack has made is taken as it is."""
         await operation.scope.race(self._ensured(inputs, operation))
-        identity = "/".join((*inputs.place, inputs.volume.pool, inputs.volume.name))
+        identity = inputs.place.identity(inputs.volume.pool, inputs.volume.name)
         return Created(identity=identity, outputs={})
 
     async def update(self, inputs: Spec, stored: Stored, operation: Operation) -> Properties:
@@ -76,7 +77,7 @@ class VolumeResource(Resource[Spec]):
     async def delete(self, stored: Stored, operation: Operation) -> None:
         """Remove it: the engine asks for this only where it is not protected."""
         spec, owner = Spec.of(Inputs(stored.state)), Owner.of_urn(operation.urn)
-        async with self._servers.at(spec.place) as incus:
+        async with self._servers.at(place_of(Inputs(stored.inputs))) as incus:
             await steadily(incus, lambda: volume.delete(incus, spec.volume, owner))
 
     async def read(self, stored: Stored, operation: Operation) -> Found | None:
@@ -85,23 +86,25 @@ class VolumeResource(Resource[Spec]):
         if not stored.inputs:
             msg = "a volume is not imported: mark it as the stack's, and `pulumi up` takes it"
             raise OperationError(msg)
-        return Found(outputs=stored.state) if await self._is_there(stored) else None
+        place = place_of(Inputs(stored.inputs))
+        return Found(outputs=stored.state) if await self._is_there(stored, place) else None
 
     async def diff(self, new: Properties, stored: Stored, operation: Operation) -> Diff:
         """Also one that was removed on the server is to be made again."""
-        found = await super().diff(new, stored, operation)
+        found = meaningful(await super().diff(new, stored, operation))
         if "*" in operation.ignored:
             return found
+        place = place_now(stored, new)
         try:
-            if await self._is_there(stored):
+            if await self._is_there(stored, place):
                 return found
         except OperationError as error:
-            self._servers.excuse(place_of(Inputs(stored.inputs)), error, operation.journal)
+            self._servers.excuse(place, error, operation.journal)
             return found
         gone = Difference(path="name", top="name")
         return Diff(differences=(*found.differences, gone))
 
-    async def _is_there(self, stored: Stored) -> bool:
-        spec = Spec.of(Inputs(stored.inputs))
-        async with self._servers.at(spec.place) as incus:
-            return await volume.is_there(incus, spec.volume)
+    async def _is_there(self, stored: Stored, place: Place) -> bool:
+        wanted = Spec.of(Inputs(stored.inputs)).volume
+        async with self._servers.at(place) as incus:
+            return await volume.is_there(incus, wanted)
