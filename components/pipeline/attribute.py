@@ -36,6 +36,13 @@ class Attribute:
         return cls(f'packages."{system}"', name, ("",), beside=".copyTo")
 
     @property
+    def what(self) -> str:
+        """What it is for, in one word: a service, an image or a host."""
+        if self.home != "nixosConfigurations":
+            return "service"
+        return "image" if len(self.builds) > 1 else "host"
+
+    @property
     def path(self) -> str:
         """As people write it."""
         return f"{self.home.replace(chr(34), '')}.{self.name}"

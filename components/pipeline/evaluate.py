@@ -13,7 +13,7 @@ import re
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from components.pipeline import nix
 from components.pipeline.attribute import Attribute
@@ -226,6 +226,14 @@ def _system(attr: str, built: Mapping[str, Any]) -> System:
     return System(attr=attr, drv=StorePath.parse(built["drv"]), out=StorePath.parse(built["out"]))
 
 
+_NAMED_BY: Final = {
+    "service": "`image` of the service",
+    "image": "`image` of `incus`",
+    "host": "`attr` of the host",
+}
+"""The key of the config that an attribute comes from."""
+
+
 async def _explain(wanted: _Wanted, error: ProcessError) -> EvaluationError:
     attribute, attr = wanted.attribute, wanted.attribute.name
     if missing := re.search(r"attribute '(metadata|squashfs)' missing", error.detail):
@@ -235,8 +243,8 @@ async def _explain(wanted: _Wanted, error: ProcessError) -> EvaluationError:
     if "does not provide attribute" in error.detail:
         known = await _attributes(wanted)
         near = difflib.get_close_matches(attr, known, n=1)
-        key, what = ("image", "service") if "packages" in attribute.home else ("attr", "host")
-        hint = f"did you mean {near[0]}?" if near else f"set `{key}` of the {what} to one of them"
+        what = attribute.what
+        hint = f"did you mean {near[0]}?" if near else f"set {_NAMED_BY[what]} to one of them"
         listed = ", ".join(known) or "none"
         detail = f"{wanted.release.whose} has no {attribute.path} (it has {listed})"
         return EvaluationError(message(f"unknown {what} attribute", attr, detail, hint))

@@ -10,6 +10,7 @@ from components.pipeline import closure, evaluate, nix, release
 from components.pipeline.attribute import Attribute
 from components.pipeline.errors import BuildError, EvaluationError
 from components.pipeline.evaluate import System
+from components.pipeline.grammar import Attr
 from components.pipeline.incus.spec import IncusSpec
 from components.pipeline.settings import HostSpec
 from tests.contract.world import World, run, settings
@@ -165,6 +166,7 @@ async def test_one_that_fails_does_not_take_the_others_with_it(root: Path, nix_l
 
 async def test_a_system_that_is_no_image(root: Path) -> None:
     one = replace(host("web1", app_ref="v1"), incus=IncusSpec(name="web1"))
+    none = replace(one, incus=IncusSpec(name="web1", image=Attr.parse("base")))
     releases = await release.resolve(settings("./flake", app_ref="v1", hosts=(one,)), root)
     with pytest.raises(EvaluationError) as caught:
         await evaluate.evaluate_images(releases, (one,))
@@ -172,6 +174,13 @@ async def test_a_system_that_is_no_image(root: Path) -> None:
         "not an Incus image: web1: nixosConfigurations.web1 has no config.system.build.metadata. "
         "import NixOS's lxc-container.nix in it, or name another `image`"
     )
+    with pytest.raises(EvaluationError) as caught:
+        await evaluate.evaluate_images(releases, (none,))
+    text = str(caught.value)
+    assert text.startswith(
+        "unknown image attribute: base: the flake has no nixosConfigurations.base (it has "
+    )
+    assert text.endswith("). set `image` of `incus` to one of them")
 
 
 async def test_packages(root: Path) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import lzma
+import tarfile
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +21,8 @@ from tests.contract.incus_proxy import IncusProxy
 from tests.contract.incusd import Files, Incusd, incusd, tiny
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
 
 __all__ = ["incusd"]
 pytestmark = pytest.mark.contract
@@ -200,6 +204,70 @@ async def test_a_server_that_goes_each_time_is_given_up(
     with pytest.raises(IncusAwayError):
         await steadily(incus, lambda: sent(incus, files))
     assert 90 < trouble.times < 97
+
+
+def disk(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
+    """A virtual machine's, as its first bytes say it."""
+    (folder / "nixos.qcow2").write_bytes(b"QFI\xfb".ljust(4096, b"\0"))
+    return replace(files, rootfs=folder / "nixos.qcow2")
+
+
+def docker(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
+    (folder / "manifest.json").write_text("[]")
+    return replace(files, metadata=packed(folder, "manifest.json"))
+
+
+def another(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
+    (folder / "metadata.yaml").write_text("architecture: aarch64\nproperties: {os: nixos}\n")
+    return replace(files, metadata=packed(folder, "metadata.yaml"))
+
+
+def short(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
+    (folder / "root.squashfs").write_bytes(files.rootfs.read_bytes()[:-5000])
+    return replace(files, rootfs=folder / "root.squashfs")
+
+
+def short_metadata(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
+    (folder / "metadata.tar.xz").write_bytes(lzma.compress(files.metadata.read_bytes())[:-60])
+    return replace(files, metadata=folder / "metadata.tar.xz")
+
+
+def packed(folder: Path, name: str) -> Path:
+    with tarfile.open(folder / "made.tar", "w") as tar:
+        tar.add(folder / name, name)
+    return folder / "made.tar"
+
+
+BAD = [
+    (disk, "not a squashfs: F/nixos.qcow2: no such file system. flakeup sends split images: "),
+    (docker, "not an image's metadata: F/made.tar: it holds no metadata.yaml. build it again"),
+    (another, "wrong architecture: F/made.tar: it is made for aarch64, and the server runs "),
+    (short, "cut short: F/root.squashfs: it should have "),
+    (short_metadata, "not an image's metadata: F/metadata.tar.xz: Compressed file ended "),
+]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=lambda it: it[0].__name__)
+async def test_one_that_is_no_image_of_a_container_is_not_sent(
+    incus: Incus,
+    proxy: IncusProxy,
+    files: image.ImageFiles,
+    tmp_path: Path,
+    bad: tuple[Callable[[image.ImageFiles, Path], image.ImageFiles], str],
+) -> None:
+    change, said = bad
+    with pytest.raises(IncusError) as caught:
+        await sent(incus, change(files, tmp_path))
+    text = str(caught.value)
+    assert text.startswith(said.replace("F/", f"{tmp_path}/"))
+    assert text.endswith(
+        (
+            "`system.build.squashfs`, and no tarball or disk",
+            "build it again (`nix store repair` where the store is damaged)",
+            "name a system in `image` whose nixpkgs.hostPlatform is the server's",
+        )
+    )
+    assert proxy.seen("POST") == []
 
 
 async def test_a_project_that_is_not_there(proxy: IncusProxy, files: image.ImageFiles) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,8 @@ from tests.contract.incus_proxy import IncusProxy
 from tests.contract.incusd import Incusd, incusd, tiny
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Iterator
+    from pathlib import Path
 
 __all__ = ["incusd"]
 pytestmark = pytest.mark.contract
@@ -143,6 +145,14 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         'Invalid device option "nope"', "devices",
     ),
     (
+        "folder of a device", {"devices": {"x": {"type": "disk", "source": "/no", "path": "/x"}}},
+        'Missing source path "/no" for disk "x"', "devices",
+    ),
+    (
+        "instance without a root", {"profiles": ()},
+        "Failed getting root disk: No root device could be found", "pool",
+    ),
+    (
         "device that stops the start", {"devices": {"x": {"type": "gpu"}}},
         "Failed to detect requested GPU device", "devices",
     ),
@@ -176,14 +186,86 @@ async def test_a_member_where_there_is_no_cluster(
     assert incusd.instances() == []
 
 
-async def test_an_image_that_is_gone(incus: Incus, incusd: Incusd, wanted: Wanted) -> None:
+async def test_a_port_that_somebody_has(incus: Incus, incusd: Incusd, wanted: Wanted) -> None:
+    """Incus itself tries for 5 s."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        listen = f"tcp:127.0.0.1:{server.getsockname()[1]}"
+        proxy = {"type": "proxy", "listen": listen, "connect": "tcp:127.0.0.1:80"}
+        text = await failure(made(incus, replace(wanted, devices={"web": proxy})))
+    about = "Error occurred when starting proxy device: Error: "
+    assert text.startswith(f"Incus refused the instance: {PLACE}: {about}")
+    assert text.endswith(". look at `hosts.web1.incus.devices`, or `incus.devices`, in the config")
+    assert incusd.instances() == []
+
+
+async def test_one_that_is_there_and_cannot_start(
+    incus: Incus, incusd: Incusd, wanted: Wanted
+) -> None:
+    stopped = replace(wanted, devices={"x": {"type": "gpu"}}, running=False)
+    await made(incus, stopped)
+    text = await failure(instance.run(incus, replace(stopped, running=True), print))
+    assert text.startswith(f"Incus refused the instance: {PLACE}: Failed to start device ")
+    assert text.endswith(". look at `hosts.web1.incus.devices`, or `incus.devices`, in the config")
+    assert incusd.instance("a")["status"] == "Stopped"
+
+
+async def failure(work: Awaitable[None]) -> str:
     with pytest.raises(IncusError) as caught:
-        await made(incus, replace(wanted, image="0" * 64))
-    assert str(caught.value) == (
-        f"no image: {PLACE}: its image 000000000000 is not there any more. "
+        await work
+    return str(caught.value)
+
+
+def gone(digest: str) -> str:
+    return (
+        f"no image: {PLACE}: its image {digest[:12]} is not there any more. "
         "run `pulumi up` again: it sends the image first"
     )
+
+
+async def test_an_image_that_is_gone(incus: Incus, incusd: Incusd, wanted: Wanted) -> None:
+    none = replace(wanted, image="0" * 64)
+    assert await failure(made(incus, none)) == gone(none.image)
     assert incusd.instances() == []
+    await made(incus, wanted)
+    assert await failure(instance.rebuild(incus, none, print)) == gone(none.image)
+    assert incusd.instance("a")["status"] == "Running", "it has its root, and goes on"
+
+
+async def test_an_image_that_goes_at_the_last_moment(
+    incus: Incus, incusd: Incusd, proxy: IncusProxy, wanted: Wanted, tmp_path: Path
+) -> None:
+    files = tiny(tmp_path, "short")
+    said = incusd.client("image", "import", str(files.metadata), str(files.rootfs))
+    digest = said.split()[-1]
+    trouble = proxy.slow(r"POST /1.0/instances\?", 0.5)
+    making = asyncio.create_task(failure(made(incus, replace(wanted, image=digest))))
+    await asyncio.to_thread(trouble.wait)
+    await asyncio.to_thread(incusd.ask, "DELETE", f"/1.0/images/{digest}")
+    assert await making == gone(digest)
+    assert incusd.instances() == []
+
+
+async def test_an_image_whose_root_is_damaged(
+    incus: Incus, incusd: Incusd, wanted: Wanted, tmp_path: Path
+) -> None:
+    """Its length is right, and so it is sent."""
+    files = tiny(tmp_path, "damaged")
+    root = bytearray(files.rootfs.read_bytes())
+    root[200:-3000] = bytes(len(root) - 3200)
+    files.rootfs.write_bytes(root)
+    use, split = Use(resource="shop/prod/x", files="a b"), image.ImageFiles
+    made_of = split(metadata=files.metadata, rootfs=files.rootfs)
+    digest = await image.ensure(incus, made_of, use, "a text", print)
+    text = await failure(made(incus, replace(wanted, image=digest)))
+    assert text.startswith(f"the image is damaged: {PLACE}, image {digest[:12]}: Failed to run: un")
+    assert text.endswith(
+        ". the server has what was sent: repair it here (`nix store repair` of "
+        "`system.build.squashfs`), and run `pulumi up` again"
+    )
+    assert "\n" not in text
+    assert incusd.instances() == []
+    await image.release(incus, digest, use)
+    assert digest not in incusd.images()
 
 
 async def test_a_name_that_another_has_is_refused_with_the_command_that_takes_it_over(

@@ -64,10 +64,19 @@ async def test_somebody_elses_is_refused_and_left_alone(incus: Incus, data: Volu
     await incus.change("DELETE", data.path)
 
 
-async def test_a_pool_that_is_not_there(incus: Incus) -> None:
+async def test_a_pool_or_a_project_that_is_not_there(incus: Incus) -> None:
     with pytest.raises(IncusError) as caught:
         await volume.ensure(incus, Volume(pool="no-such-pool", name="contract-x"), OWN)
-    assert "no-such-pool" in str(caught.value)
+    assert str(caught.value) == (
+        f"Incus refused the volume: contract-x (local, project {incus.project}, pool "
+        "no-such-pool): Storage pool not found. look at `volumes` of its `incus` in the config"
+    )
+    async with Incus(incus.remote, "no-such") as nowhere:
+        with pytest.raises(IncusError) as caught:
+            await volume.ensure(nowhere, Volume(pool="no-such-pool", name="contract-x"), OWN)
+    text = str(caught.value)
+    assert text.startswith("Incus refused the volume: contract-x (local, project no-such, pool ")
+    assert text.endswith("Project not found. look at `project` of its `incus` in the config")
 
 
 async def test_what_is_gone_is_deleted_without_an_error(incus: Incus, data: Volume) -> None:

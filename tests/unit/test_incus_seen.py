@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from components.pipeline.errors import IncusError
 from components.pipeline.incus.api import Incus
 from components.pipeline.incus.instance import _mac
 from components.pipeline.incus.marks import Owner
@@ -88,6 +89,26 @@ def test_what_is_seen_of_one() -> None:
     assert Seen.of(row(location="node1")).member == "node1"
     assert not Seen.of(row(config={})).started
     assert Seen.of(row(devices=None, profiles=None)).profiles == ()
+
+
+def refused(found: Seen) -> str:
+    with pytest.raises(IncusError) as caught:
+        found.check("local", "shop")
+    return str(caught.value)
+
+
+def test_a_virtual_machine_and_one_whose_member_is_away_are_not_taken_into_a_stack() -> None:
+    Seen.of(row(type="container")).check("local", "shop")
+    assert refused(Seen.of(row(type="virtual-machine"))) == (
+        "not a container: web1 (local, project shop): it is a virtual-machine, and flakeup keeps "
+        "containers alone"
+    )
+    silent = Seen.of(row(config=None, status="Error", location="node2"))
+    assert (silent.silent, silent.uuid, silent.running) == (True, "", False)
+    assert refused(silent) == (
+        "a member of the cluster does not answer: local, project shop: what is on node2 is not "
+        "known. wait until `incus cluster list local:` shows all as online"
+    )
 
 
 @pytest.mark.parametrize(

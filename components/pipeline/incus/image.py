@@ -9,9 +9,11 @@ import asyncio
 import hashlib
 import struct
 import tarfile
+import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -99,9 +101,12 @@ def _architecture(metadata: Path) -> str:
         with tarfile.open(metadata) as tar:
             file = tar.extractfile("metadata.yaml")
             said = yaml.safe_load(file.read(METADATA_LIMIT) if file else b"")
+            # To its end: what is cut off there would be missed when an instance is made.
+            while tar.fileobj.read(_CHUNK):
+                pass
     except KeyError:
         why = "it holds no metadata.yaml"
-    except (OSError, EOFError, tarfile.TarError, yaml.YAMLError) as error:
+    except (OSError, EOFError, tarfile.TarError, yaml.YAMLError, LZMAError, zlib.error) as error:
         why = str(error)
     else:
         # Without properties of its own, those that are sent along end the whole server (6.0.4).

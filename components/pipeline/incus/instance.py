@@ -49,7 +49,7 @@ async def create(
     else:
         await change(incus, wanted, wanted, owner)
     try:
-        await run(incus, wanted, say)
+        await (run if found else _run)(incus, wanted, say)
     except IncusError as error:
         if found or error.code == 0:
             raise
@@ -65,11 +65,16 @@ async def note_host_key(incus: Incus, wanted: Wanted, line: str) -> None:
         await incus.change("PATCH", wanted.path, {"config": {HOST_KEY: line}})
 
 
-async def _make(incus: Incus, wanted: Wanted, owner: Owner) -> None:
+async def _check_image(incus: Incus, wanted: Wanted) -> None:
+    """Look at it before anything is done, and again where that went wrong: somebody is faster."""
     if wanted.image and await incus.find(f"/1.0/images/{segment(wanted.image)}") is None:
         detail = f"its image {wanted.image[:12]} is not there any more"
         remedy = "run `pulumi up` again: it sends the image first"
-        raise IncusError(message("no image", f"{wanted.name} ({incus.where})", detail, remedy))
+        raise IncusError(message("no image", refusal.place(incus, wanted), detail, remedy))
+
+
+async def _make(incus: Incus, wanted: Wanted, owner: Owner) -> None:
+    await _check_image(incus, wanted)
     body = {
         "name": wanted.name,
         "type": "container",
@@ -89,6 +94,7 @@ async def _make(incus: Incus, wanted: Wanted, owner: Owner) -> None:
             # For an `up` that was cut off a moment ago it may come only now.
             there = await look(incus, wanted.name)
             if not tries_left or there is None or there.owner != owner.text:
+                await _check_image(incus, wanted)
                 raise IncusError(refusal.refused(incus, wanted, error)) from error
             await _delete(incus, wanted)
         else:
@@ -139,14 +145,30 @@ async def rename(incus: Incus, seen: Seen, new: Wanted, say: Callable[[str], Non
 
 async def rebuild(incus: Incus, wanted: Wanted, say: Callable[[str], None]) -> None:
     """Make its root anew from the image; name, config, devices, MAC and volumes stay."""
+    await _check_image(incus, wanted)
     say("rebuilding its root from the image")
     await stop(incus, wanted, force=True)
     source = {"type": "image", "fingerprint": wanted.image}
-    await incus.change("POST", f"{wanted.path}/rebuild", {"source": source})
+    try:
+        await incus.change("POST", f"{wanted.path}/rebuild", {"source": source})
+    except IncusError as error:
+        if error.code == 0:
+            raise
+        await _check_image(incus, wanted)
+        raise IncusError(refusal.refused(incus, wanted, error)) from error
 
 
 async def run(incus: Incus, wanted: Wanted, say: Callable[[str], None]) -> None:
     """Start or stop it, as is wanted; one that somebody has paused goes on."""
+    try:
+        await _run(incus, wanted, say)
+    except IncusError as error:
+        if error.code == 0:
+            raise
+        raise IncusError(refusal.refused(incus, wanted, error)) from error
+
+
+async def _run(incus: Incus, wanted: Wanted, say: Callable[[str], None]) -> None:
     found = await look(incus, wanted.name)
     if found is None or found.running == wanted.running:
         return

@@ -10,6 +10,7 @@ STACK: Final = "incus"
 _ABOUT: Final = (
     ("rofile", "profiles"),
     ("torage pool", "pool"),
+    ("oot device", "pool"),
     ("etwork", "network"),
     ("onfiguration key", "config"),
     ("config", "config"),
@@ -20,6 +21,12 @@ _ABOUT: Final = (
     ("arget", "member"),
 )
 """Words in what Incus says, and the key of ours that they are about."""
+UNPACKING: Final = "Unpack failed: "
+"""What it says of an image whose root it cannot read; that it is what was sent, is sure."""
+DAMAGED: Final = (
+    "the server has what was sent: repair it here (`nix store repair` of `system.build.squashfs`), "
+    "and run `pulumi up` again"
+)
 _HOSTS_OWN: Final = frozenset({"member"})
 """Keys that only a host has."""
 
@@ -27,6 +34,10 @@ _HOSTS_OWN: Final = frozenset({"member"})
 def refused(incus: Incus, wanted: Wanted, error: IncusError) -> str:
     """What Incus has said, and where to look."""
     said = str(error)
+    if UNPACKING in said:
+        detail = f"{wanted.image[:12]}: {said.partition(UNPACKING)[2].strip()}"
+        where = f"{place(incus, wanted)}, image {detail}"
+        return message("the image is damaged", where, "", DAMAGED)
     key = next((key for word, key in _ABOUT if word in said), "")
     return message("Incus refused the instance", place(incus, wanted), said, look_at(wanted, key))
 

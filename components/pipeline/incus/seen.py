@@ -12,6 +12,7 @@ RUNNING: Final = frozenset({"Running", "Ready"})
 """`Ready` is one that has said so itself."""
 STOPPED: Final = "Stopped"
 FROZEN: Final = "Frozen"
+CONTAINER: Final = "container"
 _EVER_STARTED: Final = "volatile.last_state.power"
 
 
@@ -38,6 +39,8 @@ class Seen:
     """Its sshd's, as it was read when it was made."""
     generation: str = ""
     """Changes when its root goes back to a snapshot."""
+    kind: str = CONTAINER
+    """Or `virtual-machine`: a name that is taken, and nothing of ours."""
     silent: bool = False
     """Its member of the cluster does not answer: only its name, and where it is, is known."""
 
@@ -50,6 +53,19 @@ class Seen:
     def root(self) -> str:
         """Another one when its root is made anew, or goes back to a snapshot."""
         return f"{self.image[:12]} {self.generation}"
+
+    def check(self, remote: str, project: str) -> None:
+        """Look whether a stack can have it.
+
+        Raises:
+            IncusError: nothing is known of it, or it is a virtual machine.
+        """
+        if self.silent:
+            raise IncusError(unheard(self.member, remote, project))
+        if self.kind != CONTAINER:
+            detail = f"it is a {printable(self.kind)}, and flakeup keeps containers alone"
+            where = f"{self.name} ({remote}, project {project})"
+            raise IncusError(message("not a container", where, detail))
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Seen":
@@ -64,6 +80,7 @@ class Seen:
             owner=config.get(OWNER, ""),
             host_key=config.get(HOST_KEY, ""),
             generation=config.get("volatile.uuid.generation", ""),
+            kind=str(row.get("type", CONTAINER)),
             silent=row["config"] is None,
             profiles=tuple(row["profiles"] or ()),
             config={key: text for key, text in config.items() if not key.startswith(SERVERS_OWN)},

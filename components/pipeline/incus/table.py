@@ -201,7 +201,7 @@ INCUS: Final = Table(
     about=(
         "How instances of Incus are made, for all hosts with `target: incus`; each of them may "
         "have an `incus` of its own, whose keys go before these (`config` and `devices` are laid "
-        "over key by key)."
+        "over key by key). They are containers: there are no virtual machines."
     ),
     keys=(
         *_SHARED,

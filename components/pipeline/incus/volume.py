@@ -54,9 +54,10 @@ async def ensure(incus: Incus, volume: Volume, owner: Owner) -> None:
     except IncusError as error:
         if error.code == 0:
             raise
-        remedy = "look at `volumes` of its `incus` in the config"
+        key = "project" if "roject" in str(error) else "volumes"
+        remedy = f"look at `{key}` of its `incus` in the config"
         text = message("Incus refused the volume", where, str(error), remedy)
-        raise IncusError(text, code=error.code) from error
+        raise IncusError(text) from error
 
 
 async def _found(incus: Incus, volume: Volume, owner: Owner) -> dict[str, Any] | None:

@@ -16,10 +16,10 @@ from components.pipeline.errors import IncusError
 from components.pipeline.incus import boot, instance, moving
 from components.pipeline.incus.api import Incus, steadily
 from components.pipeline.incus.marks import Owner
-from components.pipeline.incus.seen import Seen, find, look, unheard
+from components.pipeline.incus.seen import Seen, find, look
 from components.pipeline.incus.wanted import Wanted
 from flakeup_plugin import drift
-from flakeup_plugin.servers import CERTIFICATE, Place, Servers, place_now, place_of
+from flakeup_plugin.servers import CERTIFICATE, Place, Servers, place_now, place_of, told
 from flakeup_plugin.shapes import INSTANCE
 
 if TYPE_CHECKING:
@@ -184,8 +184,8 @@ class InstanceResource(Resource[Spec]):
         seen = (await self._servers.instances(place)).get(name)
         if seen is None:
             return None
-        if seen.silent:
-            raise OperationError(unheard(seen.member, remote, project))
+        with told():
+            seen.check(remote, project)
         inputs: Properties = {
             "remote": remote,
             "project": project,

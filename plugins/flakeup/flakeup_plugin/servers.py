@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from plugin_protocol.errors import OperationError
 from plugin_protocol.inputs import Inputs
 
-from components.pipeline.errors import FlakeupError, IncusPinError
+from components.pipeline.errors import FlakeupError, IncusError, IncusPinError, message
 from components.pipeline.incus.api import Incus
 from components.pipeline.incus.image import fingerprints
 from components.pipeline.incus.remote import Remote
@@ -71,7 +71,14 @@ class Servers:
         with told():
             remote = Remote.find(place.remote, place.certificate)
             async with Incus(remote, place.project) as incus:
-                yield incus
+                try:
+                    yield incus
+                except IncusError as error:
+                    # With a code it is what the server has said, and no more.
+                    if error.code == 0:
+                        raise
+                    text = message("Incus refused it", incus.where, str(error))
+                    raise IncusError(text) from error
 
     async def instances(self, place: Place) -> dict[str, Seen]:
         """The instances of a project as they were when this process first asked."""
