@@ -113,7 +113,8 @@ async def write(
         process = await _start(argv, None, stdout=file.fileno())
         try:
             async with asyncio.timeout(timeout):
-                complaint = await _unless_held(process, _read(_streams(process)[1], argv))
+                stderr = process.stderr or asyncio.StreamReader()
+                complaint = await _unless_held(process, _read(stderr, argv))
                 code = await process.wait()
         except TimeoutError:
             raise _failed(argv, None, f"no end after {timeout:g} s") from None
