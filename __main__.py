@@ -9,6 +9,7 @@ from components.fleet import Fleet, FleetArgs
 from components.observing import observed
 from components.pipeline import evaluate, ground, plan, release, services, transport
 from components.pipeline.docker import remote
+from components.pipeline.incus import pins
 from components.pipeline.process import beside
 from components.pipeline.stages import Stages
 from components.release_record import ReleaseRecord
@@ -17,6 +18,7 @@ from components.release_record import ReleaseRecord
 async def main() -> pulumi.Inputs:
     """Run the stages in the order in which data flows."""
     stages, settings = Stages(), stack_config.load()
+    pins.check(host.incus for host in settings.hosts)
     identity = transport.write_identity(stack_config.folder(), settings.hosts, settings.ssh_key)
     remote.pin(settings.services.host, settings.services.host_key, identity)
     async with beside(stages.timed("observe", observed(settings, identity))) as seen:

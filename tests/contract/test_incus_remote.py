@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,9 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from components.pipeline.errors import IncusAwayError, IncusError, IncusPinError
+from components.pipeline.incus import pins
 from components.pipeline.incus.api import Incus, steadily
 from components.pipeline.incus.remote import Remote
 from components.pipeline.incus.seen import listed
+from components.pipeline.incus.spec import IncusSpec
 from tests.contract.incus_driver import VOLUME, Driven
 from tests.contract.incusd import Incusd, free_port, incusd
 from tests.contract.plugin_driver import failing as failing_in_engine
@@ -138,7 +140,7 @@ async def test_a_server_that_is_not_the_stacks_is_refused_before_anything_is_sen
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client is content with it: under that name it knows another server than the stack."""
-    other = "a" * 64
+    other, good = "a" * 64, digest(client.pinned)
     text = await failing(IncusPinError, other)
     assert text == (
         f"not the stack's server: {NAME}: the client has {short(client.pinned)} ({client.pinned}), "
@@ -146,12 +148,18 @@ async def test_a_server_that_is_not_the_stacks_is_refused_before_anything_is_sen
         "which it is (certificate_fingerprint): another remote of that name is added anew "
         "(`incus remote remove`, `add`), and only a new certificate goes into the config"
     )
+    spec = IncusSpec(name="web1", remote=NAME, fingerprints={NAME: other})
+    with pytest.raises(IncusPinError) as caught:
+        pins.check([None, spec])
+    assert str(caught.value) == text, "and the program does not begin"
+    pins.check([replace(spec, fingerprints={}), replace(spec, fingerprints={NAME: good})])
     closed = client.folder / "config.yml"
     closed.write_text(closed.read_text().replace(str(client.port), str(free_port())))
     assert await failing(IncusPinError, other) == text, "no connection was tried"
     client.pinned.unlink()
     monkeypatch.setenv("SSL_CERT_FILE", str(client.folder / "client.crt"))
     assert (await failing(pinned=other)).startswith(f"no certificate: {NAME}: {client.pinned} ")
+    pins.check([spec])
 
 
 def test_the_engine_is_told_of_another_server_and_a_new_pin_changes_nothing(
