@@ -8,7 +8,7 @@ from components import outputs, program, stack_config
 from components.fleet import Fleet, FleetArgs
 from components.observing import observed
 from components.pipeline import evaluate, ground, plan, release, services, transport
-from components.pipeline.docker import remote
+from components.pipeline.docker import manager, remote
 from components.pipeline.incus import pins
 from components.pipeline.process import beside
 from components.pipeline.stages import Stages
@@ -21,6 +21,7 @@ async def main() -> pulumi.Inputs:
     pins.check(host.incus for host in settings.hosts)
     identity = transport.write_identity(stack_config.folder(), settings.hosts, settings.ssh_key)
     remote.pin(settings.services.host, settings.services.host_key, identity)
+    await manager.checked(settings.services, stack_config.folder())
     async with beside(stages.timed("observe", observed(settings, identity))) as seen:
         with stages.span("release"):
             releases = await release.resolve(settings, Path.cwd())

@@ -10,22 +10,34 @@ from collections.abc import Awaitable, Callable
 import pulumi
 
 from components import stack_config
-from components.pipeline.docker import owned
+from components.pipeline.docker import owned, swarm
 from components.pipeline.docker.daemon import Daemon, steadily
 from components.pipeline.docker.spec import ServiceSpec
 
 
-def network(name: str, host: str, owner: str) -> pulumi.ResourceHookBinding:
+def network(
+    name: str, host: str, owner: str, label: str = owned.OWNER
+) -> pulumi.ResourceHookBinding:
     """The hook of a stack's network."""
-    return _before_create(
-        name, host, lambda docker: owned.remove_networks(docker, {owned.OWNER: owner})
-    )
+    return _before_create(name, host, lambda docker: owned.remove_networks(docker, {label: owner}))
 
 
 def container(host: str, owner: str, spec: ServiceSpec) -> pulumi.ResourceHookBinding:
     """The hook of a service's container that is to be the only one."""
 
     async def work(docker: Daemon) -> None:
+        for label in (owned.SERVICE, owned.EDGE):
+            found = await owned.containers(docker, {owned.OWNER: owner, label: spec.name})
+            await owned.end(docker, found, spec.grace.seconds)
+
+    return _before_create(spec.name, host, work)
+
+
+def swarm_service(host: str, owner: str, spec: ServiceSpec) -> pulumi.ResourceHookBinding:
+    """The hook of a service of a swarm, which is to have its ports."""
+
+    async def work(docker: Daemon) -> None:
+        await swarm.end(docker, {owned.OWNER: owner, owned.SERVICE: spec.name})
         for label in (owned.SERVICE, owned.EDGE):
             found = await owned.containers(docker, {owned.OWNER: owner, label: spec.name})
             await owned.end(docker, found, spec.grace.seconds)

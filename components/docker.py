@@ -13,23 +13,19 @@ from typing import Any, Final, TypeVar
 import pulumi
 import pulumi_docker as docker
 
-from components import alone, stack_config
-from components.copying import Copying
+from components import alone
 from components.dependency import or_else, settled
-from components.docker_image import DockerImage, DockerImageArgs, Own
+from components.docker_image import DockerImage, Own
 from components.docker_secrets import Holding, held
-from components.pipeline.docker import owned, remote, route
-from components.pipeline.docker.machine import Machine
+from components.pipeline.docker import owned, route
 from components.pipeline.docker.route import Route
-from components.pipeline.docker.spec import Services, ServiceSpec, Strategy
-from components.pipeline.evaluate import System
-from components.pipeline.services import ServicePlan
-from components.pipeline.transport import identity_in
+from components.pipeline.docker.spec import ServiceSpec, Strategy
 
 T = TypeVar("T")
 
 TRIAL: Final = "flakeup:docker:Trial"
 TRAFFIC: Final = "flakeup:docker:Traffic"
+TASKS: Final = "flakeup:docker:Tasks"
 HALF_MADE: Final = ["#initerror"]
 """What the engine calls a container that was made and could not be started.
 
@@ -51,6 +47,8 @@ class DockerServiceArgs:
     edge: DockerImage | None
     provider: docker.Provider
     network: pulumi.Output[str]
+    """Its name."""
+    network_id: pulumi.Output[str]
     is_secret: bool = False
     """Whether what the container is given is not to be in the state in clear."""
 
@@ -66,11 +64,17 @@ class DockerService(pulumi.ComponentResource):
         super().__init__("flakeup:index:DockerService", name, {}, opts)
         self._args = args
         trial = self._trial(name)
-        container = self._container(name, settled(trial, f"{name}-trial", self))
-        served = settled(container, name, self)
-        self.container = or_else(container.name, "", served)
-        self._traffic(name, self._edge(name, args.edge, served) if args.edge else "")
+        self.container = self._served(name, settled(trial, f"{name}-trial", self))
         self.register_outputs({"container": self.container, "image": args.image.ref})
+
+    def _served(self, name: str, tried: pulumi.Input[pulumi.Resource]) -> pulumi.Output[str]:
+        """Make what serves, once the candidate was well; gives its name."""
+        edge = self._args.edge
+        container = self._container(name, tried)
+        served = settled(container, name, self)
+        known = or_else(container.name, "", served)
+        self._traffic(name, known, self._edge(name, edge, served) if edge else "")
+        return known
 
     def _trial(self, name: str) -> pulumi.CustomResource:
         spec, args = self._args.spec, self._args
@@ -83,6 +87,7 @@ class DockerService(pulumi.ComponentResource):
             "secrets": pulumi.Output.secret(dict(spec.secrets)) if spec.secrets else None,
             "network": args.network,
             "ports": [str(port) for port in sorted(spec.ports)],
+            "swarm": spec.strategy is Strategy.SWARM or None,
             "user": spec.user or None,
             "readOnly": spec.read_only,
             "healthcheck": self._hidden(list(spec.healthcheck)),
@@ -130,7 +135,7 @@ class DockerService(pulumi.ComponentResource):
                 # The provider's own way is to delete first: a gap, and no way back.
                 delete_before_replace=not is_beside,
                 replace_on_changes=HALF_MADE,
-                hooks=None if is_beside else alone.container(args.host, _owner(), spec),
+                hooks=None if is_beside else alone.container(args.host, owner_of_stack(), spec),
             ),
         )
 
@@ -172,18 +177,18 @@ class DockerService(pulumi.ComponentResource):
                 # On the container: an edge that is made anew serves nobody for a moment.
                 depends_on=[image.loaded, served],
                 replace_on_changes=HALF_MADE,
-                hooks=alone.edge(f"{name}-edge", args.host, _owner(), spec),
+                hooks=alone.edge(f"{name}-edge", args.host, owner_of_stack(), spec),
             ),
         )
         return or_else(edge.id, "", settled(edge, f"{name}-edge", self))
 
-    def _traffic(self, name: str, edge: pulumi.Input[str]) -> None:
+    def _traffic(self, name: str, container: pulumi.Output[str], edge: pulumi.Input[str]) -> None:
         spec = self._args.spec
         props = {
             "host": self._args.host,
             "service": spec.name,
             "edge": edge,
-            "container": self.container,
+            "container": container,
             "ports": {str(outer): str(inner) for outer, inner in spec.ports.items()},
             "traffic": spec.traffic.value,
             "grace": float(spec.grace.seconds),
@@ -193,74 +198,8 @@ class DockerService(pulumi.ComponentResource):
         Own(TRAFFIC, f"{name}-traffic", props, options)
 
 
-class DockerServices:
-    """All services of a stack: their images, a network, and each of them."""
-
-    def __init__(
-        self,
-        services: Services,
-        plans: tuple[ServicePlan, ...],
-        copying: Copying,
-        built: pulumi.Input[pulumi.Resource],
-        parent: pulumi.Resource,
-    ) -> None:
-        self._where, self._copying, self._built = services, copying, built
-        self._parent, self.images = parent, dict[str, DockerImage]()
-        options = pulumi.ResourceOptions(parent=parent)
-        provider = docker.Provider(
-            "docker", host=services.host, ssh_opts=_ssh_options(services), opts=options
-        )
-        network = docker.Network(
-            "services",
-            labels=[docker.NetworkLabelArgs(label=owned.OWNER, value=_owner())],
-            opts=pulumi.ResourceOptions(
-                parent=parent,
-                provider=provider,
-                hooks=alone.network("services", services.host, _owner()),
-            ),
-        )
-        name = or_else(network.name, "", settled(network, "services", parent))
-        self.services = {
-            plan.spec.name: DockerService(
-                plan.spec.name,
-                DockerServiceArgs(
-                    spec=plan.spec,
-                    host=services.host,
-                    image=self._image(plan.image_name, plan.image),
-                    edge=self._image(plan.edge.attr, plan.edge) if plan.edge else None,
-                    provider=provider,
-                    network=name,
-                    is_secret=services.is_secret,
-                ),
-                options,
-            )
-            for plan in plans
-        }
-
-    def _image(self, name: str, build: System) -> DockerImage:
-        """One for all services that run the same one."""
-        if name not in self.images:
-            args = DockerImageArgs(
-                build=build,
-                host=self._where.host,
-                registry=self._where.registry,
-                copying=self._copying,
-                after=self._built,
-            )
-            options = pulumi.ResourceOptions(parent=self._parent)
-            self.images[name] = DockerImage(name, args, options)
-        return self.images[name]
-
-
-def _ssh_options(services: Services) -> list[str] | None:
-    """As for a host; the provider's folder is the program's."""
-    if services.host_key is None:
-        return None
-    return list(remote.options(Machine.parse(services.host), identity_in(stack_config.folder())))
-
-
 def _labels(more: Mapping[str, str]) -> list[docker.ContainerLabelArgs]:
-    labels = {owned.OWNER: _owner(), **more}
+    labels = {owned.OWNER: owner_of_stack(), **more}
     return [docker.ContainerLabelArgs(label=key, value=text) for key, text in labels.items()]
 
 
@@ -287,7 +226,8 @@ def _digest(spec: ServiceSpec) -> str:
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
 
-def _owner() -> str:
+def owner_of_stack() -> str:
+    """As labels have it."""
     return f"{pulumi.get_project()}/{pulumi.get_stack()}"
 
 

@@ -120,7 +120,7 @@ class Fleet(pulumi.ComponentResource):
         """The containers of the services, by name."""
         if not args.service_plans:
             return {}
-        from components.docker import DockerServices  # noqa: PLC0415 half a second to load
+        from components.docker_services import DockerServices  # noqa: PLC0415 half a second to load
 
         made = DockerServices(
             args.services, args.service_plans, self._release.copying, self._built, self

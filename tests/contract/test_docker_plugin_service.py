@@ -5,21 +5,20 @@ Runs against the project's stand-in, or against the binary that FLAKEUP_DOCKER_P
 
 from __future__ import annotations
 
+import base64
 import contextlib
-import os
-import shutil
-import subprocess
-import tempfile
+import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 
 from tests.contract.docker_driver import Plugin, left
 from tests.contract.docker_world import wait_for
-from tests.contract.dockerd import Dockerd, Json, RefusedError, static_busybox
+from tests.contract.dockerd import LABEL, Dockerd, Json, RefusedError
 from tests.contract.plugin_driver import FailedError
+from tests.contract.swarm import be_swarm, make_images, missing, own_daemon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,50 +27,20 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.contract
 SERVICE = "docker:index/service:Service"
+SECRET = "docker:index/secret:Secret"  # noqa: S105 a type
 NETWORK = "docker:index/network:Network"
-
-
-def _missing() -> str:
-    if os.geteuid() != 0:
-        return "a daemon of the tests' own needs root"
-    program = next((name for name in ("dockerd", "unshare") if shutil.which(name) is None), None)
-    return f"no {program} on PATH" if program else ""
 
 
 @pytest.fixture(scope="module")
 def swarm(docker_host: str) -> Iterator[Dockerd]:
-    """A daemon that is a swarm of one node, in a network namespace and a folder of its own."""
+    """A daemon that is a swarm of one node."""
     assert docker_host  # where Docker works, a second daemon does
-    busybox = static_busybox()
-    reason = _missing() or ("" if busybox else "no static busybox: install busybox-static")
-    if reason or busybox is None:
+    if reason := missing():
         pytest.skip(reason)
-    folder = Path(tempfile.mkdtemp(prefix="flakeup-dockerd-"))  # a socket's path is short
-    host = f"unix://{folder}/sock"
-    places = ("--data-root", "data", "--exec-root", "exec", "--pidfile", "pid")
-    own = [str(folder / word) if not word.startswith("-") else word for word in places]
-    script = 'ip link set lo up; exec dockerd "$@"'
-    argv = ("unshare", "--net", "--mount", "--", "sh", "-c", script, "sh", "--host", host, *own)
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    try:
-        daemon = Dockerd(host=host, prefix="flakeup-service")
-        wait_for(lambda: _answers(daemon), 30)
-        asked = {"ListenAddr": "127.0.0.1:2377", "AdvertiseAddr": "127.0.0.1"}
-        daemon.ask("POST", "/swarm/init", asked)
-        daemon.make_image(busybox)
-        daemon.make_image(busybox, "2")
+    with own_daemon("flakeup-service") as daemon:
+        be_swarm(daemon)
+        make_images(daemon)
         yield daemon
-    finally:
-        process.terminate()
-        process.wait(30)
-        shutil.rmtree(folder)
-
-
-def _answers(daemon: Dockerd) -> bool:
-    with contextlib.suppress(OSError):
-        return bool(daemon.ask("GET", "/version"))
-    return False
 
 
 @pytest.fixture(scope="module")
@@ -125,12 +94,12 @@ def test_a_service_runs_and_is_rolled_out(plugin: Plugin, swarm: Dockerd) -> Non
         assert again is not None
         assert again.state == app.state
         assert plugin.changes(again, inputs).kinds == {}
-        # Another image is rolled out in place, another mode is another service.
+        # Another image is rolled out in place, and so is another number of replicas.
         new = service(swarm, "2", container={"env": {"A": "b"}, "user": "0"}, labels=[swarm.label])
         changes = plugin.changes(app, new)
         assert changes.kinds == {"taskSpec.containerSpec.image": "UPDATE"}
         more = {**new, "mode": {"replicated": {"replicas": 3}}}
-        assert plugin.changes(app, more).replaces
+        assert plugin.changes(app, more).kinds["mode.replicated.replicas"] == "UPDATE"
         after = plugin.changed(app, new)
         assert _running(swarm, f"{swarm.prefix}:2") == 2
         assert plugin.changes(after, new).kinds == {}
@@ -168,6 +137,40 @@ def test_a_service_that_does_not_converge_is_removed(plugin: Plugin, swarm: Dock
     assert caught.value.left is None
     with pytest.raises(RefusedError):
         swarm.ask("GET", "/services/sick")
+
+
+def test_secrets_are_made_anew_and_given_to_services(plugin: Plugin, swarm: Dockerd) -> None:
+    """None can be changed, and none is told again: what is in the state is what was given."""
+    given = {"data": base64.b64encode(b"hunter2\n").decode(), "labels": [swarm.label]}
+    one = plugin.make(SECRET, given, name="token")
+    assert one.inputs["name"].startswith("token-")
+    told = swarm.ask("GET", f"/secrets/{one.id}")["Spec"]
+    assert told["Labels"] == {LABEL: swarm.prefix}
+    assert plugin.changes(one, given).kinds == {}
+    again = plugin.refreshed(one)
+    assert again is not None
+    assert plugin.changes(again, given).kinds == {}
+    other = {**given, "data": base64.b64encode(b"hunter3").decode()}
+    assert plugin.changes(one, other).replaces
+    _, failures = plugin.proposed(SECRET, {"data": "no base64!"}, name="it")
+    assert len(failures) == 1
+
+    file = {"secretId": one.id, "secretName": one.inputs["name"], "fileName": "TOKEN"}
+    inputs = service(swarm, container={"secrets": [file]}, mode={"replicated": {"replicas": 1}})
+    with made(plugin, inputs, "secretive") as it:
+        assert plugin.changes(it, inputs).kinds == {}
+        seen = plugin.refreshed(it)
+        assert seen is not None
+        assert plugin.changes(seen, inputs).kinds == {}
+        filters = quote(json.dumps({"label": [f"com.docker.swarm.service.id={it.id}"]}))
+        (task,) = swarm.ask("GET", f"/containers/json?filters={filters}")
+        script = "stat -c %a /run/secrets/TOKEN; cat /run/secrets/TOKEN"
+        assert swarm.run(task["Id"], "sh", "-c", script).split() == ["444", "hunter2"]
+        with pytest.raises(FailedError) as caught:
+            plugin.remove(one)
+        assert "is in use by the following service" in str(caught.value)
+    plugin.remove(one)
+    assert plugin.refreshed(one) is None
 
 
 def test_without_a_wait_it_is_made_at_once(plugin: Plugin, swarm: Dockerd) -> None:

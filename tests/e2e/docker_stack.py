@@ -61,7 +61,7 @@ class DockerStack(Workspace):
     """What serves, once all is as it should be; empty in between."""
 
     @classmethod
-    def of_services(cls, folder: Path, layer: str, proxy: DockerProxy) -> DockerStack:
+    def of_services(cls, folder: Path, layer: str, proxy: DockerProxy | Dockerd) -> DockerStack:
         """A stack with nothing deployed yet; `layer` is HAProxy for the edge's image."""
         app = folder / "app"
         subprocess.run((ROOT / "demo" / "app-repo", app), check=True, timeout=60)
@@ -94,7 +94,7 @@ class DockerStack(Workspace):
         edge = {"url": f"file://{layer}", "sha256": summed.stdout.split()[0]}
         (self.folder / "flake" / "base.json").write_text(json.dumps({"edge": edge}))
 
-    def service(self, **changes: Json | str | list[str] | bool | None) -> Json:
+    def service(self, **changes: Json | str | list[str] | bool | int | None) -> Json:
         """The one service, blue-green behind its edge, with some keys changed; None leaves out."""
         base = {
             "image": self.app,

@@ -5,17 +5,20 @@ has it from there, read-only. So the files are there before the program starts a
 the container, and a root that is read-only is no obstacle: a daemon writes into no such container.
 """
 
+import posixpath
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from components.pipeline.config_section import path_to
+from components.pipeline.config_section import Section, path_to
 from components.pipeline.grammar import GrammarError
 
 FOLDER: Final = "/run/secrets"
 MODE: Final = 0o444
 """As Docker's own secrets have it."""
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
+LONGEST: Final = 55
+"""Characters of a service and a secret, for a name in a swarm: 64 with what the provider adds."""
 MOST: Final = 500 * 1024
 """Bytes of one: Docker's own limit."""
 IDLE: Final = ("never-started",)
@@ -43,16 +46,33 @@ def check(text: str) -> None:
         raise GrammarError(msg)
 
 
-def path(service: str, name: str) -> str:
-    """The place of a secret in the config, as `pulumi config set --path` takes it."""
-    return path_to(path_to(path_to("services", service), "secrets"), name)
+def refuse(
+    one: Section, service: str, secrets: Mapping[str, str], volumes: Mapping[str, str]
+) -> None:
+    """Refuse secrets that are none, and volumes that would hide them."""
+    for name, text in secrets.items():
+        # Where nothing of all services is a secret, this is none.
+        if not one.hidden or isinstance(text, Clear):
+            remedy = f"run: pulumi config set --secret --path {_argument(service, name)}"
+            one.refuse("secrets", f"has {name}, which is in clear text", remedy)
+    for volume, path in volumes.items() if secrets else ():
+        if f"{posixpath.normpath(path)}/".startswith(f"{FOLDER}/"):
+            why = f"has {volume}: {path}, where the secrets are"
+            one.refuse("volumes", why, "write another path")
 
 
-def command(service: str, name: str) -> str:
-    """What a person runs to set one; it is asked for, and so in no history."""
-    place = path(service, name)
-    quoted = f"'{place}'" if '"' in place else place
-    return f"run: pulumi config set --secret --path {quoted}"
+def refuse_names(one: Section, service: str, secrets: Mapping[str, str]) -> None:
+    """Refuse names that a swarm has no room for."""
+    for name in secrets:
+        if len(service) + len(name) > LONGEST:
+            why = f"has {name}, which is too long: a swarm names it by its service too"
+            one.refuse("secrets", why, f"write names of {LONGEST} characters together")
+
+
+def _argument(service: str, name: str) -> str:
+    """The place of a secret in the config, as a person types it."""
+    place = path_to(path_to(path_to("services", service), "secrets"), name)
+    return f"'{place}'" if '"' in place else place
 
 
 def marked(services: object, written: object) -> object:

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from components.pipeline.config_section import Section, flag, one_of, path_to, time_of
+from components.pipeline.config_section import (
+    Section,
+    flag,
+    number_of,
+    one_of,
+    path_to,
+    time_of,
+)
 from components.pipeline.docker import secret
 from components.pipeline.docker.machine import PATH, read_daemon
 from components.pipeline.docker.registry import Registry, read_registry
@@ -56,6 +63,7 @@ class Strategy(StrEnum):
 
     BLUE_GREEN = "blue-green"
     RECREATE = "recreate"
+    SWARM = "swarm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +75,7 @@ class ServiceSpec:
     origin: Origin = Origin.FLAKE
     system: System = System.X86_64
     strategy: Strategy = Strategy.BLUE_GREEN
+    replicas: int = 1
     ports: Mapping[int, int] = field(default_factory=dict)
     """Port of the daemon's machine → port of the container."""
     edge: Attr | None = None
@@ -96,6 +105,11 @@ class Services:
     specs: tuple[ServiceSpec, ...] = ()
     is_secret: bool = False
     """Whether there is a Pulumi secret in them: which of their texts it is, nobody says."""
+
+    @property
+    def of_swarm(self) -> tuple[str, ...]:
+        """The names of those that are a swarm's."""
+        return tuple(spec.name for spec in self.specs if spec.strategy is Strategy.SWARM)
 
 
 def read_services(stack: Section) -> Services:
@@ -147,6 +161,7 @@ def _service(services: Section, name: str, *, has_app: bool) -> ServiceSpec | No
         edge=one.read("edge", Attr.parse),
         system=one.read("system", one_of(System)) or plain.system,
         strategy=one.read("strategy", one_of(Strategy)) or plain.strategy,
+        replicas=one.read("replicas", number_of(SERVICE["replicas"])) or plain.replicas,
         traffic=one.read("traffic", one_of(Traffic)) or plain.traffic,
         ports={_number(outer): _number(inner) for outer, inner in _pairs(one, "ports", _PORTS)},
         command=_words(one, "command"),
@@ -184,24 +199,21 @@ def _time(one: Section, key: str, otherwise: Duration) -> Duration:
 
 def _check_edge(one: Section, made: ServiceSpec) -> None:
     has_ports, has_edge = "ports" in one.values, "edge" in one.values
-    if has_edge and (not has_ports or made.strategy is Strategy.RECREATE):
+    if has_edge and (not has_ports or made.strategy is not Strategy.BLUE_GREEN):
         why = "has nothing to do: it is for the ports of a blue-green service"
         one.refuse("edge", why, "remove it, or write ports and strategy: blue-green")
     if has_ports and made.strategy is Strategy.BLUE_GREEN and not has_edge:
         why = "cannot be had by two containers at once, as blue-green has them"
         one.refuse("ports", why, "write an edge too, or strategy: recreate")
+    if "replicas" in one.values and made.strategy is not Strategy.SWARM:
+        why = "has nothing to do: one container serves, unless strategy is swarm"
+        one.refuse("replicas", why, "remove it, or write strategy: swarm")
 
 
 def _check_secrets(one: Section, made: ServiceSpec) -> None:
-    for name, text in made.secrets.items():
-        # Where nothing of all services is a secret, this is none.
-        if not one.hidden or isinstance(text, secret.Clear):
-            why = f"has {name}, which is in clear text"
-            one.refuse("secrets", why, secret.command(made.name, name))
-    for volume, path in made.volumes.items():
-        if made.secrets and f"{posixpath.normpath(path)}/".startswith(f"{secret.FOLDER}/"):
-            why = f"has {volume}: {path}, where the secrets are"
-            one.refuse("volumes", why, "write another path")
+    secret.refuse(one, made.name, made.secrets, made.volumes)
+    if made.strategy is Strategy.SWARM:
+        secret.refuse_names(one, made.name, made.secrets)
 
 
 def _check_ports(services: Section, specs: tuple[ServiceSpec, ...]) -> None:

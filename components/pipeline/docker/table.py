@@ -96,15 +96,30 @@ SERVICE: Final = Table(
         ),
         Key(
             name="strategy",
-            takes="blue-green or recreate",
-            write="write blue-green or recreate",
+            takes="blue-green, recreate or swarm",
+            write="write blue-green, recreate or swarm",
             meaning=(
                 "`blue-green`: the new container stands beside the old one until it is healthy, "
                 "then the edge sends it what is asked, then the old one goes. `recreate`: the old "
-                "one goes first, with a gap; for what may run only once."
+                "one goes first, with a gap; for what may run only once. `swarm`: a service of "
+                "Docker's swarm, whose tasks are replaced one by one, each new one before its old "
+                "one; the swarm goes back by itself where one does not run."
             ),
-            limits="`blue-green` or `recreate`; `blue-green` with `ports` needs an `edge`",
+            limits=(
+                "`blue-green`, `recreate` or `swarm`; `blue-green` with `ports` needs an `edge`; "
+                "for `swarm` the daemon is a manager, and the image has to be on each node"
+            ),
             default="blue-green",
+        ),
+        Key(
+            name="replicas",
+            takes="a whole number",
+            write="write how many are to run, 1 to 100",
+            meaning="How many tasks of a service of a swarm run side by side.",
+            limits="1 to 100; only with strategy `swarm`",
+            default="1",
+            within=(1, 100),
+            plain=int,
         ),
         Key(
             name="ports",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from components.pipeline.docker import owned, secret
+from components.pipeline.docker import owned, secret, swarm
 from components.pipeline.docker.daemon import Daemon, segment
 from components.pipeline.errors import DockerAwayError, DockerError, message, printable
 
@@ -60,6 +60,8 @@ class Candidate:
     health: Health | None = None
     ports: tuple[int, ...] = ()
     """Ports of the machine that the service will have: nobody else may have them."""
+    of_swarm: bool = False
+    """Whether they are a swarm's, as those are that the stack's services have there."""
 
     @property
     def body(self) -> dict[str, Any]:
@@ -99,6 +101,11 @@ async def tried(
     # What the stack has already passes from one of its containers to another.
     own = await owned.containers(docker, {owned.OWNER: owner})
     had = frozenset[int]().union(*(one.ports for one in own))
+    if candidate.of_swarm:
+        had |= await swarm.ports(docker, {owned.OWNER: owner})
+    elif candidate.ports and (taken := await swarm.ports(docker, {}) & {*candidate.ports}):
+        # A daemon does not always say so, and the swarm lets go of it only at the end of an `up`.
+        raise _taken(candidate.service, f"a service of the swarm has {min(taken)}")
     new = tuple(port for port in candidate.ports if port not in had)
     candidate = replace(candidate, ports=new)
     name = f"{candidate.service}-trial-{secrets.token_hex(4)}"
@@ -199,11 +206,13 @@ def _refused(candidate: Candidate, error: DockerError) -> DockerError:
     """What the daemon itself has refused, with what it was for; else as it is."""
     if isinstance(error, DockerAwayError) or not error.code:
         return error
-    what, remedy = "Docker refused the container", f"look at services.{candidate.service}"
     if any(said in str(error) for said in _TAKEN):
-        what, remedy = (
-            "a port is taken",
-            f"free it, or write another in services.{candidate.service}",
-        )
-    text = message(what, candidate.service, str(error), remedy)
+        return _taken(candidate.service, str(error), error.code)
+    remedy = f"look at services.{candidate.service}"
+    text = message("Docker refused the container", candidate.service, str(error), remedy)
     return DockerError(text, code=error.code)
+
+
+def _taken(service: str, detail: str, code: int = 0) -> DockerError:
+    remedy = f"free it, or write another in services.{service}"
+    return DockerError(message("a port is taken", service, detail, remedy), code=code)

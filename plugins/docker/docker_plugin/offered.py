@@ -38,7 +38,7 @@ def refused_in_service(inputs: Inputs) -> list[Failure]:
         (
             "taskSpec.containerSpec.",
             task.inside("containerSpec"),
-            ("configs", "privileges", "secrets"),
+            ("configs", "privileges"),
         ),
     )
     return [

@@ -15,6 +15,7 @@ from docker_plugin.daemon import Credential, Daemon
 from docker_plugin.network import Network
 from docker_plugin.offered import refused
 from docker_plugin.roads import road
+from docker_plugin.secret import Secret
 from docker_plugin.service import Service
 from docker_plugin.tables import SETTINGS
 from docker_plugin.volume import Volume
@@ -37,7 +38,7 @@ class DockerPlugin(Plugin):
 
     def __init__(self) -> None:
         self.resources: Sequence[Resource[Any]] = (
-            Container(self), Network(self), Service(self), Volume(self),
+            Container(self), Network(self), Secret(self), Service(self), Volume(self),
         )  # fmt: skip
         self._settings = Inputs({})
         self._daemon: Daemon | None = None

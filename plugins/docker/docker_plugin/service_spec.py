@@ -98,6 +98,7 @@ def spec(inputs: Inputs) -> dict[str, Any]:
     given = task.inside("containerSpec") or Inputs({})
     container = template["ContainerSpec"]
     container["Mounts"] = [body.mount(each) for each in given.each("mounts")]
+    container["Secrets"] = [_secret(each) for each in given.each("secrets")]
     container["Hosts"] = [f"{each.text('ip')} {each.text('host')}" for each in given.each("hosts")]
     template["Networks"] = [
         {**body.endpoint(each), "Target": each.text("id") or each.text("name", "")}
@@ -113,6 +114,30 @@ def spec(inputs: Inputs) -> dict[str, Any]:
         "EndpointSpec": _endpoint(inputs.inside("endpointSpec")),
     }
     return {name: value for name, value in whole.items() if value is not None}
+
+
+def _secret(given: Inputs) -> dict[str, Any]:
+    file = {
+        "Name": given.text("fileName", ""),
+        "UID": given.text("fileUid", "0"),
+        "GID": given.text("fileGid", "0"),
+        "Mode": given.whole("fileMode", 0o444),
+    }
+    identity, name = given.text("secretId", ""), given.text("secretName", "")
+    return {"File": file, "SecretID": identity, "SecretName": name}
+
+
+def _seen_secret(told: dict[str, Any]) -> Value:
+    file = told.get("File") or {}
+    found: Properties = {
+        "secretId": told["SecretID"],
+        "secretName": told.get("SecretName") or None,
+        "fileName": file.get("Name", ""),
+        "fileUid": file.get("UID") or None,
+        "fileGid": file.get("GID") or None,
+        "fileMode": float(file.get("Mode", 0)),
+    }
+    return without_nulls(found)
 
 
 def _mode(given: Inputs | None) -> dict[str, Any]:
@@ -138,6 +163,8 @@ def state(told: dict[str, Any]) -> Properties:
     if isinstance(held, dict):
         held["mounts"] = [look.mount(each) for each in container.get("Mounts") or ()]
         held["hosts"] = [_host(text) for text in container.get("Hosts") or ()]
+        if told_secrets := container.get("Secrets"):
+            held["secrets"] = [_seen_secret(each) for each in told_secrets]
     networks = wanted["TaskTemplate"].get("Networks")
     task["networksAdvanceds"] = [_network(each) for each in networks] if networks else None
     return {

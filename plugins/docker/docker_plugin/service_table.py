@@ -62,6 +62,14 @@ _HEALTHCHECK: Final = {
     "tests": _LIST,
     "timeout": Field(default="0s"),
 }
+_SECRET: Final = {
+    "fileGid": Field(default="0"),
+    "fileMode": Field(kind="integer", default=float(0o444)),
+    "fileName": Field(required=True),
+    "fileUid": Field(default="0"),
+    "secretId": Field(required=True),
+    "secretName": Field(),
+}
 _CONTAINER_SPEC: Final = {
     "args": _LIST,
     "capAdds": _LIST,
@@ -88,7 +96,7 @@ _CONTAINER_SPEC: Final = {
     "mounts": _parts(f"{_CONTAINER}Mount", _MOUNT),
     "privileges": Field(kind="map", items="any"),
     "readOnly": Field(kind="boolean"),
-    "secrets": Field(kind="list", items="any"),
+    "secrets": _parts(f"{_CONTAINER}Secret", _SECRET),
     "stopGracePeriod": Field(computed=True),
     "stopSignal": Field(),
     "sysctl": fixed("map"),
@@ -165,6 +173,9 @@ SERVICE: Final = Shape(
             "ServiceMode",
             {"global": Field(kind="boolean", default=False), "replicated": _REPLICATED},
             computed=True,
+            # Forced for the block alone, which Terraform's SDK does not hand on to what is in it:
+            # the release's own tests change the number of replicas in place.
+            replaces=False,
         ),
         "name": fixed(),
         "rollbackConfig": _rollout("RollbackConfig", ("pause", "continue")),

@@ -11,7 +11,7 @@ from plugin_protocol.errors import OperationError
 from plugin_protocol.inputs import Inputs
 from plugin_protocol.resource import Created, Resource
 
-from components.pipeline.docker import owned, trial
+from components.pipeline.docker import owned, swarm, trial
 from components.pipeline.docker.daemon import steadily
 from components.pipeline.docker.trial import Candidate, Health
 from components.pipeline.incus.marks import Owner
@@ -57,6 +57,7 @@ class TrialResource(Resource[TrialSpec]):
             read_only=bool(inputs.flag("readOnly")),
             health=health,
             ports=tuple(map(int, inputs.texts("ports"))),
+            of_swarm=bool(inputs.flag("swarm")),
         )
         return TrialSpec(
             host=inputs.text("host", ""), candidate=candidate, wait=inputs.number("wait", 60.0)
@@ -95,6 +96,11 @@ class TrialResource(Resource[TrialSpec]):
                 for label in (owned.SERVICE, owned.EDGE, owned.SECRETS):
                     labels = {owned.OWNER: owner, label: service}
                     await owned.end(docker, await owned.containers(docker, labels), grace=0)
+                await swarm.end(docker, {owned.OWNER: owner, owned.SERVICE: service})
+                await swarm.end_secrets(docker, {owned.OWNER: owner, owned.SERVICE: service})
+                if state.flag("swarm"):
+                    # The network is removed next, and the provider does not try it again.
+                    await swarm.gone(docker, swarm.GOING)
 
             await steadily(docker, work)
 

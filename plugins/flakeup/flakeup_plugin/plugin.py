@@ -10,6 +10,7 @@ from components.pipeline.incus.seen import unheard
 from flakeup_plugin import VERSION
 from flakeup_plugin.docker import Daemons
 from flakeup_plugin.docker_image import DockerImageResource
+from flakeup_plugin.docker_tasks import TasksResource
 from flakeup_plugin.docker_traffic import TrafficResource
 from flakeup_plugin.docker_trial import TrialResource
 from flakeup_plugin.image import ImageResource
@@ -40,6 +41,7 @@ class FlakeupPlugin(Plugin):
             DockerImageResource(self._daemons),
             TrialResource(self._daemons),
             TrafficResource(self._daemons),
+            TasksResource(self._daemons),
         )
 
     async def close(self) -> None:

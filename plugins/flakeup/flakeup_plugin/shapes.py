@@ -91,6 +91,7 @@ TRIAL: Final = Shape(
         "secrets": Field(kind="map", secret=True, description="Files in /run/secrets."),
         "network": Field(required=True, description="The network that it is tried in."),
         "ports": Field(kind="list", description="Ports that nobody else may have."),
+        "swarm": Field(kind="boolean", description="Whether they are those of a swarm."),
         "user": Field(description="Who it runs as."),
         "readOnly": Field(kind="boolean", description="Whether its root is read-only."),
         "healthcheck": Field(kind="list", description="What says in it whether it is well."),
@@ -109,5 +110,16 @@ TRAFFIC: Final = Shape(
         "traffic": Field(default="http", choices=("http", "tcp"), description="What goes there."),
         "grace": Field(kind="number", default=10.0, description="Seconds for what is under way."),
         "wait": Field(kind="number", default=60.0, description="Seconds to become healthy."),
+    },
+)
+TASKS: Final = Shape(
+    token="flakeup:docker:Tasks",  # noqa: S106 a type, no password
+    fields={
+        "host": Field(required=True, replaces=True, description="The daemon, as in DOCKER_HOST."),
+        "service": Field(required=True, replaces=True, description="The service's name."),
+        "swarmService": Field(required=True, description="Its id in the swarm."),
+        "image": Field(required=True, description="The image that all tasks are to run."),
+        "replicas": Field(kind="integer", default=1.0, description="How many there are to be."),
+        "wait": Field(kind="number", default=60.0, description="Seconds for all of them."),
     },
 )

@@ -1,0 +1,205 @@
+"""Services of a swarm: on a daemon of the test's own, for the machine's is nobody's to change."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.contract.swarm import be_swarm, missing, own_daemon
+from tests.e2e.docker_stack import AGAIN, APP, OWNED, OWNER, RUN, USERS, DockerStack, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.contract.dockerd import Dockerd
+    from tests.e2e.said import Json, Said
+
+pytestmark = pytest.mark.e2e
+UNCHANGED: Final = 13
+"""Stack, provider, release, fleet, build, an image of two, the network, and of the service: itself,
+trial, secret, service, tasks."""
+DATA: Final = f"{RUN}-data"
+SERVES: Final = "exec /bin/busybox nc -ll -p 8080 -e /app/answer"
+ASKS: Final = (
+    "while :; do /bin/busybox wget -q -T 2 -O - http://tasks.app:8080/ || echo lost; "
+    "/bin/busybox sleep 0.05; done >/log 2>&1"
+)
+"""By the names of the tasks: the machine's kernel may have no IPVS, which addresses of services
+and published ports are made of."""
+
+
+@pytest.fixture(scope="module")
+def daemon(docker_world: World) -> Iterator[Dockerd]:  # noqa: ARG001 skips what needs it
+    """A daemon that is no swarm yet."""
+    if reason := missing():
+        pytest.skip(reason)
+    with own_daemon(USERS) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def stack(docker_place: Path, daemon: Dockerd, parts: dict[str, dict[str, Any]]) -> DockerStack:
+    layer = str(parts["edge"]["layer"])
+    return DockerStack.of_services(docker_place / "swarm", layer, daemon)
+
+
+def listed(daemon: Dockerd, path: str, **filters: list[str]) -> list[Any]:
+    found: list[Any] = daemon.ask("GET", f"{path}?{urlencode({'filters': json.dumps(filters)})}")
+    return found
+
+
+def write(stack: DockerStack, release: str, secret: str, **changes: Any) -> None:
+    service = stack.service(strategy="swarm", edge=None, replicas=2, **changes)
+    stack.write(appRef=release, services={"app": service})
+    words = ("--secret", "--path", "services.app.secrets.TOKEN")
+    stack._do("pulumi", "config", "set", *words, stdin=secret)
+
+
+def running(daemon: Dockerd) -> list[Any]:
+    """The containers of the tasks that run."""
+    (service,) = listed(daemon, "/services", label=[OWNED, "flakeup.service=app"])
+    return listed(
+        daemon, "/containers/json", label=[f"com.docker.swarm.service.id={service['ID']}"]
+    )
+
+
+def assert_serves(daemon: Dockerd, release: str, secret: str, replicas: int = 2) -> None:
+    """Each of the tasks, with what it was given, and nothing beside them."""
+    tasks = running(daemon)
+    assert len(tasks) == replicas
+    for task in tasks:
+        ask = "/bin/busybox wget -q -O - http://127.0.0.1:8080/; cat /run/secrets/TOKEN"
+        said = daemon.run(task["Id"], "/bin/busybox", "sh", "-c", ask)
+        assert said.split("\r\n") == [f"app {release} on docker", secret]
+        assert "hunter" not in str(daemon.container(task["Id"]))
+    assert [one["Spec"]["Name"][:10] for one in listed(daemon, "/secrets")] == ["app-TOKEN-"]
+    assert World(daemon).tried() == []
+
+
+def good_up(stack: DockerStack, *words: str) -> Said:
+    said = stack.up(*words)
+    assert said.code == 0, said.text
+    assert "hunter" not in said.text
+    kept = [file for file in stack.backend.state.rglob("*") if file.is_file()]
+    assert not [file for file in kept if b"hunter" in file.read_bytes()]
+    return said
+
+
+class Asking:
+    """Somebody in the service's network who asks it, again and again."""
+
+    def __init__(self, daemon: Dockerd) -> None:
+        self._daemon, self._name = daemon, f"{USERS}-asks"
+
+    def __enter__(self) -> Self:
+        (network,) = listed(self._daemon, "/networks", label=[f"flakeup.swarm={OWNER}"])
+        body: Json = {
+            "Image": World(self._daemon).images()[0],
+            "Cmd": ["/bin/busybox", "sh", "-c", ASKS],
+            "HostConfig": {"NetworkMode": network["Name"]},
+        }
+        self._daemon.ask("POST", f"/containers/create?name={self._name}", body)
+        self._daemon.ask("POST", f"/containers/{self._name}/start")
+        return self
+
+    def answers(self) -> list[str]:
+        """All that it was told so far."""
+        return self._daemon.run(self._name, "/bin/busybox", "cat", "/log").split("\r\n")
+
+    def __exit__(self, *_: object) -> None:
+        self._daemon.ask("DELETE", f"/containers/{self._name}?force=1")
+
+
+def test_a_daemon_that_is_no_swarm_is_one_message(stack: DockerStack, daemon: Dockerd) -> None:
+    write(stack, "v1", "hunter1")
+    said = stack.up()
+    assert said.code != 0
+    (error,) = said.errors()
+    assert error.startswith(f"no swarm: {daemon.host}: services.app has strategy: swarm")
+    assert error.endswith("run `docker swarm init` there, or let docker.host be a manager")
+    assert World(daemon).images() == World(daemon).networks() == World(daemon).containers() == []
+
+
+def test_releases_of_a_swarm(stack: DockerStack, daemon: Dockerd) -> None:
+    be_swarm(daemon)
+    write(stack, "v1", "hunter1")
+    said = stack.preview()
+    assert said.code == 0, said.text
+    assert said.summary() == {"create": UNCHANGED - 1, "unchanged": 1}, "the stack itself is there"
+    good_up(stack)
+    assert_serves(daemon, "v1", "hunter1")
+    (service,) = listed(daemon, "/services")
+    ports = service["Spec"]["EndpointSpec"]["Ports"]
+    assert [(one["PublishedPort"], one["TargetPort"]) for one in ports] == [(stack.port, 8080)]
+    assert good_up(stack, "--refresh").summary() == {"unchanged": UNCHANGED}
+
+    # Another release with another secret: nobody who asks notices.
+    with Asking(daemon) as asking:
+        write(stack, "v2", "hunter2")
+        good_up(stack)
+        assert_serves(daemon, "v2", "hunter2")
+        time.sleep(1)
+        answers = asking.answers()
+    print(f"{len(answers)} answers, {answers.count('lost')} lost")  # noqa: T201 figures
+    assert set(answers) == {"app v1 on docker", "app v2 on docker"}
+    assert answers[-1] == "app v2 on docker"
+    assert good_up(stack).summary() == {"unchanged": UNCHANGED}
+
+
+def test_what_does_not_work_leaves_what_serves(stack: DockerStack, daemon: Dockerd) -> None:
+    with Asking(daemon) as asking:
+        # Only the swarm can say so: the candidate has no volumes.
+        bad = ["/bin/busybox", "sh", "-c", f"[ -d /data ] && exit 3; {SERVES}"]
+        write(stack, "v1", "hunter3", command=bad, volumes={DATA: "/data"})
+        said = stack.up()
+        assert said.code != 0
+        assert "hunter" not in said.text
+        assert "service rollback completed" in said.text
+        # What was wanted is in the state, and is not taken for done.
+        assert "the service app: its update was rolled back: " in stack.preview().diagnostics()
+        answers = asking.answers()
+    assert set(answers) == {"app v2 on docker"}
+
+    # A release that the candidate already does not like changes nothing at all.
+    tasks = {task["Id"] for task in running(daemon)}
+    write(stack, "v3", "hunter3")
+    said = stack.up()
+    assert said.code != 0
+    (error,) = said.errors()
+    assert error.startswith("not healthy: app: ")
+    assert error.endswith(AGAIN)
+    assert {task["Id"] for task in running(daemon)} == tasks
+
+    # And the next good one converges.
+    write(stack, "v1", "hunter4", volumes={DATA: "/data"}, ports=None, healthcheck=None)
+    good_up(stack)
+    (service,) = listed(daemon, "/services")
+    assert not service["Endpoint"].get("Ports")
+    assert not service["Spec"]["TaskTemplate"]["ContainerSpec"]["Healthcheck"].get("Test")
+    assert_serves(daemon, "v1", "hunter4")
+    assert good_up(stack).summary() == {"unchanged": UNCHANGED}
+
+
+def test_another_strategy_and_the_end(stack: DockerStack, daemon: Dockerd) -> None:
+    """A service that was a swarm's may be a container, where it has no ports to hand over."""
+    world = World(daemon)
+    stack.write(appRef="v1", services={"app": stack.service(edge=None, ports=None)})
+    good_up(stack)
+    assert listed(daemon, "/services") == listed(daemon, "/secrets") == []
+    assert world.containers() == sorted(stack.containers().values())
+    write(stack, "v2", "hunter5")
+    good_up(stack)
+    assert_serves(daemon, "v2", "hunter5")
+    assert world.containers() == []
+
+    said = stack.pulumi("destroy", "--yes", "--skip-preview")
+    assert said.code == 0, said.text
+    assert listed(daemon, "/services") == listed(daemon, "/secrets") == []
+    assert world.containers() == world.networks() == world.networks(f"flakeup.swarm={OWNER}") == []
+    assert world.images(APP) == []
+    assert stack.state().get("resources", []) == []
