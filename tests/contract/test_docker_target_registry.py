@@ -357,6 +357,15 @@ async def test_a_list_of_logins_that_is_empty(closed: Place, nobody: Path) -> No
         f"no list of logins: {file}: it cannot be read as JSON. "
         "mend or remove it, or set docker.registry.username and password"
     )
+    with pytest.raises(RegistryError) as caught:
+        await closed.push(closed.archive())
+    said = message_of(caught)
+    assert said.startswith(f"no list of logins: {closed.ref(closed.registry())}: ")
+    assert str(file) in said
+    assert said.endswith(
+        "unexpected end of JSON input. "
+        "mend or remove that file, or set docker.registry.username and password"
+    )
 
 
 # --- what goes wrong ---------------------------------------------------------------------------

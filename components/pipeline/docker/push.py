@@ -73,7 +73,12 @@ _MISSING: Final = _Trouble(
 _CUT: Final = _Trouble(
     re.compile(""), "the push failed", "`pulumi up` again sends only what is missing"
 )
-_BEFORE_A_PUSH: Final = (_MISSING, _PLAIN, _UNTRUSTED, _AWAY)
+_LOGINS: Final = _Trouble(
+    re.compile("reading JSON file|getting username and password"),
+    "no list of logins",
+    "mend or remove that file, or set docker.registry.username and password",
+)
+_BEFORE_A_PUSH: Final = (_MISSING, _LOGINS, _PLAIN, _UNTRUSTED, _AWAY)
 """Troubles that a push would meet as well; a login that may not look may still push."""
 _ALL: Final = (*_BEFORE_A_PUSH, _REFUSED, _CUT)
 
@@ -142,12 +147,13 @@ def _told(
 ) -> RegistryError:
     said = _said(error)
     trouble = next(one for one in troubles if one.known_by.search(said))
-    detail = registry.without_password(printable(said, 400))
+    detail = printable(registry.without_password(said), 400)
     return RegistryError(message(trouble.what, ref, detail, trouble.remedy))
 
 
 def _said(error: ProcessError) -> str:
     """What went wrong, out of skopeo's log."""
     if found := _FATAL.findall(error.detail):
-        return str(found[-1]).replace('\\"', '"').replace("\\n", " ").replace("\\\\", "\\")
+        plain = re.sub(r"\\(.)", lambda one: " " if one[1] in "nt" else one[1], found[-1])
+        return " ".join(plain.split())
     return error.last_lines(1)
