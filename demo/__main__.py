@@ -1,5 +1,6 @@
 """`python -m demo` runs the demo, `python -m demo clean` removes what it made."""
 
+import hashlib
 import shutil
 import sys
 import time
@@ -18,7 +19,8 @@ REPORT: Final = PLACE / "demo.json"
 LOG: Final = PLACE / "demo.log"
 LOCK: Final = PLACE / "demo.lock"
 WHOLE: Final = FOLDER / "whole"
-"""Exists when the last run came to its end: hosts and stack are then in a known state.
+"""Written when the last run came to its end: hosts and stack are then in a known state. It says of
+which app that was: one of another version of the demo has other commits under the same tags.
 
 Otherwise the next run begins with new hosts and a new stack, as it does where an engine was killed:
 a demo has nothing to lose, and what it shows must not depend on what went before.
@@ -42,7 +44,8 @@ def main() -> int:
 
 def _run() -> int:
     began = time.monotonic()
-    fresh = Workspace(folder=FOLDER).left_locked() or not WHOLE.exists()
+    known = WHOLE.read_text() if WHOLE.is_file() else ""
+    fresh = Workspace(folder=FOLDER).left_locked() or known != _app()
     WHOLE.unlink(missing_ok=True)
     with LOG.open("w") as log:
         terminal = Terminal(log)
@@ -60,9 +63,17 @@ def _run() -> int:
             return INTERRUPTED
         finally:
             terminal.save(REPORT)
-        WHOLE.touch()
+        WHOLE.write_text(_app())
         _say_how_to_go_on(terminal, story, time.monotonic() - began)
         return 0
+
+
+def _app() -> str:
+    """A digest of what the app's repository is made from."""
+    demo = ROOT / "demo"
+    files = sorted(path for path in (demo / "app").rglob("*") if path.is_file())
+    content = (path.read_bytes() for path in (demo / "app-repo", *files))
+    return hashlib.sha256(b"\0".join(content)).hexdigest()
 
 
 def _clean() -> int:
