@@ -143,7 +143,8 @@ def test_a_daemon_over_ssh(
         # Of the `up` that was refused, the record of the release and the build were done.
         assert went_well(stack.up()) == {"updated": 2, "unchanged": CONVERGED["unchanged"] - 2}
         assert docker_proxy.changes() == []
-    assert load.lost == []
+    moved = load.first("app v2 on docker")
+    assert load.lost == [], [f"{at - moved:+.2f} s: {why}" for at, why in load.lost]
     print(  # noqa: T201 figures
         f"second `up` {second.seconds:.1f} s, a release {release.seconds:.1f} s, a preview with "
         f"the machine away {preview.seconds:.1f} s; {len(load.answers)} answers, "

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from plugin_protocol.resource import Operation
 
 JUST_NOW: Final = 10.0
-"""Seconds."""
+"""Seconds in which diffs do not ask again one that was away."""
 CUT_OFF: Final = "an `up` that did not come to its end; the next one removes it"
 
 
