@@ -69,6 +69,8 @@ def stack(
     made._do("pulumi", "config", "set", "--secret", "sshKey", stdin=far.server.client_key_text)
     config = yaml.safe_load(made._file.read_text())["config"]
     made.config |= {"sshKey": config["flakeup:sshKey"], "docker": daemon(far.server)}
+    # HAProxy drops what takes longer: on a busy machine, a second is too short for it.
+    made.config["services"] = {"app": made.service(grace="5s")}
     return made
 
 
@@ -81,75 +83,76 @@ def went_well(said: Said) -> dict[str, int]:
     return said.summary()
 
 
-def test_a_daemon_over_ssh(
-    stack: FarStack, far: Far, docker_proxy: DockerProxy, docker_world: World
+def test_the_first_up_and_a_second_one(
+    stack: FarStack, far: Far, docker_proxy: DockerProxy
 ) -> None:
-    """First `up`, second one, a release that nobody notices, and a machine that is another one."""
-    server = far.server
     stack.write(appRef="v1")
     assert went_well(stack.up()) == {"created": CONVERGED["unchanged"]}
     assert stack.ask() == "app v1 on docker"
     docker_proxy.forget()
-    asked = server.connections()
-    second = stack.up()
-    assert went_well(second) == CONVERGED
+    asked = far.server.connections()
+    assert went_well(stack.up()) == CONVERGED
     assert docker_proxy.changes() == []
     assert docker_proxy.seen() != []
-    asked = server.connections() - asked
-    assert asked == 1, "all that a look asks goes over one connection"
+    assert far.server.connections() - asked == 1, "all that is asked goes over one connection"
     text = json.dumps(stack.state())
     assert str(stack.folder) not in text, "no input depends on the machine that runs the program"
     assert "PRIVATE KEY" not in text
     assert f"UserKnownHostsFile=.flakeup/{stack.name}/ssh/docker-127.0.0.1-" in text
 
+
+def test_a_release_that_nobody_notices(stack: FarStack, docker_world: World) -> None:
     with Load(stack.port) as load:
         stack.write(appRef="v2")
-        release = stack.up()
-        assert went_well(release)["replaced"] == 2
-        assert stack.ask() == "app v2 on docker"
+        said = stack.up()
+        assert went_well(said)["replaced"] == 2
         time.sleep(1)
-        containers, images = docker_world.containers(OWNED), docker_world.images(stack.app)
-        assert len(containers) == 2
-        assert len(images) == 1
-
-        # Away: the state's word counts, and a preview does not wait for each resource.
-        far.stop()
-        preview = stack.preview()
-        assert went_well(preview) == CONVERGED
-        assert preview.diagnostics().count("cannot reach Docker's machine") == 1
-        assert "what the state says is taken for true" in preview.diagnostics()
-
-        # Another machine answers there: nothing is asked of it, and nothing changes.
-        far.replace()
-        state, offered = stack.state(), far.server.host_key_line
-        docker_proxy.forget()
-        stack.write(appRef="v1")
-        message = (
-            f"host key is not the pinned one: {where(server)}: "
-            f"pinned {HostKey.parse(server.host_key_line).fingerprint}, "
-            f"offered {HostKey.parse(offered).fingerprint}. "
-            "find out why it changed; only then put the new key into docker.hostKey"
-        )
-        for refused in (stack.preview(), stack.up()):
-            assert refused.code != 0
-            assert refused.errors() == [message], refused.text
-        assert docker_proxy.seen() == []
-        assert docker_world.containers(OWNED) == containers
-        assert docker_world.images(stack.app) == images
-        assert of_docker(stack.state()) == of_docker(state)
-
-        # It has a new key indeed: who has found out why writes it down, and that changes nothing.
-        stack.write(appRef="v2", docker=daemon(far.server))
-        # Of the `up` that was refused, the record of the release and the build were done.
-        assert went_well(stack.up()) == {"updated": 2, "unchanged": CONVERGED["unchanged"] - 2}
-        assert docker_proxy.changes() == []
     moved = load.first("app v2 on docker")
     assert load.lost == [], [f"{at - moved:+.2f} s: {why}" for at, why in load.lost]
+    assert load.answers[-1][1] == "app v2 on docker"
+    assert len(docker_world.containers(OWNED)) == 2
+    assert len(docker_world.images(stack.app)) == 1
     print(  # noqa: T201 figures
-        f"second `up` {second.seconds:.1f} s, a release {release.seconds:.1f} s, a preview with "
-        f"the machine away {preview.seconds:.1f} s; {len(load.answers)} answers, "
+        f"`up` {said.seconds:.1f} s; {len(load.answers)} answers, "
         f"longest time without one {load.gap():.3f} s"
     )
+
+
+def test_a_machine_that_is_away_or_another_one(
+    stack: FarStack, far: Far, docker_proxy: DockerProxy, docker_world: World
+) -> None:
+    """Away, the state's word counts; another one is asked nothing, and nothing is changed."""
+    pinned = far.server.host_key_line
+    containers, images = docker_world.containers(OWNED), docker_world.images(stack.app)
+    far.stop()
+    away = stack.preview()
+    assert went_well(away) == CONVERGED
+    assert away.diagnostics().count("cannot reach Docker's machine") == 1
+    assert "what the state says is taken for true" in away.diagnostics()
+
+    far.replace()
+    before, offered = stack.state(), far.server.host_key_line
+    docker_proxy.forget()
+    stack.write(appRef="v1")
+    message = (
+        f"host key is not the pinned one: {where(far.server)}: "
+        f"pinned {HostKey.parse(pinned).fingerprint}, "
+        f"offered {HostKey.parse(offered).fingerprint}. "
+        "find out why it changed; only then put the new key into docker.hostKey"
+    )
+    for refused in (stack.preview(), stack.up()):
+        assert refused.code != 0
+        assert refused.errors() == [message], refused.text
+    assert docker_proxy.seen() == []
+    assert docker_world.containers(OWNED) == containers
+    assert docker_world.images(stack.app) == images
+    assert of_docker(stack.state()) == of_docker(before)
+
+    # Whoever has found out why writes the new key down: that changes nothing either.
+    stack.write(appRef="v2", docker=daemon(far.server))
+    # Of the `up` that was refused, the record of the release and the build were done.
+    assert went_well(stack.up()) == {"updated": 2, "unchanged": CONVERGED["unchanged"] - 2}
+    assert docker_proxy.changes() == []
     went_well(stack.pulumi("destroy", "--yes", "--skip-preview"))
     assert docker_world.containers(OWNED) == []
     assert docker_world.networks(OWNED) == []
