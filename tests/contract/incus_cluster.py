@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,13 +61,6 @@ class Cluster:
     def at(self, name: str) -> Incusd:
         """The member of a name."""
         return self.one if name == ONE else self.two
-
-    def until_offline(self, name: str) -> None:
-        """Wait until the first member has noticed that another one is away."""
-        end = time.monotonic() + 60
-        while self.one.ask("GET", f"/1.0/cluster/members/{name}")["status"] != "Offline":
-            assert time.monotonic() < end
-            time.sleep(0.2)
 
     def clear(self) -> None:
         """Remove all instances, each where it is: the way from one to the other may be cut."""
