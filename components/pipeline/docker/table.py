@@ -175,7 +175,8 @@ SERVICE: Final = Table(
             ),
             limits=(
                 "at most 64, each a Pulumi secret of 1 byte to 500 KiB; names of "
-                "`A-Z a-z 0-9 _ . -`, no `.` or `-` at their start"
+                "`A-Z a-z 0-9 _ . -`, no `.` or `-` at their start; for `swarm` 55 characters "
+                "with the service's name"
             ),
         ),
         Key(
