@@ -268,8 +268,11 @@ def _way(
 
 
 async def _ask(spec: IncusSpec) -> Mapping[str, Mapping[str, Any]] | HostError:
+    # Not ended with us, where the program fails beside it: the SDK would show its traceback.
+    asking = asyncio.ensure_future(pulumi.runtime.invoke_async(OBSERVE, place(spec)))
+    asking.add_done_callback(lambda it: it.cancelled() or it.exception())
     try:
-        answer = await pulumi.runtime.invoke_async(OBSERVE, place(spec))
+        answer = await asyncio.shield(asking)
     except Exception as error:  # noqa: BLE001 the SDK raises a bare one around the plugin's text
         return UnreachableError(str(error).rpartition(" returned an error: ")[2])
     instances: Mapping[str, Mapping[str, Any]] = answer["instances"]

@@ -35,6 +35,18 @@ def test_a_preview_asks_once_and_makes_nothing(world: World) -> None:
     assert (world.instances(), world.images()) == ({}, {})
 
 
+def test_a_program_that_fails_while_incus_is_asked_is_one_message(world: World) -> None:
+    """Seen: the question was ended with it, and the SDK showed where."""
+    world.stack.write(appRef="v9.9")
+    trouble = world.proxy.slow(LISTING.replace("?", r"\?"), 4.0)
+    said = world.stack.preview()
+    assert trouble.met.is_set()
+    assert said.code != 0
+    assert "v9.9" in said.text
+    assert "Traceback" not in said.text
+    assert "unhandled" not in said.text
+
+
 def test_an_up_that_is_cut_off_at_each_step_is_gone_on_with(world: World) -> None:
     world.stack.write(appRef="v1")
     named = world.stack.preview("--json").systems()
