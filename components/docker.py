@@ -122,7 +122,7 @@ class DockerService(pulumi.ComponentResource):
             ]
             + [volume for volume, _ in holdings],
             must_run=True,
-            restart="unless-stopped",
+            restart=route.RESTART,
             # Unset, it is killed at once.
             destroy_grace_seconds=spec.grace.seconds,
             log_driver="json-file",

@@ -10,11 +10,12 @@ CONFIG: Final = f"{FOLDER}/haproxy.cfg"
 COMMAND: Final = ("haproxy", "-W", "-db", "-f", CONFIG)
 RESTART: Final = "always"
 STOP_SIGNAL: Final = "SIGUSR1"
-"""How Docker treats an edge.
+"""How Docker treats an edge, and with the same policy the container of a service.
 
-It is told of a route by a signal, after which Docker takes it for stopped by hand: with another
-policy it would not be started again with the machine, nor, without a stop signal of its own, after
-a crash.
+An edge is told of a route by a signal, after which Docker takes it for stopped by hand: with
+another policy it would not be started again with the machine, nor, without a stop signal of its
+own, after a crash. And a dockerd that was killed ends, when it starts again, the containers that
+still run, and takes them for stopped by hand too.
 """
 _HEAD: Final = """\
 global
