@@ -12,6 +12,7 @@ from components.pipeline.docker.image import Built, Kind
 from components.pipeline.errors import DockerAwayError, DockerError
 from components.pipeline.grammar import StorePath
 from tests.contract.docker_proxy import DockerProxy
+from tests.contract.dockerd import RefusedError, static_busybox
 from tests.unit.docker_archives import layer, members, write
 
 if TYPE_CHECKING:
@@ -47,9 +48,16 @@ class Place:
                 lambda: image.ensure(docker, Built(image=at(path)), self.ref, self.said.append),
             )
 
-    async def remove(self) -> None:
+    async def remove(self, identity: str = "") -> None:
         async with Daemon(self.proxy.host) as docker:
-            await image.remove(docker, self.ref)
+            await image.remove(docker, self.ref, identity)
+
+    def is_there(self, name: str) -> bool:
+        try:
+            self.dockerd.ask("GET", f"/images/{name}/json")
+        except RefusedError:
+            return False
+        return True
 
     def tags(self) -> dict[str, str]:
         """Tag → image, of all that a test has brought."""
@@ -183,6 +191,31 @@ async def test_an_image_in_use_stays(place: Place) -> None:
     await place.remove()
     assert place.tags() == {}
     await place.remove()
+
+
+async def test_an_image_whose_name_was_taken_off_while_it_was_in_use_goes_too(place: Place) -> None:
+    """But not where somebody has given it a name of his own."""
+    busybox = static_busybox()
+    assert busybox, "the daemon's own image has it too"
+    identity, prefix = place.dockerd.make_image(busybox, "mine"), place.dockerd.prefix
+    place.dockerd.ask("POST", f"/images/{identity}/tag?repo={prefix}&tag={HASH}")
+    body = {"Image": identity, "Cmd": ["sleep", "60"], "Labels": {"flakeup.contract": "x"}}
+    made = place.dockerd.ask("POST", "/containers/create", body)["Id"]
+    try:
+        place.dockerd.ask("POST", f"/containers/{made}/start")
+        place.dockerd.ask("DELETE", f"/images/{place.ref}?force=1")
+        await place.remove(identity)
+        assert place.tags() == {"mine": identity}
+        place.dockerd.ask("DELETE", f"/images/{prefix}:mine?force=1")
+        await place.remove(identity)
+        assert place.is_there(identity), "a container has it"
+    finally:
+        place.dockerd.ask("DELETE", f"/containers/{made}?force=1")
+    await place.remove()
+    assert place.is_there(identity)
+    await place.remove(identity)
+    assert not place.is_there(identity)
+    await place.remove(identity)
 
 
 @pytest.mark.parametrize("when", ["before", "middle", "after"])

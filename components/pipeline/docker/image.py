@@ -280,10 +280,25 @@ async def _pieces(archive: Path, manifest: Manifest, ref: str) -> AsyncIterator[
             yield piece
 
 
-async def remove(docker: Daemon, ref: str) -> None:
-    """Take the name off, and with the last one the image; one that is in use stays."""
+async def remove(docker: Daemon, ref: str, identity: str = "") -> None:
+    """Take the name off, and with the last one the image; one that is in use stays.
+
+    One whose name somebody has taken off while it was in use is left without any: it is found by
+    Docker's own name for it.
+    """
+    if await _try_remove(docker, ref) or not identity:
+        return
+    seen = await docker.find(f"/images/{segment(identity)}/json")
+    if seen and not seen.get("RepoTags"):
+        await _try_remove(docker, identity)
+
+
+async def _try_remove(docker: Daemon, name: str) -> bool:
+    """Whether there was such a name; what is in use stays."""
     try:
-        await docker.change("DELETE", f"/images/{segment(ref)}")
+        await docker.change("DELETE", f"/images/{segment(name)}")
     except DockerError as error:
         if error.code not in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
             raise
+        return error.code != HTTPStatus.NOT_FOUND
+    return True

@@ -122,11 +122,12 @@ class DockerImageResource(Resource[ImageSpec]):
 
         After an `up` that failed, what was to be replaced can be what is wanted again.
         """
-        spec = self.parse(Inputs(stored.state))
+        state = Inputs(stored.state)
+        spec, identity = self.parse(state), state.text("imageId", "")
         if (spec.host, spec.ref) in self._wanted:
             return
         async with self._daemons.at(spec.host, operation) as docker:
-            await steadily(docker, lambda: image.remove(docker, spec.ref))
+            await steadily(docker, lambda: image.remove(docker, spec.ref, identity))
 
     async def read(self, stored: Stored, operation: Operation) -> Found | None:
         """Whether the daemon still has it."""
