@@ -37,6 +37,8 @@ class Incus:
     """Its alias; a new one whenever the recipe of the image changes."""
     root: Path | None = None
     """The root file system that it is made from, as a file."""
+    environment: Mapping[str, str] | None = None
+    """The client's, where it is not this process's own."""
 
     @classmethod
     def ready(cls, *, with_image: bool = True) -> Self:
@@ -81,6 +83,7 @@ class Incus:
                 errors="replace",
                 timeout=timeout,
                 check=False,
+                env=self.environment,
             )
         except subprocess.TimeoutExpired:
             msg = f"`incus {' '.join(words[:3])}` has not ended after {timeout:g} s"

@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
+from tests.contract.netns import within
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -24,10 +26,12 @@ def free_port() -> int:
         return port
 
 
-def ask(port: int, timeout: float = 5.0) -> str:
-    """What a service answers, by way of its edge."""
+def ask(port: int, timeout: float = 5.0, network: str = "") -> str:
+    """What a service answers, by way of its edge; `network` is the file of the one it is in."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
+        with within(network):
+            connection.connect()
         connection.request("GET", "/", headers={"Connection": "close"})
         answer = connection.getresponse()
         text = answer.read().decode().strip()
@@ -45,6 +49,7 @@ class Load:
 
     port: int
     period: float = PERIOD
+    network: str = ""
     answers: list[tuple[float, str]] = field(default_factory=list)
     """When each answer came, and what it was."""
     lost: list[tuple[float, str]] = field(default_factory=list)
@@ -76,7 +81,7 @@ class Load:
             if self._ended.wait(max(0.0, began + count * every - time.monotonic())):
                 return
             try:
-                self.answers.append((time.monotonic(), ask(self.port)))
+                self.answers.append((time.monotonic(), ask(self.port, network=self.network)))
             except (OSError, http.client.HTTPException) as error:
                 self.lost.append((time.monotonic(), repr(error)))
 

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -132,6 +132,11 @@ class Incusd:
         return {**os.environ, "INCUS_DIR": folder, "INCUS_CONF": str(self.folder / "client")}
 
     # --- the daemon ------------------------------------------------------------------------
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has been started, and not ended."""
+        return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -352,11 +357,9 @@ def why_not(parts: dict[str, dict[str, Any]]) -> str:
     return ""
 
 
-@pytest.fixture(scope="module")
-def incusd(parts: dict[str, dict[str, Any]]) -> Iterator[Incusd]:
-    """A daemon for a module; skips where there can be none."""
-    if reason := why_not(parts):
-        pytest.skip(reason)
+@contextmanager
+def started() -> Iterator[Incusd]:
+    """A daemon for as long as the block takes."""
     _sweep()
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
     folder.chmod(0o711)  # root in an instance is nobody here, and has to get through
@@ -368,6 +371,15 @@ def incusd(parts: dict[str, dict[str, Any]]) -> Iterator[Incusd]:
         yield daemon
     finally:
         daemon.remove()
+
+
+@pytest.fixture(scope="module")
+def incusd(parts: dict[str, dict[str, Any]]) -> Iterator[Incusd]:
+    """A daemon for a module; skips where there can be none."""
+    if reason := why_not(parts):
+        pytest.skip(reason)
+    with started() as daemon:
+        yield daemon
 
 
 def _sweep() -> None:

@@ -57,6 +57,8 @@ class DockerStack(Workspace):
     app: str = APP
     edge: str = EDGE
     port: int
+    network: str = ""
+    """The file of the network that the daemon is in, where it is not this machine's."""
     release: str = ""
     """What serves, once all is as it should be; empty in between."""
 
@@ -158,7 +160,7 @@ class DockerStack(Workspace):
 
     def ask(self) -> str:
         """What the service answers, by way of its edge."""
-        return ask(self.port)
+        return ask(self.port, network=self.network)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +258,13 @@ def no_longer(world: World, container: str, seconds: float = 20) -> float:
     return time.monotonic()
 
 
+def remove_built() -> None:
+    """Take the images that were built for this run out of nix's store."""
+    built = [str(path) for path in Path("/nix/store").glob(f"*-docker-image-{RUN}-*.tar")]
+    argv = (str(ROOT / "tools" / "env"), "nix-store", "--delete", *built)
+    subprocess.run(argv, capture_output=True, timeout=60, check=False)
+
+
 # --- fixtures ----------------------------------------------------------------------------------
 
 
@@ -277,9 +286,7 @@ def docker_place(docker_world: World) -> Iterator[Path]:  # noqa: ARG001 skips w
     folder = Path(tempfile.mkdtemp(prefix="flakeup-docker-"))
     yield folder
     shutil.rmtree(folder)
-    built = [str(path) for path in Path("/nix/store").glob(f"*-docker-image-{RUN}-*.tar")]
-    argv = (str(ROOT / "tools" / "env"), "nix-store", "--delete", *built)
-    subprocess.run(argv, capture_output=True, timeout=60, check=False)
+    remove_built()
 
 
 @pytest.fixture(scope="session")

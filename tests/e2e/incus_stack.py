@@ -130,18 +130,24 @@ class World:
             self.incus.call("storage", "volume", "delete", self.pool, name)
 
 
+def begun(folder: Path, app_url: str, proxy: IncusProxy, root: Path | None) -> Workspace:
+    """A stack in a folder, without hosts; instances begin with `root`, and let its key in."""
+    stack = Workspace.make(folder / "stack", Backend(state=folder / "state"), app_url)
+    stack.prefix = ("env", f"INCUS_SOCKET={proxy.place}")
+    key, flake = folder / "keys" / "client", str(stack.folder / "flake")
+    make_key(key)
+    stack._do(str(ROOT / "demo" / "base"), flake, str(root), f"{key}.pub")
+    stack.init({}, key.read_text())
+    return stack
+
+
 def made(folder: Path, app_url: str) -> Iterator[World]:
     """A stack in a folder, none of whose hosts is made yet."""
     incus = Incus.ready()
     folder.mkdir()
     daemon = Path(os.environ.get("INCUS_SOCKET") or _daemon())
     with IncusProxy(folder / "incus", daemon) as proxy:
-        stack = Workspace.make(folder / "stack", Backend(state=folder / "state"), app_url)
-        stack.prefix = ("env", f"INCUS_SOCKET={proxy.place}")
-        key, flake = folder / "keys" / "client", str(stack.folder / "flake")
-        make_key(key)
-        stack._do(str(ROOT / "demo" / "base"), flake, str(incus.root), f"{key}.pub")
-        stack.init({}, key.read_text())
+        stack = begun(folder, app_url, proxy, incus.root)
         profile = json.loads(incus.call("profile", "list", "--format", "json"))[0]
         pool = profile["devices"]["root"]["pool"]
         data = {"data": {"pool": pool, "path": "/srv/data", "protect": False}}

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from tests.e2e.docker_stack import DockerStack, World, assert_converged, assert_serves
+from tests.e2e.docker_steps import CONTAINER, LOAD, STEPS, TRAFFIC, TRIAL, Step
 from tests.e2e.stack import wait_for
 
 if TYPE_CHECKING:
@@ -27,23 +27,6 @@ pytestmark = pytest.mark.e2e
 AWAY: Final = 5.0
 """Seconds that the daemon is away for."""
 HELD: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A step of an `up`: the request at which it is held, and what is there by then."""
-
-    name: str
-    request: str
-    containers: int = 2
-    candidates: int = 0
-
-
-LOAD = Step("load", "^POST /images/load")
-TRIAL = Step("trial", "^GET /containers/app-trial-[0-9a-f]{8}/json", candidates=1)
-CONTAINER = Step("container", r"^GET /v1\.\d+/containers/[0-9a-f]{64}/json", containers=3)
-TRAFFIC = Step("traffic", "^POST /containers/.*/kill", containers=3)
-STEPS = (LOAD, TRIAL, CONTAINER, TRAFFIC)
 
 
 @contextmanager

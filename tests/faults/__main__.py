@@ -4,6 +4,7 @@ Ends with status 1 when an injection did not end as it has to, 2 when there are 
 """
 
 import argparse
+import itertools
 import os
 import queue
 import secrets
@@ -14,8 +15,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from demo.alone import alone
-from demo.incus import ROOT, DemoError
-from tests.faults import report, rows
+from demo.incus import ROOT, DemoError, bootstrap_parts
+from tests.faults import report, rows, targets
 from tests.faults.ground import Ground
 from tests.faults.plan import Injection, injections
 from tests.faults.row import By
@@ -69,25 +70,14 @@ def _run(words: argparse.Namespace) -> int:
         return 0
     seed = secrets.randbelow(1_000_000) if words.seed is None else words.seed
     wanted = injections(rows.ALL, seed, only=only, quick=words.quick, times=words.times)
-    ground = Ground(
-        folder=PLACE / "faults",
-        prefix=words.prefix,
-        count=words.hosts,
-        say=_say,
-        stacks=any(one.row.by is not By.CLASSES for one in wanted),
-    )
     began = datetime.now(UTC)
     _say(f"{len(wanted)} injections, the first of each row with seed {seed}")
-    try:
-        with ground.prepared():
-            alone_on_a_host = [one for one in wanted if one.row.by is not By.FLEET]
-            results = _all(ground.sites, alone_on_a_host, hasty=words.hasty)
-            results += _fleet(ground, [one for one in wanted if one.row.by is By.FLEET])
-    finally:
-        if words.keep:
-            _say(f"kept: the containers, and {ground.folder}")
-        else:
-            ground.remove()
+    on_hosts = [one for one in wanted if one.row.by not in targets.KINDS]
+    others = [one for one in wanted if one.row.by in targets.KINDS]
+    results = _on_hosts(words, on_hosts) if on_hosts else []
+    skipped = _skipped(others)
+    others = [one for one in others if one.row.id not in skipped]
+    results += _on_targets(others)
     meta = {
         "began": began.isoformat(timespec="seconds"),
         "seconds": round((datetime.now(UTC) - began).total_seconds()),
@@ -95,6 +85,7 @@ def _run(words: argparse.Namespace) -> int:
         "hosts": words.hosts,
         "cpus": os.cpu_count(),
         "quick": words.quick,
+        "skipped": skipped,
     }
     report.save(PLACE / "faults.json", results, meta)
     whole = not (only or words.quick or words.times)
@@ -102,7 +93,49 @@ def _run(words: argparse.Namespace) -> int:
         report.write_page(PAGE, rows.ALL, results, meta)
     for line in report.summary_lines(results):
         _print(line)
-    return 0 if len(results) == len(wanted) and all(one.ok for one in results) else 1
+    complete = len(results) == len(on_hosts) + len(others)
+    return 0 if complete and all(one.ok for one in results) else 1
+
+
+def _on_hosts(words: argparse.Namespace, wanted: list[Injection]) -> list[Result]:
+    """Play those that need hosts to deploy to."""
+    ground = Ground(
+        folder=PLACE / "faults",
+        prefix=words.prefix,
+        count=words.hosts,
+        say=_say,
+        stacks=any(one.row.by is not By.CLASSES for one in wanted),
+    )
+    try:
+        with ground.prepared():
+            alone_on_a_host = [one for one in wanted if one.row.by is not By.FLEET]
+            results = _all(ground.sites, alone_on_a_host, hasty=words.hasty)
+            return results + _fleet(ground, [one for one in wanted if one.row.by is By.FLEET])
+    finally:
+        if words.keep:
+            _say(f"kept: the containers, and {ground.folder}")
+        else:
+            ground.remove()
+
+
+def _skipped(wanted: list[Injection]) -> dict[str, str]:
+    """Why rows are left out here; it is said, once a reason."""
+    found = targets.skipped(wanted, bootstrap_parts()) if wanted else {}
+    for why in sorted(set(found.values())):
+        _say(f"skipped: {', '.join(row for row in found if found[row] == why)}: {why}")
+    return found
+
+
+def _on_targets(wanted: list[Injection]) -> list[Result]:
+    """Play those that make what they deploy to."""
+    if not wanted:
+        return []
+    numbers = itertools.count(1)
+    return targets.play_all(
+        wanted,
+        bootstrap_parts(),
+        lambda result, by: _show(result, by, next(numbers), len(wanted)),
+    )
 
 
 def _all(sites: list[Site], wanted: list[Injection], *, hasty: bool) -> list[Result]:

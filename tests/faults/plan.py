@@ -27,7 +27,7 @@ def injections(
     made = [
         Injection(row=row, seed=seed + number) for row, count in counted for number in range(count)
     ]
-    order = (By.ENGINE, By.CLASSES, By.FLEET)
+    order = tuple(By)
     return sorted(made, key=lambda one: (order.index(one.row.by), one.row.times))
 
 

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.e2e.said import Said
-    from tests.faults.scene import Scene
 
 
 class Ending(StrEnum):
@@ -33,6 +32,10 @@ class By(StrEnum):
     """The program's own classes, without the engine: quick enough for hundreds of seeds."""
     FLEET = "fleet"
     """`pulumi up` of one stack with all hosts."""
+    SERVICE = "service"
+    """`pulumi up` of a Docker service, on a dockerd of the run's own."""
+    INSTANCE = "instance"
+    """`pulumi up` of a host that it makes itself, in an incusd of the run's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +47,9 @@ class Row:
     what: str
     """What is done, for a reader of the table."""
     expected: Ending
-    play: "Callable[[Scene], Said | None]"
-    """Gives what the deployer said, where it was left alive to say something."""
+    play: "Callable[..., Said | None]"
+    """Gets a scene of its `by`; gives what the deployer said, where it was left alive to say
+    something."""
     by: By = By.ENGINE
     times: int = 1
     quick: int = 0
@@ -57,6 +61,8 @@ class Row:
     torn: bool = False
     """Whether the harm may come between the profile and the boot loader, which are two writes. What
     runs and boots counts, and the next deployment has to bring the profile back to it."""
+    unnoticed: bool = False
+    """Whether who asks a service all the time may notice nothing."""
     within: float = 70.0
     """Seconds from the fault to the end: activation, checks and confirmation of 20, 10 and 10 s,
     and 30."""

@@ -175,10 +175,11 @@ def _judge(scene: Scene, said: Said | None, last: Vector, ended: Ending) -> list
         systems = f"runs {last.current}, boots {last.boot}, attempt {last.state or 'none'}"
         troubles.append(f"it ended {ended}, not {row.expected}: {systems}; OLD is {scene.old}")
         troubles += [f"it said: {words_of(said)}"] if said else []
-    return troubles if said is None else troubles + _judge_words(row, said, ended)
+    return troubles if said is None else troubles + judge_words(row, said, ended)
 
 
-def _judge_words(row: Row, said: Said, ended: Ending) -> list[str]:
+def judge_words(row: Row, said: Said, ended: Ending) -> list[str]:
+    """What is wrong in what the deployer said, of a row that has ended so."""
     troubles = []
     # What the deployer reports is what the host says at the end.
     wrong = said.code == 0 if ended is Ending.OLD else said.code != 0

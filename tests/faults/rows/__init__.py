@@ -9,9 +9,11 @@ from tests.faults.rows import (
     commits,
     copying,
     deployer,
+    docker,
     fleet,
     health,
     healthy,
+    incus,
     release,
     replies,
     room,
@@ -31,4 +33,6 @@ ALL: Final[tuple[Row, ...]] = (
     *replies.ROWS,
     *healthy.ROWS,
     *fleet.ROWS,
+    *docker.ROWS,
+    *incus.ROWS,
 )

@@ -1,0 +1,154 @@
+"""A Docker service whose daemon, deployer or images come to harm (F22)."""
+
+import re
+import signal
+import time
+
+from tests.e2e.docker_steps import LOAD, STEPS
+from tests.e2e.said import Said
+from tests.faults.row import By, Ending, Row
+from tests.faults.service import ServiceScene
+
+GROUP = "docker"
+REQUESTS = tuple(step.request for step in STEPS)
+"""One of each step: the image is loaded, the candidate tried, the container made, the traffic
+moved."""
+AFTER = 1.0
+"""Seconds after a step's request up to which the harm comes."""
+TRY = "^POST /containers/create"
+KILLED = 90.0
+"""Seconds until it serves again where dockerd was killed: it ends what it finds running (10 s), and
+may keep the network of that, with the address of what serves, for another minute."""
+BUSY = ("/bin/busybox", "sleep", "86400")
+
+
+def load_cut(scene: ServiceScene) -> Said:
+    """In the middle of the image; the daemon answers again after a moment."""
+    with scene.going() as engine:
+        scene.proxy.away(LOAD.request, when="middle", seconds=scene.random.uniform(0.1, 3)).wait()
+        scene.mark()
+        return engine.end()
+
+
+def unhealthy(scene: ServiceScene) -> Said:
+    scene.new = "v3"
+    return scene.deploy()
+
+
+def away(scene: ServiceScene) -> Said:
+    """Nobody answers the deployer; the daemon itself, and what it runs, is well."""
+    with scene.going() as engine:
+        scene.reach(*REQUESTS)
+        scene.wait(0, AFTER)
+        with scene.proxy.gone():
+            scene.mark()
+            time.sleep(5)
+        return engine.end()
+
+
+def restarted(scene: ServiceScene) -> Said:
+    """As by an update of the machine: its containers end, and come back with it."""
+    return _ended(scene, signal.SIGTERM)
+
+
+def killed(scene: ServiceScene) -> Said:
+    return _ended(scene, signal.SIGKILL)
+
+
+def _ended(scene: ServiceScene, number: int) -> Said:
+    with scene.going() as engine:
+        scene.reach(*REQUESTS)
+        scene.wait(0, AFTER)
+        scene.restart(number, scene.random.uniform(0, 2))
+        return engine.end()
+
+
+def deployer_killed(scene: ServiceScene) -> None:
+    """KILL for the engine and all it has started."""
+    with scene.going() as engine:
+        scene.cancel()
+        scene.reach(*REQUESTS)
+        scene.wait(0, AFTER)
+        scene.mark()
+        engine.kill()
+
+
+def new_image_removed(scene: ServiceScene) -> Said:
+    """Between its load and the candidate."""
+    with scene.going() as engine:
+        scene.proxy.slow(TRY, 2).wait()
+        scene.world.delete(f"/images/{scene.new_image()}?force=1")
+        return engine.end()
+
+
+def old_image_removed(scene: ServiceScene) -> Said:
+    """That of what serves, by its name, while the candidate is tried."""
+    image = scene.daemon.seen.container(scene.serving)["Config"]["Image"]
+    with scene.going() as engine:
+        scene.proxy.slow(TRY, 2).wait()
+        scene.world.delete(f"/images/{image}?force=1")
+        return engine.end()
+
+
+def port_taken(scene: ServiceScene) -> Said:
+    """The service is to have a port, which a container has that is nobody's of the stack."""
+    port = scene.stack.port + 1
+    name = f"somebody-{scene.seed}"
+    body = {
+        "Image": scene.daemon.seen.container(scene.serving)["Config"]["Image"],
+        "Cmd": BUSY,
+        "ExposedPorts": {"9/tcp": {}},
+        "HostConfig": {"PortBindings": {"9/tcp": [{"HostPort": str(port)}]}},
+    }
+    scene.world.post(f"/containers/create?name={name}", body)
+    scene.undo.callback(scene.world.delete, f"/containers/{name}?force=1")
+    scene.world.post(f"/containers/{name}/start")
+    service = scene.stack.service(ports={str(port): "8080"})
+    said = scene.deploy(services={"app": service})
+    state = scene.daemon.seen.container(name)["State"]
+    assert state["Running"], f"somebody's container: {state}"
+    assert re.search(f"{port}", said.text), said.text
+    return said
+
+
+ROWS = (
+    Row(
+        id="F22a", group=GROUP, by=By.SERVICE, expected=Ending.NEW, play=load_cut, times=2,
+        unnoticed=True, what="Docker: the connection is cut in the middle of the image",
+    ),
+    Row(
+        id="F22b", group=GROUP, by=By.SERVICE, expected=Ending.OLD, play=unhealthy,
+        unnoticed=True, says="not healthy: app", what="Docker: the container of NEW is not healthy",
+    ),
+    Row(
+        id="F22c", group=GROUP, by=By.SERVICE, expected=Ending.EITHER, play=away, times=4,
+        unnoticed=True, what="dockerd does not answer for 5 s, at a random moment of each step",
+    ),
+    Row(
+        id="F22d", group=GROUP, by=By.SERVICE, expected=Ending.EITHER, play=restarted, times=4,
+        within=40, what="dockerd is restarted at a random moment of each step",
+    ),
+    Row(
+        id="F22e", group=GROUP, by=By.SERVICE, expected=Ending.EITHER, play=killed, times=4,
+        within=KILLED, what="dockerd is killed at a random moment of each step",
+    ),
+    Row(
+        id="F22f", group=GROUP, by=By.SERVICE, expected=Ending.EITHER, play=deployer_killed,
+        times=4, unnoticed=True,
+        what="Docker: the deployer is killed at a random moment of each step",
+    ),
+    Row(
+        id="F22g", group=GROUP, by=By.SERVICE, expected=Ending.OLD, play=new_image_removed,
+        unnoticed=True, says="(?i)no such image",
+        what="Docker: the new image is removed after its load",
+    ),
+    Row(
+        id="F22h", group=GROUP, by=By.SERVICE, expected=Ending.NEW, play=old_image_removed,
+        unnoticed=True, what="Docker: the image of what serves is removed during the release",
+    ),
+    Row(
+        id="F22i", group=GROUP, by=By.SERVICE, expected=Ending.OLD, play=port_taken,
+        unnoticed=True, says="a port is taken: app",
+        what="Docker: somebody else's container has the port",
+    ),
+)  # fmt: skip

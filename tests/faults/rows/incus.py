@@ -1,0 +1,124 @@
+"""A host that is made in Incus, and harm to the daemon, the deployer or the image (F23)."""
+
+import signal
+
+from tests.e2e.said import Said
+from tests.faults.instance import NAME, InstanceScene
+from tests.faults.row import By, Ending, Row
+
+GROUP = "incus"
+IMPORT = "POST /1.0/images"
+MAKE = r"POST /1.0/instances\?"
+START = f"PUT /1.0/instances/{NAME}/state"
+LOOK = f"POST /1.0/instances/{NAME}/exec"
+STEPS = (IMPORT, MAKE, START, LOOK)
+"""The requests of the steps: the image is sent, the instance made, started, and waited for."""
+AFTER = 1.5
+"""Seconds after a step's request up to which the harm comes."""
+
+
+def import_cut(scene: InstanceScene) -> Said:
+    """In the middle of the image; the daemon answers again after a moment."""
+    with scene.going() as engine:
+        scene.proxy.away(IMPORT, when="middle", seconds=scene.random.uniform(0.1, 3)).wait()
+        scene.mark()
+        return engine.end()
+
+
+def refused(scene: InstanceScene) -> Said:
+    """Incus does not even make it."""
+    return _unmade(scene, profiles=["default", "nobody-has-it"])
+
+
+def unstartable(scene: InstanceScene) -> Said:
+    """Incus makes it, and cannot start it."""
+    return _unmade(scene, devices={"card": {"type": "gpu"}})
+
+
+def _unmade(scene: InstanceScene, **incus: object) -> Said:
+    said = scene.deploy(hosts=scene.host(**incus))
+    assert not scene.daemon.instances(), f"left behind: {scene.daemon.instances()}"
+    return said
+
+
+def restarted(scene: InstanceScene) -> Said:
+    return _ended(scene, signal.SIGTERM)
+
+
+def killed(scene: InstanceScene) -> Said:
+    return _ended(scene, signal.SIGKILL)
+
+
+def _ended(scene: InstanceScene, number: int) -> Said:
+    with scene.going() as engine:
+        scene.reach(*STEPS)
+        scene.wait(0, AFTER)
+        scene.restart(number, scene.random.uniform(0, 2))
+        return engine.end()
+
+
+def deployer_killed(scene: InstanceScene) -> None:
+    """KILL for the engine and all it has started."""
+    with scene.going() as engine:
+        scene.cancel()
+        scene.reach(*STEPS)
+        scene.wait(0, AFTER)
+        scene.mark()
+        engine.kill()
+
+
+def image_removed(scene: InstanceScene) -> Said:
+    """Between its import and the instance."""
+    with scene.going() as engine:
+        scene.proxy.slow(MAKE, 2).wait()
+        (image,) = scene.daemon.images()
+        scene.daemon.ask("DELETE", f"/1.0/images/{image}")
+        return engine.end()
+
+
+def name_taken(scene: InstanceScene) -> Said:
+    """Somebody has an instance of the name; it stays as it is."""
+    wanted = {"name": NAME, "type": "container", "source": {"type": "none"}}
+    scene.daemon.ask("POST", "/1.0/instances", wanted)
+    scene.undo.callback(scene.daemon.ask, "DELETE", f"/1.0/instances/{NAME}")
+    before = scene.daemon.instance(NAME)
+    said = scene.deploy()
+    assert scene.daemon.instance(NAME) == before, "it was touched"
+    return said
+
+
+ROWS = (
+    Row(
+        id="F23a", group=GROUP, by=By.INSTANCE, expected=Ending.NEW, play=import_cut,
+        what="Incus: the connection is cut in the middle of the image of a new host",
+    ),
+    Row(
+        id="F23b", group=GROUP, by=By.INSTANCE, expected=Ending.OLD, play=refused,
+        says="Incus refused the instance", what="Incus: the instance is refused",
+    ),
+    Row(
+        id="F23c", group=GROUP, by=By.INSTANCE, expected=Ending.OLD, play=unstartable,
+        says="Incus refused the instance", what="Incus: the instance cannot be started",
+    ),
+    Row(
+        id="F23d", group=GROUP, by=By.INSTANCE, expected=Ending.EITHER, play=restarted, times=4,
+        what="incusd is restarted at a random moment of each step",
+    ),
+    Row(
+        id="F23e", group=GROUP, by=By.INSTANCE, expected=Ending.EITHER, play=killed, times=4,
+        what="incusd is killed at a random moment of each step",
+    ),
+    Row(
+        id="F23f", group=GROUP, by=By.INSTANCE, expected=Ending.EITHER, play=deployer_killed,
+        times=4, what="Incus: the deployer is killed at a random moment of each step",
+    ),
+    Row(
+        id="F23g", group=GROUP, by=By.INSTANCE, expected=Ending.OLD, play=image_removed,
+        what="Incus: the image is removed between its import and the instance",
+    ),
+    Row(
+        id="F23h", group=GROUP, by=By.INSTANCE, expected=Ending.OLD, play=name_taken,
+        says="name taken: .*pulumi import",
+        what="Incus: an instance of somebody else's has the name",
+    ),
+)  # fmt: skip
