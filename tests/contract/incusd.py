@@ -158,11 +158,6 @@ class Incusd:
             assert time.monotonic() < end, (self.folder / "log").read_text()[-2000:]
             time.sleep(0.05)
 
-    @property
-    def runs(self) -> bool:
-        """Whether it does, as far as we started it."""
-        return self._process is not None and self._process.poll() is None
-
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End it; the instances go on."""
         assert self._process
