@@ -20,12 +20,13 @@ WITH_HOSTS = ("e2e", "faults")
 """Groups whose hosts are made once, and which wait for them most of the time."""
 
 
-TARGETS = re.compile(r"tests/(?:e2e|contract)/test_(?:incus|docker)_")
+SERVICES = re.compile(r"tests/e2e/test_docker_")
+INSTANCES = re.compile(r"tests/(?:e2e|contract)/test_incus_")
 """Tests of what the program makes itself, with daemons and names of their own."""
 
 
 class BySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Four sides for `make test`: each group with hosts, the targets with daemons, all others.
+    """Four sides for `make test`: hosts; services; faults and, after them, instances; all others.
 
     The order within a side is the usual one, so what is made for a session or a module is made
     once. (xdist's own groups are marks that it appends to the names of tests, which pytest 9.2
@@ -33,8 +34,10 @@ class BySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        if TARGETS.match(nodeid):
-            return "targets"
+        if SERVICES.match(nodeid):
+            return "services"
+        if INSTANCES.match(nodeid):
+            return "faults"
         group = _group(nodeid)
         return group if group in WITH_HOSTS else "without hosts"
 

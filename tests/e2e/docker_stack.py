@@ -105,7 +105,7 @@ class DockerStack(Workspace):
             "healthcheck": HEALTHCHECK,
             "healthInterval": "1s",
             "wait": "30s",
-            "grace": "1s",
+            "grace": "5s",
         }
         return {key: value for key, value in {**base, **changes}.items() if value is not None}
 

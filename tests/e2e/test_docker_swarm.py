@@ -11,6 +11,7 @@ import pytest
 
 from tests.contract.swarm import be_swarm, missing, own_daemon
 from tests.e2e.docker_stack import AGAIN, APP, OWNED, OWNER, RUN, USERS, DockerStack, World
+from tests.e2e.stack import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,8 +71,9 @@ def running(daemon: Dockerd) -> list[Any]:
 
 def assert_serves(daemon: Dockerd, release: str, secret: str, replicas: int = 2) -> None:
     """Each of the tasks, with what it was given, and nothing beside them."""
+    # A swarm calls an update done when the old tasks have been told to stop.
+    wait_for(lambda: len(running(daemon)) == replicas, 20)
     tasks = running(daemon)
-    assert len(tasks) == replicas
     for task in tasks:
         ask = "/bin/busybox wget -q -O - http://127.0.0.1:8080/; cat /run/secrets/TOKEN"
         said = daemon.run(task["Id"], "/bin/busybox", "sh", "-c", ask)
