@@ -104,6 +104,10 @@ class Plugin(plugin_driver.Plugin):
         """What new inputs would change."""
         checked, failures = self.proposed(made.kind, inputs, name="it", old=made.inputs)
         assert failures == []
+        return self.compared(made, checked)
+
+    def compared(self, made: Made, checked: Mapping[str, Json]) -> Changes:
+        """What inputs would change, without a check: as a refresh asks."""
         request = provider_pb2.DiffRequest(
             id=made.id,
             urn=urn(made.kind),

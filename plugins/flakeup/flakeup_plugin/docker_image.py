@@ -80,9 +80,10 @@ class DockerImageResource(Resource[ImageSpec]):
     async def check(
         self, inputs: Properties, proposal: Proposal
     ) -> tuple[Properties, Sequence[Failure]]:
-        """What the program asks for is wanted; a refresh, which only looks, checks nothing."""
-        said = Inputs(inputs)
-        self._wanted.add((said.text("host", ""), said.text("ref", "")))
+        """What the program names is wanted; a refresh looks at all there is, and checks nothing."""
+        match inputs.get("host"), inputs.get("ref"):
+            case str(host), str(ref):
+                self._wanted.add((host, ref))
         return await super().check(inputs, proposal)
 
     async def create(self, inputs: ImageSpec, operation: Operation) -> Created:

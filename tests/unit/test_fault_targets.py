@@ -1,0 +1,29 @@
+"""Rows of the fault rig that a machine cannot play are named with the reason."""
+
+from pathlib import Path
+
+from tests.faults import report, rows, targets
+from tests.faults.plan import injections
+
+READY = {"state": "ready"}
+MISSING = {"state": "missing", "reason": "no daemon answers", "remedy": "start dockerd"}
+META = {"began": "now", "seconds": 60, "hosts": 8, "seed": 1}
+
+
+def test_rows_without_a_daemon_are_skipped_by_name_and_reason(tmp_path: Path) -> None:
+    only = frozenset({"F22a", "F22c", "H1"})
+    wanted = injections(rows.ALL, 1, only=only, quick=False, times=1)
+    parts = dict.fromkeys(("pulumi", "nix", "edge", "incus", "image"), READY)
+    skipped = targets.skipped(wanted, {**parts, "docker": MISSING})
+    why = "no docker: no daemon answers; start dockerd"
+    assert skipped == {"F22a": why, "F22c": why}
+    chosen = [row for row in rows.ALL if row.id in only]
+    report.write_page(tmp_path / "page.md", chosen, [], {**META, "skipped": skipped})
+    page = (tmp_path / "page.md").read_text()
+    assert f"Not played here: F22a, F22c: {why}." in page.splitlines()
+
+
+def test_a_quick_run_has_hosts_alone() -> None:
+    wanted = injections(rows.ALL, 1, only=frozenset(), quick=True, times=None)
+    assert wanted
+    assert not [one.row.id for one in wanted if one.row.by in targets.KINDS]
