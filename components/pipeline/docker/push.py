@@ -147,7 +147,7 @@ def _told(
 ) -> RegistryError:
     said = _said(error)
     trouble = next(one for one in troubles if one.known_by.search(said))
-    detail = printable(registry.without_password(said), 400)
+    detail = printable(registry.without_password(said), 1000)
     return RegistryError(message(trouble.what, ref, detail, trouble.remedy))
 
 
