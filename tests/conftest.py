@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import re
 import subprocess
 import sys
 from collections import Counter
@@ -20,13 +19,16 @@ WITH_HOSTS = ("e2e", "faults")
 """Groups whose hosts are made once, and which wait for them most of the time."""
 
 
-SERVICES = re.compile(r"tests/e2e/test_docker_")
-INSTANCES = re.compile(r"tests/(?:e2e|contract)/test_incus_")
-"""Tests of what the program makes itself, with daemons and names of their own."""
+ASIDE = {
+    "tests/e2e/test_docker_": "services",
+    "tests/e2e/test_incus_": "faults",
+    "tests/contract/test_incus_": "e2e",
+}
+"""Tests of what the program makes itself, with daemons and names of their own: on which side."""
 
 
 class BySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Four sides for `make test`: hosts; services; faults and, after them, instances; all others.
+    """Four sides for `make test`: hosts; services; faults; all others. None takes much longer.
 
     The order within a side is the usual one, so what is made for a session or a module is made
     once. (xdist's own groups are marks that it appends to the names of tests, which pytest 9.2
@@ -34,10 +36,9 @@ class BySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        if SERVICES.match(nodeid):
-            return "services"
-        if INSTANCES.match(nodeid):
-            return "faults"
+        for start, side in ASIDE.items():
+            if nodeid.startswith(start):
+                return side
         group = _group(nodeid)
         return group if group in WITH_HOSTS else "without hosts"
 

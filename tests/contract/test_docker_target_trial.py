@@ -182,7 +182,7 @@ async def test_an_image_that_is_not_there(place: Place) -> None:
     said = await place.message(place.candidate(*STAYS, image="flakeup-none:1"))
     assert said == (
         f"Docker refused the container: {place.service}: No such image: flakeup-none:1. "
-        f"look at services.{place.service}"
+        "somebody has removed it: run `pulumi up` again, which loads it anew"
     )
 
 

@@ -1,8 +1,7 @@
 """The services of a stack as configured."""
 
-import posixpath
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
@@ -15,30 +14,21 @@ from components.pipeline.config_section import (
     path_to,
     time_of,
 )
-from components.pipeline.docker import secret
-from components.pipeline.docker.machine import PATH, read_daemon
+from components.pipeline.docker import maps, secret
+from components.pipeline.docker.machine import read_daemon
 from components.pipeline.docker.registry import Registry, read_registry
 from components.pipeline.docker.route import Traffic
 from components.pipeline.docker.table import DOCKER, SERVICE, SERVICES
-from components.pipeline.errors import printable
 from components.pipeline.grammar import (
     Attr,
     Duration,
     GrammarError,
     HostKey,
     HostName,
-    Port,
 )
 from components.pipeline.host_config import WRITE_NAME
 
-MAX_WORDS: Final = 64
-MAX_PORTS: Final = 16
-MAX_ENV: Final = 128
-MAX_VOLUMES: Final = 32
-MAX_SECRETS: Final = 64
 _USER: Final = re.compile(r"[0-9]{1,10}(?::[0-9]{1,10})?")
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_VOLUME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 MAX_NAME: Final = 40
 """Characters of a service's name: with what the provider adds, a container's is one in DNS too."""
 
@@ -163,12 +153,12 @@ def _service(services: Section, name: str, *, has_app: bool) -> ServiceSpec | No
         strategy=one.read("strategy", one_of(Strategy)) or plain.strategy,
         replicas=one.read("replicas", number_of(SERVICE["replicas"])) or plain.replicas,
         traffic=one.read("traffic", one_of(Traffic)) or plain.traffic,
-        ports={_number(outer): _number(inner) for outer, inner in _pairs(one, "ports", _PORTS)},
-        command=_words(one, "command"),
-        healthcheck=_words(one, "healthcheck"),
-        env=dict(_pairs(one, "env", _ENV)),
-        secrets=dict(_pairs(one, "secrets", _SECRETS)),
-        volumes=dict(_pairs(one, "volumes", _VOLUMES)),
+        ports=maps.ports(one, "ports"),
+        command=maps.words(one, "command"),
+        healthcheck=maps.words(one, "healthcheck"),
+        env=dict(maps.pairs(one, "env", maps.ENV)),
+        secrets=dict(maps.pairs(one, "secrets", maps.SECRETS)),
+        volumes=dict(maps.pairs(one, "volumes", maps.VOLUMES)),
         user=one.read("user", _user) or plain.user,
         read_only=bool(one.read("readOnly", flag)),
         health_interval=_time(one, "healthInterval", plain.health_interval),
@@ -231,102 +221,3 @@ def _user(text: str) -> str:
         msg = "is no user by number"
         raise GrammarError(msg)
     return text
-
-
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """What the keys and values of a map may be, and that no two of one side are the same."""
-
-    most: int
-    key: Callable[[str], object]
-    value: Callable[[str], object]
-    once: Callable[[str, str], object]
-    """What of a key and its value is there once."""
-    is_shown: bool = True
-    """Whether values may be in messages."""
-
-
-def _matching(pattern: re.Pattern[str], what: str) -> Callable[[str], object]:
-    def check(text: str) -> None:
-        if not pattern.fullmatch(text):
-            msg = f"is no {what}"
-            raise GrammarError(msg)
-
-    return check
-
-
-def _printable(text: str) -> None:
-    if any(not char.isprintable() and char not in "\n\t" for char in text):
-        msg = "has a control character in it"
-        raise GrammarError(msg)
-
-
-_PORTS: Final = _Rule(MAX_PORTS, Port.parse, Port.parse, lambda outer, _: int(outer))
-_ENV: Final = _Rule(
-    MAX_ENV,
-    _matching(_VARIABLE, "variable's name"),
-    _printable,
-    lambda name, _: name,
-    is_shown=False,
-)
-_SECRETS: Final = _Rule(
-    MAX_SECRETS,
-    _matching(secret.NAME, "file's name"),
-    secret.check,
-    lambda name, _: name,
-    is_shown=False,
-)
-_VOLUMES: Final = _Rule(
-    MAX_VOLUMES,
-    _matching(_VOLUME, "volume's name"),
-    _matching(PATH, "absolute path"),
-    lambda _, path: posixpath.normpath(path),
-)
-
-
-def _number(text: str) -> int:
-    return Port.parse(text).number
-
-
-def _pairs(one: Section, name: str, rule: _Rule) -> list[tuple[str, str]]:
-    values = one.mapping(name)
-    if values is None:
-        return []
-    if len(values) > rule.most:
-        one.refuse(name, f"has more than {rule.most} keys")
-        return []
-    pairs: dict[object, tuple[str, str]] = {}
-    for key, value in values.items():
-        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-        said = printable(key)
-        if not isinstance(text, str):
-            one.refuse(name, f"has {said}, whose value is not text: put it in quotes")
-            continue
-        said += f": {printable(text)}" if rule.is_shown and not one.hides(name) else ""
-        try:
-            rule.key(key)
-            rule.value(text)
-        except GrammarError as error:
-            one.refuse(name, f"has {said}, which {error.reason(hidden=True)}")
-            continue
-        other, _ = pairs.setdefault(rule.once(key, text), (key, text))
-        if other != key:
-            one.refuse(name, f"has {said}, which is the same as {printable(other)}")
-    return list(pairs.values())
-
-
-def _words(one: Section, name: str) -> tuple[str, ...]:
-    value = one.values.get(name)
-    if name not in one.values:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-        one.refuse(name, "is not a list of words")
-        return ()
-    if not 1 <= len(value) <= MAX_WORDS:
-        one.refuse(name, "is empty" if not value else f"has more than {MAX_WORDS} words")
-        return ()
-    if not all(value):
-        one.refuse(name, "has an empty word")
-    elif any("\0" in word for word in value):
-        one.refuse(name, "has a word that no program can be given")
-    return tuple(value)

@@ -20,6 +20,7 @@ MEND: Final = "what served before serves on; mend the release and run `pulumi up
 _NANO: Final = 1_000_000_000
 _NOBODY: Final = "1/tcp"
 """A port of a candidate at which nobody listens."""
+_GONE: Final = "No such image"
 _TAKEN: Final = ("port is already allocated", "address already in use")
 
 
@@ -209,6 +210,8 @@ def _refused(candidate: Candidate, error: DockerError) -> DockerError:
     if any(said in str(error) for said in _TAKEN):
         return _taken(candidate.service, str(error), error.code)
     remedy = f"look at services.{candidate.service}"
+    if _GONE in str(error):
+        remedy = "somebody has removed it: run `pulumi up` again, which loads it anew"
     text = message("Docker refused the container", candidate.service, str(error), remedy)
     return DockerError(text, code=error.code)
 
