@@ -43,7 +43,7 @@ class DockerServices:
                     spec=plan.spec,
                     host=services.host,
                     image=self._image(plan.image_name, plan.image),
-                    edge=self._image(plan.edge.attr, plan.edge) if plan.edge else None,
+                    edge=self._image(plan.edge_name, plan.edge) if plan.edge else None,
                     provider=self._provider,
                     network=networks[kinds[plan.spec.name]][0],
                     network_id=networks[kinds[plan.spec.name]][1],

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from components.pipeline import release
 from components.pipeline.attribute import Attribute
 from components.pipeline.docker.spec import Origin, ServiceSpec
+from components.pipeline.docker.table import SERVICE
 from components.pipeline.evaluate import System, evaluate_packages
 from components.pipeline.grammar import Attr, Ref
 from components.pipeline.release import Release
@@ -22,8 +23,17 @@ class ServicePlan:
     @property
     def image_name(self) -> str:
         """The name of the image in the program: both flakes may have one of the same name."""
-        name = self.spec.image.text
+        name = self._name(self.spec.image)
         return f"app.{name}" if self.spec.origin is Origin.APP else name
+
+    @property
+    def edge_name(self) -> str:
+        """The same of the edge's."""
+        return self._name(self.spec.edge) if self.spec.edge else ""
+
+    def _name(self, attr: Attr) -> str:
+        system = self.spec.system.value
+        return attr.text if system == SERVICE["system"].default else f"{attr.text}.{system}"
 
     @property
     def builds(self) -> tuple[System, ...]:
