@@ -91,11 +91,15 @@ class DemoHost:
         """The units that are active, and when each was started (µs since the machine's boot).
 
         Left out: what comes and goes by itself, with logins, connections and questions on D-Bus.
+
+        Raises:
+            DemoError: it failed, or said nothing.
         """
-        units = self.exec(
-            "systemctl", "show", "--property=Id,ActiveState,ActiveEnterTimestampMonotonic",
-            "--", "*.service", "*.socket", "*.timer", "*.mount",
-        )  # fmt: skip
+        # Now and then (one of some thousand) `incus exec` loses what a command has printed.
+        units = next(filter(None, (self._shown() for _ in range(3))), "")
+        if not units:
+            msg = f"{self.name} names no units"
+            raise DemoError(msg)
         rows = (
             dict(line.split("=", 1) for line in row.splitlines()) for row in units.split("\n\n")
         )
@@ -104,6 +108,12 @@ class DemoHost:
             for row in rows
             if row.get("ActiveState") == "active" and not row["Id"].startswith(PASSING)
         }
+
+    def _shown(self) -> str:
+        return self.exec(
+            "systemctl", "show", "--property=Id,ActiveState,ActiveEnterTimestampMonotonic",
+            "--", "*.service", "*.socket", "*.timer", "*.mount",
+        )  # fmt: skip
 
 
 def launch(
