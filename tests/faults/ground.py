@@ -72,8 +72,7 @@ class Ground:
         self.say(f"{len(hosts)} hosts")
         made = (ROOT / "demo" / "app-repo", self.app)
         subprocess.run(made, check=True, timeout=60, stdout=subprocess.DEVNULL)
-        self._use_own_caches(work)
-        with served(self.app.parent) as base:
+        with own_caches(work / "cache"), served(self.app.parent) as base:
             self._url = f"{base}/app"
             self._systems = asyncio.run(self._build())
             self.say(f"{len(self._systems)} systems of the stock are built")
@@ -107,10 +106,6 @@ class Ground:
         good = [site for site in self.sites if not site.lost]
         return Fleet.open(good, self.folder / "work" / "fleet", self._url, self.keys / "client")
 
-    def _use_own_caches(self, work: Path) -> None:
-        os.environ["XDG_CACHE_HOME"] = str(work / "cache")
-        nix.cache_folder.cache_clear()
-
     async def _build(self) -> dict[str, System]:
         flake = self.folder / "work" / "stock"
         await run((str(ROOT / "demo/render-flake"), str(flake), self._url), timeout=60)
@@ -134,6 +129,25 @@ class Ground:
             for name, path in site.stock.items()
         )
         site.grip.sh(links)
+
+
+@contextmanager
+def own_caches(folder: Path) -> Iterator[None]:
+    """Keep locks and evaluations of the block apart from the user's.
+
+    What runs after it, such as a look at the toolchain, finds the user's again.
+    """
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(folder)
+    nix.cache_folder.cache_clear()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["XDG_CACHE_HOME"]
+        else:
+            os.environ["XDG_CACHE_HOME"] = before
+        nix.cache_folder.cache_clear()
 
 
 @contextmanager

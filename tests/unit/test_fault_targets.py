@@ -1,8 +1,13 @@
 """Rows of the fault rig that a machine cannot play are named with the reason."""
 
+import os
 from pathlib import Path
 
+import pytest
+
+from components.pipeline import nix
 from tests.faults import report, rows, targets
+from tests.faults.ground import own_caches
 from tests.faults.plan import injections
 
 READY = {"state": "ready"}
@@ -27,3 +32,18 @@ def test_a_quick_run_has_hosts_alone() -> None:
     wanted = injections(rows.ALL, 1, only=frozenset(), quick=True, times=None)
     assert wanted
     assert not [one.row.id for one in wanted if one.row.by in targets.KINDS]
+
+
+def test_the_caches_of_a_run_are_its_own_and_for_its_hosts_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows without hosts come after them, and ask the toolchain, which is in the user's."""
+    for before in ("/somewhere", None):
+        if before:
+            monkeypatch.setenv("XDG_CACHE_HOME", before)
+        else:
+            monkeypatch.delenv("XDG_CACHE_HOME")
+        with own_caches(tmp_path):
+            assert nix.cache_folder().is_relative_to(tmp_path)
+        assert os.environ.get("XDG_CACHE_HOME") == before
+        assert not nix.cache_folder().is_relative_to(tmp_path)
