@@ -1,10 +1,13 @@
 """Which server a remote's name stands for, on this machine and for this user."""
 
+import base64
+import ssl
 from pathlib import Path
 
 import pytest
 
 from components.pipeline.errors import IncusError, IncusPinError
+from components.pipeline.incus import certificate
 from components.pipeline.incus.remote import Remote
 
 CONFIG = """
@@ -98,6 +101,22 @@ def test_a_socket_has_no_certificate_to_pin(name: str, monkeypatch: pytest.Monke
         "no certificate to hold against the pin. add it by its address (`incus remote add`), or "
         "remove it from `incus.fingerprints`"
     )
+
+
+@pytest.mark.parametrize("size", [300, 301, 302])
+def test_of_several_certificates_the_first_counts(folder: Path, size: int) -> None:
+    """Each size ends its lines with another number of `=`, of which base64 makes something else."""
+    first, second = (ssl.DER_cert_to_PEM_cert(bytes([one]) * size) for one in (1, 2))
+    file = folder / "both.crt"
+    file.write_text(f"# of rack2\n{first}{second}")
+    assert certificate.read(file) == bytes([1]) * size
+
+
+def test_a_file_without_a_certificate_is_named(folder: Path) -> None:
+    file = folder / "none.crt"
+    file.write_text(base64.b64encode(b"nothing").decode())
+    with pytest.raises(ValueError, match=f"{file} has no certificate in it"):
+        certificate.read(file)
 
 
 def test_one_that_is_no_incus_server() -> None:

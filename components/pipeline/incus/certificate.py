@@ -5,6 +5,7 @@ whoever runs the program speaks with the same server.
 """
 
 import hashlib
+import re
 import ssl
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from components.pipeline.errors import IncusPinError, message
 SHOWN: Final = 12
 """Digits of a fingerprint in a message, as Incus's client shows them."""
 PATIENCE: Final = 5.0
+_PEM: Final = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 def fingerprint(der: bytes) -> str:
@@ -23,12 +25,15 @@ def fingerprint(der: bytes) -> str:
 
 
 def read(file: Path) -> bytes:
-    """The certificate in a file.
+    """The certificate in a file; of several the first, as Incus's client takes it.
 
     Raises:
         OSError, ValueError: there is none.
     """
-    return ssl.PEM_cert_to_DER_cert(file.read_text(encoding="ascii").strip())
+    if not (found := _PEM.search(file.read_text(encoding="ascii"))):
+        msg = f"{file} has no certificate in it"
+        raise ValueError(msg)
+    return ssl.PEM_cert_to_DER_cert(found[0])
 
 
 def unlike(url: str, file: Path | None) -> str:
