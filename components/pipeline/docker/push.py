@@ -4,6 +4,7 @@ The name's tag is the hash of the store path: a name that is there already is th
 nothing is pushed. skopeo keeps the layers that the registry has.
 """
 
+import asyncio
 import hashlib
 import re
 import tempfile
@@ -25,6 +26,11 @@ ASK_TIMEOUT: Final = 60.0
 SKOPEO: Final = ("skopeo", "--insecure-policy")
 """What images may be used is Docker's affair: this one is the release's own."""
 RETRIES: Final = ("--retry-times", "2")
+CUTS: Final = 2
+"""Times that we begin again where skopeo does not."""
+PAUSE: Final = 1.0
+_CUT_IN_WRITING: Final = re.compile("use of closed network connection|broken pipe")
+"""The end of a connection that its `--retry-times` does not know (containers/common, pkg/retry)."""
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _FATAL: Final = re.compile(r'level=fatal msg="((?:[^"\\]|\\.)*)"')
 
@@ -107,14 +113,27 @@ async def pushed(built: Built, ref: str, registry: Registry, say: Callable[[str]
 async def _push(built: Built, ref: str, options: Argv, say: Callable[[str], None]) -> None:
     if built.kind is Kind.NIX2CONTAINER:
         say("pushing the image")
-        await process.run(built.copy_to(f"docker://{ref}", *options), timeout=PUSH_TIMEOUT)
+        await _steadily(built.copy_to(f"docker://{ref}", *options))
         return
     async with image.archive_of(built, ref, say) as archive, plain(archive) as readable:
         say(f"pushing the image, {archive.stat().st_size / 1e6:.0f} MB and less")
         # Compressed here first: only so is known which layers the registry has already.
         words = ("copy", "--dest-precompute-digests", *options, "--")
         ends = (f"docker-archive:{readable}", f"docker://{ref}")
-        await process.run((*SKOPEO, *words, *ends), timeout=PUSH_TIMEOUT)
+        await _steadily((*SKOPEO, *words, *ends))
+
+
+async def _steadily(push: Argv) -> None:
+    """A push, and again what it has not sent where the connection was cut."""
+    for cuts in range(CUTS + 1):
+        try:
+            await process.run(push, timeout=PUSH_TIMEOUT)
+        except ProcessError as error:
+            if cuts == CUTS or not _CUT_IN_WRITING.search(_said(error)):
+                raise
+            await asyncio.sleep(PAUSE)
+        else:
+            return
 
 
 async def _there(ref: str, registry: Registry, words: Argv) -> str:
