@@ -6,7 +6,6 @@ import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from plugin_protocol.bridged import Bridged
 from plugin_protocol.check import Failure
 from plugin_protocol.errors import OperationError, PartlyDoneError
 from plugin_protocol.inputs import Inputs
@@ -16,6 +15,7 @@ from docker_plugin import body, look, uploads
 from docker_plugin.container_table import CONTAINER
 from docker_plugin.daemon import DaemonError
 from docker_plugin.offered import refused
+from docker_plugin.resource import OfDaemon
 from docker_plugin.units import nanoseconds
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from plugin_protocol.values import Properties
 
     from docker_plugin.daemon import Daemon, Version
-    from docker_plugin.plugin import DockerPlugin
 
 _LOOK: Final = 1.0
 """Seconds between looks at the health of a container."""
@@ -52,16 +51,12 @@ _NO_CHECK: Final = (
 )
 
 
-class Container(Bridged):
+class Container(OfDaemon):
     """`docker:index/container:Container`."""
 
     shape: ClassVar[Shape] = CONTAINER
     deletes_first = True
     version = 2
-
-    def __init__(self, plugin: DockerPlugin) -> None:
-        """The plugin knows the daemon once it is configured."""
-        self._plugin = plugin
 
     async def check(
         self, inputs: Properties, proposal: Proposal
@@ -74,7 +69,7 @@ class Container(Bridged):
 
     async def create(self, inputs: Inputs, operation: Operation) -> Created:
         """Make it and start it; from the moment it is there, a failure leaves it in the state."""
-        daemon = await operation.scope.race(self._plugin.daemon())
+        daemon = await self.daemon(operation)
         identity = await operation.scope.race(_make(daemon, inputs))
         try:
             await operation.scope.race(_furnish(daemon, identity, inputs))
@@ -97,7 +92,7 @@ class Container(Bridged):
         """
         outputs = self.kept(inputs, stored)
         try:
-            daemon = await operation.scope.race(self._plugin.daemon())
+            daemon = await self.daemon(operation)
             await operation.scope.race(_change(daemon, stored, inputs))
         except OperationError as error:
             identity = stored.identity
@@ -106,19 +101,13 @@ class Container(Bridged):
 
     async def delete(self, stored: Stored, operation: Operation) -> None:
         """Stop it, with no grace unless the state has one, and remove it."""
-        daemon = await operation.scope.race(self._plugin.daemon())
+        daemon = await self.daemon(operation)
         await operation.scope.race(_remove(daemon, stored.identity, Inputs(stored.state)))
 
     async def read(self, stored: Stored, operation: Operation) -> Found | None:
         """Look at it; only a whole id is its name."""
-        daemon = await operation.scope.race(self._plugin.daemon())
-        try:
-            seen = await operation.scope.race(daemon.get(f"/containers/{stored.identity}/json"))
-        except DaemonError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return None
-            raise
-        if seen["Id"] != stored.identity:
+        seen = await self.told(f"/containers/{stored.identity}/json", operation)
+        if not seen or seen["Id"] != stored.identity:
             return None
         return self.found(look.container(seen, Inputs(stored.state)))
 

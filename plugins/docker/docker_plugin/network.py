@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from plugin_protocol.bridged import Bridged
 from plugin_protocol.check import without_nulls
 from plugin_protocol.errors import OperationError
 from plugin_protocol.resource import Created, Found
 
 from docker_plugin import body, look
-from docker_plugin.daemon import DaemonError
 from docker_plugin.patience import removed
+from docker_plugin.resource import OfDaemon
 from docker_plugin.tables import NETWORK
 
 if TYPE_CHECKING:
@@ -22,48 +20,32 @@ if TYPE_CHECKING:
     from plugin_protocol.values import Properties, Value
 
     from docker_plugin.daemon import Daemon
-    from docker_plugin.plugin import DockerPlugin
 
 _BUSY: Final = "has active endpoints"
 
 
-class Network(Bridged):
+class Network(OfDaemon):
     """`docker:index/network:Network`."""
 
     shape: ClassVar[Shape] = NETWORK
     version = 1
 
-    def __init__(self, plugin: DockerPlugin) -> None:
-        """The plugin knows the daemon once it is configured."""
-        self._plugin = plugin
-
     async def create(self, inputs: Inputs, operation: Operation) -> Created:
         """Make it."""
-        daemon = await operation.scope.race(self._plugin.daemon())
+        daemon = await self.daemon(operation)
         identity = await operation.scope.race(_make(daemon, inputs))
         seen = await operation.scope.race(daemon.get(f"/networks/{identity}"))
         return Created(identity=identity, outputs=self.outputs(_state(seen)))
 
-    async def update(self, inputs: Inputs, stored: Stored, operation: Operation) -> Properties:
-        """Nothing to do: there is no input that can be changed."""
-        del operation
-        return self.kept(inputs, stored)
-
     async def delete(self, stored: Stored, operation: Operation) -> None:
         """Remove it, once nobody is in it any more."""
-        daemon = await operation.scope.race(self._plugin.daemon())
+        daemon = await self.daemon(operation)
         await removed(daemon, f"/networks/{stored.identity}", _BUSY, operation)
 
     async def read(self, stored: Stored, operation: Operation) -> Found | None:
         """Look at it."""
-        daemon = await operation.scope.race(self._plugin.daemon())
-        try:
-            seen = await operation.scope.race(daemon.get(f"/networks/{stored.identity}"))
-        except DaemonError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return None
-            raise
-        return self.found(_state(seen))
+        seen = await self.told(f"/networks/{stored.identity}", operation)
+        return self.found(_state(seen)) if seen else None
 
 
 async def _make(daemon: Daemon, inputs: Inputs) -> str:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar
 
-from plugin_protocol.bridged import Bridged
 from plugin_protocol.check import Failure
 from plugin_protocol.inputs import Inputs
 from plugin_protocol.resource import Created, Found
 
 from docker_plugin import body
-from docker_plugin.daemon import DaemonError
+from docker_plugin.resource import OfDaemon
 from docker_plugin.tables import SECRET
 
 if TYPE_CHECKING:
@@ -23,18 +21,12 @@ if TYPE_CHECKING:
     from plugin_protocol.resource import Operation, Proposal, Stored
     from plugin_protocol.values import Properties
 
-    from docker_plugin.plugin import DockerPlugin
 
-
-class Secret(Bridged):
+class Secret(OfDaemon):
     """`docker:index/secret:Secret`."""
 
     shape: ClassVar[Shape] = SECRET
     version = 1
-
-    def __init__(self, plugin: DockerPlugin) -> None:
-        """The plugin knows the daemon once it is configured."""
-        self._plugin = plugin
 
     async def check(
         self, inputs: Properties, proposal: Proposal
@@ -45,7 +37,7 @@ class Secret(Bridged):
 
     async def create(self, inputs: Inputs, operation: Operation) -> Created:
         """Make it; a name that there is already is refused."""
-        daemon = await operation.scope.race(self._plugin.daemon())
+        daemon = await self.daemon(operation)
         asked = {
             "Name": inputs.text("name", ""),
             "Labels": body.labels(inputs),
@@ -54,26 +46,15 @@ class Secret(Bridged):
         made = await operation.scope.race(daemon.post("/secrets/create", asked))
         return Created(identity=made["ID"], outputs=self.outputs({}))
 
-    async def update(self, inputs: Inputs, stored: Stored, operation: Operation) -> Properties:
-        """Nothing to do: there is no input that can be changed."""
-        del operation
-        return self.kept(inputs, stored)
-
     async def delete(self, stored: Stored, operation: Operation) -> None:
         """Remove it; as in the release, one that is gone or in use is an error."""
-        daemon = await operation.scope.race(self._plugin.daemon())
+        daemon = await self.daemon(operation)
         await operation.scope.race(daemon.call("DELETE", f"/secrets/{stored.identity}"))
 
     async def read(self, stored: Stored, operation: Operation) -> Found | None:
         """Look whether it is there, and what it is called."""
-        daemon = await operation.scope.race(self._plugin.daemon())
-        try:
-            seen = await operation.scope.race(daemon.get(f"/secrets/{stored.identity}"))
-        except DaemonError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return None
-            raise
-        return self.found({"name": seen["Spec"]["Name"]})
+        seen = await self.told(f"/secrets/{stored.identity}", operation)
+        return self.found({"name": seen["Spec"]["Name"]}) if seen else None
 
 
 def _bad_data(inputs: Inputs) -> list[Failure]:

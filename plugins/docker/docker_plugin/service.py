@@ -8,13 +8,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import quote
 
-from plugin_protocol.bridged import Bridged
 from plugin_protocol.errors import OperationError, PartlyDoneError
 from plugin_protocol.inputs import Inputs
 from plugin_protocol.resource import Created, Found
 
 from docker_plugin.daemon import DaemonError
 from docker_plugin.offered import refused_in_service
+from docker_plugin.resource import OfDaemon
 from docker_plugin.service_spec import spec, state
 from docker_plugin.service_table import SERVICE
 from docker_plugin.units import duration, nanoseconds
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from plugin_protocol.values import Properties
 
     from docker_plugin.daemon import Daemon
-    from docker_plugin.plugin import DockerPlugin
 
 _SECOND: Final = 1_000_000_000
 _LOOK: Final = 1.0
@@ -41,15 +40,11 @@ _ENDED_BADLY: Final = {
 }
 
 
-class Service(Bridged):
+class Service(OfDaemon):
     """`docker:index/service:Service`."""
 
     shape: ClassVar[Shape] = SERVICE
     version = 2
-
-    def __init__(self, plugin: DockerPlugin) -> None:
-        """The plugin knows the daemon once it is configured."""
-        self._plugin = plugin
 
     async def check(
         self, inputs: Properties, proposal: Proposal
@@ -60,7 +55,7 @@ class Service(Bridged):
 
     async def create(self, inputs: Inputs, operation: Operation) -> Created:
         """Make it; one that does not converge, where that is waited for, is removed again."""
-        daemon = await operation.scope.race(self._plugin.daemon())
+        daemon = await self.daemon(operation)
         login = daemon.login(_image(inputs))
         request = daemon.post("/services/create", await _spec(daemon, inputs), None, login)
         identity = (await operation.scope.race(request))["ID"]
@@ -82,7 +77,7 @@ class Service(Bridged):
             raise PartlyDoneError(str(error), identity=identity, outputs=outputs) from error
 
     async def _update(self, inputs: Inputs, stored: Stored, operation: Operation) -> Properties:
-        daemon = await operation.scope.race(self._plugin.daemon())
+        daemon = await self.daemon(operation)
         path = f"/services/{stored.identity}"
         told = await operation.scope.race(daemon.get(path))
         version = {"version": told["Version"]["Index"]}
@@ -94,7 +89,7 @@ class Service(Bridged):
 
     async def delete(self, stored: Stored, operation: Operation) -> None:
         """Remove it, and wait for its containers where the program has given them a grace."""
-        daemon = await operation.scope.race(self._plugin.daemon())
+        daemon = await self.daemon(operation)
         inputs = Inputs(stored.state)
         grace = nanoseconds(_container(inputs).text("stopGracePeriod", "0s")) or 0
         try:
@@ -110,14 +105,8 @@ class Service(Bridged):
 
     async def read(self, stored: Stored, operation: Operation) -> Found | None:
         """Look at it."""
-        daemon = await operation.scope.race(self._plugin.daemon())
-        try:
-            told = await operation.scope.race(daemon.get(f"/services/{stored.identity}"))
-        except DaemonError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return None
-            raise
-        return self.found(state(told))
+        told = await self.told(f"/services/{stored.identity}", operation)
+        return self.found(state(told)) if told else None
 
 
 def _container(inputs: Inputs) -> Inputs:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from plugin_protocol.bridged import Bridged
 from plugin_protocol.errors import OperationError
 from plugin_protocol.resource import Created, Found
 
@@ -13,6 +11,7 @@ from docker_plugin import body, look
 from docker_plugin.daemon import DaemonError
 from docker_plugin.offered import refused
 from docker_plugin.patience import removed
+from docker_plugin.resource import OfDaemon
 from docker_plugin.tables import VOLUME
 
 if TYPE_CHECKING:
@@ -25,20 +24,15 @@ if TYPE_CHECKING:
     from plugin_protocol.values import Properties
 
     from docker_plugin.daemon import Daemon
-    from docker_plugin.plugin import DockerPlugin
 
 _BUSY: Final = "volume is in use"
 
 
-class Volume(Bridged):
+class Volume(OfDaemon):
     """`docker:index/volume:Volume`; its id is its name."""
 
     shape: ClassVar[Shape] = VOLUME
     version = 1
-
-    def __init__(self, plugin: DockerPlugin) -> None:
-        """The plugin knows the daemon once it is configured."""
-        self._plugin = plugin
 
     async def check(
         self, inputs: Properties, proposal: Proposal
@@ -49,31 +43,23 @@ class Volume(Bridged):
 
     async def create(self, inputs: Inputs, operation: Operation) -> Created:
         """Make it; one of that name that is there already is taken as it is."""
-        daemon = await operation.scope.race(self._plugin.daemon())
+        daemon = await self.daemon(operation)
         seen = await operation.scope.race(_make(daemon, inputs))
         return Created(identity=seen["Name"], outputs=self.outputs(_state(seen)))
 
-    async def update(self, inputs: Inputs, stored: Stored, operation: Operation) -> Properties:
-        """Nothing to do: there is no input that can be changed."""
-        del operation
-        return self.kept(inputs, stored)
-
     async def delete(self, stored: Stored, operation: Operation) -> None:
         """Remove it, once nobody uses it any more."""
-        daemon = await operation.scope.race(self._plugin.daemon())
+        daemon = await self.daemon(operation)
         await removed(daemon, f"/volumes/{stored.identity}", _BUSY, operation, {"force": "1"})
 
     async def read(self, stored: Stored, operation: Operation) -> Found | None:
         """Look at it."""
-        daemon = await operation.scope.race(self._plugin.daemon())
         try:
-            seen = await operation.scope.race(daemon.get(f"/volumes/{stored.identity}"))
+            seen = await self.told(f"/volumes/{stored.identity}", operation)
         except DaemonError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return None
             msg = f"Unable to inspect volume: {error}"
             raise OperationError(msg) from error
-        return self.found(_state(seen))
+        return self.found(_state(seen)) if seen else None
 
 
 async def _make(daemon: Daemon, inputs: Inputs) -> Any:
