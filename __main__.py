@@ -10,8 +10,8 @@ from components.observing import observed
 from components.pipeline import evaluate, ground, plan, release, services, transport
 from components.pipeline.docker import manager, remote
 from components.pipeline.incus import pins
-from components.pipeline.process import beside
 from components.pipeline.stages import Stages
+from components.pipeline.tasks import beside
 from components.release_record import ReleaseRecord
 
 

@@ -28,9 +28,10 @@ from components.pipeline.errors import (
     UnreachableError,
     message,
 )
+from components.pipeline.follow import lines
 from components.pipeline.grammar import StorePath
 from components.pipeline.health import Unhealthy
-from components.pipeline.process import Argv, lines
+from components.pipeline.process import Argv
 from components.pipeline.transport import Transport
 
 PAUSE = 1.0

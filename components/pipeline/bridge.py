@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
-from components.pipeline import process
+from components.pipeline import follow
 from components.pipeline.errors import ProcessError
-from components.pipeline.process import Argv, Pipe
+from components.pipeline.follow import Pipe
+from components.pipeline.process import Argv
 
 _CHUNK: Final = 1 << 20
 
@@ -48,7 +49,7 @@ async def _serve(
     try:
         # A program that cannot be started hangs up: whoever has connected says what that means.
         with contextlib.suppress(OSError):
-            async with process.piped(argv) as program:
+            async with follow.piped(argv) as program:
                 await _joined(_pump(reader, program.writer), _answer(program, writer, told))
     except ProcessError as error:
         told(error)

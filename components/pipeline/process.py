@@ -7,20 +7,13 @@ import os
 import shlex
 import shutil
 import signal
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Coroutine,
-    Iterable,
-    Mapping,
-)
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from components.pipeline.errors import OverlongError, ProcessError, printable
+from components.pipeline.errors import ProcessError, printable
+from components.pipeline.tasks import all_of, beside
 
 log = logging.getLogger("flakeup")
 
@@ -29,8 +22,6 @@ T = TypeVar("T")
 
 OUTPUT_LIMIT = 64 * 1024 * 1024
 """Bytes of stdout or stderr past which a process is ended: nothing we start prints more."""
-LINE_LIMIT = 64 * 1024
-"""Bytes of one line of a followed process: what a host sends is hostile input."""
 TERM_GRACE = 3.0
 """Seconds between SIGTERM and SIGKILL."""
 HELD = 5.0
@@ -58,16 +49,6 @@ class Finished:
         return self.stderr.decode(errors="replace").strip()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pipe:
-    """The stdout and the stdin of a process that runs."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    failure: Callable[[], Awaitable[ProcessError | None]]
-    """Once its stdout has ended: why, where that was a failure."""
-
-
 async def run(
     argv: Argv,
     *,
@@ -83,18 +64,18 @@ async def run(
     Raises:
         ProcessError: not found, timed out, printed too much, or (with `check`) failed.
     """
-    process = await _start(argv, env)
+    process = await start(argv, env)
     try:
         async with asyncio.timeout(timeout):
             stdout, stderr = await _communicate(process, argv, stdin)
     except TimeoutError:
-        raise _failed(argv, None, f"no end after {timeout:g} s") from None
+        raise failed(argv, None, f"no end after {timeout:g} s") from None
     finally:
-        await _end(process)
+        await end(process)
     code = process.returncode if process.returncode is not None else -signal.SIGKILL
     finished = Finished(argv=argv, code=code, stdout=stdout, stderr=stderr)
     if check and code != 0:
-        raise _failed(argv, code, finished.complaint)
+        raise failed(argv, code, finished.complaint)
     return finished
 
 
@@ -110,148 +91,34 @@ async def write(
         ProcessError: as `run`; what is in the file is then of no use.
     """
     with target.open("wb") as file:
-        process = await _start(argv, None, stdout=file.fileno())
+        process = await start(argv, stdout=file.fileno())
         try:
             async with asyncio.timeout(timeout):
                 stderr = process.stderr or asyncio.StreamReader()
-                complaint = await _unless_held(process, _read(stderr, argv))
+                complaint = await _unless_held(process, read(stderr, argv))
                 code = await process.wait()
         except TimeoutError:
-            raise _failed(argv, None, f"no end after {timeout:g} s") from None
+            raise failed(argv, None, f"no end after {timeout:g} s") from None
         finally:
-            await _end(process)
+            await end(process)
     if code != 0:
-        raise _failed(argv, code, complaint.decode(errors="replace").strip())
+        raise failed(argv, code, complaint.decode(errors="replace").strip())
 
 
-@contextlib.asynccontextmanager
-async def piped(argv: Argv) -> AsyncIterator[Pipe]:
-    """Give both ends of a process that is talked to; leaving the block ends it.
+async def start(
+    argv: Argv,
+    env: Mapping[str, str] | None = None,
+    *,
+    limit: int = 64 * 1024,
+    stdout: int = asyncio.subprocess.PIPE,
+) -> asyncio.subprocess.Process:
+    """Start `argv` with pipes, for whoever follows it; `end` has to come after it.
+
+    `limit` is in bytes, of one line of its output (`readline`).
 
     Raises:
         ProcessError: it cannot be started.
     """
-    process = await _start(argv, None)
-    complaint = asyncio.create_task(_read(_streams(process)[1], argv))
-    try:
-        if process.stdin is None or process.stdout is None:
-            msg = "started without pipes"
-            raise RuntimeError(msg)
-        yield Pipe(
-            reader=process.stdout,
-            writer=process.stdin,
-            failure=lambda: _failure(process, argv, complaint),
-        )
-    finally:
-        complaint.cancel()
-        await asyncio.wait([complaint])
-        await _end(process)
-
-
-async def _failure(
-    process: asyncio.subprocess.Process, argv: Argv, complaint: asyncio.Task[bytes]
-) -> ProcessError | None:
-    with contextlib.suppress(TimeoutError, ProcessError):
-        async with asyncio.timeout(TERM_GRACE):
-            said = (await asyncio.shield(complaint)).decode(errors="replace").strip()
-            code = await process.wait()
-            return _failed(argv, code, said) if code else None
-    return None
-
-
-async def all_of(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Await all of `works`; the first that fails ends the others, and is raised alone."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        raise
-
-
-@contextlib.asynccontextmanager
-async def beside(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
-    """Run `work` beside the block, which awaits it; where the block fails, it is ended."""
-    task = asyncio.ensure_future(work)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-@contextlib.asynccontextmanager
-async def lines(
-    argv: Argv,
-    *,
-    timeout: float,  # noqa: ASYNC109 bounds the process, not the task
-    stdin: bytes = b"",
-) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Give the stdout of `argv` line by line; leaving the block ends the process.
-
-    The iteration stops when the process has ended, whatever its exit code; a process that
-    fails, a line over LINE_LIMIT and the time-out raise.
-
-    Raises:
-        OverlongError: a line over LINE_LIMIT.
-        ProcessError: as `run`; a failure carries what the process wrote to stderr.
-    """
-    process = await _start(argv, None, limit=LINE_LIMIT)
-    iteration = _iterate(process, argv, stdin, timeout)
-    try:
-        yield iteration
-    finally:
-        await iteration.aclose()
-        await _end(process)
-
-
-async def _iterate(
-    process: asyncio.subprocess.Process,
-    argv: Argv,
-    stdin: bytes,
-    timeout: float,  # noqa: ASYNC109 bounds the process, not the task
-) -> AsyncGenerator[bytes, None]:
-    stdout, stderr = _streams(process)
-    complaint = asyncio.create_task(_read(stderr, argv))
-    feeding = asyncio.create_task(_feed(process, stdin))
-    deadline = asyncio.get_running_loop().time() + timeout
-    try:
-        # Bounded line by line: a timer that runs across a `yield` would cancel its consumer.
-        while True:
-            async with asyncio.timeout_at(deadline):
-                line = await _line(stdout, argv)
-            if not line:
-                break
-            yield line
-        async with asyncio.timeout_at(deadline):
-            await feeding
-            if code := await process.wait():
-                text = (await complaint).decode(errors="replace").strip()
-                raise _failed(argv, code, text)
-    except TimeoutError:
-        raise _failed(argv, None, f"no end after {timeout:g} s") from None
-    finally:
-        feeding.cancel()
-        complaint.cancel()
-        await asyncio.wait((feeding, complaint))
-
-
-async def _line(stream: asyncio.StreamReader, argv: Argv) -> bytes:
-    try:
-        return await stream.readline()
-    except ValueError:
-        detail = f"a line of more than {LINE_LIMIT} bytes"
-        raise OverlongError(argv=argv, code=None, detail=detail) from None
-
-
-async def _start(
-    argv: Argv,
-    env: Mapping[str, str] | None,
-    limit: int = LINE_LIMIT,
-    stdout: int = asyncio.subprocess.PIPE,
-) -> asyncio.subprocess.Process:
     log.debug("run %s", shlex.join(argv))
     # A session of its own: Ctrl-C in the terminal is the engine's affair (hosts under way
     # finish), and the whole group can be ended when time is up.
@@ -271,13 +138,13 @@ async def _start(
         return await asyncio.shield(creation)
     except asyncio.CancelledError:
         with contextlib.suppress(OSError):
-            await _end(await creation)
+            await end(await creation)
         raise
     except OSError as error:
         # A folder on PATH that we may not read makes "not found" look like "not allowed".
         found = isinstance(error, PermissionError) and ("/" in argv[0] or shutil.which(argv[0]))
         why = "may not be executed" if found else "is not installed, or not on PATH"
-        raise _failed(argv, None, f"{argv[0]} {why}") from error
+        raise failed(argv, None, f"{argv[0]} {why}") from error
 
 
 def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
@@ -289,13 +156,13 @@ def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
 async def _communicate(
     process: asyncio.subprocess.Process, argv: Argv, stdin: bytes
 ) -> tuple[bytes, bytes]:
-    stdout, stderr = _streams(process)
+    stdout, stderr = streams(process)
 
-    async def feed() -> bytes:
-        await _feed(process, stdin)
+    async def fed() -> bytes:
+        await feed(process, stdin)
         return b""
 
-    work = all_of((_read(stdout, argv), _read(stderr, argv), feed()))
+    work = all_of((read(stdout, argv), read(stderr, argv), fed()))
     printed, complaint, _ = await _unless_held(process, work)
     await process.wait()
     return printed, complaint
@@ -317,26 +184,33 @@ async def _unless_held(process: asyncio.subprocess.Process, reading: Coroutine[A
         return await task
 
 
-def _streams(
+def streams(
     process: asyncio.subprocess.Process,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamReader]:
+    """Its stdout and stderr."""
     if process.stdout is None or process.stderr is None:
         msg = "started without pipes"
         raise RuntimeError(msg)
     return process.stdout, process.stderr
 
 
-async def _read(stream: asyncio.StreamReader, argv: Argv) -> bytes:
+async def read(stream: asyncio.StreamReader, argv: Argv) -> bytes:
+    """All that a stream gives.
+
+    Raises:
+        ProcessError: it is more than OUTPUT_LIMIT.
+    """
     chunks, size = [], 0
     while chunk := await stream.read(1 << 16):
         size += len(chunk)
         if size > OUTPUT_LIMIT:
-            raise _failed(argv, None, f"more than {OUTPUT_LIMIT} bytes of output")
+            raise failed(argv, None, f"more than {OUTPUT_LIMIT} bytes of output")
         chunks.append(chunk)
     return b"".join(chunks)
 
 
-async def _feed(process: asyncio.subprocess.Process, stdin: bytes) -> None:
+async def feed(process: asyncio.subprocess.Process, stdin: bytes) -> None:
+    """Write its stdin and close it; what it does not want to read is dropped."""
     if process.stdin is None:
         return
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -345,7 +219,7 @@ async def _feed(process: asyncio.subprocess.Process, stdin: bytes) -> None:
     process.stdin.close()
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def end(process: asyncio.subprocess.Process) -> None:
     """Leave nothing behind, also where whoever asks for it is cancelled meanwhile."""
     ending = asyncio.ensure_future(_ended(process))
     try:
@@ -360,8 +234,8 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
 
     A process that has ended by itself may have left others behind, which hold its pipes open.
     """
-    streams = [stream for stream in (process.stdout, process.stderr) if stream]
-    if process.returncode is not None and all(stream.at_eof() for stream in streams):
+    pipes = [pipe for pipe in (process.stdout, process.stderr) if pipe]
+    if process.returncode is not None and all(pipe.at_eof() for pipe in pipes):
         return
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
@@ -369,7 +243,7 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TERM_GRACE):
                 # A pipe with something in it is never closed, and asyncio (3.11) waits for that.
-                await asyncio.gather(process.wait(), *map(_drain, streams))
+                await asyncio.gather(process.wait(), *map(_drain, pipes))
 
 
 async def _drain(stream: asyncio.StreamReader) -> None:
@@ -377,7 +251,8 @@ async def _drain(stream: asyncio.StreamReader) -> None:
         pass
 
 
-def _failed(argv: Argv, code: int | None, detail: str) -> ProcessError:
+def failed(argv: Argv, code: int | None, detail: str) -> ProcessError:
+    """The error for a process that ended with `code`, or had to be ended (None)."""
     # ssh ends its lines as a terminal in raw mode wants them.
     text = detail.replace("\r\n", "\n")
     return ProcessError(argv=argv, code=code, detail=printable(text, 4000, lines=True))

@@ -17,8 +17,8 @@ from components.pipeline import git, nix
 from components.pipeline.errors import RefError, message
 from components.pipeline.git import Pin
 from components.pipeline.grammar import FlakeKind, FlakeUrl, GrammarError, Ref
-from components.pipeline.process import all_of, beside
 from components.pipeline.settings import Settings
+from components.pipeline.tasks import all_of, beside
 from components.pipeline.tree import tree_id
 
 GIT_HOSTS = {FlakeKind.GITHUB: "github.com", FlakeKind.GITLAB: "gitlab.com"}

@@ -26,8 +26,9 @@ from components.pipeline.grammar import (
     StorePath,
     UserName,
 )
-from components.pipeline.process import all_of, run
+from components.pipeline.process import run
 from components.pipeline.settings import Endpoint, HostSpec, Settings
+from components.pipeline.tasks import all_of
 from components.pipeline.transport import Ssh, write_identity
 from demo import hosts as containers
 from demo.hosts import DemoHost

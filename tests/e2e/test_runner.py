@@ -10,7 +10,8 @@ from components.pipeline.activate import State
 from components.pipeline.attempt import Absent
 from components.pipeline.evaluate import System
 from components.pipeline.grammar import Duration
-from components.pipeline.process import all_of, run
+from components.pipeline.process import run
+from components.pipeline.tasks import all_of
 from tests.e2e.runner_hosts import USERS, Machine, failure, reachable, rested
 
 pytestmark = pytest.mark.e2e
