@@ -38,6 +38,14 @@ LOG_OPTIONS: Final = {"max-size": "10m", "max-file": "3"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceNetwork:
+    """The network that a stack's services share; a container takes its name, a swarm its id."""
+
+    name: pulumi.Output[str]
+    id: pulumi.Output[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DockerServiceArgs:
     """A service, its images, and where it runs."""
 
@@ -46,9 +54,7 @@ class DockerServiceArgs:
     image: DockerImage
     edge: DockerImage | None
     provider: docker.Provider
-    network: pulumi.Output[str]
-    """Its name."""
-    network_id: pulumi.Output[str]
+    network: ServiceNetwork
     is_secret: bool = False
     """Whether what the container is given is not to be in the state in clear."""
 
@@ -85,7 +91,7 @@ class DockerService(pulumi.ComponentResource):
             "command": self._hidden(list(spec.command)),
             "environment": self._hidden(dict(spec.env)),
             "secrets": pulumi.Output.secret(dict(spec.secrets)) if spec.secrets else None,
-            "network": args.network,
+            "network": args.network.name,
             "ports": [str(port) for port in sorted(spec.ports)],
             "swarm": spec.strategy is Strategy.SWARM or None,
             "user": spec.user or None,
@@ -113,7 +119,7 @@ class DockerService(pulumi.ComponentResource):
             healthcheck=self._hidden(_healthcheck(spec)) if spec.healthcheck else None,
             labels=_labels({owned.SERVICE: spec.name, owned.SPEC: _digest(spec)}),
             networks_advanced=[
-                docker.ContainerNetworksAdvancedArgs(name=args.network, aliases=[spec.name])
+                docker.ContainerNetworksAdvancedArgs(name=args.network.name, aliases=[spec.name])
             ],
             ports=None if is_beside else _ports(spec.ports),
             volumes=[
@@ -164,7 +170,7 @@ class DockerService(pulumi.ComponentResource):
             labels=_labels({owned.EDGE: spec.name}),
             uploads=[docker.ContainerUploadArgs(file=route.CONFIG, content=nobody.config)],
             ports=_ports({port: port for port in spec.ports}),
-            networks_advanced=[docker.ContainerNetworksAdvancedArgs(name=args.network)],
+            networks_advanced=[docker.ContainerNetworksAdvancedArgs(name=args.network.name)],
             must_run=True,
             restart=route.RESTART,
             stop_signal=route.STOP_SIGNAL,

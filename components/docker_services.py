@@ -6,7 +6,7 @@ import pulumi_docker as docker
 from components import alone, stack_config
 from components.copying import Copying
 from components.dependency import or_else, settled
-from components.docker import DockerService, DockerServiceArgs, owner_of_stack
+from components.docker import DockerService, DockerServiceArgs, ServiceNetwork, owner_of_stack
 from components.docker_image import DockerImage, DockerImageArgs
 from components.pipeline.docker import owned, remote
 from components.pipeline.docker.machine import Machine
@@ -45,8 +45,7 @@ class DockerServices:
                     image=self._image(plan.image_name, plan.image),
                     edge=self._image(plan.edge_name, plan.edge) if plan.edge else None,
                     provider=self._provider,
-                    network=networks[kinds[plan.spec.name]][0],
-                    network_id=networks[kinds[plan.spec.name]][1],
+                    network=networks[kinds[plan.spec.name]],
                     is_secret=services.is_secret,
                 ),
                 options,
@@ -54,8 +53,8 @@ class DockerServices:
             for plan in plans
         }
 
-    def _network(self, *, of_swarm: bool) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
-        """Name and id of the network of those services; a swarm's is open to candidates too."""
+    def _network(self, *, of_swarm: bool) -> ServiceNetwork:
+        """The network of those services; a swarm's is open to candidates too."""
         name, label = ("swarm", owned.SWARM) if of_swarm else ("services", owned.OWNER)
         network = docker.Network(
             name,
@@ -69,7 +68,9 @@ class DockerServices:
             ),
         )
         made = settled(network, name, self._parent)
-        return or_else(network.name, "", made), or_else(network.id, "", made)
+        return ServiceNetwork(
+            name=or_else(network.name, "", made), id=or_else(network.id, "", made)
+        )
 
     def _image(self, name: str, build: System) -> DockerImage:
         """One for all services that run the same one."""

@@ -52,7 +52,7 @@ class SwarmService(DockerService):
                 container_spec=self._container_spec(secrets),
                 networks_advanceds=[
                     docker.ServiceTaskSpecNetworksAdvancedArgs(
-                        id=args.network_id, aliases=[spec.name]
+                        id=args.network.id, aliases=[spec.name]
                     )
                 ],
                 log_driver=docker.ServiceTaskSpecLogDriverArgs(
