@@ -1,33 +1,22 @@
 """A Docker service whose daemon, deployer or images come to harm (F22)."""
 
 import re
-import signal
 import time
 
 from tests.e2e.docker_steps import LOAD, STEPS
 from tests.e2e.said import Said
 from tests.faults.row import By, Ending, Row
+from tests.faults.rows.harm import Harm
 from tests.faults.service import ServiceScene
 
 GROUP = "docker"
-REQUESTS = tuple(step.request for step in STEPS)
-"""One of each step: the image is loaded, the candidate tried, the container made, the traffic
-moved."""
-AFTER = 1.0
-"""Seconds after a step's request up to which the harm comes."""
+HARM = Harm(image=LOAD.request, steps=tuple(step.request for step in STEPS), after=1.0)
+"""The image is loaded, the candidate tried, the container made, the traffic moved."""
 TRY = "^POST /containers/create"
 KILLED = 90.0
 """Seconds until it serves again where dockerd was killed: it ends what it finds running (10 s), and
 may keep the network of that, with the address of what serves, for another minute."""
 BUSY = ("/bin/busybox", "sleep", "86400")
-
-
-def load_cut(scene: ServiceScene) -> Said:
-    """In the middle of the image; the daemon answers again after a moment."""
-    with scene.going() as engine:
-        scene.proxy.away(LOAD.request, when="middle", seconds=scene.random.uniform(0.1, 3)).wait()
-        scene.mark()
-        return engine.end()
 
 
 def unhealthy(scene: ServiceScene) -> Said:
@@ -37,40 +26,11 @@ def unhealthy(scene: ServiceScene) -> Said:
 
 def away(scene: ServiceScene) -> Said:
     """Nobody answers the deployer; the daemon itself, and what it runs, is well."""
-    with scene.going() as engine:
-        scene.reach(*REQUESTS)
-        scene.wait(0, AFTER)
+    with HARM.step(scene) as engine:
         with scene.proxy.gone():
             scene.mark()
             time.sleep(5)
         return engine.end()
-
-
-def restarted(scene: ServiceScene) -> Said:
-    """As by an update of the machine: its containers end, and come back with it."""
-    return _ended(scene, signal.SIGTERM)
-
-
-def killed(scene: ServiceScene) -> Said:
-    return _ended(scene, signal.SIGKILL)
-
-
-def _ended(scene: ServiceScene, number: int) -> Said:
-    with scene.going() as engine:
-        scene.reach(*REQUESTS)
-        scene.wait(0, AFTER)
-        scene.restart(number, scene.random.uniform(0, 2))
-        return engine.end()
-
-
-def deployer_killed(scene: ServiceScene) -> None:
-    """KILL for the engine and all it has started."""
-    with scene.going() as engine:
-        scene.cancel()
-        scene.reach(*REQUESTS)
-        scene.wait(0, AFTER)
-        scene.mark()
-        engine.kill()
 
 
 def new_image_removed(scene: ServiceScene) -> Said:
@@ -113,7 +73,7 @@ def port_taken(scene: ServiceScene) -> Said:
 
 ROWS = (
     Row(
-        id="F22a", group=GROUP, by=By.SERVICE, expected=Ending.NEW, play=load_cut, times=2,
+        id="F22a", group=GROUP, by=By.SERVICE, expected=Ending.NEW, play=HARM.image_cut, times=2,
         unnoticed=True, what="Docker: the connection is cut in the middle of the image",
     ),
     Row(
@@ -125,15 +85,15 @@ ROWS = (
         unnoticed=True, what="dockerd does not answer for 5 s, at a random moment of each step",
     ),
     Row(
-        id="F22d", group=GROUP, by=By.SERVICE, expected=Ending.EITHER, play=restarted, times=4,
+        id="F22d", group=GROUP, by=By.SERVICE, expected=Ending.EITHER, play=HARM.restarted, times=4,
         within=40, what="dockerd is restarted at a random moment of each step",
     ),
     Row(
-        id="F22e", group=GROUP, by=By.SERVICE, expected=Ending.EITHER, play=killed, times=4,
+        id="F22e", group=GROUP, by=By.SERVICE, expected=Ending.EITHER, play=HARM.killed, times=4,
         within=KILLED, what="dockerd is killed at a random moment of each step",
     ),
     Row(
-        id="F22f", group=GROUP, by=By.SERVICE, expected=Ending.EITHER, play=deployer_killed,
+        id="F22f", group=GROUP, by=By.SERVICE, expected=Ending.EITHER, play=HARM.deployer_killed,
         times=4, unnoticed=True,
         what="Docker: the deployer is killed at a random moment of each step",
     ),

@@ -1,28 +1,17 @@
 """A host that is made in Incus, and harm to the daemon, the deployer or the image (F23)."""
 
-import signal
-
 from tests.e2e.said import Said
 from tests.faults.instance import NAME, InstanceScene
 from tests.faults.row import By, Ending, Row
+from tests.faults.rows.harm import Harm
 
 GROUP = "incus"
 IMPORT = "POST /1.0/images"
 MAKE = r"POST /1.0/instances\?"
 START = f"PUT /1.0/instances/{NAME}/state"
 LOOK = f"POST /1.0/instances/{NAME}/exec"
-STEPS = (IMPORT, MAKE, START, LOOK)
-"""The requests of the steps: the image is sent, the instance made, started, and waited for."""
-AFTER = 1.5
-"""Seconds after a step's request up to which the harm comes."""
-
-
-def import_cut(scene: InstanceScene) -> Said:
-    """In the middle of the image; the daemon answers again after a moment."""
-    with scene.going() as engine:
-        scene.proxy.away(IMPORT, when="middle", seconds=scene.random.uniform(0.1, 3)).wait()
-        scene.mark()
-        return engine.end()
+HARM = Harm(image=IMPORT, steps=(IMPORT, MAKE, START, LOOK), after=1.5)
+"""The image is sent, the instance made, started, and waited for."""
 
 
 def refused(scene: InstanceScene) -> Said:
@@ -39,32 +28,6 @@ def _unmade(scene: InstanceScene, **incus: object) -> Said:
     said = scene.deploy(hosts=scene.host(**incus))
     assert not scene.daemon.instances(), f"left behind: {scene.daemon.instances()}"
     return said
-
-
-def restarted(scene: InstanceScene) -> Said:
-    return _ended(scene, signal.SIGTERM)
-
-
-def killed(scene: InstanceScene) -> Said:
-    return _ended(scene, signal.SIGKILL)
-
-
-def _ended(scene: InstanceScene, number: int) -> Said:
-    with scene.going() as engine:
-        scene.reach(*STEPS)
-        scene.wait(0, AFTER)
-        scene.restart(number, scene.random.uniform(0, 2))
-        return engine.end()
-
-
-def deployer_killed(scene: InstanceScene) -> None:
-    """KILL for the engine and all it has started."""
-    with scene.going() as engine:
-        scene.cancel()
-        scene.reach(*STEPS)
-        scene.wait(0, AFTER)
-        scene.mark()
-        engine.kill()
 
 
 def image_removed(scene: InstanceScene) -> Said:
@@ -89,7 +52,7 @@ def name_taken(scene: InstanceScene) -> Said:
 
 ROWS = (
     Row(
-        id="F23a", group=GROUP, by=By.INSTANCE, expected=Ending.NEW, play=import_cut,
+        id="F23a", group=GROUP, by=By.INSTANCE, expected=Ending.NEW, play=HARM.image_cut,
         what="Incus: the connection is cut in the middle of the image of a new host",
     ),
     Row(
@@ -101,15 +64,15 @@ ROWS = (
         says="Incus refused the instance", what="Incus: the instance cannot be started",
     ),
     Row(
-        id="F23d", group=GROUP, by=By.INSTANCE, expected=Ending.EITHER, play=restarted, times=4,
-        what="incusd is restarted at a random moment of each step",
+        id="F23d", group=GROUP, by=By.INSTANCE, expected=Ending.EITHER, play=HARM.restarted,
+        times=4, what="incusd is restarted at a random moment of each step",
     ),
     Row(
-        id="F23e", group=GROUP, by=By.INSTANCE, expected=Ending.EITHER, play=killed, times=4,
+        id="F23e", group=GROUP, by=By.INSTANCE, expected=Ending.EITHER, play=HARM.killed, times=4,
         what="incusd is killed at a random moment of each step",
     ),
     Row(
-        id="F23f", group=GROUP, by=By.INSTANCE, expected=Ending.EITHER, play=deployer_killed,
+        id="F23f", group=GROUP, by=By.INSTANCE, expected=Ending.EITHER, play=HARM.deployer_killed,
         times=4, what="Incus: the deployer is killed at a random moment of each step",
     ),
     Row(
