@@ -20,8 +20,8 @@ demo-clean: ## remove all that the demo made: hosts, container, stack, folder, I
 
 # The tests run also where a linter complains: both are wanted from one run, and either fails it.
 # They run also where a part of the toolchain cannot be had (no root, no Go): tests that need it are
-# skipped by name. Only without the Python environment is there nothing to run. Four sides run side
-# by side (tests/conftest.py): three of them wait for hosts and daemons.
+# skipped by name. Only without the Python environment is there nothing to run. Four run side by side
+# (tests/conftest.py): most of them wait for hosts and daemons.
 test: ## linters, then all tests that can run on this machine
 	@tools/bootstrap || test -r .venv/flakeup-env.sh
 	@status=0; $(MAKE) --no-print-directory check || status=1; \

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from xdist.remote import Producer
@@ -15,37 +15,53 @@ from xdist.scheduler import LoadScopeScheduling
 
 GROUPS = ("unit", "program", "docs", "contract", "e2e", "faults")
 HERE = Path(__file__).parent
-WITH_HOSTS = ("e2e", "faults")
-"""Groups whose hosts are made once, and which wait for them most of the time."""
+
+TOGETHER: Final = (
+    "tests/e2e/test_docker_",
+    "tests/e2e/",
+    "tests/contract/test_docker_",
+    "tests/e2e/test_incus_",
+    "tests/faults/",
+    "tests/contract/test_incus_",
+    "tests/contract/test_command_",
+    "tests/contract/",
+    "tests/e2e/test_runner",
+    "tests/e2e/test_docker_ssh",
+    "tests/",
+)
+"""Tests that use the same hosts, daemons and names, which are made once; the longest first."""
 
 
-ASIDE = {
-    "tests/e2e/test_docker_": "services",
-    "tests/e2e/test_incus_": "faults",
-    "tests/contract/test_incus_": "e2e",
-}
-"""Tests of what the program makes itself, with daemons and names of their own: on which side."""
+class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Who uses the same things runs one after the other, and beside all others.
 
-
-class BySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Four sides for `make test`: hosts; services; faults; all others. None takes much longer.
-
-    The order within a side is the usual one, so what is made for a session or a module is made
-    once. (xdist's own groups are marks that it appends to the names of tests, which pytest 9.2
-    does not let it do.)
+    A worker that is free takes the next of TOGETHER. The order within is the usual one, so what is
+    made for a session or a module is made once. (xdist's own groups are marks that it appends to
+    the names of tests, which pytest 9.2 does not let it do.)
     """
 
+    def schedule(self) -> None:
+        """Hand out the longest first, and not what has the most tests."""
+        self.config.option.loadscopereorder = False
+        super().schedule()
+
     def _split_scope(self, nodeid: str) -> str:
-        for start, side in ASIDE.items():
-            if nodeid.startswith(start):
-                return side
-        group = _group(nodeid)
-        return group if group in WITH_HOSTS else "without hosts"
+        return _together(nodeid)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a worker, the order in which they are handed out."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: TOGETHER.index(_together(item.nodeid)))
+
+
+def _together(nodeid: str) -> str:
+    return max((start for start in TOGETHER if nodeid.startswith(start)), key=len)
 
 
 @pytest.hookimpl(optionalhook=True)  # only there where tests run side by side
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BySide:
-    return BySide(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session")

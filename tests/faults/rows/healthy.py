@@ -37,6 +37,6 @@ ROWS = (
     ),
     Row(
         id="H3", group=GROUP, expected=Ending.NEW, play=under_load, by=By.CLASSES, times=20,
-        quick=1, within=180, what="four busy loops on the host, the times as they are by default",
+        within=180, what="four busy loops on the host, the times as they are by default",
     ),
 )  # fmt: skip
