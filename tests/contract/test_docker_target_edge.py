@@ -17,7 +17,7 @@ from components.pipeline.docker.daemon import Daemon
 from components.pipeline.docker.route import COMMAND, CONFIG, FOLDER, Route, Traffic
 from components.pipeline.errors import DockerError
 from tests.contract.dockerd import LABEL, static_busybox
-from tests.contract.http_load import Load, ask, free_port
+from tests.contract.http_load import OFTEN, Load, ask, free_port
 from tests.unit.docker_archives import layer, members, write
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ async def test_no_request_is_lost_over_twenty_changes_of_the_route(place: Place)
         place.serve(name)
     await place.send("one")
     await answer(place.port, "one")
-    with Load(place.port) as load:
+    with Load(place.port, OFTEN) as load:
         times = []
         for name in ("two", "one") * 10:
             began = time.monotonic()

@@ -24,8 +24,6 @@ from tests.faults.row import Ending, Row
 from tests.faults.run import words_of
 from tests.faults.target import Target, TargetScene, differences
 
-PERIOD: Final = 0.02
-"""Seconds between two requests: 50 a second, which leaves the machine to the deployer."""
 PATIENCE: Final = 90.0
 """Seconds in which it has to serve again, once nothing is under way."""
 STILL: Final = 1.5
@@ -112,7 +110,7 @@ class Services(Target):
             world=self.world,
             old=old,
             serving=self.stack.containers()["app"],
-            load=Load(self.stack.port, PERIOD, self.stack.network),
+            load=Load(self.stack.port, network=self.stack.network),
         )
 
     def watching(self, scene: ServiceScene) -> AbstractContextManager[Load]:
