@@ -1,4 +1,4 @@
-"""Git servers for the session, and a nix whose commands are written down."""
+"""Git servers for a module, and a nix whose commands are written down."""
 
 import os
 import shutil
@@ -12,9 +12,12 @@ from tests.contract.git_server import git_daemon, git_over_http
 from tests.contract.world import World, made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Servers for the session, and a cache folder of its own, so that nothing is remembered."""
+    """Servers for a module, and a cache folder of its own, so that nothing is remembered.
+
+    Not for the session: who comes after it has the user's cache, with the toolchain.
+    """
     if shutil.which("nix") is None:
         pytest.skip("nix is not on PATH; tools/bootstrap installs it")
     base = tmp_path_factory.mktemp("git")
