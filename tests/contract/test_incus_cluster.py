@@ -20,8 +20,8 @@ from components.pipeline.incus.wanted import Wanted
 from tests.contract.incus_cluster import ONE, TWO, Cluster, cluster
 from tests.contract.incus_driver import INSTANCE, Changes, Driven, observed
 from tests.contract.incus_proxy import IncusProxy
-from tests.contract.incusd import tiny
 from tests.contract.plugin_driver import FailedError, Json, failing
+from tests.contract.tiny_image import tiny
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -18,7 +18,8 @@ from components.pipeline.incus.marks import Owner, Use
 from components.pipeline.incus.remote import Remote
 from components.pipeline.incus.wanted import Wanted
 from tests.contract.incus_proxy import IncusProxy
-from tests.contract.incusd import Files, Incusd, incusd, tiny
+from tests.contract.incusd import Incusd, incusd
+from tests.contract.tiny_image import Files, tiny
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -14,8 +14,9 @@ import pytest
 
 from tests.contract.incus_driver import IMAGE, INSTANCE, Changes, Driven, observed
 from tests.contract.incus_proxy import IncusProxy
-from tests.contract.incusd import Incusd, incusd, tiny
+from tests.contract.incusd import Incusd, incusd
 from tests.contract.plugin_driver import UNKNOWN, FailedError, Json, failing
+from tests.contract.tiny_image import tiny
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
