@@ -55,34 +55,44 @@ settle_units() { # SECONDS
     refuse_units failed,auto-restart
     # Between two starts a unit is neither failed nor restarting, so restarts are counted. It has half
     # of the time to come to rest.
-    refuse "$(restless | grep -vxF -f "$folder/restless" | not_restless_before)"
+    refuse "$(restless | grep -vxF -f "$folder/restless" | cut -d' ' -f1 |
+        new_ones | not_restless_before)"
 }
 
 # PID 1 says all that it knows of each service for it: not for a host without time to settle.
-restless() { # "UNIT COUNT" of each service that systemd has started again by itself
-    unit='' count=0
-    { systemctl show --property=Id,NRestarts -- '*.service' && echo; } |
+restless() { # [COUNT SINCE]: "UNIT COUNT" of each service that systemd has started again by itself
+    wanted=Id,NRestarts,InactiveExitTimestamp unit='' count=0 began=0
+    { systemctl show --timestamp=unix --property="$wanted" -- '*.service' && echo; } |
         while IFS='=' read -r key value; do
             case $key in
             Id) unit=$value ;;
             NRestarts) count=$value ;;
-            '') [ "$count" = 0 ] || printf '%s %s\n' "$unit" "$count" ;;
+            InactiveExitTimestamp) began=${value#@} ;;
+            '')
+                [ "$count" -lt "${1:-1}" ] || [ "${began:-0}" -lt "${2:-0}" ] ||
+                    printf '%s %s\n' "$unit" "$count"
+                ;;
             esac
         done
 }
 
-not_restless_before() { # of the lines of `restless` on stdin, the units that did not go on as before
-    while read -r unit count; do
-        before=0
-        while read -r other times; do
-            [ "$other" != "$unit" ] || before=$times
-        done <"$folder/baseline-restless"
-        [ "$before" -gt 0 ] && [ "$count" -gt "$before" ] || printf '%s\n' "$unit"
-    done | new_ones
+# Names and not counts: a switch begins them anew (`systemctl reset-failed`). Twice, and just now: what
+# was started again once, or long ago, was at rest.
+note_restless() {
+    note baseline-restless \
+        "$(restless 2 $(($(stat -c %Y "$folder/spec") - RESTLESS_FOR)) | cut -d' ' -f1)"
+}
+
+# Who was started over and over before goes on so. That systemd has given it up is new.
+not_restless_before() { # of the units on stdin
+    while read -r unit; do
+        grep -qxF -- "$unit" "$folder/baseline-restless" &&
+            [ "$(systemctl is-failed -- "$unit")" != failed ] || printf '%s\n' "$unit"
+    done
 }
 
 refuse_units() { # STATE,...: that are in this state now, and were not before
-    refuse "$(units_in "$1" | new_ones)"
+    refuse "$(units_in "$1" | new_ones | not_restless_before)"
 }
 
 refuse() { # UNITS

@@ -40,6 +40,7 @@ LOG_SENT=65536 # bytes of the log sent at a look: of a flood, its end
 LOG_KEPT=524288 # bytes of the log kept on disk: so many of its beginning, and of its end
 SPEC_LIMIT=1048576 # bytes; sixteen checks with long texts fit
 REMEMBERED=50 # attempts
+RESTLESS_FOR=60 # seconds since systemd has started a restless service again
 # Units that let people in: those that were active before are active after a way back.
 # Not a connection's own instance (sshd@…).
 NETWORK_UNITS='^(ssh|sshd)[.-]|network|NetworkManager|dhcpcd|wpa_supplicant|iwd|firewall|nftables|iptables|tailscaled|wireguard|wg-quick|openvpn|resolved'

@@ -100,7 +100,8 @@ prepare() { # ID OLD NEW; `spec` and `again` as `start` has them
     note shell "$(readlink -f /bin/sh)"
     note_default "$2"
     note_units
-    note baseline-restless "$([ "$settle" = 0 ] || restless)"
+    note baseline-restless ""
+    [ "$settle" = 0 ] || note_restless
     : >"$folder/log"
     : >"$folder/failed-new"
     if ! cp -f "$RUN/switch" "$folder/runner" || [ "$(get "$folder/shell")" = "" ] ||

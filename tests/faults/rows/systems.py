@@ -40,7 +40,7 @@ def restless_before(scene: Scene) -> Said:
     )
     scene.grip.sh(f"printf '{unit}' >{place}; systemctl daemon-reload; systemctl start old-trouble")
     scene.later(f"systemctl stop old-trouble; rm {place}; systemctl daemon-reload")
-    scene.grip.until('[ "$(systemctl show -P NRestarts old-trouble)" -ge 1 ]')
+    scene.grip.until('[ "$(systemctl show -P NRestarts old-trouble)" -ge 2 ]')
     return scene.deploy(times=LONG)
 
 
