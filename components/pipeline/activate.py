@@ -11,8 +11,8 @@ from typing import Any
 
 from components.pipeline import runner
 from components.pipeline.errors import ReplyError, message, printable
-from components.pipeline.follow import LINE_LIMIT
 from components.pipeline.grammar import StorePath
+from components.pipeline.process import LINE_LIMIT
 
 ENTRY = "/run/flakeup/switch"
 """Where the runner is published, and what the resource `switch` calls."""

@@ -4,14 +4,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
 
 from components.pipeline import process
 from components.pipeline.errors import OverlongError, ProcessError
 from components.pipeline.process import Argv
-
-LINE_LIMIT: Final = 64 * 1024
-"""Bytes of one line: what a host sends is hostile input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +36,7 @@ async def lines(
         OverlongError: a line over LINE_LIMIT.
         ProcessError: as `run`; a failure carries what the process wrote to stderr.
     """
-    running = await process.start(argv, limit=LINE_LIMIT)
+    running = await process.start(argv, limit=process.LINE_LIMIT)
     iteration = _iterate(running, argv, stdin, timeout)
     try:
         yield iteration
@@ -84,7 +80,7 @@ async def _line(stream: asyncio.StreamReader, argv: Argv) -> bytes:
     try:
         return await stream.readline()
     except ValueError:
-        detail = f"a line of more than {LINE_LIMIT} bytes"
+        detail = f"a line of more than {process.LINE_LIMIT} bytes"
         raise OverlongError(argv=argv, code=None, detail=detail) from None
 
 

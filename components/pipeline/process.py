@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 OUTPUT_LIMIT = 64 * 1024 * 1024
 """Bytes of stdout or stderr past which a process is ended: nothing we start prints more."""
+LINE_LIMIT = 64 * 1024
+"""Bytes of one line of a followed process: what a host sends is hostile input."""
 TERM_GRACE = 3.0
 """Seconds between SIGTERM and SIGKILL."""
 HELD = 5.0
@@ -109,7 +111,7 @@ async def start(
     argv: Argv,
     env: Mapping[str, str] | None = None,
     *,
-    limit: int = 64 * 1024,
+    limit: int = LINE_LIMIT,
     stdout: int = asyncio.subprocess.PIPE,
 ) -> asyncio.subprocess.Process:
     """Start `argv` with pipes, for whoever follows it; `end` has to come after it.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from components.pipeline import follow, process
+from components.pipeline import process
 from components.pipeline.errors import ProcessError
 from components.pipeline.follow import lines
 from components.pipeline.process import Argv, run
@@ -262,7 +262,7 @@ async def test_lines_of_a_process_that_fails() -> None:
 
 
 async def test_a_line_may_have_the_limit_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow, "LINE_LIMIT", 1000)
+    monkeypatch.setattr(process, "LINE_LIMIT", 1000)
     fits = await collect(sh("head -c 999 /dev/zero; echo"))
     assert [len(line) for line in fits] == [1000]
     with pytest.raises(ProcessError, match="a line of more than 1000 bytes"):
