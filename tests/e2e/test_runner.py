@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -9,7 +11,6 @@ import pytest
 from components.pipeline import activate, runner
 from components.pipeline.activate import State
 from components.pipeline.attempt import Absent
-from components.pipeline.errors import ActivationError
 from components.pipeline.evaluate import System
 from components.pipeline.grammar import Duration
 from components.pipeline.process import run
@@ -219,6 +220,7 @@ async def test_a_unit_that_had_failed_before_is_not_blamed(
         web1.outside.exec("systemctl", "daemon-reload")
 
 
+SETTLE = Duration("4s")
 RESTLESS = """[Unit]
 StartLimitIntervalSec=0
 [Service]
@@ -229,17 +231,10 @@ ExecStart=/bin/sleep 1
 """
 
 
-@pytest.mark.parametrize("before", ["over and over", "long ago", "given up after it"])
-async def test_a_service_that_was_started_over_and_over_before(
-    web1: Machine, systems: dict[str, System], monkeypatch: pytest.MonkeyPatch, before: str
-) -> None:
-    """It may be between two starts when it is looked at; a switch counts its starts anew."""
-    if before == "long ago":
-        text = runner.text().replace(b"\nRESTLESS_FOR=60 ", b"\nRESTLESS_FOR=-60 ")
-        assert text != runner.text()
-        monkeypatch.setattr(runner, "text", lambda: text)
-    sh = partial(web1.outside.exec, "sh", "-ec")
-    place = "/run/systemd/system/restless.service"
+@contextmanager
+def restless(host: Machine) -> Iterator[str]:
+    """A service that is started over and over; gives the name of its file."""
+    sh, place = partial(host.outside.exec, "sh", "-ec"), "/run/systemd/system/restless.service"
     # A count that it does not reach again while it is looked at.
     sh(
         f"echo '{RESTLESS}' >{place}; sed -i s/RestartSec=1/RestartSec=0/ {place}; "
@@ -247,23 +242,46 @@ async def test_a_service_that_was_started_over_and_over_before(
         "until [ $(systemctl show --property=NRestarts --value restless) -ge 5 ]; do sleep 0.1; "
         f"done; echo '{RESTLESS}' >{place}; systemctl daemon-reload"
     )
-    new = web1.attempt(systems["new"], systems["old"], settle=Duration("4s"))
-    halfway = f"until [ -e /nix/var/flakeup/attempts/{new.id}/restless ]; do sleep 0.1; done; "
-    fails = (
-        f"sed -i 's/always/no/; s,/bin/sleep,/bin/false,' {place}; systemctl daemon-reload; "
-        "systemctl restart --no-block restless"
-    )
     try:
-        async with beside(new.run()) as task:
-            if before == "given up after it":
-                await asyncio.to_thread(sh, halfway + fails)
-            if before == "over and over":
-                assert await task is State.AWAITING
-                return
-            with pytest.raises(ActivationError, match=r"unit restless\.service failed"):
-                await task
+        yield place
     finally:
         sh(f"systemctl stop restless; rm -f {place}; systemctl daemon-reload")
+
+
+async def test_a_service_that_was_started_over_and_over_before_is_not_blamed(
+    web1: Machine, systems: dict[str, System]
+) -> None:
+    """It may be between two starts when it is looked at; a switch counts its starts anew."""
+    with restless(web1):
+        new = web1.attempt(systems["new"], systems["old"], settle=SETTLE)
+        assert await new.run() is State.AWAITING
+
+
+async def test_a_service_that_was_started_over_and_over_long_before(
+    web1: Machine, systems: dict[str, System], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = runner.text().replace(b"\nRESTLESS_FOR=60 ", b"\nRESTLESS_FOR=-60 ")
+    assert text != runner.text()
+    monkeypatch.setattr(runner, "text", lambda: text)
+    with restless(web1):
+        said = await failure(web1.attempt(systems["new"], systems["old"], settle=SETTLE))
+    assert "unit restless.service failed" in said
+
+
+async def test_a_service_that_was_started_over_and_over_before_and_is_given_up(
+    web1: Machine, systems: dict[str, System]
+) -> None:
+    with restless(web1) as place:
+        new = web1.attempt(systems["new"], systems["old"], settle=SETTLE)
+        halfway = f"/nix/var/flakeup/attempts/{new.id}/restless"
+        fails = (
+            f"until [ -e {halfway} ]; do sleep 0.1; done; "
+            f"sed -i 's/always/no/; s,/bin/sleep,/bin/false,' {place}; systemctl daemon-reload; "
+            "systemctl restart --no-block restless"
+        )
+        async with beside(failure(new)) as said:
+            await asyncio.to_thread(web1.outside.exec, "sh", "-ec", fails)
+            assert "unit restless.service failed" in await said
 
 
 async def test_a_release_that_needs_a_reboot(web1: Machine, systems: dict[str, System]) -> None:
