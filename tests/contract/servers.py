@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from components.pipeline import nix
+from tests.caches import own_caches
 from tests.contract.git_server import git_daemon, git_over_http
+from tests.contract.programs import found_first
 from tests.contract.world import World, made
 
 
@@ -21,16 +23,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     if shutil.which("nix") is None:
         pytest.skip("nix is not on PATH; tools/bootstrap installs it")
     base = tmp_path_factory.mktemp("git")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    with (
+        own_caches(tmp_path_factory.mktemp("cache")),
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-        nix.cache_folder.cache_clear()
         nix._version.clear()
         with git_daemon(base) as by_git, git_over_http(base) as by_http:
             infra = base.parent / f"{base.name}-infra"
             yield made(World(base=base, by_git=by_git, by_http=by_http, infra=infra))
-    nix.cache_folder.cache_clear()
     nix._version.clear()
 
 
@@ -39,10 +41,7 @@ def nix_log(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     """A file with a line for each nix command that is started."""
     assert world.base.is_dir()
     folder, log = tmp_path / "bin", tmp_path / "nix.log"
-    folder.mkdir()
     log.touch()
     script = f'#!/bin/sh\nprintf "%s\\n" "$*" >>{log}\nexec {shutil.which("nix")} "$@"\n'
-    (folder / "nix").write_text(script)
-    (folder / "nix").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    found_first(monkeypatch, folder, "nix", script)
     return log

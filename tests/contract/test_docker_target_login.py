@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from components.pipeline.errors import DockerError, RegistryError
 from tests.contract import registry as registries
+from tests.contract.programs import found_first
 from tests.contract.registry import PASSWORD, USER
 from tests.contract.registry_place import HASH, Place, closed, locked, message_of, nobody, tools
 
@@ -22,15 +22,12 @@ async def test_the_login_of_the_config_is_seen_by_nobody(
     closed: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a skopeo that writes down what it is given."""
-    real, bin_folder, notes = shutil.which("skopeo"), closed.folder / "bin", closed.folder / "notes"
-    bin_folder.mkdir()
-    wrapper = bin_folder / "skopeo"
-    wrapper.write_text(
+    real, notes = shutil.which("skopeo"), closed.folder / "notes"
+    script = (
         f'#!/bin/sh\n{{ echo "$@"; env; }} >>{notes}\nfor word; do case $word in */auth.json)\n'
         f'stat -c "mode %a %n" "$word" "${{word%/*}}" >>{notes} ;; esac; done\nexec {real} "$@"\n'
     )
-    wrapper.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
+    found_first(monkeypatch, closed.folder / "bin", "skopeo", script)
     registry = closed.registry(username=USER, password=PASSWORD)
     digest = await closed.push(closed.archive(), registry)
     assert digest == closed.server.digest(closed.path, HASH)
@@ -79,11 +76,9 @@ async def test_the_login_of_the_user(
     elif where == "runtime":
         file = nobody / "containers" / "auth.json"
     elif where == "helper":
-        helper = nobody / "docker-credential-test"
         answer = json.dumps({"ServerURL": host, "Username": USER, "Secret": PASSWORD})
-        helper.write_text(f"#!/bin/sh\nread -r host; [ \"$host\" = {host} ] && echo '{answer}'\n")
-        helper.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{nobody}:{os.environ['PATH']}")
+        script = f"#!/bin/sh\nread -r host; [ \"$host\" = {host} ] && echo '{answer}'\n"
+        found_first(monkeypatch, nobody, "docker-credential-test", script)
         text = json.dumps({"credHelpers": {host: "test"}})
     file.parent.mkdir(exist_ok=True)
     file.write_text(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import pytest
 from components.pipeline.docker.registry import Registry
 from components.pipeline.errors import DockerError, RegistryError
 from tests.contract import registry as registries
+from tests.contract.programs import found_first
 from tests.contract.registry import Wire
 from tests.contract.registry_place import HASH, Place, message_of, nobody, place, server, tools
 from tests.contract.test_incus_remote import certificate
@@ -121,17 +121,14 @@ def cut_in_writing(folder: Path, monkeypatch: pytest.MonkeyPatch, times: int) ->
     count.touch()
     log = 'level=fatal msg="writing blob: Patch \\"http://x/\\": use of closed network connection"'
     (folder / "said").write_text(f"{log}\n")
-    (folder / "skopeo").write_text(
-        f"""#!/bin/sh
+    script = f"""#!/bin/sh
         case "$*" in *" copy "*) printf x >>{count} ;; esac
         case "$*" in *" copy "*) [ "$(wc -c <{count})" -gt {times} ] ;; esac &&
             exec {shutil.which("skopeo")} "$@"
         cat {folder}/said >&2
         exit 1
         """
-    )
-    (folder / "skopeo").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    found_first(monkeypatch, folder, "skopeo", script)
     return count
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components.pipeline import activate, closure, evaluate, nix, release, runner
+from components.pipeline import activate, closure, evaluate, release, runner
 from components.pipeline.activate import Observation, Reply
 from components.pipeline.activation_config import Activation
 from components.pipeline.attempt import Attempt
@@ -33,6 +33,7 @@ from components.pipeline.transport import Ssh, write_identity
 from demo import hosts as containers
 from demo.hosts import DemoHost
 from demo.incus import ROOT
+from tests.caches import own_caches
 
 PREFIX = "flakeup-runner"
 USERS = {"web1": "root", "web2": "deploy"}
@@ -138,11 +139,8 @@ def runner_place(
 ) -> Iterator[Path]:
     """A private folder, and caches that nobody else has."""
     base = tmp_path_factory.mktemp("runner")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(base / "cache"))
-        nix.cache_folder.cache_clear()
+    with own_caches(base / "cache"):
         yield base
-    nix.cache_folder.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -13,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from components.pipeline import closure, evaluate, nix, release
+from components.pipeline import closure, evaluate, release
 from components.pipeline.evaluate import System
 from components.pipeline.process import run
 from components.pipeline.settings import parse
 from demo import hosts as containers
 from demo.hosts import DemoHost
 from demo.incus import ROOT
+from tests.caches import own_caches
 from tests.e2e.stack import ENV, Backend, Workspace, spec, wait_for
 from tests.faults.fleet import Fleet
 from tests.faults.machine import Machine
@@ -129,25 +129,6 @@ class Ground:
             for name, path in site.stock.items()
         )
         site.grip.sh(links)
-
-
-@contextmanager
-def own_caches(folder: Path) -> Iterator[None]:
-    """Keep locks and evaluations of the block apart from the user's.
-
-    What runs after it, such as a look at the toolchain, finds the user's again.
-    """
-    before = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(folder)
-    nix.cache_folder.cache_clear()
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["XDG_CACHE_HOME"]
-        else:
-            os.environ["XDG_CACHE_HOME"] = before
-        nix.cache_folder.cache_clear()
 
 
 @contextmanager

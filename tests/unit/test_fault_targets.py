@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from components.pipeline import nix
+from tests.caches import own_caches
 from tests.faults import report, rows, targets
-from tests.faults.ground import own_caches
 from tests.faults.plan import injections
 
 READY = {"state": "ready"}
