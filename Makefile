@@ -37,7 +37,7 @@ check: bootstrap ## linters: ruff, mypy, shellcheck
 	git ls-files -z -co --exclude-standard | xargs -0 -r \
 	  awk 'FNR == 1 && /^#!.*[\/ ](ba)?sh *$$/ { printf "%s%c", FILENAME, 0 } { nextfile }' | \
 	  xargs -0 -r tools/env shellcheck --external-sources && echo 'shellcheck: no findings' || status=1; \
-	tools/env python -m components.pipeline.runner | tools/env shellcheck - && \
+	tools/env python -m components.pipeline.activation.runner | tools/env shellcheck - && \
 	  echo 'shellcheck: no findings in the runner' || status=1; \
 	exit $$status
 
@@ -51,7 +51,7 @@ mutants: bootstrap ## takes each safeguard away: a fault must notice (.flakeup/m
 	@tools/env python -m tests.faults.mutants
 
 docs: bootstrap ## write the parts of docs/ that are made from the code
-	@tools/env python -m components.config_reference > docs/.config.md
+	@tools/env python -m components.pipeline.config.reference > docs/.config.md
 	@mv docs/.config.md docs/config.md
 
 bootstrap: ## put the tools in place: Pulumi, Python packages, nix, Incus and its image, Docker

@@ -4,32 +4,37 @@ from pathlib import Path
 
 import pulumi
 
-from components import outputs, program, stack_config
+from components import outputs
 from components.fleet import Fleet, FleetArgs
-from components.observing import observed
-from components.pipeline import evaluate, ground, plan, release, services, transport
-from components.pipeline.docker import manager, remote
-from components.pipeline.incus import pins
-from components.pipeline.stages import Stages
-from components.pipeline.tasks import beside
-from components.release_record import ReleaseRecord
+from components.hosts.observe import observed
+from components.pipeline.deploy import plan
+from components.pipeline.evaluate import evaluate, host_defaults, service_plan
+from components.pipeline.process.concurrency import beside
+from components.pipeline.process.timings import Stages
+from components.pipeline.release import release
+from components.pipeline.targets.docker import preflight as docker_preflight
+from components.pipeline.targets.docker import remote
+from components.pipeline.targets.incus import preflight as incus_preflight
+from components.pipeline.transport import ssh
+from components.stack import config, entrypoint
+from components.stack.release_record import ReleaseRecord
 
 
 async def main() -> pulumi.Inputs:
     """Run the stages in the order in which data flows."""
-    stages, settings = Stages(), stack_config.load()
-    pins.check(host.incus for host in settings.hosts)
-    identity = transport.write_identity(stack_config.folder(), settings.hosts, settings.ssh_key)
+    stages, settings = Stages(), config.load()
+    incus_preflight.check(host.incus for host in settings.hosts)
+    identity = ssh.write_identity(config.folder(), settings.hosts, settings.ssh_key)
     remote.pin(settings.services.host, settings.services.host_key, identity)
-    await manager.checked(settings.services, stack_config.folder())
+    await docker_preflight.checked(settings.services, config.folder())
     async with beside(stages.timed("observe", observed(settings, identity))) as seen:
         with stages.span("release"):
             releases = await release.resolve(settings, Path.cwd())
         with stages.span("evaluate"):
             systems = await evaluate.evaluate(releases, settings.hosts)
-            settings = stack_config.load(ground.grounds(systems, settings.hosts))
+            settings = config.load(host_defaults.grounds(systems, settings.hosts))
             images = await evaluate.evaluate_images(releases, settings.hosts)
-            service_plans = await services.planned(
+            service_plans = await service_plan.planned(
                 releases, settings.services.specs, settings.app_input
             )
         plans = plan.decide(settings.hosts, systems, await seen, images)
@@ -48,4 +53,4 @@ async def main() -> pulumi.Inputs:
     return outputs.of(releases[None], fleet, stages)
 
 
-program.run(main)
+entrypoint.run(main)

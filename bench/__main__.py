@@ -19,8 +19,8 @@ from typing import Any, Final
 from bench.ground import PARALLEL, Ground, Scale
 from bench.measure import Samples
 from bench.rows import IDS, Part, Row, parts_of
-from demo.alone import alone
-from demo.incus import ROOT, DemoError
+from harness.incus import ROOT, DemoError
+from harness.lock import alone
 
 PLACE: Final = ROOT / ".flakeup"
 REPORT: Final = PLACE / "bench.json"

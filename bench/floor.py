@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from components.pipeline.settings import parse
-from components.pipeline.transport import Identity, Ssh
-from demo.incus import DemoError
+from components.pipeline.config.stack import parse
+from components.pipeline.transport.ssh import Identity, Ssh
+from harness.incus import DemoError
 
 TIMEOUT: Final = 120
 _KEY: Final = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINuL0ZigIKOcgNh0FAkf5fC3CAo5iDI8fxbIIkx376e6"

@@ -16,10 +16,10 @@ from typing import Final
 
 from bench.floor import Shell
 from bench.room import check_room
-from demo import hosts
-from demo.hosts import DemoHost
-from demo.incus import DemoError
-from demo.workspace import Said, Workspace
+from harness import hosts
+from harness.hosts import DemoHost
+from harness.incus import DemoError
+from harness.workspace import Said, Workspace
 
 RELEASES: Final = 100
 """Tags made ahead: each measured deployment takes one that nobody has built or copied yet."""

@@ -12,18 +12,18 @@ from typing import Final
 
 from bench.ground import Ground
 from bench.measure import Samples
-from components.pipeline import activate
-from components.pipeline.activate import State
-from components.pipeline.attempt import Attempt
-from components.pipeline.attempt_spec import AttemptSpec
+from components.pipeline.activation import protocol
+from components.pipeline.activation.attempt import Attempt
+from components.pipeline.activation.protocol import State
+from components.pipeline.activation.request import AttemptSpec
+from components.pipeline.config.stack import parse
 from components.pipeline.errors import FlakeupError
-from components.pipeline.grammar import StorePath
-from components.pipeline.process import Argv, run
-from components.pipeline.settings import parse
-from components.pipeline.stages import Stages
-from components.pipeline.transport import Ssh, write_identity
-from demo.hosts import DemoHost, public_key
-from demo.incus import DemoError
+from components.pipeline.process.run import Argv, run
+from components.pipeline.process.timings import Stages
+from components.pipeline.transport.ssh import Ssh, write_identity
+from components.pipeline.values import StorePath
+from harness.hosts import DemoHost, public_key
+from harness.incus import DemoError
 
 PAIRS: Final = 7
 """At least so many: one switch takes a second or two, and the difference is of that size too."""
@@ -110,8 +110,8 @@ class Switcher:
         state = await attempt.run()
         marks.add("commit")
         # No input: the real one has none either, and the runner is on the host.
-        argv = self.ssh.argv(activate.ENTRY, release.system.path)
-        said = activate.parse(self.host.name, (await run(argv, timeout=TIMEOUT)).stdout)
+        argv = self.ssh.argv(protocol.ENTRY, release.system.path)
+        said = protocol.parse(self.host.name, (await run(argv, timeout=TIMEOUT)).stdout)
         self.stages = marks.end()
         if state is not State.AWAITING or said.event != "committed":
             msg = f"{self.host.name} was not switched under guard: {state}, {said.event}"

@@ -12,7 +12,7 @@ from typing import Final
 
 from bench import memory
 from bench.ground import Ground
-from demo.workspace import Said
+from harness.workspace import Said
 
 UNCHANGED: Final = 5
 """At least so many rounds of what takes a few seconds, and ought to take none."""

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from demo.incus import DemoError, Incus
+from harness.incus import DemoError, Incus
 
 PER_HOST: Final = 7
 """Inotify instances of one host: systemd has five, udevd and D-Bus one each."""

@@ -11,13 +11,13 @@ from typing import Final
 
 from bench.ground import Ground
 from bench.measure import Samples
-from components.pipeline import nix
-from components.pipeline.grammar import Attr
-from components.pipeline.incus.exec import Exec
-from components.pipeline.incus.spec import IncusSpec
-from components.pipeline.settings import HostSpec
-from demo.incus import ROOT, DemoError, Incus
-from demo.workspace import Said
+from components.pipeline.config.incus import IncusSpec
+from components.pipeline.config.stack import HostSpec
+from components.pipeline.release import nix
+from components.pipeline.transport.incus_exec import Exec
+from components.pipeline.values import Attr
+from harness.incus import ROOT, DemoError, Incus
+from harness.workspace import Said
 
 STACK: Final = "incus"
 HOST: Final = "web1"

@@ -5,25 +5,25 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_command import local
 
-from components.activation import SharedRelease
-from components.copying import Copying
-from components.dependency import settled
-from components.host import NixosHost, NixosHostArgs
-from components.incus import IncusHost, IncusHostArgs, IncusImage, IncusImageArgs, image_name
-from components.left_out import LeftOutHost
-from components.pipeline import closure
-from components.pipeline.docker.spec import Services
-from components.pipeline.evaluate import ImageBuild
-from components.pipeline.incus.spec import IncusSpec
-from components.pipeline.plan import HostPlan
-from components.pipeline.rollout import Rollout, waves_of
-from components.pipeline.services import ServicePlan
-from components.pipeline.settings import HostSpec
-from components.pipeline.stages import Stages
-from components.pipeline.transport import Identity
-from components.reach import Reach
-from components.release_record import ReleaseRecord
-from components.turns import Turns
+from .hosts.connection import Reach
+from .hosts.copy_hooks import Copying
+from .hosts.disabled import LeftOutHost
+from .hosts.incus import IncusHost, IncusHostArgs, IncusImage, IncusImageArgs, image_name
+from .hosts.nixos import NixosHost, NixosHostArgs
+from .hosts.switch_hooks import SharedRelease
+from .pipeline.config.incus import IncusSpec
+from .pipeline.config.services import Services
+from .pipeline.config.stack import HostSpec
+from .pipeline.deploy import closure
+from .pipeline.deploy.plan import HostPlan
+from .pipeline.deploy.waves import Rollout, waves_of
+from .pipeline.evaluate.evaluate import ImageBuild
+from .pipeline.evaluate.service_plan import ServicePlan
+from .pipeline.process.timings import Stages
+from .pipeline.transport.ssh import Identity
+from .stack.dependency import settled
+from .stack.release_record import ReleaseRecord
+from .stack.rollout import Turns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ class Fleet(pulumi.ComponentResource):
         """The containers of the services, by name."""
         if not args.service_plans:
             return {}
-        from components.docker_services import DockerServices  # noqa: PLC0415 half a second to load
+        from .services.services import DockerServices  # noqa: PLC0415 half a second to load
 
         made = DockerServices(
             args.services, args.service_plans, self._release.copying, self._built, self

@@ -2,9 +2,9 @@
 
 import pulumi
 
-from components.fleet import Fleet
-from components.pipeline.release import Release
-from components.pipeline.stages import Stages
+from .fleet import Fleet
+from .pipeline.process.timings import Stages
+from .pipeline.release.release import Release
 
 
 def of(release: Release, fleet: Fleet, stages: Stages) -> pulumi.Inputs:

@@ -6,12 +6,12 @@ import sys
 import time
 from typing import Final
 
-from demo.alone import alone
 from demo.clean import clean
-from demo.incus import ROOT, DemoError
 from demo.story import PREFIX, Story
 from demo.terminal import Terminal
-from demo.workspace import Workspace
+from harness.incus import ROOT, DemoError
+from harness.lock import alone
+from harness.workspace import Workspace
 
 PLACE: Final = ROOT / ".flakeup"
 FOLDER: Final = PLACE / "demo"

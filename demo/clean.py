@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from demo import hosts
-from demo.docker import Docker
-from demo.incus import ROOT, DemoError, Incus
 from demo.story import OWNER, PREFIX
-from demo.workspace import Workspace
+from harness import hosts
+from harness.docker import Docker
+from harness.incus import ROOT, DemoError, Incus
+from harness.workspace import Workspace
 
 TIMEOUT = 300.0
 _BOOTSTRAP = (sys.executable, str(ROOT / "tools" / "bootstrap"))

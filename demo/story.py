@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from demo import docker, hosts
-from demo.docker import Asking, Docker
-from demo.hosts import PORT, DemoHost
-from demo.incus import DemoError, Incus
-from demo.state import recorded
 from demo.terminal import Terminal, plain
-from demo.workspace import Said, Workspace
+from harness import docker, hosts
+from harness.docker import Asking, Docker
+from harness.hosts import PORT, DemoHost
+from harness.incus import DemoError, Incus
+from harness.state import recorded
+from harness.workspace import Said, Workspace
 
 PREFIX: Final = "flakeup-demo"
 OWNER: Final = "flakeup/dev"

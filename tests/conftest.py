@@ -19,11 +19,11 @@ HERE = Path(__file__).parent
 TOGETHER: Final = (
     "tests/e2e/test_docker_",
     "tests/e2e/",
-    "tests/contract/test_docker_",
+    "tests/contract/docker/",
     "tests/e2e/test_incus_",
     "tests/faults/",
-    "tests/contract/test_incus_",
-    "tests/contract/test_command_",
+    "tests/contract/incus/",
+    "tests/contract/standins/test_command_",
     "tests/contract/",
     "tests/e2e/test_runner",
     "tests/e2e/test_docker_ssh",
@@ -56,6 +56,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _together(nodeid: str) -> str:
+    if nodeid.startswith("tests/contract/standins/test_docker_"):
+        return "tests/contract/docker/"  # the same daemon
     return max((start for start in TOGETHER if nodeid.startswith(start)), key=len)
 
 
@@ -92,10 +94,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         line += f"; skipped: {left} ({'; '.join(sorted(_reasons(terminalreporter)))})"
     terminalreporter.write_line(line)
     for name in ("command", "docker"):
-        ran_it = f"/test_{name}_plugin_"
+        ran_it = f"/standins/test_{name}_"
         if any(ran_it in nodeid for nodeid in _nodeids(terminalreporter, "passed")):
             # Imported late: whoever reports has not always collected, and gRPC takes its time.
-            driver = importlib.import_module(f"tests.contract.{name}_driver")
+            driver = importlib.import_module(f"harness.providers.{name}_driver")
             own = driver.is_stand_in()
             which = "the project's stand-in" if own else f"FLAKEUP_{name.upper()}_PLUGIN"
             terminalreporter.write_line(f"{name} plugin: {driver.plugin_path()} ({which})")

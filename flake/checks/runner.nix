@@ -1,5 +1,5 @@
 # The script that flakeup sends to hosts, put together from its parts in the order that
-# components/pipeline/runner/__init__.py gives them: a test holds this against what is really sent.
+# components/pipeline/activation/runner/__init__.py gives them: a test holds this against what is really sent.
 #
 # It lies outside of this folder. Where the flake is addressed as a folder of its repository
 # (`nix flake check ./flake`, or `git+file:…?dir=flake`) the whole repository is there; flakeup itself

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.contract.dockerd import Dockerd, static_busybox
+from harness.daemons.dockerd import Dockerd, static_busybox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import yaml
 
-from components.config_reference import page
-from components.pipeline.settings import parse
+from components.pipeline.config.reference import page
+from components.pipeline.config.stack import parse
 
 PAGE = Path(__file__).parents[2] / "docs" / "config.md"
 
 
 def test_the_page_is_what_the_code_says() -> None:
-    """To repair: python -m components.config_reference > docs/config.md."""
+    """To repair: python -m components.pipeline.config.reference > docs/config.md."""
     assert PAGE.read_text() == page()
 
 

@@ -11,16 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from demo import hosts as containers
-from demo.hosts import DemoHost
-from demo.incus import ROOT
-from tests.e2e.docker_stack import (  # noqa: F401 fixtures
-    docker_place,
-    docker_proxy,
-    docker_stack,
-    docker_world,
-    services,
-)
+from harness import hosts as containers
+from harness.hosts import DemoHost
+from harness.incus import ROOT
+from tests.e2e.docker_stack import docker_place, docker_proxy, docker_stack, docker_world, services  # noqa: F401 fixtures
 from tests.e2e.runner_hosts import machines, runner_place, systems, web1  # noqa: F401 fixtures
 from tests.e2e.stack import PREFIX, Backend, Workspace, wait_for
 

@@ -23,9 +23,9 @@ from urllib.parse import urlencode
 import pytest
 import yaml
 
-from tests.contract.docker_proxy import DockerProxy
-from tests.contract.dockerd import Dockerd, RefusedError
-from tests.contract.http_load import ask, free_port
+from harness.daemons.docker_proxy import DockerProxy
+from harness.daemons.dockerd import Dockerd, RefusedError
+from harness.daemons.http_load import ask, free_port
 from tests.e2e.stack import ROOT, Backend, Workspace
 
 if TYPE_CHECKING:

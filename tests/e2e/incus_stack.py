@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from demo import hosts as containers
-from demo.hosts import make_key
-from demo.incus import Incus
-from tests.contract.incus_proxy import IncusProxy
+from harness import hosts as containers
+from harness.daemons.incus_proxy import IncusProxy
+from harness.hosts import make_key
+from harness.incus import Incus
 from tests.e2e.look import Hosts
 from tests.e2e.said import Json, Said
 from tests.e2e.stack import ROOT, STACK, Backend, Workspace

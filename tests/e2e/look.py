@@ -5,7 +5,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from demo.hosts import DemoHost
+from harness.hosts import DemoHost
 
 Hosts = dict[str, DemoHost]
 WORKER, STEADY = "app-worker.service", "steady.service"

@@ -10,14 +10,21 @@ from typing import Any
 
 import pytest
 
-from components.pipeline import activate, closure, evaluate, release, runner
-from components.pipeline.activate import Observation, Reply
-from components.pipeline.activation_config import Activation
-from components.pipeline.attempt import Attempt
-from components.pipeline.attempt_spec import AttemptSpec
+from components.pipeline.activation import protocol, runner
+from components.pipeline.activation.attempt import Attempt
+from components.pipeline.activation.protocol import Observation, Reply
+from components.pipeline.activation.request import AttemptSpec
+from components.pipeline.config.activation import Activation
+from components.pipeline.config.stack import Endpoint, HostSpec, Settings
+from components.pipeline.deploy import closure
 from components.pipeline.errors import ActivationError
-from components.pipeline.evaluate import System
-from components.pipeline.grammar import (
+from components.pipeline.evaluate import evaluate
+from components.pipeline.evaluate.evaluate import System
+from components.pipeline.process.concurrency import all_of
+from components.pipeline.process.run import run
+from components.pipeline.release import release
+from components.pipeline.transport.ssh import Ssh, write_identity
+from components.pipeline.values import (
     Attr,
     Duration,
     FlakeUrl,
@@ -26,14 +33,10 @@ from components.pipeline.grammar import (
     StorePath,
     UserName,
 )
-from components.pipeline.process import run
-from components.pipeline.settings import Endpoint, HostSpec, Settings
-from components.pipeline.tasks import all_of
-from components.pipeline.transport import Ssh, write_identity
-from demo import hosts as containers
-from demo.hosts import DemoHost
-from demo.incus import ROOT
-from tests.caches import own_caches
+from harness import hosts as containers
+from harness.caches import own_caches
+from harness.hosts import DemoHost
+from harness.incus import ROOT
 
 PREFIX = "flakeup-runner"
 USERS = {"web1": "root", "web2": "deploy"}
@@ -89,13 +92,13 @@ class Machine:
         """Run one command of the runner; its exit code, and its last line."""
         done = await run(self.ssh.argv(*words), timeout=60, stdin=runner.text(), check=False)
         assert done.stdout, done.complaint
-        return done.code, activate.parse("host", done.stdout.splitlines()[-1])
+        return done.code, protocol.parse("host", done.stdout.splitlines()[-1])
 
     async def commit(self, system: System) -> tuple[int, Reply]:
-        return await self.say(activate.ENTRY, system.out.path)
+        return await self.say(protocol.ENTRY, system.out.path)
 
     async def observe(self) -> Observation:
-        return Observation.of((await self.say(*activate.observe_words()))[1])
+        return Observation.of((await self.say(*protocol.observe_words()))[1])
 
     async def runs(self) -> tuple[StorePath | None, StorePath | None]:
         """The system that it runs, and the boot default."""

@@ -18,9 +18,9 @@ from typing import Any, Self
 
 import yaml
 
-from demo.hosts import DemoHost
-from demo.state import recorded
-from demo.workspace import PROGRAM
+from harness.hosts import DemoHost
+from harness.state import recorded
+from harness.workspace import PROGRAM
 from tests.e2e.processes import descendants, in_session, kill
 from tests.e2e.said import Json, Said
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from demo.hosts import DemoHost
+from harness.hosts import DemoHost
 from tests.e2e.look import Hosts, answers, profile, profiles, serving, system, systems
 from tests.e2e.stack import Workspace, spec
 

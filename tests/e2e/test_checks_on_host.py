@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from components.pipeline.activate import State
-from components.pipeline.attempt import Attempt
-from components.pipeline.check import Check, CheckKind, Vantage
-from components.pipeline.evaluate import System
-from components.pipeline.grammar import Duration
-from components.pipeline.process import run
-from components.pipeline.transport import Ssh, write_identity
+from components.pipeline.activation.attempt import Attempt
+from components.pipeline.activation.protocol import State
+from components.pipeline.config.checks import Check, CheckKind, Vantage
+from components.pipeline.evaluate.evaluate import System
+from components.pipeline.process.run import run
+from components.pipeline.transport.ssh import Ssh, write_identity
+from components.pipeline.values import Duration
 from tests.e2e.look import Hosts
 from tests.e2e.runner_hosts import Machine, failure, spec
 from tests.e2e.stack import Workspace

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.docker_proxy import DockerProxy
-from tests.contract.http_load import OFTEN, Load
+from harness.daemons.docker_proxy import DockerProxy
+from harness.daemons.http_load import OFTEN, Load
 from tests.e2e.docker_stack import (
     AGAIN,
     APP,

@@ -19,7 +19,7 @@ from tests.e2e.stack import wait_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.contract.docker_proxy import DockerProxy
+    from harness.daemons.docker_proxy import DockerProxy
     from tests.e2e.said import Said
     from tests.e2e.stack import Engine
 

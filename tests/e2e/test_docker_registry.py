@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import yaml
 
-from tests.contract import nix2container, registry
-from tests.contract.http_load import Load
-from tests.contract.registry import PASSWORD, USER
+from harness.daemons import nix2container, registry
+from harness.daemons.http_load import Load
+from harness.daemons.registry import PASSWORD, USER
 from tests.e2e.docker_stack import APP, CONVERGED, EDGE, RUN, DockerStack, World, assert_converged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.contract.docker_proxy import DockerProxy
-    from tests.contract.registry import Registry
+    from harness.daemons.docker_proxy import DockerProxy
+    from harness.daemons.registry import Registry
     from tests.e2e.said import Json
 
 pytestmark = pytest.mark.e2e

@@ -10,21 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.contract.http_load import Load
-from tests.e2e.docker_stack import (
-    AGAIN,
-    OWNED,
-    OWNER,
-    DockerStack,
-    World,
-    assert_serves,
-)
+from harness.daemons.http_load import Load
+from tests.e2e.docker_stack import AGAIN, OWNED, OWNER, DockerStack, World, assert_serves
 from tests.e2e.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.contract.docker_proxy import DockerProxy
+    from harness.daemons.docker_proxy import DockerProxy
     from tests.e2e.said import Json
 
 pytestmark = pytest.mark.e2e

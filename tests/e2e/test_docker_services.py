@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.contract.dockerd import LABEL
-from tests.contract.http_load import Load, ask
+from harness.daemons.dockerd import LABEL
+from harness.daemons.http_load import Load, ask
 from tests.e2e.docker_stack import (
     AGAIN,
     APP,
@@ -23,7 +23,7 @@ from tests.e2e.docker_stack import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.contract.docker_proxy import DockerProxy
+    from harness.daemons.docker_proxy import DockerProxy
     from tests.e2e.said import Json, Said
     from tests.e2e.stack import Engine
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from components.pipeline.grammar import HostKey
-from tests.contract.docker_proxy import DockerProxy
-from tests.contract.far_docker import host_of, machine, where
-from tests.contract.http_load import Load
-from tests.contract.sshd import Sshd, missing
+from components.pipeline.values import HostKey
+from harness.daemons.docker_proxy import DockerProxy
+from harness.daemons.far_docker import host_of, machine, where
+from harness.daemons.http_load import Load
+from harness.daemons.sshd import Sshd, missing
 from tests.e2e.docker_stack import CONVERGED, RUN, DockerStack, World
 from tests.e2e.said import Said
 

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.contract.swarm import be_swarm, missing, own_daemon
+from harness.daemons.swarm import be_swarm, missing, own_daemon
 from tests.e2e.docker_stack import AGAIN, APP, OWNED, OWNER, RUN, USERS, DockerStack, World
 from tests.e2e.stack import wait_for
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.contract.dockerd import Dockerd
+    from harness.daemons.dockerd import Dockerd
     from tests.e2e.said import Json, Said
 
 pytestmark = pytest.mark.e2e

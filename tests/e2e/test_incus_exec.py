@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.hosts import make_key
-from demo.incus import Incus
+from harness.hosts import make_key
+from harness.incus import Incus
 from tests.e2e.stack import ROOT, Backend, Workspace, wait_for
 
 pytestmark = pytest.mark.e2e

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.hosts import DemoHost
+from harness.hosts import DemoHost
 from tests.e2e.incus_stack import LISTING, PREFIX, UNCHANGED, VOLUME, World, two, world
 from tests.e2e.look import answers, profiles, serving, started, system, systems
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.hosts import DemoHost
-from demo.incus import DemoError
+from harness.hosts import DemoHost
+from harness.incus import DemoError
 from tests.e2e.look import (
     Hosts,
     answers,

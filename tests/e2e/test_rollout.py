@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.hosts import DemoHost
+from harness.hosts import DemoHost
 from tests.e2e.look import (
     Hosts,
     answers,

@@ -8,13 +8,13 @@ from functools import partial
 
 import pytest
 
-from components.pipeline import activate, runner
-from components.pipeline.activate import State
-from components.pipeline.attempt import Absent
-from components.pipeline.evaluate import System
-from components.pipeline.grammar import Duration
-from components.pipeline.process import run
-from components.pipeline.tasks import all_of, beside
+from components.pipeline.activation import protocol, runner
+from components.pipeline.activation.attempt import Absent
+from components.pipeline.activation.protocol import State
+from components.pipeline.evaluate.evaluate import System
+from components.pipeline.process.concurrency import all_of, beside
+from components.pipeline.process.run import run
+from components.pipeline.values import Duration
 from tests.e2e.runner_hosts import USERS, Machine, failure, reachable, rested
 
 pytestmark = pytest.mark.e2e
@@ -159,10 +159,10 @@ async def test_a_reboot_before_the_commit(web1: Machine, systems: dict[str, Syst
     await reachable(web1)
     assert await web1.runs() == (systems["old"].out, systems["old"].out)
     gone = await run(
-        web1.ssh.argv(activate.ENTRY, systems["new"].out.path), timeout=30, check=False
+        web1.ssh.argv(protocol.ENTRY, systems["new"].out.path), timeout=30, check=False
     )
     assert (gone.code, gone.stdout) == (127, b"")
-    code, reply = await web1.say(*activate.publish(systems["new"].out.path))
+    code, reply = await web1.say(*protocol.publish(systems["new"].out.path))
     assert (code, reply["reason"]) == (
         31,
         "its attempt has ended: rolled-back: the host was rebooted",
@@ -342,10 +342,10 @@ async def test_a_flood_with_control_characters_comes_out_clean(
     assert await one.run() is State.AWAITING
     assert "\x1b" in web1.log()
     assert all(line.isprintable() for line in one._log)
-    argv = web1.ssh.argv(*activate.publish(*activate.follow_words(one.id, 0)))
+    argv = web1.ssh.argv(*protocol.publish(*protocol.follow_words(one.id, 0)))
     raw = (await run(argv, timeout=60, stdin=runner.text())).stdout
     assert b"a very long line of output [31m with control characters" in raw
     assert not [byte for byte in raw if byte < 0x20 and byte != 0x0A]
     assert len(raw) < 1 << 20
     for line in raw.splitlines():
-        activate.parse("web1", line)
+        protocol.parse("web1", line)

@@ -14,8 +14,8 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
-from demo.alone import alone
-from demo.incus import ROOT, DemoError, bootstrap_parts
+from harness.incus import ROOT, DemoError, bootstrap_parts
+from harness.lock import alone
 from tests.faults import report, rows, targets
 from tests.faults.ground import Ground
 from tests.faults.plan import Injection, injections

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from demo.incus import DemoError
+from harness.incus import DemoError
 from tests.e2e.said import Json, Said
 from tests.e2e.stack import Backend, Engine, Workspace
 from tests.faults.row import Ending, Row

@@ -12,14 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from components.pipeline import closure, evaluate, release
-from components.pipeline.evaluate import System
-from components.pipeline.process import run
-from components.pipeline.settings import parse
-from demo import hosts as containers
-from demo.hosts import DemoHost
-from demo.incus import ROOT
-from tests.caches import own_caches
+from components.pipeline.config.stack import parse
+from components.pipeline.deploy import closure
+from components.pipeline.evaluate import evaluate
+from components.pipeline.evaluate.evaluate import System
+from components.pipeline.process.run import run
+from components.pipeline.release import release
+from harness import hosts as containers
+from harness.caches import own_caches
+from harness.hosts import DemoHost
+from harness.incus import ROOT
 from tests.e2e.stack import ENV, Backend, Workspace, spec, wait_for
 from tests.faults.fleet import Fleet
 from tests.faults.machine import Machine

@@ -3,8 +3,8 @@
 import time
 from dataclasses import dataclass
 
-from demo.hosts import DemoHost
-from demo.incus import DemoError
+from harness.hosts import DemoHost
+from harness.incus import DemoError
 from tests.faults import vector
 from tests.faults.vector import Vector
 

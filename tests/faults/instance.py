@@ -16,10 +16,10 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, Self
 
-from demo.incus import ROOT, DemoError, Incus
-from tests.contract import incusd
-from tests.contract.incus_proxy import IncusProxy
-from tests.contract.incusd import Incusd
+from harness.daemons import incusd
+from harness.daemons.incus_proxy import IncusProxy
+from harness.daemons.incusd import Incusd
+from harness.incus import ROOT, DemoError, Incus
 from tests.e2e.incus_stack import PREFIX, World, begun
 from tests.e2e.look import profile, system
 from tests.e2e.said import Json, Said

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from components.pipeline import activate, runner
-from components.pipeline.activate import Reply
-from components.pipeline.attempt import Attempt
-from components.pipeline.attempt_spec import AttemptSpec
+from components.pipeline.activation import protocol, runner
+from components.pipeline.activation.attempt import Attempt
+from components.pipeline.activation.protocol import Reply
+from components.pipeline.activation.request import AttemptSpec
+from components.pipeline.config.stack import parse
 from components.pipeline.errors import FlakeupError, ProcessError
-from components.pipeline.grammar import StorePath
-from components.pipeline.process import run
-from components.pipeline.settings import parse
-from components.pipeline.transport import SSH_FAILED, Ssh, write_identity
+from components.pipeline.process.run import run
+from components.pipeline.transport.ssh import SSH_FAILED, Ssh, write_identity
+from components.pipeline.values import StorePath
 from tests.e2e.said import Json, Said
 
 COMMIT_TRIES = 3
@@ -61,11 +61,11 @@ class Machine:
         """Run one command on the host; its exit code, and its last line, if it is one of ours."""
         done = await run(self.ssh.argv(*words), timeout=60, stdin=runner.text(), check=False)
         lines = done.stdout.splitlines()
-        return done.code, activate.parse("host", lines[-1]) if lines else None
+        return done.code, protocol.parse("host", lines[-1]) if lines else None
 
     async def commit(self, new: str) -> tuple[int, Reply | None]:
         """Confirm, over a connection of its own."""
-        return await self.say(activate.ENTRY, new)
+        return await self.say(protocol.ENTRY, new)
 
     async def deploy(self, new: str, old: str | None, pause: float = 0) -> Said:
         """From the start to the commit, `pause` seconds before it; code 0 where it is confirmed."""

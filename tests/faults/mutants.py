@@ -20,9 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from demo import hosts as containers
-from demo.alone import alone
-from demo.incus import ROOT, DemoError
+from harness import hosts as containers
+from harness.incus import ROOT, DemoError
+from harness.lock import alone
 from tests.faults.mutation import Mutant, MutationError, Replacement, copy_tree
 
 RUNNER: Final = "components/pipeline/runner"
@@ -38,12 +38,12 @@ MUTANTS: Final = (
         removes="the pinned host key, of our connections and of the commit's",
         replacements=(
             Replacement(
-                file="components/pipeline/transport.py",
+                file="components/pipeline/transport/ssh.py",
                 text='"StrictHostKeyChecking=yes"',
                 by='"StrictHostKeyChecking=no"',
             ),
             Replacement(
-                file="components/host.py", text="        host_key=reach.host_key,\n", by=""
+                file="components/hosts/nixos.py", text="        host_key=reach.host_key,\n", by=""
             ),
         ),
         killers={"F18": "it ended NEW, not OLD", "F18b": "it ended NEW, not OLD"},

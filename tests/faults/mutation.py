@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from demo.incus import ROOT
+from harness.incus import ROOT
 
 
 class MutationError(Exception):

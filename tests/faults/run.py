@@ -7,7 +7,7 @@ from random import Random
 from subprocess import SubprocessError
 from typing import TYPE_CHECKING, Any, Final
 
-from demo.incus import DemoError
+from harness.incus import DemoError
 from tests.e2e.said import Said
 from tests.faults.row import By, Ending, Row
 from tests.faults.scene import ClassesScene, EngineScene, Scene

@@ -14,10 +14,10 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, Self
 
-from tests.contract import own_dockerd
-from tests.contract.docker_proxy import DockerProxy
-from tests.contract.http_load import Load
-from tests.contract.own_dockerd import OwnDockerd
+from harness.daemons import own_dockerd
+from harness.daemons.docker_proxy import DockerProxy
+from harness.daemons.http_load import Load
+from harness.daemons.own_dockerd import OwnDockerd
 from tests.e2e.docker_stack import APP, EDGE, PARTS, DockerStack, World, remove_built
 from tests.e2e.said import Json, Said
 from tests.faults.row import Ending, Row

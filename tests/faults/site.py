@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from demo.hosts import DemoHost
-from demo.state import recorded
+from harness.hosts import DemoHost
+from harness.state import recorded
 from tests.e2e.said import Json, Said
 from tests.e2e.stack import ENV, STACK, Workspace
 from tests.faults.host_tools import Grip

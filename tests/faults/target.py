@@ -14,9 +14,9 @@ from random import Random
 from subprocess import SubprocessError
 from typing import Any, Final, Protocol
 
-from demo.incus import DemoError
-from tests.contract.dockerd import RefusedError as DockerRefusedError
-from tests.contract.incusd import RefusedError as IncusRefusedError
+from harness.daemons.dockerd import RefusedError as DockerRefusedError
+from harness.daemons.incusd import RefusedError as IncusRefusedError
+from harness.incus import DemoError
 from tests.e2e.said import Json, Said
 from tests.e2e.stack import Engine, Workspace
 from tests.faults.row import Ending, Row

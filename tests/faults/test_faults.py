@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from demo.incus import ROOT
+from harness.incus import ROOT
 from tests.e2e.conftest import tools  # noqa: F401 the fixture that skips by name and reason
 
 HOSTS = "4"

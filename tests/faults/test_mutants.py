@@ -1,6 +1,6 @@
 """The check of the checks still fits the program; `make mutants` runs it."""
 
-from demo.incus import ROOT
+from harness.incus import ROOT
 from tests.faults import rows
 from tests.faults.mutants import MUTANTS
 

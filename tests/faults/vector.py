@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from demo.hosts import DemoHost
+from harness.hosts import DemoHost
 
 TERMINAL: Final = frozenset(
     {"", "committed", "rolled-back", "rollback-failed", "blocked", "superseded", "unchanged"}

@@ -19,11 +19,16 @@ import pulumi.resource_hooks
 import pulumi.runtime
 
 from components.fleet import Fleet, FleetArgs
-from components.pipeline import plan
-from components.pipeline.activation_config import Activation, Mode
-from components.pipeline.evaluate import System
-from components.pipeline.git import Pin, RefKind
-from components.pipeline.grammar import (
+from components.pipeline.config.activation import Activation, Mode
+from components.pipeline.config.stack import Endpoint, HostSpec, Settings
+from components.pipeline.deploy import plan
+from components.pipeline.deploy.waves import Rollout
+from components.pipeline.evaluate.evaluate import System
+from components.pipeline.process.timings import Stages
+from components.pipeline.release.git import Pin, RefKind
+from components.pipeline.release.release import Flake, Release
+from components.pipeline.transport.ssh import Identity
+from components.pipeline.values import (
     Attr,
     FlakeUrl,
     HostAddress,
@@ -33,12 +38,7 @@ from components.pipeline.grammar import (
     StorePath,
     UserName,
 )
-from components.pipeline.release import Flake, Release
-from components.pipeline.rollout import Rollout
-from components.pipeline.settings import Endpoint, HostSpec, Settings
-from components.pipeline.stages import Stages
-from components.pipeline.transport import Identity
-from components.release_record import ReleaseRecord
+from components.stack.release_record import ReleaseRecord
 from tests.program.engine import Engine, Log, Recorder
 
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\npoison\n-----END OPENSSH PRIVATE KEY-----"

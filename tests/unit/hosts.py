@@ -1,8 +1,9 @@
 """Hosts as settings give them, for tests of what is done with them."""
 
-from components.pipeline.activation_config import DEFAULTS, Activation
-from components.pipeline.check import Check, CheckKind, Vantage
-from components.pipeline.grammar import (
+from components.pipeline.config.activation import DEFAULTS, Activation
+from components.pipeline.config.checks import Check, CheckKind, Vantage
+from components.pipeline.config.stack import Endpoint, HostSpec
+from components.pipeline.values import (
     Attr,
     Duration,
     HostAddress,
@@ -11,7 +12,6 @@ from components.pipeline.grammar import (
     StorePath,
     UserName,
 )
-from components.pipeline.settings import Endpoint, HostSpec
 
 HOST_KEY = HostKey.parse(
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"

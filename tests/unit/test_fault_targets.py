@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from components.pipeline import nix
-from tests.caches import own_caches
+from components.pipeline.release import nix
+from harness.caches import own_caches
 from tests.faults import report, rows, targets
 from tests.faults.plan import injections
 

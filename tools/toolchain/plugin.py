@@ -70,10 +70,10 @@ class Plugin:
 
     def _stand_in(self, place: Path) -> str:
         python = os.environ.get("FLAKEUP_PYTHON") or str(VENV / "bin" / "python")
-        plugin = str(PROJECT / "plugins" / self.name / self.binary)
+        plugin = str(PROJECT / "tools" / "standins" / self.name / self.binary)
         text = _WRAPPER.format(python=shlex.quote(python), plugin=shlex.quote(plugin))
         write(place, text, mode=0o755)
-        which = f"stand-in from plugins/{self.name}, no released one can be had"
+        which = f"stand-in from tools/standins/{self.name}, no released one can be had"
         return f"plugin {self.name} {self.version}: {which}"
 
     def _released(self) -> Path | None:

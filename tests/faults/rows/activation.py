@@ -4,7 +4,7 @@ import contextlib
 import re
 import time
 
-from demo.incus import DemoError
+from harness.incus import DemoError
 from tests.e2e.said import Said
 from tests.faults.row import By, Ending, Row
 from tests.faults.scene import ClassesScene, Scene

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from components.pipeline import activate
+from components.pipeline.activation import protocol
 from tests.e2e.said import Said
 from tests.faults.machine import Deployment
 from tests.faults.row import By, Ending, Row
@@ -98,7 +98,7 @@ def never_confirmed(scene: Scene) -> None:
 
 def second_commit(scene: Scene) -> Said:
     said = scene.deploy()
-    code, reply = _say(scene, activate.ENTRY, scene.new())
+    code, reply = _say(scene, protocol.ENTRY, scene.new())
     assert (code, reply) == (0, "unchanged"), (code, reply)
     return said
 
@@ -121,7 +121,7 @@ def two_commits_at_once(scene: Scene) -> Said:
 def commit_of_nothing(scene: Scene) -> None:
     """Nobody has prepared it."""
     assert isinstance(scene, ClassesScene)
-    code, _ = _say(scene, activate.ENTRY, scene.choose("plain"))
+    code, _ = _say(scene, protocol.ENTRY, scene.choose("plain"))
     assert code == 31, code
 
 
@@ -129,7 +129,7 @@ def commit_of_another(scene: Scene) -> Said:
     assert isinstance(scene, ClassesScene)
     with scene.going("plain", pause=4) as going:
         scene.at_state("awaiting-confirm")
-        code, _ = _say(scene, activate.ENTRY, scene.site.stock["slower"])
+        code, _ = _say(scene, protocol.ENTRY, scene.site.stock["slower"])
         assert code == 31, code
         return going.end()
 
@@ -164,7 +164,7 @@ def abort_instead(scene: Scene) -> Said:
 
 def _say(scene: Scene, *words: str) -> tuple[int, str]:
     """Call the runner, published first: a host that was never deployed to has none."""
-    code, reply = asyncio.run(scene.site.machine.say(*activate.publish(*words[1:])))
+    code, reply = asyncio.run(scene.site.machine.say(*protocol.publish(*words[1:])))
     return code, reply["outcome"] or reply.event if reply else ""
 
 

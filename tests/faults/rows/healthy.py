@@ -1,6 +1,6 @@
 """Nothing is wrong: a guard that takes back a good release is a fault of its own (H)."""
 
-from components.pipeline.activation_table import ACTIVATION
+from components.pipeline.config.activation_table import ACTIVATION
 from tests.e2e.said import Json, Said
 from tests.faults.row import By, Ending, Row
 from tests.faults.scene import Scene

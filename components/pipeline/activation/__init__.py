@@ -1,0 +1,1 @@
+"""The guarded switch of one host: its runner, the protocol, and how an attempt ended."""

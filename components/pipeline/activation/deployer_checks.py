@@ -1,0 +1,165 @@
+"""The health checks that the deployer makes: is a host good, seen from outside?"""
+
+import asyncio
+import errno
+import os
+import re
+import ssl
+from functools import cache
+from typing import Final
+from urllib.parse import urlsplit
+
+from ..config.checks import Check, CheckKind
+from ..errors import message, printable
+
+_HEADERS: Final = {
+    "User-Agent": "flakeup",
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",
+    "Connection": "close",
+}
+_trust: Final = cache(ssl.create_default_context)
+_ERRNO: Final = re.compile(r"\[Errno ([0-9]+)\]")
+
+
+class Unhealthy(Exception):  # noqa: N818 what the host is
+    """A check that is not good: `str()` is `check <name>: <detail>`, printable."""
+
+    def __init__(self, check: Check, detail: str) -> None:
+        self.check = check
+        self.detail = detail
+        super().__init__(message(f"check {check.name}", "", detail))
+
+
+async def healthy(checks: tuple[Check, ...], *, deadline: float) -> None:
+    """Make the checks from the deployer side by side, and return once all of them are good.
+
+    `checks` are filled, and are those of `Vantage.DEPLOYER`. `deadline` is in seconds from now, for
+    all together.
+
+    Raises:
+        Unhealthy: the first one that is not good, or not in time.
+    """
+    if not checks:
+        return
+    trials = {asyncio.create_task((one := _Trial(check)).run()): one for check in checks}
+    try:
+        _, late = await asyncio.wait(trials, timeout=deadline, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in trials:
+            task.cancel()
+        ended = await asyncio.gather(*trials, return_exceptions=True)
+    # Of several that are not good the first in order is named, whichever was a moment earlier.
+    if failed := [end for end in ended if isinstance(end, Exception)]:
+        raise failed[0]
+    if overdue := [trial for task, trial in trials.items() if task in late]:
+        raise Unhealthy(overdue[0].check, overdue[0].when_late(deadline))
+
+
+class _Trial:
+    """One check on its way to good: what its last try found, and since when it is good."""
+
+    def __init__(self, check: Check) -> None:
+        self.check = check
+        self._fault = ""
+        self._good_since: float | None = None
+
+    async def run(self) -> None:
+        """Try until the check is good and has held."""
+        clock, failures = asyncio.get_running_loop().time, 0
+        while True:
+            started = clock()
+            self._fault = await fault_of(self.check)
+            now = clock()
+            failures += bool(self._fault)
+            if self._good_since is None and not self._fault:
+                self._good_since = now
+            if self._good_since is not None:
+                held = now - self._good_since
+                if self._fault:
+                    raise Unhealthy(self.check, f"was good for {held:.0f} s, then: {self._fault}")
+                if held >= self.check.hold.seconds:
+                    return
+            elif failures > self.check.retries:
+                raise Unhealthy(self.check, self._fault)
+            due = started + self.check.period.seconds
+            if self._good_since is not None:
+                due = min(due, self._good_since + self.check.hold.seconds)
+            await asyncio.sleep(due - now)
+
+    def when_late(self, deadline: float) -> str:
+        """Say what was missing when the time was over."""
+        if self._good_since is not None:
+            return f"was good, and had not held for {self.check.hold.text} after {deadline:g} s"
+        return f"not good after {deadline:g} s: {self._fault or 'no answer'}"
+
+
+async def fault_of(check: Check) -> str:
+    """Try a check once, within its own timeout; say what is wrong, or nothing."""
+    import httpx  # noqa: PLC0415 a preview makes no checks, and does not pay for it
+
+    try:
+        async with asyncio.timeout(check.timeout.seconds):
+            match check.kind:
+                case CheckKind.HTTP:
+                    # Without its client, which reads a redirect also where it does not follow it.
+                    request = httpx.Request("GET", check.target, headers=_HEADERS)
+                    async with httpx.AsyncHTTPTransport(verify=_trust(), trust_env=False) as http:
+                        answer = await http.handle_async_request(request)
+                        # Of the body 64 KiB, as sent: what they unpack to could be of any size.
+                        body = await anext(answer.aiter_raw(64 * 1024), b"")
+                    return _http_fault(check, answer.status_code, answer.headers.raw, body)
+                case CheckKind.TCP:
+                    await _connect(check.target)
+                    return ""
+                case CheckKind.UNIT | CheckKind.COMMAND:
+                    msg = f"only the host can look at a {check.kind}"
+                    raise ValueError(msg)
+    except TimeoutError as error:
+        return said(error) if error.errno else f"no answer in {check.timeout.seconds} s"
+    except httpx.RemoteProtocolError as error:
+        broke_off = str(error).startswith(("Server disconnected", "peer closed connection"))
+        what = "the connection was closed before the answer was whole"
+        return what if broke_off else f"the answer is not HTTP: {printable(str(error))}"
+    except (httpx.TransportError, OSError) as error:
+        return said(error)
+    except UnicodeError:
+        return "no such host: a part of its name is too long"
+
+
+def _http_fault(check: Check, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> str:
+    if status != check.status:
+        return f"expected status {check.status}, got {status}"
+    lines = [b": ".join(header).decode("latin-1").lower() for header in headers]
+    if check.header and not any(check.header.lower() in line for line in lines):
+        return f"no header contains '{printable(check.header)}'"
+    if check.contains.encode() not in body:
+        found = printable(body[:200].decode(errors="replace").strip())
+        return f"the body does not contain '{printable(check.contains)}': '{found}'"
+    return ""
+
+
+async def _connect(target: str) -> None:
+    parts = urlsplit(f"//{target}")
+    _, writer = await asyncio.open_connection(parts.hostname, parts.port, happy_eyeballs_delay=0.25)
+    writer.transport.abort()
+
+
+def said(error: BaseException | None) -> str:
+    """Say in a few words why there is no connection, such as `connection refused`."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"the certificate is not good: {printable(error.verify_message)}"
+        case ssl.SSLError():
+            return f"no TLS: {printable(error.reason or str(error)).lower().replace('_', ' ')}"
+        case OSError(__cause__=None):
+            # Several addresses have several errors, in one text without a number.
+            numbers = [error.errno] if error.errno else map(int, _ERRNO.findall(str(error)))
+            known = [os.strerror(number) for number in numbers if number in errno.errorcode]
+            return (known[0] if known else printable(error.strerror or str(error))).lower()
+        case ExceptionGroup():
+            return said(error.exceptions[0])
+        case None:
+            return "the connection was closed"
+        case _:
+            return said(error.__cause__ or error.__context__)

@@ -1,0 +1,118 @@
+"""How an attempt that did not reach NEW has ended, as a message for a person.
+
+Host, what happened, the unit with its last journal lines, what the host runs now, what to do.
+"""
+
+from collections.abc import Iterable
+
+from ..errors import ActivationError, HostError, message, printable
+from .protocol import Reply, State
+
+DETAIL_LIMIT = 4000
+AGAIN = "mend the release and run `pulumi up` again"
+
+UNCONFIRMED = "22"
+"""Exit code of the runner where nobody came to confirm."""
+
+_ENDED = {
+    State.ROLLED_BACK: "rolled back to the system from before",
+    State.ROLLBACK_FAILED: "and the system from before could not be activated either",
+    State.SUPERSEDED: "another deployment took over",
+}
+_NOT_A_VERDICT = {"", "0", "4"}
+"""Exit codes of an activation of OLD that brought it up."""
+
+
+def failure(
+    host: str, last: Reply, log: Iterable[str] = (), trouble: HostError | None = None
+) -> ActivationError:
+    """The error for the last line of an attempt.
+
+    `log` are the last lines of the unit that failed, or of the activation; `trouble` is why the
+    host could not be reached meanwhile, which is also why it was not confirmed.
+    """
+    match last.event:
+        case "result":
+            return _ended(host, last, log, trouble)
+        case "held":
+            return _held(host, last)
+        case "drifted":
+            return _drifted(host, last)
+        case "blocked" | "refused":
+            return not_deployed(host, f"refused: {last['reason']}", "nothing was changed")
+        case "died":
+            detail = f"the activation stopped in state {last['state']}"
+            remedy = f"the host runs {last['current']}; run `pulumi up` again"
+            return not_deployed(host, detail, remedy)
+    return not_deployed(host, f"an answer that we do not know: {last.event}", "update flakeup")
+
+
+def not_deployed(host: str, detail: str, remedy: str) -> ActivationError:
+    """The error for a host that is not on NEW."""
+    text = printable(detail, DETAIL_LIMIT, lines=True)
+    return ActivationError(message("not deployed", host, text, remedy))
+
+
+def taken_back(host: str, why: str, last: Reply | None) -> ActivationError:
+    """The error for a host that was not confirmed because of `why`; `last` is its last word."""
+    if last is None:
+        remedy = f"the host could not be told; its timer brings it back; {AGAIN}"
+        return not_deployed(host, why, remedy)
+    if last.state is State.COMMITTED:
+        return not_deployed(host, why, f"it runs {last['current']} all the same: it had committed")
+    return not_deployed(host, f"{why}: {_how(last)}", f"it runs {last['current']} now; {AGAIN}")
+
+
+def silent(host: str, seconds: float, trouble: HostError | None) -> ActivationError:
+    """The error for a host that has not said how its attempt ended."""
+    why = f" ({trouble})" if trouble else ""
+    return not_deployed(
+        host,
+        f"it has not said how the attempt ended within {seconds:.0f} s{why}",
+        "its own timer brings it back; when it answers again, run `pulumi up` again",
+    )
+
+
+def _held(host: str, last: Reply) -> ActivationError:
+    who = last["by"] or "somebody else"
+    to = f" ({last['state']}, to {last['new']})" if last["new"] else ""
+    remedy = "wait for its end, then run `pulumi up` again"
+    return not_deployed(host, f"it is being deployed by {who}{to}", remedy)
+
+
+def _drifted(host: str, last: Reply) -> ActivationError:
+    return not_deployed(
+        host,
+        f"it runs {last['current']}, and the last deployment was {last['old']}",
+        f"to bring it to this release all the same, `pulumi up --replace` {host}-switch "
+        "(the URN is in the preview)",
+    )
+
+
+def _ended(
+    host: str, last: Reply, log: Iterable[str], trouble: HostError | None
+) -> ActivationError:
+    reason = last["reason"] or "no reason given"
+    if trouble and last["exit"] == UNCONFIRMED:
+        reason += f" ({trouble})"
+    shown = list(log)
+    if last.state is State.BLOCKED:
+        return not_deployed(
+            host, "\n  ".join([f"refused: {reason}", *shown]), "nothing was changed"
+        )
+    current = last["current"] or "no system of ours"
+    remedy = f"it runs {current} now; {AGAIN}"
+    return not_deployed(host, "\n  ".join([f"{reason}: {_how(last)}", *shown]), remedy)
+
+
+def _how(last: Reply) -> str:
+    """How an attempt has ended, in words that follow the reason."""
+    if last.state is State.ROLLBACK_FAILED and not last["old"]:
+        return "and there was no system before it to go back to"
+    if last.state is State.ROLLBACK_FAILED and last["trouble"]:
+        return f"it went back to the system from before, and {last['trouble']}"
+    if last.state not in _ENDED:
+        return f"it ended in a state that we do not know: {last['state']}"
+    if last.state is State.ROLLED_BACK and last["revertCode"] not in _NOT_A_VERDICT:
+        return f"{_ENDED[last.state]}, whose own activation ended with {last['revertCode']}"
+    return _ENDED[last.state]

@@ -1,0 +1,104 @@
+"""Makes docs/config.md from the table of keys: `python -m components.pipeline.config.reference`."""
+
+import sys
+from dataclasses import replace
+from typing import Final
+
+from ..errors import ConfigError
+from .activation_table import ACTIVATION, CHECK
+from .incus_table import INCUS, INCUS_HOST, VOLUME
+from .registry_table import REGISTRY
+from .rollout_table import ROLLOUT
+from .schema import HOST, STACK, Key, Table
+from .services_table import DOCKER, SERVICE
+from .stack import parse
+
+_INTRO: Final = """\
+# Configuration
+
+All settings are Pulumi config, in the project's own namespace (`flakeup:` unless you rename the
+project), one file a stack: `Pulumi.<stack>.yaml`. This page is made from the code by
+`python -m components.pipeline.config.reference > docs/config.md`, and a test compares the two.
+
+```yaml
+config:
+  flakeup:appRef: v2.1.0            # a release is: pulumi config set appRef v2.1.0
+  flakeup:flake: ./flake
+  flakeup:hosts:
+    web1:
+      address: web1.example.org
+      hostKey: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII37QsfaC6TZC04ULDxkqO8IB9/KJvwLWbiP2ORl634Q
+  flakeup:activation:
+    checks:
+      web:                          # the new release answers, or the host goes back
+        http: http://localhost:8080/
+        contains: app {appRef} on {name}
+      port:
+        tcp: "{address}:8080"
+        from: deployer
+  flakeup:rollout:
+    waves: [2, 5]                   # one canary, two hosts, then five at a time
+```
+
+A ref or commit id that YAML reads as a number needs quotes (`appRef: "2.10"`);
+`pulumi config set appRef 2.10` adds them.
+"""
+
+_WRONG: Final = {"apRef": "v2.1.0", "hosts": {"web1": {"address": "10.0.0.5", "port": 65536}}}
+
+_PROBLEMS: Final = """\
+## Problems
+
+The whole config is checked before any process or connection is started, and all problems are
+reported at once: the key, its value (shortened and escaped; a secret is shown as `[secret]`), why
+it was refused, and what to write.
+"""
+
+
+def page() -> str:
+    """Give the text of docs/config.md."""
+    tables = (
+        _section("Stack", STACK),
+        _section("Hosts: `hosts.<name>`", HOST),
+        _section("Incus: `incus`", INCUS),
+        _section("Incus: `hosts.<name>.incus`", _own(INCUS_HOST, INCUS)),
+        _section("Incus: `hosts.<name>.incus.volumes.<name>`", VOLUME),
+        _section("Docker: `docker`", DOCKER),
+        _section("Docker: `docker.registry`", REGISTRY),
+        _section("Docker: `services.<name>`", SERVICE),
+        _section("Activation: `activation`", ACTIVATION),
+        _section("Checks: `activation.checks.<name>`", CHECK),
+        _section("Rollout: `rollout`", ROLLOUT),
+    )
+    return "\n".join([_INTRO, *tables, _PROBLEMS, _example()])
+
+
+def _section(title: str, table: Table) -> str:
+    head = "| key | value | default | limits | meaning |\n| --- | --- | --- | --- | --- |"
+    return "\n".join([f"## {title}\n\n{table.about}\n", head, *map(_row, table.keys), ""])
+
+
+def _own(table: Table, shared: Table) -> Table:
+    """The keys that a table has beside those of another one."""
+    return replace(table, keys=tuple(key for key in table.keys if key.name not in shared))
+
+
+def _row(key: Key) -> str:
+    default = f"`{key.default}`" if key.default else key.otherwise
+    if key.required:
+        default = "**required**"
+    cells = (f"`{key.name}`", key.takes, default or "none", key.limits, key.meaning)
+    return "| " + " | ".join(cells) + " |"
+
+
+def _example() -> str:
+    try:
+        parse(_WRONG, stack="prod")
+    except ConfigError as error:
+        return f"```text\n{error}\n```\n"
+    msg = "the example of a wrong config is not wrong"
+    raise AssertionError(msg)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,1 @@
+"""From attributes to derivations, and what changes from one to the next."""

@@ -1,0 +1,38 @@
+"""What hosts say in the flake of how they are switched; the config is laid over it."""
+
+from collections.abc import Iterable, Mapping
+
+from ..config.activation import DEFAULTS, Activation, read_activation
+from ..config.hosts import HostSpec
+from ..config.schema import STACK
+from ..config.section import Section
+from ..errors import EvaluationError, Problem, message
+from .evaluate import System
+
+
+def grounds(systems: Mapping[str, System], hosts: Iterable[HostSpec]) -> Mapping[str, Activation]:
+    """The `config.flakeup.activation` of each host that has one, by host name.
+
+    Raises:
+        EvaluationError: it is not what `activation` in a config may be; all problems at once.
+    """
+    problems: list[Problem] = []
+    found = {
+        host.name: _read(systems[host.name], problems)
+        for host in hosts
+        if systems[host.name].activation
+    }
+    if problems:
+        lines = sorted({message(one.path, one.value, one.why, one.remedy) for one in problems})
+        raise EvaluationError("\n".join(["the flake's own activation of a host:", *lines]))
+    return found
+
+
+def _read(system: System, problems: list[Problem]) -> Activation:
+    section = Section(
+        values={"activation": system.activation},
+        table=STACK,
+        problems=problems,
+        path=f"nixosConfigurations.{system.attr}.config.flakeup",
+    )
+    return read_activation(section, DEFAULTS)

@@ -1,0 +1,70 @@
+"""The release before this one, made again from what the state keeps of it.
+
+A preview in CI has never evaluated what the hosts run now; with the sources back, the same
+evaluation gives the same derivations, and the change set is as exact as on a laptop.
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..config.stack import Settings
+from ..errors import FlakeupError, RefError, message
+from ..release import nix, release
+from ..release.git import Pin, RefKind
+from ..release.release import Release
+from ..values import FlakeUrl, Ref, Rev, StorePath
+from .evaluate import System, evaluate_one
+
+
+async def system(
+    record: Mapping[str, Any], settings: Settings, root: Path, attr: str, out: StorePath
+) -> System | None:
+    """The system of `attr` in the recorded release, if that is what `out` came from."""
+    try:
+        found = await evaluate_one(await _release(record, settings, root), attr)
+    except (FlakeupError, KeyError, ValueError):
+        return None
+    return found if found.out == out else None
+
+
+async def _release(record: Mapping[str, Any], settings: Settings, root: Path) -> Release:
+    flake = FlakeUrl.parse(str(record["flake"]))
+    if "flakeRev" in record:
+        pin = Pin(ref=None, kind=RefKind.COMMIT, rev=Rev.parse(record["flakeRev"]), full=None)
+        described = await release.describe(flake, release.locked_url(flake, pin), pin, None)
+    else:
+        sources = await _sources(root / flake.base, str(record["flakeTree"]))
+        url = f"path:{sources}" + (f"?dir={flake.dir}" if flake.dir else "")
+        described = await release.describe(flake, url, None, sources)
+    return await release.locked(described, _app_pin(record), settings.app_input)
+
+
+def _app_pin(record: Mapping[str, Any]) -> Pin | None:
+    if "appRev" not in record:
+        return None
+    kind = RefKind(record["appRefKind"])
+    name = str(record["appRef"])
+    heads = {RefKind.TAG: "refs/tags/", RefKind.BRANCH: "refs/heads/"}
+    full = name if name.startswith("refs/") else f"{heads[kind]}{name}" if kind in heads else None
+    return Pin(ref=Ref.parse(name), kind=kind, rev=Rev.parse(record["appRev"]), full=full)
+
+
+async def _sources(folder: Path, tree: str) -> Path:
+    """The content of a tree of the repository that `folder` is in, as a folder of our cache."""
+    target = nix.cache_folder() / "trees" / Rev.parse(tree).text / "source"
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    archive = target.with_name("source.tar")
+    here = ("git", "-C", str(folder))
+    top = await nix.run_git((*here, "rev-parse", "--show-toplevel"))
+    await nix.run_git(("git", "-C", top, "archive", "--format=tar", f"--output={archive}", tree))
+    partial = target.with_name("partial")
+    shutil.unpack_archive(archive, partial, "tar", filter="data")
+    partial.rename(target)
+    archive.unlink()
+    if not (target / "flake.nix").exists():
+        raise RefError(message("no flake", "the previous release", f"tree {tree}"))
+    return target

@@ -1,0 +1,75 @@
+"""Services of a release: each with the images that it runs, as evaluation knows them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..config.services import Origin, ServiceSpec
+from ..config.services_table import SERVICE
+from ..release import release
+from ..release.release import Release
+from ..values import Attr, Ref
+from .attribute import Attribute
+from .evaluate import System, evaluate_packages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePlan:
+    """One service, its image, and that of its edge."""
+
+    spec: ServiceSpec
+    image: System
+    edge: System | None = None
+
+    @property
+    def image_name(self) -> str:
+        """The name of the image in the program: both flakes may have one of the same name."""
+        name = self._name(self.spec.image)
+        return f"app.{name}" if self.spec.origin is Origin.APP else name
+
+    @property
+    def edge_name(self) -> str:
+        """The same of the edge's."""
+        return self._name(self.spec.edge) if self.spec.edge else ""
+
+    def _name(self, attr: Attr) -> str:
+        system = self.spec.system.value
+        return attr.text if system == SERVICE["system"].default else f"{attr.text}.{system}"
+
+    @property
+    def builds(self) -> tuple[System, ...]:
+        """All that has to be built for it."""
+        images = (self.image, *((self.edge,) if self.edge else ()))
+        return (*images, *(one.copier for one in images if one.copier))
+
+
+async def planned(
+    releases: dict[Ref | None, Release], specs: Iterable[ServiceSpec], app_input: str
+) -> tuple[ServicePlan, ...]:
+    """Evaluate the images of all services.
+
+    Raises:
+        RefError: the app's own flake is wanted, and is none.
+        EvaluationError: one message for all that do not evaluate.
+    """
+    specs, homes = tuple(specs), {Origin.FLAKE: releases[None]}
+    if any(spec.origin is Origin.APP for spec in specs):
+        homes[Origin.APP] = await release.of_app(releases[None], app_input)
+
+    def of(spec: ServiceSpec, attr: Attr, origin: Origin) -> tuple[Release, Attribute]:
+        return homes[origin], Attribute.package(spec.system.value, attr.text)
+
+    images = {spec.name: of(spec, spec.image, spec.origin) for spec in specs}
+    edges = {spec.name: of(spec, spec.edge, Origin.FLAKE) for spec in specs if spec.edge}
+    found = await evaluate_packages((*images.values(), *edges.values()))
+
+    def system(home: Release, attribute: Attribute) -> System:
+        return found[home.lock, attribute]
+
+    return tuple(
+        ServicePlan(
+            spec=spec,
+            image=system(*images[spec.name]),
+            edge=system(*edges[spec.name]) if spec.edge else None,
+        )
+        for spec in specs
+    )

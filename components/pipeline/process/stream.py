@@ -1,0 +1,119 @@
+"""A process that is followed while it runs: line by line, or talked to over both its pipes."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from ..errors import OverlongError, ProcessError
+from . import run
+from .run import Argv
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipe:
+    """The stdout and the stdin of a process that runs."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    failure: Callable[[], Awaitable[ProcessError | None]]
+    """Once its stdout has ended: why, where that was a failure."""
+
+
+@contextlib.asynccontextmanager
+async def lines(
+    argv: Argv,
+    *,
+    timeout: float,  # noqa: ASYNC109 bounds the process, not the task
+    stdin: bytes = b"",
+) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Give the stdout of `argv` line by line; leaving the block ends the process.
+
+    The iteration stops when the process has ended, whatever its exit code; a process that
+    fails, a line over LINE_LIMIT and the time-out raise.
+
+    Raises:
+        OverlongError: a line over LINE_LIMIT.
+        ProcessError: as `run`; a failure carries what the process wrote to stderr.
+    """
+    running = await run.start(argv, limit=run.LINE_LIMIT)
+    iteration = _iterate(running, argv, stdin, timeout)
+    try:
+        yield iteration
+    finally:
+        await iteration.aclose()
+        await run.end(running)
+
+
+async def _iterate(
+    running: asyncio.subprocess.Process,
+    argv: Argv,
+    stdin: bytes,
+    timeout: float,  # noqa: ASYNC109 bounds the process, not the task
+) -> AsyncGenerator[bytes, None]:
+    stdout, stderr = run.streams(running)
+    complaint = asyncio.create_task(run.read(stderr, argv))
+    feeding = asyncio.create_task(run.feed(running, stdin))
+    deadline = asyncio.get_running_loop().time() + timeout
+    try:
+        # Bounded line by line: a timer that runs across a `yield` would cancel its consumer.
+        while True:
+            async with asyncio.timeout_at(deadline):
+                line = await _line(stdout, argv)
+            if not line:
+                break
+            yield line
+        async with asyncio.timeout_at(deadline):
+            await feeding
+            if code := await running.wait():
+                text = (await complaint).decode(errors="replace").strip()
+                raise run.failed(argv, code, text)
+    except TimeoutError:
+        raise run.failed(argv, None, f"no end after {timeout:g} s") from None
+    finally:
+        feeding.cancel()
+        complaint.cancel()
+        await asyncio.wait((feeding, complaint))
+
+
+async def _line(stream: asyncio.StreamReader, argv: Argv) -> bytes:
+    try:
+        return await stream.readline()
+    except ValueError:
+        detail = f"a line of more than {run.LINE_LIMIT} bytes"
+        raise OverlongError(argv=argv, code=None, detail=detail) from None
+
+
+@contextlib.asynccontextmanager
+async def piped(argv: Argv) -> AsyncIterator[Pipe]:
+    """Give both ends of a process that is talked to; leaving the block ends it.
+
+    Raises:
+        ProcessError: it cannot be started.
+    """
+    running = await run.start(argv)
+    complaint = asyncio.create_task(run.read(run.streams(running)[1], argv))
+    try:
+        if running.stdin is None or running.stdout is None:
+            msg = "started without pipes"
+            raise RuntimeError(msg)
+        yield Pipe(
+            reader=running.stdout,
+            writer=running.stdin,
+            failure=lambda: _failure(running, argv, complaint),
+        )
+    finally:
+        complaint.cancel()
+        await asyncio.wait([complaint])
+        await run.end(running)
+
+
+async def _failure(
+    running: asyncio.subprocess.Process, argv: Argv, complaint: asyncio.Task[bytes]
+) -> ProcessError | None:
+    with contextlib.suppress(TimeoutError, ProcessError):
+        async with asyncio.timeout(run.TERM_GRACE):
+            said = (await asyncio.shield(complaint)).decode(errors="replace").strip()
+            code = await running.wait()
+            return run.failed(argv, code, said) if code else None
+    return None

@@ -1,0 +1,1 @@
+"""From refs to commits to one lock: what a release is."""

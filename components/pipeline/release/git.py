@@ -1,0 +1,131 @@
+"""What a ref means on a git remote: `git ls-remote`, before nix sees it.
+
+Nix is given commits. It resolves a tag by name on local repositories and fails to on real
+remotes (NixOS/nix#5291), and it takes the branch where a name is both: so we decide here.
+"""
+
+import difflib
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..errors import ProcessError, RefError, message
+from ..process.run import Argv, run
+from ..values import Ref, Rev
+
+TIMEOUT = 30.0
+"""Seconds for one question to a git server."""
+
+
+class RefKind(StrEnum):
+    """What a name stands for; only a branch may move between two releases."""
+
+    TAG = "tag"
+    BRANCH = "branch"
+    COMMIT = "commit"
+    OTHER = "ref"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """A ref as it was asked for, and the commit that it names."""
+
+    ref: Ref | None
+    kind: RefKind
+    rev: Rev
+    full: str | None
+    """`refs/tags/v1`; None for a bare commit, which the remote need not advertise."""
+
+
+def ls_remote(remote: str, *patterns: str) -> Argv:
+    """The command that asks a remote for the refs that match."""
+    return ("git", "ls-remote", "--quiet", "--", remote, *patterns)
+
+
+async def resolve(remote: str, ref: Ref | None, *, key: str) -> Pin:
+    """Ask `remote` what `ref` is; None is its HEAD. `key` is the config key to name.
+
+    Raises:
+        RefError: the server is away, the ref is not there, or is both a tag and a branch.
+    """
+    if ref is not None and ref.is_commit:
+        return Pin(ref=ref, kind=RefKind.COMMIT, rev=Rev.parse(ref.text), full=None)
+    names = _candidates(ref)
+    advertised = await _ask(remote, key, *names, *(f"{name}^{{}}" for name in names))
+    found = [name for name in names if name in advertised]
+    if not found:
+        raise await _missing(remote, ref, key)
+    if len(found) > 1:
+        raise RefError(_ambiguous(remote, ref, key))
+    name = found[0]
+    # An annotated tag is an object of its own; `^{}` is the commit it points to.
+    rev = advertised.get(f"{name}^{{}}", advertised[name])
+    return Pin(ref=ref, kind=_kind(name), rev=rev, full=None if name == "HEAD" else name)
+
+
+def _candidates(ref: Ref | None) -> tuple[str, ...]:
+    if ref is None:
+        return ("HEAD",)
+    if ref.text.startswith("refs/"):
+        return (ref.text,)
+    return (f"refs/tags/{ref.text}", f"refs/heads/{ref.text}")
+
+
+def _kind(name: str) -> RefKind:
+    if name.startswith("refs/tags/"):
+        return RefKind.TAG
+    if name.startswith("refs/heads/") or name == "HEAD":
+        return RefKind.BRANCH
+    return RefKind.OTHER
+
+
+async def _ask(remote: str, key: str, *patterns: str) -> dict[str, Rev]:
+    try:
+        answer = await run(ls_remote(remote, *patterns), timeout=TIMEOUT, env=_environment())
+    except ProcessError as error:
+        msg = message(
+            "cannot ask the git server",
+            f"{key} on {remote}",
+            error.last_lines(1),
+            "check the URL, the network and your git credentials "
+            f"(`git ls-remote {remote}` must answer without a prompt)",
+        )
+        raise RefError(msg) from error
+    return dict(_parse(line) for line in answer.text.splitlines())
+
+
+def _parse(line: str) -> tuple[str, Rev]:
+    rev, _, name = line.partition("\t")
+    try:
+        return name, Rev.parse(rev)
+    except ValueError as error:
+        msg = message("unusable answer of a git server", name, str(error), "ask its operator")
+        raise RefError(msg) from error
+
+
+def _environment() -> dict[str, str]:
+    """Never wait for a password, nor for a host that does not answer."""
+    quiet = "ssh -o BatchMode=yes -o ConnectTimeout=10"
+    return {
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", quiet),
+    }
+
+
+async def _missing(remote: str, ref: Ref | None, key: str) -> RefError:
+    advertised = await _ask(remote, key, "refs/tags/*", "refs/heads/*")
+    names = {name.split("/", 2)[2] for name in advertised if not name.endswith("^{}")}
+    wanted = "HEAD" if ref is None else ref.text
+    near = difflib.get_close_matches(wanted, sorted(names), n=1)
+    hint = f"did you mean {near[0]}?" if near else "push it, or name one that is there"
+    return RefError(message("no such ref", f"{key} on {remote}", f"{wanted} is not there", hint))
+
+
+def _ambiguous(remote: str, ref: Ref | None, key: str) -> str:
+    name = "HEAD" if ref is None else ref.text
+    return message(
+        "ambiguous ref",
+        f"{key} on {remote}",
+        f"{name} is both a tag and a branch",
+        f"write refs/tags/{name} or refs/heads/{name}",
+    )

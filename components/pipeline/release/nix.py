@@ -1,0 +1,120 @@
+"""The nix (and git) commands of the pipeline: one function an operation, argv and bounds inside.
+
+Nix gets a cache folder of our own (NIX_CACHE_HOME, nix 2.24 and later): its evaluation cache
+takes a lock made with `--override-input` for the same as one given by `--reference-lock-file`,
+and would hand the wrong derivation to whoever uses both.
+"""
+
+import functools
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import ProcessError, RefError, message, printable
+from ..process.run import Argv, Finished, run
+from ..values import StorePath
+
+TIMEOUT = 600.0
+"""Seconds for fetching a flake's inputs, or evaluating one host."""
+GIT_TIMEOUT = 10.0
+VALID_MTIME = 1
+"""What nix sets the time of a path to before it calls it valid (canonicalisePathMetaData)."""
+
+NIX: Argv = ("nix", "--extra-experimental-features", "nix-command flakes")
+MINIMUM = (2, 24)
+
+_version: list[str] = []
+
+
+@functools.cache
+def cache_folder() -> Path:
+    """Our folder of things that can be made again: locks, evaluations, nix's own caches."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(base) / "flakeup" / "nix"
+    (folder / "locks").mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+async def command(
+    *words: str,
+    timeout: float = TIMEOUT,  # noqa: ASYNC109 bounds the process, not the task
+    env: Mapping[str, str] | None = None,
+    check: bool = True,
+) -> Finished:
+    """Run one nix command with our cache folder."""
+    environment = {"NIX_CACHE_HOME": str(cache_folder() / "cache"), **(env or {})}
+    return await run((*NIX, *words), timeout=timeout, env=environment, check=check)
+
+
+def is_present(path: StorePath) -> bool:
+    """Whether this machine's store has the path; a stat, not a question to nix.
+
+    A failed build leaves its output behind, as nix found it; what is valid has nix's own time.
+    """
+    try:
+        return Path(path.path).lstat().st_mtime == VALID_MTIME
+    except OSError:
+        return False
+
+
+async def run_git(argv: Argv) -> str:
+    """What a git command on this machine prints."""
+    return (await run(argv, timeout=GIT_TIMEOUT)).text
+
+
+async def version() -> str:
+    """Nix's version, asked once a run; too old a nix is refused.
+
+    Raises:
+        RefError: older than 2.24, which lacks --output-lock-file or a cache folder of its own.
+    """
+    if not _version:
+        text = (await command("--version", timeout=GIT_TIMEOUT)).text.rsplit(" ", 1)[-1]
+        if tuple(int(part) for part in text.split(".")[:2] if part.isdigit()) < MINIMUM:
+            wanted = ".".join(map(str, MINIMUM))
+            detail = f"nix is {printable(text)}"
+            raise RefError(message("nix is too old", "PATH", detail, f"install {wanted} or later"))
+        _version.append(text)
+    return _version[0]
+
+
+async def metadata(url: str, *, where: str, remedy: str) -> dict[str, Any]:
+    """`nix flake metadata --json`: the flake fetched, its identity and its inputs.
+
+    Raises:
+        RefError: the flake cannot be fetched, or its flake.lock is not up to date.
+    """
+    words = ("flake", "metadata", "--json", "--no-update-lock-file", "--", url)
+    try:
+        answer = await command(*words)
+    except ProcessError as error:
+        if "requires lock file changes" in error.detail:
+            detail = "flake.lock lacks inputs that flake.nix names"
+            remedy = "run `nix flake lock` there and commit flake.lock"
+        else:
+            detail = error.last_lines(6)
+        raise RefError(message("cannot read the flake", where, detail, remedy)) from error
+    parsed: dict[str, Any] = json.loads(answer.stdout)
+    return parsed
+
+
+async def lock(url: str, overrides: Mapping[str, str], target: Path) -> None:
+    """Write the lock of `url`, with inputs overridden, to `target`; complete or not at all.
+
+    Raises:
+        RefError: an override cannot be fetched.
+    """
+    words = [word for name, to in overrides.items() for word in ("--override-input", name, to)]
+    # Two refs of one run may be one commit: each makes a file of its own.
+    partial = target.with_name(f"{target.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        await command("flake", "lock", *words, "--output-lock-file", str(partial), "--", url)
+    except ProcessError as error:
+        where = ", ".join(overrides.values()) or url
+        remedy = "check that nix can fetch it: `nix flake metadata` of that URL says why"
+        msg = message("cannot lock the release", where, error.last_lines(6), remedy)
+        raise RefError(msg) from error
+    partial.replace(target)

@@ -1,0 +1,247 @@
+"""What is deployed: the infra flake and its app input, each pinned to a commit, and one lock.
+
+A release is made once a run. Every later nix command is given its URL with
+`--reference-lock-file` and never `--override-input`, with which nix's evaluation cache answers
+wrongly and `self.rev` is lost (reference: NixOS/nix#11703).
+"""
+
+import asyncio
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ..config.stack import Settings
+from ..errors import RefError, message
+from ..process.concurrency import all_of, beside
+from ..values import FlakeKind, FlakeUrl, GrammarError, Ref
+from . import git, nix
+from .git import Pin
+from .tree import tree_id
+
+GIT_HOSTS = {FlakeKind.GITHUB: "github.com", FlakeKind.GITLAB: "gitlab.com"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flake:
+    """The infra flake at one version."""
+
+    url: str
+    """As nix is given it: `path:` of a folder, or a URL with the commit in it."""
+    pin: Pin | None
+    """Its commit; None for a folder, whose identity is its content."""
+    dir: str
+    """The sub-folder that holds flake.nix; empty for the top."""
+    nar_hash: str
+    tree: str | None
+    """The git tree id of a folder: from it, the repository gives the same sources again."""
+    inputs: dict[str, dict[str, Any]]
+    """The `original` of each direct input, as flake.lock has it."""
+
+    @property
+    def identity(self) -> str:
+        """What its content is known by, whichever folder it stands in."""
+        content = self.pin.rev.text if self.pin else self.nar_hash
+        return f"{content}/{self.dir}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A flake, the app's commit (where the flake has an app input) and the lock of both."""
+
+    flake: Flake
+    app: Pin | None
+    lock: Path
+    lock_sha256: str
+    whose: str = "the flake"
+    """In messages: the infra flake's, or the app's own."""
+
+    def record(self, flake: FlakeUrl) -> dict[str, str]:
+        """What the state keeps of it: enough to get the same sources again."""
+        pin = self.flake.pin
+        fields = {
+            "flake": flake.text,
+            "flakeRev": pin.rev.text if pin else None,
+            "flakeNarHash": None if pin else self.flake.nar_hash,
+            "flakeTree": self.flake.tree,
+        }
+        return _present(fields) | self.app_record()
+
+    def app_record(self) -> dict[str, str]:
+        """The part of the record that differs where a host carries its own ref."""
+        fields = {
+            "appRef": self.app.ref.text if self.app and self.app.ref else None,
+            "appRefKind": str(self.app.kind) if self.app else None,
+            "appRev": self.app.rev.text if self.app else None,
+            "lockSha256": self.lock_sha256,
+        }
+        return _present(fields)
+
+
+def _present(fields: dict[str, str | None]) -> dict[str, str]:
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+async def resolve(settings: Settings, root: Path) -> dict[Ref | None, Release]:
+    """Pin and lock everything the config names: one release for each distinct app ref.
+
+    `root` is the program's folder. The key None stands for the stack's own `appRef`.
+
+    Raises:
+        RefError: a ref, a git server or a flake that cannot be used.
+    """
+    async with beside(nix.version()) as version:
+        flake = await _pin_flake(settings, root)
+        await version  # it is remembered: later stages don't have to wait for it
+    refs = {host.app_ref for host in settings.hosts if host.app_ref != settings.app_ref}
+    wanted: dict[Ref | None, Ref | None] = {None: settings.app_ref}
+    wanted.update({ref: ref for ref in refs if ref is not None})
+    releases = await all_of(_release(settings, flake, ref) for ref in wanted.values())
+    return dict(zip(wanted, releases, strict=True))
+
+
+async def _pin_flake(settings: Settings, root: Path) -> Flake:
+    flake = settings.flake
+    if flake.kind in (FlakeKind.FOLDER, FlakeKind.PATH):
+        return await describe(flake, _folder_url(flake, root), None, (root / flake.base).resolve())
+    pin = await git.resolve(git_remote(flake), settings.flake_ref, key="flakeRef")
+    return await describe(flake, locked_url(flake, pin), pin, None)
+
+
+def _folder_url(flake: FlakeUrl, root: Path) -> str:
+    # `path:` of the folder alone, never `git+file` of the repository: otherwise the release
+    # command, which edits the stack file, would change every toplevel that uses `self`.
+    folder = (root / flake.base).resolve()
+    where = f"{folder}/{flake.dir}" if flake.dir else str(folder)
+    if not Path(where, "flake.nix").is_file():
+        detail = f"{where} has no flake.nix"
+        raise RefError(message("no flake", "flake", detail, "name the folder that holds it"))
+    return f"path:{quote(str(folder))}" + (f"?dir={flake.dir}" if flake.dir else "")
+
+
+async def of_app(release: Release, app_input: str) -> Release:
+    """The app's own flake as a release: at the commit that is pinned, with its own lock.
+
+    Raises:
+        RefError: nothing pins it, or it is no flake.
+    """
+    app = release.app
+    if app is None or app.ref is None:
+        detail, remedy = "nothing says at which commit", "set appRef, or write from: flake"
+        raise RefError(message("nothing to pin", "the app's flake", detail, remedy))
+    url = _input_url(release.flake, app_input, app.ref)
+    remedy = f"a service with from: app needs a flake.nix in the app, at {app.ref.text}"
+    described = await describe(url, locked_url(url, app), app, None, remedy=remedy)
+    return replace(await locked(described, None, app_input), whose="the app's flake")
+
+
+async def describe(
+    flake: FlakeUrl,
+    url: str,
+    pin: Pin | None,
+    folder: Path | None,
+    *,
+    remedy: str = "check flake and flakeRef",
+) -> Flake:
+    """Fetch the flake at `url` and read its inputs; `folder` where that is one of this machine.
+
+    Raises:
+        RefError: it cannot be fetched, or its lock is not up to date.
+    """
+    metadata = await nix.metadata(url, where=flake.text, remedy=remedy)
+    nodes = metadata["locks"]["nodes"]
+    direct = nodes[metadata["locks"]["root"]].get("inputs", {})
+    return Flake(
+        url=url,
+        pin=pin,
+        dir=flake.dir,
+        nar_hash=metadata["locked"]["narHash"],
+        tree=tree_id(folder) if folder else None,
+        inputs={
+            name: nodes[node]["original"] for name, node in direct.items() if isinstance(node, str)
+        },
+    )
+
+
+def git_remote(flake: FlakeUrl) -> str:
+    """The address that `git ls-remote` is given."""
+    if flake.kind is FlakeKind.GIT:
+        return flake.base.removeprefix("git+")
+    host = flake.host.text if flake.host else GIT_HOSTS[flake.kind]
+    return f"https://{host}/{flake.base.split(':', 1)[1]}.git"
+
+
+def locked_url(flake: FlakeUrl, pin: Pin) -> str:
+    """The URL of `flake` at a commit, as nix wants it for each kind of host."""
+    query = {"dir": flake.dir} if flake.dir else {}
+    if flake.kind is FlakeKind.GIT:
+        # A commit without a name: nix looks for it on the default branch alone, unless told.
+        ref = {"ref": pin.full} if pin.full else {"allRefs": "1"}
+        # Nix knows git's own protocol as `git:` only.
+        base = flake.base.removeprefix("git+") if flake.base.startswith("git+git:") else flake.base
+        return _with_query(base, query | ref | {"rev": pin.rev.text})
+    host = {"host": flake.host.text} if flake.host else {}
+    return _with_query(f"{flake.base}/{pin.rev.text}", query | host)
+
+
+def _with_query(base: str, query: dict[str, str]) -> str:
+    options = "&".join(f"{key}={value}" for key, value in query.items())
+    return f"{base}?{options}" if options else base
+
+
+async def _release(settings: Settings, flake: Flake, ref: Ref | None) -> Release:
+    if ref is None:
+        return await locked(flake, None, settings.app_input)
+    url = _input_url(flake, settings.app_input, ref)
+    app = await git.resolve(git_remote(url), ref, key="appRef")
+    _check_rev(settings, ref, app)
+    return await locked(flake, app, settings.app_input)
+
+
+def _input_url(flake: Flake, name: str, ref: Ref) -> FlakeUrl:
+    """The app input as a place that can be asked for refs (lock file schema: nix flake manual)."""
+    original = flake.inputs.get(name)
+    if original is None:
+        known = ", ".join(sorted(flake.inputs)) or "none"
+        detail = f"the flake has no input {name} (its inputs: {known})"
+        remedy = "set appInput to the one that holds the app, or remove appRef"
+        raise RefError(message("nothing to pin", f"appRef {ref.text}", detail, remedy))
+    query = "&".join(f"{key}={original[key]}" for key in ("dir", "host") if key in original)
+    match original:
+        case {"type": "git", "url": str(url)}:
+            text = f"git+{url}"
+        case {"type": "github" | "gitlab" as kind, "owner": owner, "repo": repo}:
+            text = f"{kind}:{owner}/{repo}"
+        case _:
+            detail = f"the flake's input {name} is of type {original.get('type')}: it has no refs"
+            remedy = "give it a git+https:, git+ssh:, github: or gitlab: URL in flake.nix"
+            raise RefError(message("nothing to pin", "appRef", detail, remedy))
+    try:
+        return FlakeUrl.parse(f"{text}?{query}" if query else text)
+    except GrammarError as error:
+        where = f"the flake's input {name}"
+        raise RefError(message("unusable URL", where, f"{text} {error}", error.remedy)) from error
+
+
+def _check_rev(settings: Settings, ref: Ref, app: Pin) -> None:
+    wanted = settings.app_rev
+    if wanted is None or wanted == app.rev or ref != settings.app_ref:
+        return
+    detail = f"{ref.text} is {app.rev.text} now, and the config says {wanted.text}"
+    remedy = "find out who moved it; to accept, `pulumi config set appRev` to the new commit"
+    raise RefError(message("appRef and appRev disagree", f"appRef {ref.text}", detail, remedy))
+
+
+async def locked(flake: Flake, app: Pin | None, app_input: str) -> Release:
+    """One lock file for the release, kept by what it was made from: made once, ever."""
+    overrides = {}
+    if app is not None and app.ref is not None:
+        overrides[app_input] = locked_url(_input_url(flake, app_input, app.ref), app)
+    key = json.dumps([flake.identity, overrides, await nix.version()], sort_keys=True)
+    lock = nix.cache_folder() / "locks" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+    if not lock.is_file():
+        await nix.lock(flake.url, overrides, lock)
+    digest = hashlib.sha256(await asyncio.to_thread(lock.read_bytes)).hexdigest()
+    return Release(flake=flake, app=app, lock=lock, lock_sha256=digest)

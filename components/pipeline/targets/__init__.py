@@ -1,0 +1,1 @@
+"""The daemons that hosts and services are made with."""

@@ -1,0 +1,122 @@
+"""Secrets of a service: files under /run/secrets, in a volume that goes with what runs.
+
+The volume is held by a container that is made, filled and never started; the service's container
+has it from there, read-only. So the files are there before the program starts and in no layer of
+the container, and a root that is read-only is no obstacle: a daemon writes into no such container.
+"""
+
+import posixpath
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ...config.section import Section, path_to
+from ...values import GrammarError
+
+FOLDER: Final = "/run/secrets"
+MODE: Final = 0o444
+"""As Docker's own secrets have it."""
+NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
+LONGEST: Final = 55
+"""Characters of a service and a secret, for a name in a swarm: 64 with what the provider adds."""
+MOST: Final = 500 * 1024
+"""Bytes of one: Docker's own limit."""
+IDLE: Final = ("never-started",)
+"""The command of a holder: it needs some, and runs none."""
+
+
+class Clear(str):
+    """A secret that stands in the stack's file as it is."""
+
+    __slots__ = ()
+
+
+def check(text: str) -> None:
+    """Refuse what cannot be the content of a file here."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        msg = "is no text in UTF-8"
+        raise GrammarError(msg) from None
+    if not size:
+        msg = "is empty"
+        raise GrammarError(msg)
+    if size > MOST:
+        msg = f"is more than {MOST // 1024} KiB"
+        raise GrammarError(msg)
+
+
+def refuse(
+    one: Section, service: str, secrets: Mapping[str, str], volumes: Mapping[str, str]
+) -> None:
+    """Refuse secrets that are none, and volumes that would hide them."""
+    for name, text in secrets.items():
+        # Where nothing of all services is a secret, this is none.
+        if not one.hidden or isinstance(text, Clear):
+            remedy = f"run: pulumi config set --secret --path {_argument(service, name)}"
+            one.refuse("secrets", f"has {name}, which is in clear text", remedy)
+    for volume, path in volumes.items() if secrets else ():
+        if f"{posixpath.normpath(path)}/".startswith(f"{FOLDER}/"):
+            why = f"has {volume}: {path}, where the secrets are"
+            one.refuse("volumes", why, "write another path")
+
+
+def refuse_names(one: Section, service: str, secrets: Mapping[str, str]) -> None:
+    """Refuse names that a swarm has no room for."""
+    for name in secrets:
+        if len(service) + len(name) > LONGEST:
+            why = f"has {name}, which is too long: a swarm names it by its service too"
+            one.refuse("secrets", why, f"write names of {LONGEST} characters together")
+
+
+def _argument(service: str, name: str) -> str:
+    """The place of a secret in the config, as a person types it."""
+    place = path_to(path_to(path_to("services", service), "secrets"), name)
+    return f"'{place}'" if '"' in place else place
+
+
+def marked(services: object, written: object) -> object:
+    """The services, with those secrets as `Clear` that a stack's file has in clear text.
+
+    `written` is what the file has under the key of `services`. The engine says no more than that
+    there is a secret somewhere in a map; the file says which texts are none.
+    """
+    if not isinstance(services, Mapping):
+        return services
+    return {name: _marked(one, _map(written).get(name)) for name, one in services.items()}
+
+
+def _marked(service: object, written: object) -> object:
+    if not isinstance(service, Mapping) or not isinstance(service.get("secrets"), Mapping):
+        return service
+    # What is encrypted there is a map, whose one key is `secure`.
+    plain = {
+        name: str(value)
+        for name, value in _map(_map(written).get("secrets")).items()
+        if isinstance(value, str | int)
+    }
+    secrets = {
+        name: Clear(value) if plain.get(name) == str(value) else value
+        for name, value in service["secrets"].items()
+    }
+    return {**service, "secrets": secrets}
+
+
+def _map(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def holder(image: str, labels: Mapping[str, str]) -> dict[str, Any]:
+    """A container that has the volume, as the interface has it."""
+    return {
+        "Image": image,
+        "Cmd": list(IDLE),
+        "Labels": dict(labels),
+        "Volumes": {FOLDER: {}},
+        "HostConfig": {"NetworkMode": "none"},
+    }
+
+
+def volumes_from(container: str) -> str:
+    """How another container has what a holder holds."""
+    return f"{container}:ro"

@@ -1,0 +1,96 @@
+"""Members of a cluster: which there are, and where an instance has to be.
+
+A server that is no cluster has none, and says of all that it has that it is on member `none`.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+from ...errors import IncusError, message, printable
+from . import messages
+from .api import Incus, asked, segment
+from .desired import Wanted
+
+NONE: Final = ("", "none")
+ONLINE: Final = "Online"
+
+
+async def check(incus: Incus, wanted: Wanted) -> None:
+    """Look whether the member can be had, before anything is done for it.
+
+    Raises:
+        IncusError: there is no such member, or it does not answer; those that there are are named.
+    """
+    if not wanted.member:
+        return
+    members = await _members(incus)
+    if members is None:
+        return
+    found, where = members.get(wanted.member), messages.place(incus, wanted)
+    names = ", ".join(sorted(members))
+    key = f"`{wanted.written}.member`"
+    if not members:
+        detail = f"it is to be on {wanted.member}, and the server is no cluster"
+        raise IncusError(message("no such member", where, detail, f"remove {key}"))
+    if found is None:
+        detail = f"it is to be on {wanted.member}, and the members are {names}"
+        raise IncusError(message("no such member", where, detail, f"write one of them as {key}"))
+    if found != ONLINE:
+        detail = f"it is to be on {wanted.member}, which is {printable(found.lower())}"
+        remedy = f"wait for it (`incus cluster list {incus.remote.name}:`), or change {key}"
+        raise IncusError(message("the member cannot be had", where, detail, remedy))
+
+
+async def _members(incus: Incus) -> Mapping[str, str] | None:
+    """Their states by name; None where we may not ask, and have to leave it to the server."""
+    try:
+        server = await incus.get("/1.0")
+        if not server["environment"]["server_clustered"]:
+            return {}
+        rows = await incus.get(asked("/1.0/cluster/members", recursion="1"))
+    except IncusError as error:
+        if error.code not in (0, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
+            raise
+        return None
+    return {str(row["server_name"]): str(row["status"]) for row in rows}
+
+
+async def home(incus: Incus, wanted: Wanted) -> str:
+    """The member that it has to be on: the one that is wanted, else where its volumes are.
+
+    Raises:
+        IncusError: it cannot be where all of them are.
+    """
+    await check(incus, wanted)
+    return await beside_volumes(incus, wanted, wanted.devices, wanted.member)
+
+
+async def beside_volumes(
+    incus: Incus, wanted: Wanted, devices: Mapping[str, Mapping[str, str]], member: str
+) -> str:
+    """The member where its volumes are: each stays on its own, and nothing starts without it.
+
+    Raises:
+        IncusError: one is on another member than the rest, or than `member`.
+    """
+    for device in devices.values():
+        found = await _location(incus, device)
+        if found and member and found != member:
+            volume = f"its volume {device['source']} (pool {device['pool']})"
+            detail = f"{volume} is on {found}, and it is to be on {member}"
+            remedy = f"write {found} as `{wanted.written}.member`, or take the volume out of it"
+            where = messages.place(incus, wanted)
+            raise IncusError(message("not without its volume", where, detail, remedy))
+        member = member or found
+    return member
+
+
+async def _location(incus: Incus, device: Mapping[str, str]) -> str:
+    """The member that the volume behind a device is on; empty where that binds nobody."""
+    pool, source = device.get("pool"), device.get("source", "").partition("/")[0]
+    if not pool or not source:
+        return ""
+    place = f"/1.0/storage-pools/{segment(pool)}/volumes/custom/{segment(source)}"
+    row = await incus.find(place) or {}
+    return "" if row.get("location") in NONE else str(row.get("location", ""))

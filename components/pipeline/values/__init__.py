@@ -1,0 +1,38 @@
+"""Everything that a config's texts may be: the one place to import these values from.
+
+Each has `.parse(text)`, which raises GrammarError (a ValueError) and nothing else.
+"""
+
+from .flake_url import FlakeKind, FlakeUrl
+from .names import (
+    Attr,
+    Duration,
+    GrammarError,
+    HostAddress,
+    HostName,
+    InputName,
+    Port,
+    Ref,
+    Rev,
+    StorePath,
+    UserName,
+)
+from .ssh_keys import HostKey, PrivateKey
+
+__all__ = [
+    "Attr",
+    "Duration",
+    "FlakeKind",
+    "FlakeUrl",
+    "GrammarError",
+    "HostAddress",
+    "HostKey",
+    "HostName",
+    "InputName",
+    "Port",
+    "PrivateKey",
+    "Ref",
+    "Rev",
+    "StorePath",
+    "UserName",
+]

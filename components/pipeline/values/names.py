@@ -1,0 +1,300 @@
+"""What a ref, a host, a user, a store path, ... may look like: allow-lists, parsed once.
+
+A value of these types is safe in an argv, on an ssh command line and in a Nix expression: it
+starts with no `-` and holds no white space, no control character and nothing a shell expands.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Final, Self
+
+from ..errors import printable
+
+MAX_REF: Final = 200
+MAX_HOST: Final = 253
+MAX_LABEL: Final = 63
+MAX_USER: Final = 32
+MAX_ATTR: Final = 63
+MAX_PORT: Final = 65535
+MAX_SECONDS: Final = 24 * 3600
+
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
+_STORE_PATH: Final = re.compile(r"/nix/store/[0-9a-df-np-sv-z]{32}-([A-Za-z0-9._+=?-]{1,207})")
+_DURATION: Final = re.compile(r"(0|[1-9][0-9]{0,4})([smh])")
+_UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
+
+
+class GrammarError(ValueError):
+    """A text outside its grammar.
+
+    `sample` is a piece of the text, kept apart from `why` so that it can be left out where the
+    text is a secret. `remedy` is empty where the general one of the config key will do.
+    """
+
+    def __init__(self, why: str, *, sample: str = "", remedy: str = "") -> None:
+        self.why = why
+        self.sample = sample
+        self.remedy = remedy
+        super().__init__(self.reason())
+
+    def reason(self, *, hidden: bool = False) -> str:
+        """Say why the text was refused, with or without a piece of it."""
+        return self.why if hidden or not self.sample else f"{self.why} ('{printable(self.sample)}')"
+
+
+def check_characters(text: str, allowed: str, *, limit: int) -> None:
+    """Refuse the empty text, more than `limit` characters, and any outside `allowed`.
+
+    `allowed` is the inside of a regular expression's character class, such as `A-Za-z0-9`.
+    """
+    if not text:
+        msg = "is empty"
+        raise GrammarError(msg)
+    if len(text) > limit:
+        msg = f"is longer than {limit} characters"
+        raise GrammarError(msg)
+    if found := re.search(f"[^{allowed}]", text):
+        msg = "has a character that is not allowed here"
+        raise GrammarError(msg, sample=found[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A tag, a branch, `refs/...` or a full commit id: git-check-ref-format(1), and stricter."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        check_characters(self.text, "A-Za-z0-9._/+@-", limit=MAX_REF)
+        for start in ("-", ".", "/"):
+            if self.text.startswith(start):
+                msg = f"starts with '{start}'"
+                raise GrammarError(msg)
+        for end in ("/", ".", ".lock"):
+            if self.text.endswith(end):
+                msg = f"ends with '{end}'"
+                raise GrammarError(msg)
+        for inside in ("..", "//", "/.", ".lock/"):
+            if inside in self.text:
+                msg = f"has '{inside}' in it"
+                raise GrammarError(msg)
+        if self.text == "@":
+            msg = "is git's short name for HEAD, which pins nothing"
+            raise GrammarError(msg)
+        if _COMMIT.fullmatch(self.text.lower()) and not self.is_commit:
+            msg = "is a commit id with capital letters"
+            raise GrammarError(msg, remedy="write it in lower case, as git does")
+
+    @property
+    def is_commit(self) -> bool:
+        """Whether this is a full commit id (40 hex digits)."""
+        return _COMMIT.fullmatch(self.text) is not None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse a ref, or raise GrammarError."""
+        return cls(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Rev:
+    """A full commit id: 40 lower-case hex digits."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if not _COMMIT.fullmatch(self.text):
+            msg = "is not a full commit id: 40 hex digits in lower case"
+            raise GrammarError(msg)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse a commit id, or raise GrammarError."""
+        return cls(text)
+
+
+@dataclass(frozen=True, slots=True)
+class HostAddress:
+    """A host name (RFC 1123), or an IPv4 or IPv6 address without brackets and zone."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if self.text.startswith("["):
+            msg = "has a bracket"
+            raise GrammarError(msg, remedy="write an IPv6 address without brackets")
+        if "@" in self.text:
+            msg = "has a user in it"
+            raise GrammarError(msg, remedy="write the address alone, and the user as `user`")
+        check_characters(self.text, "A-Za-z0-9.:-", limit=MAX_HOST)
+        if ":" in self.text or self.text.rpartition(".")[2].isdigit():
+            _check_ip(self.text)
+            return
+        for label in self.text.split("."):
+            if len(label) > MAX_LABEL or not _LABEL.fullmatch(label):
+                msg = (
+                    "is not a host name: a part of it does not begin and end with a letter or digit"
+                )
+                raise GrammarError(msg)
+
+    @property
+    def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        """The address as a number (an IPv4 one where IPv6 wraps it), or None for a name."""
+        try:
+            return _ip(self.text)
+        except ValueError:
+            return None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether this is the machine itself."""
+        return self.text.lower() == "localhost" if self.ip is None else self.ip.is_loopback
+
+    @property
+    def canonical(self) -> str:
+        """One spelling for each address, to compare by."""
+        return self.text.lower() if self.ip is None else self.ip.compressed
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse an address, or raise GrammarError."""
+        return cls(text)
+
+
+def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    ip = ipaddress.ip_address(text)
+    return (ip.ipv4_mapped or ip) if isinstance(ip, ipaddress.IPv6Address) else ip
+
+
+def _check_ip(text: str) -> None:
+    try:
+        ip = _ip(text)
+    except ValueError:
+        msg = "is neither a host name nor an IP address"
+        raise GrammarError(msg) from None
+    if ip.is_link_local:
+        msg = "is a link-local address (cloud metadata services answer there)"
+        raise GrammarError(msg)
+    if ip.is_unspecified or ip.is_multicast or ip.compressed == "255.255.255.255":
+        msg = "is not the address of one host"
+        raise GrammarError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class UserName:
+    """A login name: `[a-z_][a-z0-9_-]{0,31}`."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        check_characters(self.text, "a-z0-9_-", limit=MAX_USER)
+        if self.text[0] in "-0123456789":
+            msg = "starts with neither a letter nor '_'"
+            raise GrammarError(msg)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse a login name, or raise GrammarError."""
+        return cls(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A TCP port, 1 to 65535."""
+
+    number: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= MAX_PORT:
+            msg = f"is not in 1 to {MAX_PORT}"
+            raise GrammarError(msg)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse a port from its digits, or raise GrammarError."""
+        if not re.fullmatch(r"-?[0-9]{1,9}", text):
+            msg = "is not a number"
+            raise GrammarError(msg)
+        return cls(int(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Attr:
+    """The name of a system in the flake (`nixosConfigurations.<attr>`), always quoted in Nix."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        check_characters(self.text, "A-Za-z0-9_-", limit=MAX_ATTR)
+        if self.text.startswith("-"):
+            msg = "starts with '-'"
+            raise GrammarError(msg)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse an attribute name, or raise GrammarError."""
+        return cls(text)
+
+
+@dataclass(frozen=True, slots=True)
+class HostName(Attr):
+    """The name of a host in the config: part of resource names, file names and HostKeyAlias."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputName(Attr):
+    """The name of a flake's input."""
+
+
+@dataclass(frozen=True, slots=True)
+class StorePath:
+    """A path directly in the Nix store, such as a toplevel; `name` is what follows its hash."""
+
+    path: str
+
+    def __post_init__(self) -> None:
+        if not _STORE_PATH.fullmatch(self.path):
+            msg = "is not a store path: /nix/store/<32 characters>-<name>"
+            raise GrammarError(msg)
+
+    @property
+    def name(self) -> str:
+        """The part after the hash."""
+        return self.path[len("/nix/store/") + 33 :]
+
+    @property
+    def digest(self) -> str:
+        """The hash alone."""
+        return self.path[len("/nix/store/") :][:32]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse a store path, or raise GrammarError."""
+        return cls(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A time such as `30s`, `10m` or `2h`: at most a day; a key that takes no `0s` refuses it."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if not _DURATION.fullmatch(self.text):
+            msg = "is not a whole number with one unit"
+            raise GrammarError(msg)
+        if self.seconds > MAX_SECONDS:
+            msg = "is more than 24h"
+            raise GrammarError(msg)
+
+    @property
+    def seconds(self) -> int:
+        """The time in seconds."""
+        return int(self.text[:-1]) * _UNIT_SECONDS[self.text[-1]]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse a time, or raise GrammarError."""
+        return cls(text)

@@ -1,0 +1,1 @@
+"""Services in Docker: images, candidates, containers, the edge in front of them."""

@@ -1,0 +1,95 @@
+"""`DockerServices`: the services of a stack, with the images and the networks that they share."""
+
+import pulumi
+import pulumi_docker as docker
+
+from ..hosts.copy_hooks import Copying
+from ..pipeline.config.docker import Machine
+from ..pipeline.config.services import Services, Strategy
+from ..pipeline.evaluate.evaluate import System
+from ..pipeline.evaluate.service_plan import ServicePlan
+from ..pipeline.targets.docker import ownership, remote
+from ..pipeline.transport.ssh import identity_in
+from ..stack import config
+from ..stack.dependency import or_else, settled
+from . import cleanup_hooks
+from .image import DockerImage, DockerImageArgs
+from .service import DockerService, DockerServiceArgs, ServiceNetwork, owner_of_stack
+from .swarm import SwarmService
+
+
+class DockerServices:
+    """All services of a stack: their images, a network, and each of them."""
+
+    def __init__(
+        self,
+        services: Services,
+        plans: tuple[ServicePlan, ...],
+        copying: Copying,
+        built: pulumi.Input[pulumi.Resource],
+        parent: pulumi.Resource,
+    ) -> None:
+        self._where, self._copying, self._built = services, copying, built
+        self._parent, self.images = parent, dict[str, DockerImage]()
+        options = pulumi.ResourceOptions(parent=parent)
+        self._provider = docker.Provider(
+            "docker", host=services.host, ssh_opts=_ssh_options(services), opts=options
+        )
+        kinds = {plan.spec.name: plan.spec.strategy is Strategy.SWARM for plan in plans}
+        networks = {of_swarm: self._network(of_swarm=of_swarm) for of_swarm in set(kinds.values())}
+        self.services = {
+            plan.spec.name: (SwarmService if kinds[plan.spec.name] else DockerService)(
+                plan.spec.name,
+                DockerServiceArgs(
+                    spec=plan.spec,
+                    host=services.host,
+                    image=self._image(plan.image_name, plan.image),
+                    edge=self._image(plan.edge_name, plan.edge) if plan.edge else None,
+                    provider=self._provider,
+                    network=networks[kinds[plan.spec.name]],
+                    is_secret=services.is_secret,
+                ),
+                options,
+            )
+            for plan in plans
+        }
+
+    def _network(self, *, of_swarm: bool) -> ServiceNetwork:
+        """The network of those services; a swarm's is open to candidates too."""
+        name, label = ("swarm", ownership.SWARM) if of_swarm else ("services", ownership.OWNER)
+        network = docker.Network(
+            name,
+            driver="overlay" if of_swarm else None,
+            attachable=True if of_swarm else None,
+            labels=[docker.NetworkLabelArgs(label=label, value=owner_of_stack())],
+            opts=pulumi.ResourceOptions(
+                parent=self._parent,
+                provider=self._provider,
+                hooks=cleanup_hooks.network(name, self._where.host, owner_of_stack(), label),
+            ),
+        )
+        made = settled(network, name, self._parent)
+        return ServiceNetwork(
+            name=or_else(network.name, "", made), id=or_else(network.id, "", made)
+        )
+
+    def _image(self, name: str, build: System) -> DockerImage:
+        """One for all services that run the same one."""
+        if name not in self.images:
+            args = DockerImageArgs(
+                build=build,
+                host=self._where.host,
+                registry=self._where.registry,
+                copying=self._copying,
+                after=self._built,
+            )
+            options = pulumi.ResourceOptions(parent=self._parent)
+            self.images[name] = DockerImage(name, args, options)
+        return self.images[name]
+
+
+def _ssh_options(services: Services) -> list[str] | None:
+    """As for a host; the provider's folder is the program's."""
+    if services.host_key is None:
+        return None
+    return list(remote.options(Machine.parse(services.host), identity_in(config.folder())))

@@ -1,0 +1,1 @@
+"""What the demo, the benchmark and the tests all stand on: hosts, stacks, daemons."""

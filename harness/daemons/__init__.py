@@ -1,0 +1,1 @@
+"""Real daemons and servers of the tests' own."""

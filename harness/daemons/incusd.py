@@ -1,0 +1,332 @@
+"""An Incus daemon of the tests' own, with a pool and a network.
+
+It has its own folder and socket, and knows nothing of the one that others use: so a test can kill
+it, restart it, and let it listen on the network. Needs root, as any incusd.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from harness.daemons.dockerd import static_busybox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Json = Any
+DAEMONS: Final = (Path("/usr/libexec/incus/incusd"), Path("/usr/bin/incusd"))
+PROFILE: Final = "default"
+_PATIENCE: Final = 30.0
+_FOLDER: Final = "flakeup-incusd-"
+
+
+class RefusedError(Exception):
+    """The daemon answered with an error."""
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("incus", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(60)
+        self.sock.connect(str(self._path))
+
+
+@dataclass(slots=True, kw_only=True)
+class Incusd:
+    """The daemon; what is asked here goes past the code under test."""
+
+    folder: Path
+    network: str
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def socket(self) -> Path:
+        """Where it answers."""
+        return self.folder / "d" / "unix.socket"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For its client: nothing of the user's is read."""
+        folder = str(self.folder / "d")
+        return {**os.environ, "INCUS_DIR": folder, "INCUS_CONF": str(self.folder / "client")}
+
+    # --- the daemon ------------------------------------------------------------------------
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has been started, and not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        binary = next(path for path in DAEMONS if path.exists())
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                (str(binary), "--group", "root"),
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        end = time.monotonic() + _PATIENCE
+        while True:
+            with suppress(OSError, RefusedError):
+                self.ask("GET", "/1.0")
+                return
+            assert time.monotonic() < end, (self.folder / "log").read_text()[-2000:]
+            time.sleep(0.05)
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """End it; the instances go on."""
+        assert self._process
+        self._process.send_signal(number)
+        self._process.wait()
+
+    def restart(self, after: float = 0.0) -> None:
+        """Kill it, and start it again."""
+        self.kill()
+        time.sleep(after)
+        self.start()
+
+    def prepare(self) -> None:
+        """A pool, a network, and the profile that has both."""
+        self.ask("POST", "/1.0/storage-pools", {"name": "pool", "driver": "dir"})
+        self._make_network()
+        devices = {
+            "root": {"type": "disk", "path": "/", "pool": "pool"},
+            "eth0": {"type": "nic", "name": "eth0", "network": self.network},
+        }
+        self.ask("PUT", f"/1.0/profiles/{PROFILE}", {"devices": devices, "config": {}})
+
+    def remove(self) -> None:
+        """Take away all that it made, and itself."""
+        if self._process and self._process.poll() is not None:
+            self.start()
+        try:
+            self.clear()
+            self.ask("PUT", f"/1.0/profiles/{PROFILE}", {"devices": {}, "config": {}})
+            self._remove_network()
+        finally:
+            self.kill(signal.SIGTERM)
+        for mount in ("shmounts", "guestapi", "devices", "d"):
+            place = self.folder / "d" / mount
+            subprocess.run(("umount", "-q", str(place)), check=False, stderr=subprocess.DEVNULL)
+        left = [line for line in Path("/proc/mounts").read_text().splitlines()
+                if f" {self.folder}/" in line]  # fmt: skip
+        assert not left, left
+        shutil.rmtree(self.folder)
+
+    def _make_network(self) -> None:
+        """Again where Incus looks at an interface, anybody's, that is just going."""
+        subnet = f"10.{200 + secrets.randbelow(50)}.{secrets.randbelow(250)}.1/24"
+        config = {"ipv4.address": subnet, "ipv4.nat": "false", "ipv6.address": "none"}
+        network = {"name": self.network, "type": "bridge", "config": config}
+        for tries_left in reversed(range(5)):
+            try:
+                self.ask("POST", "/1.0/networks", network)
+            except RefusedError:
+                if not tries_left:
+                    raise
+                time.sleep(0.2)
+                self._remove_network()
+            else:
+                return
+
+    def _remove_network(self) -> None:
+        """Again where an interface of an instance is just going."""
+        for tries_left in reversed(range(10)):
+            try:
+                self.ask("DELETE", f"/1.0/networks/{self.network}")
+            except RefusedError as error:
+                if "not found" in str(error):
+                    return
+                if not tries_left:
+                    raise
+                time.sleep(0.2)
+            else:
+                return
+
+    # --- what is in it ---------------------------------------------------------------------
+
+    def ask(self, method: str, path: str, body: Json = None) -> Json:
+        """One request, and the end of what it has begun; what is under way is waited for."""
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return self._ask(method, path, body)
+            except RefusedError as error:
+                if "is busy running" not in str(error) or time.monotonic() > end:
+                    raise
+            time.sleep(0.1)
+
+    def _ask(self, method: str, path: str, body: Json) -> Json:
+        connection = _Connection(self.socket)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body))
+            answer = json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+        if answer["type"] == "error":
+            raise RefusedError(answer["error"])
+        if answer["type"] == "async":
+            ended = self.ask("GET", f"{answer['operation'].partition('?')[0]}/wait")
+            if ended["status_code"] != http.client.OK:
+                raise RefusedError(ended["err"])
+            return ended["metadata"]
+        return answer["metadata"]
+
+    def client(self, *words: str) -> str:
+        """What its client says."""
+        done = subprocess.run(
+            ("incus", *words),
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def instances(self) -> list[str]:
+        """The names of all there are."""
+        return sorted(row["name"] for row in self.ask("GET", "/1.0/instances?recursion=1"))
+
+    def instance(self, name: str) -> Json:
+        """One as the interface has it."""
+        return self.ask("GET", f"/1.0/instances/{name}")
+
+    def images(self) -> dict[str, dict[str, str]]:
+        """The properties of all images, by fingerprint."""
+        found = self.ask("GET", "/1.0/images?recursion=1")
+        return {row["fingerprint"]: row["properties"] for row in found}
+
+    def address(self, name: str) -> str:
+        """The IPv4 address of one, once it has one."""
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end:
+            state = self.ask("GET", f"/1.0/instances/{name}/state")
+            for one in ((state["network"] or {}).get("eth0") or {}).get("addresses") or ():
+                if one["family"] == "inet":
+                    return str(one["address"])
+            time.sleep(0.05)
+        msg = f"{name} has no address"
+        raise AssertionError(msg)
+
+    def state(self, name: str, action: str) -> None:
+        """Start, stop, freeze: as somebody else would."""
+        body = {"action": action, "timeout": -1, "force": action == "stop"}
+        self.ask("PUT", f"/1.0/instances/{name}/state", body)
+
+    def set(self, name: str, **config: str) -> None:
+        """Set config keys; a `_` stands for a `.`."""
+        keys = {key.replace("_", "."): text for key, text in config.items()}
+        self.ask("PATCH", f"/1.0/instances/{name}", {"config": keys})
+
+    def clear(self, *, images: bool = True) -> None:
+        """Remove all instances, and all images."""
+        for name in self.instances():
+            found = self.instance(name)
+            if "security.protection.delete" in found["config"]:
+                self.set(name, security_protection_delete="false")
+            self.remove_instance(name)
+        for fingerprint in self.images() if images else ():
+            self.ask("DELETE", f"/1.0/images/{fingerprint}")
+
+    def remove_instance(self, name: str) -> None:
+        """Stop it as often as a daemon that has just begun starts it again."""
+        end = time.monotonic() + _PATIENCE
+        while True:
+            with suppress(RefusedError):  # it is stopped
+                self.state(name, "stop")
+            try:
+                self.ask("DELETE", f"/1.0/instances/{name}")
+            except RefusedError as error:
+                if "is running" not in str(error) or time.monotonic() > end:
+                    raise
+            else:
+                return
+
+
+def free_port() -> int:
+    """A port of this machine that nobody has."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def why_not(parts: dict[str, dict[str, Any]]) -> str:
+    """Why there can be no daemon of our own here; empty where there can."""
+    if parts["incus"]["state"] != "ready":
+        return f"no incus: {parts['incus']['reason']}; {parts['incus']['remedy']}"
+    if os.geteuid() != 0:
+        return "no incusd of the tests' own: only root can start one"
+    if not any(path.exists() for path in DAEMONS):
+        return f"no incusd of the tests' own: it is in none of {', '.join(map(str, DAEMONS))}"
+    if shutil.which("mksquashfs") is None:
+        return "no mksquashfs: install squashfs-tools"
+    if static_busybox() is None:
+        return "no static busybox: install busybox-static"
+    return ""
+
+
+@contextmanager
+def started() -> Iterator[Incusd]:
+    """A daemon for as long as the block takes."""
+    _sweep()
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
+    folder.chmod(0o711)  # root in an instance is nobody here, and has to get through
+    daemon = Incusd(folder=folder, network=f"fkt{os.getpid() % 1_000_000}")
+    (folder / "owner").write_text(f"{os.getpid()} {daemon.network}")
+    daemon.start()
+    try:
+        daemon.prepare()
+        yield daemon
+    finally:
+        daemon.remove()
+
+
+@pytest.fixture(scope="module")
+def incusd(parts: dict[str, dict[str, Any]]) -> Iterator[Incusd]:
+    """A daemon for a module; skips where there can be none."""
+    if reason := why_not(parts):
+        pytest.skip(reason)
+    with started() as daemon:
+        yield daemon
+
+
+def _sweep() -> None:
+    """Remove what tests that were killed have left; they are known by their folder."""
+    for owner in list(Path(tempfile.gettempdir()).glob(f"{_FOLDER}*/owner")):
+        pid, network = owner.read_text().split()
+        if Path(f"/proc/{pid}").exists():
+            continue
+        mark = f"INCUS_DIR={owner.parent}/d".encode()
+        for process in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):
+                if mark in process.read_bytes():
+                    os.kill(int(process.parent.name), signal.SIGKILL)
+        left = Incusd(folder=owner.parent, network=network)
+        left.start()
+        with suppress(RefusedError):  # the next run tries again: nothing is wrong with this one
+            left.remove()

@@ -1,0 +1,167 @@
+"""A registry of the tests' own, a daemon, and what is pushed to one and pulled by the other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from components.pipeline.config.registry import Registry
+from components.pipeline.targets.docker.daemon import Daemon, steadily
+from components.pipeline.targets.docker.image import Built
+from components.pipeline.targets.docker.pull import pulled
+from components.pipeline.targets.docker.push import pushed
+from harness.daemons import registry as registries
+from harness.daemons.dockerd import RefusedError
+from harness.daemons.registry import PASSWORD
+from tests.contract.docker.test_image import at
+from tests.unit.targets.docker.archives import CONFIG, layer, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from harness.daemons.dockerd import Dockerd
+
+HASH: Final = "0123456789abcdfghijklmnpqrsvwxyz"
+OTHER: Final = "1123456789abcdfghijklmnpqrsvwxyz"
+BASE: Final = layer({"base": os.urandom(3_000_000)})
+LOGIN_VARIABLES: Final = ("REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME")
+
+
+class Place:
+    """A registry, a daemon, and images as nix would have built them."""
+
+    def __init__(self, folder: Path, dockerd: Dockerd, server: registries.Registry) -> None:
+        self.folder, self.dockerd, self.server = folder, dockerd, server
+        self.path = f"{dockerd.prefix}/app"
+        self.said: list[str] = []
+
+    def registry(self, port: int = 0, *, username: str = "", password: str = "") -> Registry:
+        host = f"127.0.0.1:{port}" if port else self.server.address
+        address = f"{host}/{self.dockerd.prefix}"
+        return Registry(address=address, username=username, password=password)
+
+    def ref(self, registry: Registry, tag: str = HASH) -> str:
+        return f"{registry.address}/app:{tag}"
+
+    def archive(self, content: bytes = b"one", compression: str = "") -> Path:
+        """Two layers: a large one that all have, and a small one of its own."""
+        parts = layered(BASE, layer({"content": content}))
+        return write(self.folder / f"image-{content.decode()}.tar", parts, compression)
+
+    async def push(self, path: Path, registry: Registry | None = None, tag: str = HASH) -> str:
+        registry = registry or self.registry()
+        return await pushed(
+            Built(image=at(path)), self.ref(registry, tag), registry, self.said.append
+        )
+
+    async def pull(self, digest: str, registry: Registry | None = None, tag: str = HASH) -> str:
+        registry = registry or self.registry()
+        ref = self.ref(registry, tag)
+        async with Daemon(self.dockerd.host) as docker:
+            return await steadily(
+                docker, lambda: pulled(docker, ref, digest, registry, self.said.append)
+            )
+
+    def of_daemon(self) -> dict[str, Any]:
+        """Name → image, of all that has come from a registry of the tests."""
+        found = self.dockerd.ask("GET", "/images/json")
+        return {
+            tag: one
+            for one in found
+            for tag in one["RepoTags"] or ()
+            if f"/{self.dockerd.prefix}/" in tag
+        }
+
+    def clean(self) -> None:
+        for tag in self.of_daemon():
+            with suppress(RefusedError):
+                self.dockerd.ask("DELETE", f"/images/{tag}?force=1")
+
+
+def layered(*layers: bytes) -> dict[str, bytes]:
+    """The members of an archive with several layers."""
+    digests = [hashlib.sha256(one).hexdigest() for one in layers]
+    rootfs = {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]}
+    config = json.dumps({**CONFIG, "rootfs": rootfs}).encode()
+    name = f"{hashlib.sha256(config).hexdigest()}.json"
+    places = [f"{digest}/layer.tar" for digest in digests]
+    manifest = json.dumps([{"Config": name, "RepoTags": ["app:latest"], "Layers": places}])
+    return {
+        **dict(zip(places, layers, strict=True)),
+        "manifest.json": manifest.encode(),
+        name: config,
+    }
+
+
+@pytest.fixture(autouse=True)
+def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user who is logged in nowhere; a person's own logins are not looked at."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in LOGIN_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
+    monkeypatch.setenv("DOCKER_CONFIG", str(home / "docker"))
+    return home
+
+
+@pytest.fixture(scope="module")
+def tools(parts: dict[str, dict[str, Any]]) -> None:
+    for name in ("skopeo", "registry"):
+        if parts[name]["state"] != "ready":
+            pytest.skip(f"no {name}: {parts[name]['reason']}; {parts[name]['remedy']}")
+
+
+@pytest.fixture(scope="module")
+def server(
+    tools: None,  # noqa: ARG001 skips what needs it
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[registries.Registry]:
+    with registries.running(tmp_path_factory.mktemp("registry") / "open") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def locked(
+    tools: None,  # noqa: ARG001 skips what needs it
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[registries.Registry]:
+    """One that asks who is there."""
+    with registries.running(
+        tmp_path_factory.mktemp("registry") / "locked", with_login=True
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def place(tmp_path: Path, dockerd: Dockerd, server: registries.Registry) -> Iterator[Place]:
+    made = Place(tmp_path, dockerd, server)
+    made.path = f"{dockerd.prefix}/app"
+    server.forget()
+    yield made
+    made.clean()
+    shutil.rmtree(server.log.parent / "data", ignore_errors=True)
+
+
+@pytest.fixture
+def closed(tmp_path: Path, dockerd: Dockerd, locked: registries.Registry) -> Iterator[Place]:
+    made = Place(tmp_path, dockerd, locked)
+    locked.forget()
+    yield made
+    made.clean()
+    shutil.rmtree(locked.log.parent / "data", ignore_errors=True)
+
+
+def message_of(caught: pytest.ExceptionInfo[Exception]) -> str:
+    said = str(caught.value)
+    assert "\n" not in said
+    assert PASSWORD not in said
+    return said

@@ -1,0 +1,25 @@
+"""One run at a time of what shares hosts and folders."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.incus import DemoError
+
+
+@contextmanager
+def alone(lock: Path, what: str) -> Iterator[None]:
+    """Hold the file `lock` inside the block.
+
+    Raises:
+        DemoError: another run of `what` holds it.
+    """
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            msg = f"another run of {what} is at work: let it end first"
+            raise DemoError(msg) from None
+        yield

@@ -1,0 +1,1 @@
+"""Drivers that speak gRPC with a provider plugin, as the engine does."""

@@ -1,0 +1,168 @@
+"""Drives the plugin's Incus resources as the engine does, a process for each run of it."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf import json_format
+from pulumi.runtime.proto import provider_pb2
+
+from harness.providers.plugin_driver import PROJECT, FailedError, Json, Plugin, plain, struct, urn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+BINARY: Final = PROJECT / "providers" / "flakeup" / "pulumi-resource-flakeup"
+IMAGE: Final = "flakeup:incus:Image"
+INSTANCE: Final = "flakeup:incus:Instance"
+VOLUME: Final = "flakeup:incus:Volume"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What a diff says: paths, and those that replace."""
+
+    paths: frozenset[str]
+    replaces: frozenset[str]
+    deletes_first: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Driven:
+    """One resource, as a state has it."""
+
+    kind: str
+    socket: Path
+    name: str = "it"
+    identity: str = ""
+    inputs: dict[str, Json] = field(default_factory=dict)
+    state: dict[str, Json] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+    """What the user was told in the last run, without what passes."""
+
+    @contextlib.contextmanager
+    def run(self) -> Iterator[Plugin]:
+        """A plugin for one run of the engine."""
+        with Plugin.run(BINARY, environment={"INCUS_SOCKET": str(self.socket)}) as plugin:
+            yield plugin
+            self.said = [one.text for one in plugin.engine.messages if not one.passing]
+
+    @property
+    def urn(self) -> str:
+        """Which one it is."""
+        return urn(self.kind, self.name)
+
+    def planned(self, inputs: Json) -> dict[str, Json]:
+        """What a preview of its creation says."""
+        with self.run() as plugin:
+            return plugin.create(self.kind, inputs, preview=True, name=self.name)[1]
+
+    def create(self, inputs: Json) -> None:
+        """Create it; where that fails half-way, the state has what is there."""
+        with self.run() as plugin:
+            checked = plugin.checked(self.kind, inputs)
+            try:
+                made = plugin.create(self.kind, inputs, name=self.name)
+            except FailedError as error:
+                if error.left is not None:
+                    self.identity, self.inputs = error.left.id, checked
+                    self.state = plain(error.left.properties)
+                raise
+            self.identity, self.state = made
+            self.inputs = checked
+
+    def diff(self, inputs: Json | None = None, ignored: Sequence[str] = ()) -> Changes:
+        """What another run would change."""
+        with self.run() as plugin:
+            return self.diff_in(plugin, inputs, ignored)
+
+    def diff_in(
+        self, plugin: Plugin, inputs: Json | None = None, ignored: Sequence[str] = ()
+    ) -> Changes:
+        """What this run would change."""
+        request = provider_pb2.DiffRequest(
+            id=self.identity,
+            urn=self.urn,
+            olds=struct(self.state),
+            news=struct(self._checked(plugin, inputs)),
+            old_inputs=struct(self.inputs),
+            ignoreChanges=ignored,
+        )
+        answer = plugin.ask("Diff", request)
+        some = answer.changes == provider_pb2.DiffResponse.DIFF_SOME
+        assert some == bool(answer.detailedDiff)
+        return Changes(
+            paths=frozenset(answer.detailedDiff),
+            replaces=frozenset(answer.replaces),
+            deletes_first=answer.deleteBeforeReplace,
+        )
+
+    def up(self, inputs: Json | None = None) -> Changes:
+        """What one run of the engine does: a diff, and an update where something changes."""
+        with self.run() as plugin:
+            changes = self.diff_in(plugin, inputs)
+            if changes.paths and not changes.replaces:
+                self._update(plugin, inputs, preview=False)
+            return changes
+
+    def update(self, inputs: Json | None = None, *, preview: bool = False) -> dict[str, Json]:
+        """Update it, whether something changes or not; a preview changes nothing here."""
+        with self.run() as plugin:
+            return self._update(plugin, inputs, preview=preview)
+
+    def _update(self, plugin: Plugin, inputs: Json | None, *, preview: bool) -> dict[str, Json]:
+        checked = self._checked(plugin, inputs)
+        request = provider_pb2.UpdateRequest(
+            id=self.identity,
+            urn=self.urn,
+            olds=struct(self.state),
+            news=struct(checked),
+            old_inputs=struct(self.inputs),
+            preview=preview,
+        )
+        state = plain(plugin.ask("Update", request).properties)
+        if not preview:
+            self.inputs, self.state = checked, state
+        return state
+
+    def read(self) -> bool:
+        """Refresh it, or import it where only its id is known; whether it is there."""
+        with self.run() as plugin:
+            request = provider_pb2.ReadRequest(
+                id=self.identity,
+                urn=self.urn,
+                properties=struct(self.state),
+                inputs=struct(self.inputs),
+            )
+            answer = plugin.ask("Read", request)
+        if not answer.id:
+            return False
+        self.inputs, self.state = plain(answer.inputs), plain(answer.properties)
+        return True
+
+    def delete(self) -> None:
+        """Delete it."""
+        with self.run() as plugin:
+            request = provider_pb2.DeleteRequest(
+                id=self.identity,
+                urn=self.urn,
+                properties=struct(self.state),
+                old_inputs=struct(self.inputs),
+            )
+            plugin.ask("Delete", request)
+
+    def _checked(self, plugin: Plugin, inputs: Json | None) -> dict[str, Json]:
+        return self.inputs if inputs is None else plugin.checked(self.kind, inputs)
+
+
+def observed(plugin: Plugin, project: str = "default") -> dict[str, Json]:
+    """What the plugin tells a program of the instances that there are."""
+    request = provider_pb2.InvokeRequest(
+        tok="flakeup:incus:observe", args=struct({"remote": "local", "project": project})
+    )
+    answer = plugin.ask("Invoke", request)
+    found: dict[str, Json] = json_format.MessageToDict(getattr(answer, "return"))["instances"]
+    return found

@@ -1,0 +1,166 @@
+"""`flakeup:docker:Image`: an image in a daemon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from components.pipeline.config.registry import Registry
+from components.pipeline.errors import DockerKeyError
+from components.pipeline.targets.docker import image
+from components.pipeline.targets.docker.daemon import Daemon, segment, steadily
+from components.pipeline.targets.docker.image import Built
+from components.pipeline.targets.docker.pull import pulled
+from components.pipeline.targets.docker.push import pushed
+from components.pipeline.values import StorePath
+
+from ..sdk.diff import Diff, Difference
+from ..sdk.errors import OperationError
+from ..sdk.inputs import Inputs
+from ..sdk.resource import Created, Found, Resource
+from .servers import told
+from .shapes import DOCKER_IMAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..sdk.check import Failure
+    from ..sdk.fields import Shape
+    from ..sdk.resource import Operation, Proposal, Stored
+    from ..sdk.values import Properties
+    from .docker import Daemons
+
+
+MEANS: Final = frozenset({"copier", "username", "password"})
+"""Inputs that say how it gets there: another one changes nothing about what is there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSpec:
+    """The inputs of an image."""
+
+    host: str
+    ref: str
+    built: Built
+    registry: Registry | None
+
+
+class DockerImageResource(Resource[ImageSpec]):
+    """An image under a name that is never moved: one that is there is the right one."""
+
+    shape: ClassVar[Shape] = DOCKER_IMAGE
+
+    def __init__(self, daemons: Daemons) -> None:
+        """Nothing is wanted yet."""
+        self._daemons = daemons
+        self._wanted: set[tuple[str, str]] = set()
+        """Daemon and name of each image that the program asks for in this run."""
+        self._away: set[str] = set()
+
+    def parse(self, inputs: Inputs) -> ImageSpec:
+        """The inputs as values."""
+        copier, address = inputs.text("copier"), inputs.text("registry")
+        return ImageSpec(
+            host=inputs.text("host", ""),
+            ref=inputs.text("ref", ""),
+            built=Built(
+                image=StorePath(inputs.text("built", "")),
+                copier=StorePath(copier) if copier else None,
+            ),
+            registry=Registry(
+                address=address,
+                username=inputs.text("username", ""),
+                password=inputs.text("password", ""),
+            )
+            if address
+            else None,
+        )
+
+    async def check(
+        self, inputs: Properties, proposal: Proposal
+    ) -> tuple[Properties, Sequence[Failure]]:
+        """What the program names is wanted; a refresh looks at all there is, and checks nothing."""
+        match inputs.get("host"), inputs.get("ref"):
+            case str(host), str(ref):
+                self._wanted.add((host, ref))
+        return await super().check(inputs, proposal)
+
+    async def create(self, inputs: ImageSpec, operation: Operation) -> Created:
+        """Push it, where it goes through a registry, and load it, where it is not there."""
+        outputs = await operation.scope.race(self._loaded(inputs, operation))
+        return Created(identity=inputs.ref, outputs=outputs)
+
+    async def update(self, inputs: ImageSpec, stored: Stored, operation: Operation) -> Properties:
+        """Load it again: somebody has removed it."""
+        del stored
+        return await operation.scope.race(self._loaded(inputs, operation))
+
+    async def _loaded(self, spec: ImageSpec, operation: Operation) -> Properties:
+        ref, registry, say = spec.ref, spec.registry, operation.journal.status
+        if registry is None:
+            async with self._daemons.at(spec.host, operation) as docker:
+                identity = await steadily(
+                    docker, lambda: image.ensure(docker, spec.built, ref, say)
+                )
+            return {"imageId": identity}
+        with told():
+            digest = await pushed(spec.built, ref, registry, say)
+        async with self._daemons.at(spec.host, operation) as docker:
+            identity = await steadily(docker, lambda: pulled(docker, ref, digest, registry, say))
+        return {"imageId": identity, "digest": digest}
+
+    async def planned(
+        self, inputs: Properties, stored: Stored | None, operation: Operation
+    ) -> Properties:
+        """A digest is of a registry only."""
+        outputs = await super().planned(inputs, stored, operation)
+        has_digest = "registry" in inputs
+        return {key: value for key, value in outputs.items() if has_digest or key != "digest"}
+
+    async def delete(self, stored: Stored, operation: Operation) -> None:
+        """Take its name off; it stays where a container still needs it, and in the registry.
+
+        After an `up` that failed, what was to be replaced can be what is wanted again.
+        """
+        state = Inputs(stored.state)
+        spec, identity = self.parse(state), state.text("imageId", "")
+        if (spec.host, spec.ref) in self._wanted:
+            return
+        async with self._daemons.at(spec.host, operation) as docker:
+            await steadily(docker, lambda: image.remove(docker, spec.ref, identity))
+
+    async def read(self, stored: Stored, operation: Operation) -> Found | None:
+        """Whether the daemon still has it."""
+        if not stored.inputs:
+            msg = "an image is not imported: `pulumi up` finds it where it is there already"
+            raise OperationError(msg)
+        state = Inputs(stored.state)
+        async with self._daemons.at(state.text("host", ""), operation) as docker:
+            identity = await _image_id(docker, state.text("ref", ""))
+        return Found(outputs={**stored.state, "imageId": identity}) if identity else None
+
+    async def diff(self, new: Properties, stored: Stored, operation: Operation) -> Diff:
+        """Also an image that was removed from the daemon is to be loaded again."""
+        every = (await super().diff(new, stored, operation)).differences
+        found = Diff(differences=tuple(one for one in every if one.top not in MEANS))
+        state = Inputs(stored.state)
+        host, ref = state.text("host", ""), state.text("ref", "")
+        try:
+            async with self._daemons.look(host, operation) as docker:
+                identity = await _image_id(docker, ref)
+        except OperationError as error:
+            stays = Inputs(new).text("host", "") == host
+            if stays and isinstance(error.__cause__, DockerKeyError):
+                raise  # before anything is begun: nobody knows whose machine it is
+            if not found.differences and host not in self._away:
+                operation.journal.warning(f"{error}; what the state says is taken for true")
+                self._away.add(host)
+            return found
+        if found.differences or identity:
+            return found
+        return Diff(differences=(Difference(path="imageId", top="imageId"),))
+
+
+async def _image_id(docker: Daemon, ref: str) -> str | None:
+    found = await docker.find(f"/images/{segment(ref)}/json")
+    return None if found is None else str(found["Id"])

@@ -1,0 +1,121 @@
+"""`flakeup:docker:Trial`: a candidate that has become healthy."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from components.pipeline.targets.docker import ownership, swarm, trial
+from components.pipeline.targets.docker.daemon import steadily
+from components.pipeline.targets.docker.trial import Candidate, Health
+from components.pipeline.targets.incus.ownership import Owner
+
+from ..sdk.diff import Diff, Difference
+from ..sdk.errors import OperationError
+from ..sdk.inputs import Inputs
+from ..sdk.resource import Created, Resource
+from .docker import CUT_OFF, Daemons, without_wait
+from .shapes import TRIAL
+
+if TYPE_CHECKING:
+    from ..sdk.fields import Shape
+    from ..sdk.resource import Operation, Stored
+    from ..sdk.values import Properties
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialSpec:
+    """The inputs of a trial."""
+
+    host: str
+    candidate: Candidate
+    wait: float
+
+
+class TrialResource(Resource[TrialSpec]):
+    """A candidate that became healthy: what depends on it is changed only then."""
+
+    shape: ClassVar[Shape] = TRIAL
+
+    def __init__(self, daemons: Daemons) -> None:
+        """All resources of Docker speak with the same `daemons`."""
+        self._daemons = daemons
+
+    def parse(self, inputs: Inputs) -> TrialSpec:
+        """The inputs as values."""
+        check = inputs.texts("healthcheck")
+        health = Health(command=check, interval=inputs.number("interval", 2.0)) if check else None
+        candidate = Candidate(
+            service=inputs.text("service", ""),
+            image=inputs.text("image", ""),
+            command=inputs.texts("command"),
+            env=inputs.mapping("environment"),
+            secrets=inputs.mapping("secrets"),
+            network=inputs.text("network", ""),
+            user=inputs.text("user", ""),
+            read_only=bool(inputs.flag("readOnly")),
+            health=health,
+            ports=tuple(map(int, inputs.texts("ports"))),
+            of_swarm=bool(inputs.flag("swarm")),
+        )
+        return TrialSpec(
+            host=inputs.text("host", ""), candidate=candidate, wait=inputs.number("wait", 60.0)
+        )
+
+    async def create(self, inputs: TrialSpec, operation: Operation) -> Created:
+        """Try it."""
+        await operation.scope.race(self._tried(inputs, operation))
+        return Created(identity=inputs.candidate.service, outputs={})
+
+    async def update(self, inputs: TrialSpec, stored: Stored, operation: Operation) -> Properties:
+        """Try the new one."""
+        del stored
+        await operation.scope.race(self._tried(inputs, operation))
+        return {}
+
+    async def _tried(self, spec: TrialSpec, operation: Operation) -> None:
+        owner, say = Owner.of_urn(operation.urn).text, operation.journal.status
+        async with self._daemons.at(spec.host, operation) as docker:
+            await steadily(
+                docker,
+                lambda: trial.tried(docker, spec.candidate, owner, seconds=spec.wait, say=say),
+            )
+
+    async def delete(self, stored: Stored, operation: Operation) -> None:
+        """Nothing of it is left; what of the service an `up` that was cut off has left goes too.
+
+        All that the state knows of the service depends on this, and is gone by now.
+        """
+        state, owner = Inputs(stored.state), Owner.of_urn(operation.urn).text
+        service = state.text("service", "")
+        async with self._daemons.at(state.text("host", ""), operation) as docker:
+
+            async def work() -> None:
+                await trial.left(docker, f"{owner}/{service}", remove=True)
+                for label in (ownership.SERVICE, ownership.EDGE, ownership.SECRETS):
+                    labels = {ownership.OWNER: owner, label: service}
+                    await ownership.end(docker, await ownership.containers(docker, labels), grace=0)
+                await swarm.end(docker, {ownership.OWNER: owner, ownership.SERVICE: service})
+                await swarm.end_secrets(
+                    docker, {ownership.OWNER: owner, ownership.SERVICE: service}
+                )
+                if state.flag("swarm"):
+                    # The network is removed next, and the provider does not try it again.
+                    await swarm.gone(docker, swarm.GOING)
+
+            await steadily(docker, work)
+
+    async def diff(self, new: Properties, stored: Stored, operation: Operation) -> Diff:
+        """How long it may take is no reason to try it again; a candidate that is left is one."""
+        found = without_wait(await super().diff(new, stored, operation))
+        if found.differences:
+            return found
+        state, owner = Inputs(stored.state), Owner.of_urn(operation.urn).text
+        with suppress(OperationError):  # the image has said that the daemon is away
+            async with self._daemons.look(state.text("host", ""), operation) as docker:
+                left = await trial.left(docker, f"{owner}/{state.text('service', '')}")
+            if left:
+                operation.journal.warning(f"{', '.join(left)}: left by {CUT_OFF}")
+                return Diff(differences=(Difference(path="image", top="image"),))
+        return found

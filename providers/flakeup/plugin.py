@@ -1,0 +1,72 @@
+"""The plugin: its resources, and the one function that a preview asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from components.pipeline.targets.incus.observed import unheard
+
+from ..sdk.plugin import Plugin
+from . import VERSION
+from .docker import Daemons
+from .docker_image import DockerImageResource
+from .docker_tasks import TasksResource
+from .docker_traffic import TrafficResource
+from .docker_trial import TrialResource
+from .image import ImageResource
+from .instance import InstanceResource
+from .servers import Servers, place_of
+from .volume import VolumeResource
+
+if TYPE_CHECKING:
+    from ..sdk.inputs import Inputs
+    from ..sdk.values import Properties
+
+OBSERVE: Final = "flakeup:incus:observe"
+
+
+class FlakeupPlugin(Plugin):
+    """One process speaks with Incus: a preview of any number of instances is one request."""
+
+    name: ClassVar[str] = "flakeup"
+    version: ClassVar[str] = VERSION
+
+    def __init__(self) -> None:
+        """No server is asked yet."""
+        self._servers, self._daemons = Servers(), Daemons()
+        self.resources = (
+            ImageResource(self._servers),
+            InstanceResource(self._servers),
+            VolumeResource(self._servers),
+            DockerImageResource(self._daemons),
+            TrialResource(self._daemons),
+            TrafficResource(self._daemons),
+            TasksResource(self._daemons),
+        )
+
+    async def close(self) -> None:
+        """End what was kept open."""
+        await self._daemons.close()
+
+    async def call(self, function: str, arguments: Inputs) -> Properties | None:
+        """`observe`: the instances of a project, by name."""
+        if function != OBSERVE:
+            return None
+        place = place_of(arguments)
+        seen = await self._servers.instances(place)
+        return {
+            "instances": {
+                name: {
+                    "address": one.address,
+                    "hostKey": one.host_key,
+                    "owner": one.owner,
+                    "running": one.running,
+                    **(
+                        {"trouble": unheard(one.member, place.remote, place.project)}
+                        if one.silent
+                        else {}
+                    ),
+                }
+                for name, one in seen.items()
+            }
+        }

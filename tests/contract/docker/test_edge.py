@@ -1,0 +1,358 @@
+"""The edge of the target Docker: real HAProxy, real containers, and clients that keep asking."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import io
+import tarfile
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from components.pipeline.errors import DockerError
+from components.pipeline.targets.docker import edge, image
+from components.pipeline.targets.docker.daemon import Daemon
+from components.pipeline.targets.docker.route import COMMAND, CONFIG, FOLDER, Route, Traffic
+from harness.daemons.dockerd import LABEL, static_busybox
+from harness.daemons.http_load import OFTEN, Load, ask, free_port
+from tests.unit.targets.docker.archives import layer, members, write
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from harness.daemons.dockerd import Dockerd
+
+pytestmark = pytest.mark.contract
+INNER: Final = 8080
+_SERVER: Final = (
+    "/bin/busybox mkdir /www; echo {name} >/www/index.html; exec httpd -f -p 8080 -h /www"
+)
+_SLOW: Final = r"""
+cat >/slow <<'end'
+#!/bin/sh
+while read -r line && [ ${#line} -gt 1 ]; do :; done
+sleep 2
+printf 'HTTP/1.0 200 OK\r\n\r\nlate\n'
+end
+/bin/busybox chmod +x /slow
+exec nc -ll -p 8080 -e /slow
+"""
+_DEAF: Final = b"""#!/bin/sh
+case $1 in -c) exit 0 ;; esac
+trap '' USR2
+exec sleep 1000
+"""
+
+
+class Place:
+    """A network, containers in it, and an edge before them."""
+
+    def __init__(self, dockerd: Dockerd, network: str, haproxy: str) -> None:
+        self.dockerd, self.network, self.haproxy = dockerd, network, haproxy
+        self.port = free_port()
+        self.edge = ""
+
+    def run(self, name: str, *command: str, image: str = "", **host: Any) -> str:
+        """A container that runs; its id."""
+        body = {
+            "Image": image or self.dockerd.image,
+            "Cmd": command,
+            "Labels": {LABEL: self.dockerd.prefix},
+            "StopTimeout": 1,
+            "ExposedPorts": {port: {} for port in host.get("PortBindings", ())},
+            "HostConfig": {"NetworkMode": self.network, **host},
+        }
+        made = self.dockerd.ask("POST", f"/containers/create?name={self.name(name)}", body)["Id"]
+        if name == "edge":
+            nobody = Route(ports={self.port: INNER}).config
+            self.dockerd.ask(
+                "PUT",
+                f"/containers/{made}/archive?path={FOLDER}",
+                _tar(CONFIG.rpartition("/")[2], nobody.encode()),
+                kind="application/x-tar",
+            )
+        self.dockerd.ask("POST", f"/containers/{made}/start")
+        return str(made)
+
+    def name(self, short: str) -> str:
+        return f"{self.dockerd.prefix}-{short}"
+
+    def serve(self, name: str) -> str:
+        """A container that answers with its name."""
+        return self.run(name, "sh", "-c", _SERVER.format(name=name))
+
+    def start_edge(self) -> None:
+        published = {f"{self.port}/tcp": [{"HostPort": str(self.port)}]}
+        self.edge = self.run("edge", *COMMAND, image=self.haproxy, PortBindings=published)
+
+    def route(self, name: str, **more: Any) -> Route:
+        return Route(ports={self.port: INNER}, container=self.name(name), **{"grace": 5, **more})
+
+    async def send(self, name: str, **more: Any) -> None:
+        async with Daemon(self.dockerd.host) as docker:
+            await edge.send(docker, self.edge, self.route(name, **more))
+
+    def remove(self) -> None:
+        for short in ("edge", "one", "two", "slow", "my_app", "other"):
+            with contextlib.suppress(Exception):
+                self.dockerd.ask("DELETE", f"/containers/{self.name(short)}?force=1")
+
+
+def _tar(name: str, content: bytes) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+    return made.getvalue()
+
+
+@pytest.fixture(scope="module")
+def network(dockerd: Dockerd) -> Iterator[str]:
+    name = f"{dockerd.prefix}-edges"
+    dockerd.ask("POST", "/networks/create", {"Name": name, "Labels": {LABEL: dockerd.prefix}})
+    yield name
+    dockerd.ask("DELETE", f"/networks/{name}")
+
+
+@pytest.fixture(scope="module")
+def haproxy(
+    dockerd: Dockerd, parts: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """An image of HAProxy; skips where tools/bootstrap has none."""
+    part = parts["edge"]
+    if part["state"] != "ready":
+        pytest.skip(f"no edge: {part['reason']}; {part['remedy']}")
+    with open(part["layer"], "rb") as file:  # noqa: PTH123 a text from a status
+        content = file.read()
+    ref = f"{dockerd.prefix}:haproxy"
+    path = write(
+        tmp_path_factory.mktemp("haproxy") / "image.tar", members(content, [ref], blobs=False)
+    )
+    with path.open("rb") as file:
+        dockerd.ask("POST", "/images/load?quiet=1", file.read(), kind="application/x-tar")
+    return ref
+
+
+@pytest.fixture
+def place(dockerd: Dockerd, network: str, haproxy: str) -> Iterator[Place]:
+    made = Place(dockerd, network, haproxy)
+    yield made
+    made.remove()
+
+
+async def answer(port: int, wanted: str, seconds: float = 10) -> float:
+    """Wait until the edge answers so; gives how long that took."""
+    began = time.monotonic()
+    while True:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            if await asyncio.to_thread(ask, port, 2) == wanted:
+                return time.monotonic() - began
+        assert time.monotonic() - began < seconds, f"no answer {wanted} in {seconds:g} s"
+        await asyncio.sleep(0.1)
+
+
+async def test_no_request_is_lost_over_twenty_changes_of_the_route(place: Place) -> None:
+    place.start_edge()
+    for name in ("one", "two"):
+        place.serve(name)
+    await place.send("one")
+    await answer(place.port, "one")
+    with Load(place.port, OFTEN) as load:
+        times = []
+        for name in ("two", "one") * 10:
+            began = time.monotonic()
+            await place.send(name)
+            times.append(time.monotonic() - began)
+            assert await asyncio.to_thread(ask, place.port) == name, "as soon as it is said"
+    told = [text for _, text in load.answers]
+    print(  # noqa: T201 figures
+        f"{len(told)} answers over 20 changes, {len(load.lost)} lost; "
+        f"a change takes {max(times):.2f} s at most, longest time without an answer"
+        f" {load.gap():.3f} s"
+    )
+    assert load.lost == []
+    assert set(told) == {"one", "two"}
+    assert len(told) > 500
+
+
+async def test_nobody_is_served_before_the_first_route(place: Place) -> None:
+    place.start_edge()
+    place.serve("one")
+    deadline = time.monotonic() + 10
+    while True:  # until HAProxy listens
+        try:
+            ask(place.port)
+        except OSError as error:
+            if "status 503" in str(error):
+                break
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+    await place.send("one")
+    assert ask(place.port) == "one"
+
+
+async def test_requests_under_way_are_answered_before_the_change_is_done(place: Place) -> None:
+    """Once it is, the old container may go."""
+    place.start_edge()
+    place.run("slow", "sh", "-c", _SLOW)
+    place.serve("one")
+    await asyncio.sleep(0.5)
+    await place.send("slow")
+    under_way = asyncio.create_task(asyncio.to_thread(ask, place.port, 10))
+    await asyncio.sleep(0.3)
+    await place.send("one")
+    assert under_way.done()
+    assert await under_way == "late"
+    assert ask(place.port) == "one"
+
+
+async def test_a_request_that_takes_longer_than_the_grace_does_not_hold_the_change(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "TAKING_OVER", 1.0)
+    place.start_edge()
+    place.run("slow", "sh", "-c", _SLOW.replace("sleep 2", "sleep 60"))
+    place.serve("one")
+    await place.send("slow", grace=2)
+    under_way = asyncio.create_task(asyncio.to_thread(_quietly, place.port))
+    await asyncio.sleep(0.5)
+    began = time.monotonic()
+    await place.send("one", grace=2)
+    assert time.monotonic() - began < 6
+    assert ask(place.port) == "one"
+    await under_way
+
+
+def _quietly(port: int) -> None:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        ask(port, 20)
+
+
+async def test_tcp(place: Place) -> None:
+    place.start_edge()
+    for name in ("one", "two"):
+        place.serve(name)
+    for name in ("one", "two"):
+        await place.send(name, traffic=Traffic.TCP)
+        assert ask(place.port) == name
+
+
+async def test_a_name_with_an_underscore(place: Place) -> None:
+    place.start_edge()
+    place.serve("my_app")
+    await place.send("my_app")
+    assert ask(place.port) == "my_app"
+
+
+async def test_an_edge_that_is_restarted_by_hand_keeps_its_route(place: Place) -> None:
+    place.start_edge()
+    place.serve("one")
+    await place.send("one")
+    place.dockerd.ask("POST", f"/containers/{place.edge}/restart?t=1")
+    await answer(place.port, "one")
+
+
+async def test_a_container_that_comes_back_with_another_address_is_served(place: Place) -> None:
+    place.start_edge()
+    one = place.serve("one")
+    await place.send("one")
+    before = _address(place, one)
+    place.dockerd.ask("POST", f"/containers/{one}/stop?t=0")
+    place.serve("other")
+    place.dockerd.ask("POST", f"/containers/{one}/start")
+    assert _address(place, one) != before
+    took = await answer(place.port, "one")
+    print(f"served at another address after {took:.1f} s")  # noqa: T201 figures
+
+
+def _address(place: Place, identity: str) -> str:
+    networks = place.dockerd.container(identity)["NetworkSettings"]["Networks"]
+    return str(networks[place.network]["IPAddress"])
+
+
+async def test_it_is_told_again_what_its_file_says(place: Place) -> None:
+    """Who was cut off between the file and the signal has not moved the traffic."""
+    place.start_edge()
+    for name in ("one", "two"):
+        place.serve(name)
+    await place.send("one")
+    async with Daemon(place.dockerd.host) as docker:
+        await docker.put(place.edge, FOLDER, {"haproxy.cfg": place.route("two").config})
+    assert ask(place.port) == "one"
+    await place.send("two")
+    assert ask(place.port) == "two"
+
+
+# --- edges that are none -----------------------------------------------------------------------
+
+
+async def message(place: Place) -> str:
+    with pytest.raises(DockerError) as caught:
+        await place.send("one")
+    return str(caught.value)
+
+
+async def test_an_image_that_is_no_haproxy(place: Place) -> None:
+    place.edge = place.run("one", "sh", "-c", f"/bin/busybox mkdir {FOLDER}; exec sleep 1000")
+    await asyncio.sleep(0.5)
+    said = await message(place)
+    assert said.startswith(f"the edge refused its configuration: {place.name('one')}: ")
+    assert 'exec: "haproxy": executable file not found in $PATH' in said
+    assert said.endswith("look at the edge's image: it has to be HAProxy 2.4 or later")
+
+
+async def test_an_image_without_the_folder_of_haproxy(place: Place) -> None:
+    place.edge = place.run("one", "sleep", "1000")
+    said = await message(place)
+    assert said.startswith(f"the edge refused its configuration: {place.name('one')}: ")
+    assert said.endswith("look at the edge's image: it has to be HAProxy 2.4 or later")
+
+
+@pytest.fixture
+async def deaf(place: Place, tmp_path: Path) -> AsyncIterator[str]:
+    """An image of something that calls itself HAProxy, and does nothing when it is told to."""
+    busybox = static_busybox()
+    assert busybox
+    links = dict.fromkeys(("bin/sh", "bin/sleep", "bin/busybox"), busybox.read_bytes())
+    content = layer({**links, "bin/haproxy": _DEAF, f"{FOLDER[1:]}/x": b""})
+    path = write(tmp_path / "image.tar", members(content, None, blobs=False))
+    ref = f"{place.dockerd.prefix}:deaf"
+    async with Daemon(place.dockerd.host) as docker:
+        await docker.load(image._pieces(path, image.read_manifest(path), ref))
+    yield ref
+    place.remove()
+    place.dockerd.ask("DELETE", f"/images/{ref}?force=1")
+
+
+async def test_an_edge_that_does_not_take_over_its_configuration(
+    place: Place, deaf: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old container must not go: it is the one that is asked."""
+    monkeypatch.setattr(edge, "TAKING_OVER", 1.0)
+    place.edge = place.run("one", *COMMAND, image=deaf)
+    with pytest.raises(DockerError) as caught:
+        await place.send("two", grace=1)
+    assert str(caught.value) == (
+        f"the edge did not take over its configuration: {place.name('one')}. "
+        "look at the edge's image: it has to be HAProxy 2.4 or later"
+    )
+
+
+async def test_an_edge_that_was_stopped(place: Place) -> None:
+    place.start_edge()
+    place.dockerd.ask("POST", f"/containers/{place.edge}/stop?t=1")
+    said = await message(place)
+    assert said.startswith(f"the edge has ended: {place.name('edge')}: ")
+    assert said.endswith("`pulumi up --refresh` makes it again")
+
+
+async def test_an_edge_that_was_removed(place: Place) -> None:
+    place.edge = "0123456789abcdef" * 4
+    assert await message(place) == (
+        "the edge is gone: 0123456789ab. `pulumi up --refresh` makes it again"
+    )

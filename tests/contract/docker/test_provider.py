@@ -1,0 +1,405 @@
+"""`flakeup:docker:*` over gRPC, as the engine asks: what is a change, what is not, and messages."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from pulumi.runtime.proto import provider_pb2
+
+from harness.daemons.docker_proxy import DockerProxy
+from harness.daemons.dockerd import LABEL
+from harness.providers.docker_driver import Made, Plugin
+from harness.providers.plugin_driver import PROJECT, UNKNOWN, FailedError, plain, struct, urn
+from tests.unit.targets.docker.archives import layer, members, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from harness.daemons.dockerd import Dockerd, Json
+
+pytestmark = pytest.mark.contract
+PLUGIN: Final = PROJECT / "providers" / "flakeup" / "pulumi-resource-flakeup"
+IMAGE: Final = "flakeup:docker:Image"
+TRIAL: Final = "flakeup:docker:Trial"
+TRAFFIC: Final = "flakeup:docker:Traffic"
+OWNER: Final = "project/dev"
+"""Of the URNs that the driver makes."""
+STAYS: Final = ["sleep", "1000"]
+LEFT: Final = "left by an `up` that did not come to its end; the next one removes it"
+
+
+class Place:
+    """A plugin, and a daemon behind a proxy."""
+
+    def __init__(self, dockerd: Dockerd, proxy: DockerProxy, plugin: Plugin) -> None:
+        self.dockerd, self.proxy, self.plugin = dockerd, proxy, plugin
+        self.service = dockerd.prefix
+
+    def trial(self, **changes: Json) -> dict[str, Json]:
+        base = {
+            "host": self.proxy.host,
+            "service": self.service,
+            "image": self.dockerd.image,
+            "command": STAYS,
+            "environment": {},
+            "network": "bridge",
+            "healthcheck": ["true"],
+            "interval": 0.2,
+            "wait": 10.0,
+        }
+        return {**base, **changes}
+
+    def traffic(self, container: str, **changes: Json) -> dict[str, Json]:
+        base = {
+            "host": self.proxy.host,
+            "service": self.service,
+            "edge": "",
+            "container": container,
+            "ports": {},
+            "traffic": "http",
+            "grace": 1.0,
+            "wait": 10.0,
+        }
+        return {**base, **changes}
+
+    def run(self, name: str, labels: dict[str, str], secrets: str = "") -> str:
+        """A container that runs; its name."""
+        full = f"{self.dockerd.prefix}-{name}"
+        body = {
+            "Image": self.dockerd.image,
+            "Cmd": STAYS,
+            "Labels": {LABEL: self.dockerd.prefix, **labels},
+            "Healthcheck": {"Test": ["CMD", "true"], "Interval": 200_000_000},
+            "HostConfig": {"VolumesFrom": [f"{secrets}:ro"] if secrets else []},
+        }
+        self.dockerd.ask("POST", f"/containers/create?name={full}", body)
+        self.dockerd.ask("POST", f"/containers/{full}/start")
+        return full
+
+    def served(self, name: str, service: str = "") -> str:
+        """One that is of the service, as far as its labels say."""
+        return self.run(name, {"flakeup.owner": OWNER, "flakeup.service": service or self.service})
+
+    def warnings(self) -> list[str]:
+        return [one.text for one in self.plugin.engine.messages if one.severity == "WARNING"]
+
+
+@pytest.fixture
+def place(tmp_path: Path, dockerd: Dockerd) -> Iterator[Place]:
+    with DockerProxy(tmp_path / "docker.sock", dockerd.host) as proxy, Plugin.run(PLUGIN) as plugin:
+        made = Place(dockerd, proxy, plugin)
+        yield made
+        filters = f'{{"label": ["{LABEL}={dockerd.prefix}"]}}'
+        for one in dockerd.ask("GET", f"/containers/json?all=1&filters={_quoted(filters)}"):
+            dockerd.ask("DELETE", f"/containers/{one['Id']}?force=1")
+
+
+def _quoted(text: str) -> str:
+    return text.replace('"', "%22").replace(" ", "%20").replace("=", "%3D")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, dockerd: Dockerd) -> tuple[str, str]:
+    """Two images in the store, as nix would have built them."""
+    if shutil.which("nix-store") is None:
+        pytest.skip("nix is not on PATH; tools/bootstrap installs it")
+    folder = tmp_path_factory.mktemp("images")
+    paths = []
+    for content in (b"one", b"two"):
+        parts = members(layer({"content": content}), [f"{dockerd.prefix}:own"], blobs=False)
+        path = write(folder / f"image-{content.decode()}.tar", parts)
+        argv = ("nix-store", "--add", str(path))
+        done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
+        paths.append(done.stdout.strip())
+    return paths[0], paths[1]
+
+
+@pytest.fixture
+def images(place: Place, built: tuple[str, str]) -> Iterator[tuple[dict[str, Json], ...]]:
+    """The inputs of two images."""
+    refs = [f"{place.dockerd.prefix}:{path[11:43]}" for path in built]
+    yield tuple(
+        {"host": place.proxy.host, "ref": ref, "built": path}
+        for ref, path in zip(refs, built, strict=True)
+    )
+    for ref in refs:
+        if there(place, ref):
+            place.dockerd.ask("DELETE", f"/images/{ref}?force=1")
+
+
+def there(place: Place, ref: str) -> bool:
+    found = place.dockerd.ask("GET", "/images/json")
+    return any(ref in (one["RepoTags"] or ()) for one in found)
+
+
+# --- images ------------------------------------------------------------------------------------
+
+
+def test_the_life_of_an_image(place: Place, images: tuple[dict[str, Json], ...]) -> None:
+    first, second = images
+    it = place.plugin.make(IMAGE, first, name="it")
+    assert it.id == first["ref"]
+    assert str(it.state["imageId"]).startswith("sha256:")
+    assert there(place, first["ref"])
+    assert place.plugin.changes(it, first).kinds == {}
+    assert place.plugin.refreshed(it) == it
+    with Plugin.run(PLUGIN) as later:
+        # As `--refresh` asks, before the program does: nobody wants it for that.
+        assert later.compared(it, it.inputs).kinds == {}
+        # Another one replaces it: it is loaded beside the first, which goes later.
+        kinds = later.changes(it, second)
+        assert kinds.replaces
+        assert not kinds.deletes_first
+        assert kinds.kinds.keys() == {"ref", "built"}
+        next_one = later.make(IMAGE, second, name="it")
+        later.remove(it)
+    assert (there(place, first["ref"]), there(place, second["ref"])) == (False, True)
+    for _ in range(2):
+        place.plugin.remove(next_one)
+        assert not there(place, second["ref"])
+
+
+def test_an_image_that_was_removed_by_hand_is_loaded_again(
+    place: Place, images: tuple[dict[str, Json], ...]
+) -> None:
+    """In place: a replacement would end with the deletion of the same name."""
+    inputs, _ = images
+    it = place.plugin.make(IMAGE, inputs, name="it")
+    place.dockerd.ask("DELETE", f"/images/{inputs['ref']}")
+    assert place.plugin.refreshed(it) is None
+    assert place.plugin.changes(it, inputs).kinds == {"imageId": "UPDATE"}
+    again = place.plugin.changed(it, inputs)
+    assert again.state == it.state
+    assert there(place, inputs["ref"])
+    assert place.plugin.changes(again, inputs).kinds == {}
+
+
+def test_what_was_to_be_replaced_and_is_wanted_again_is_kept(
+    place: Place, images: tuple[dict[str, Json], ...]
+) -> None:
+    """After an `up` to the second failed, the state holds the first as one to be deleted."""
+    first, second = images
+    old = place.plugin.make(IMAGE, first, name="it")
+    failed = place.plugin.make(IMAGE, second, name="it")
+    with Plugin.run(PLUGIN) as later:
+        assert later.changes(failed, first).replaces
+        later.make(IMAGE, first, name="it")
+        later.remove(failed)
+        later.remove(old)
+    assert (there(place, first["ref"]), there(place, second["ref"])) == (True, False)
+
+
+def test_a_preview_asks_the_daemon_nothing_for_a_new_image(
+    place: Place, images: tuple[dict[str, Json], ...]
+) -> None:
+    request = provider_pb2.CreateRequest(urn=urn(IMAGE), properties=struct(images[0]), preview=True)
+    answer = place.plugin.ask("Create", request)
+    assert plain(answer.properties) == {**images[0], "imageId": UNKNOWN}
+    assert place.proxy.seen() == []
+
+
+def test_a_daemon_that_is_away_in_a_preview_is_one_warning(
+    place: Place, images: tuple[dict[str, Json], ...]
+) -> None:
+    """What the state says is taken for true, for all resources."""
+    made = [place.plugin.make(IMAGE, inputs, name="it") for inputs in images]
+    trial = Made(kind=TRIAL, id="it", inputs=place.trial(), state=place.trial())
+    traffic = Made(kind=TRAFFIC, id="it", inputs=place.traffic("x"), state=place.traffic("x"))
+    with place.proxy.gone():
+        for it in (*made, trial, traffic):
+            assert place.plugin.changes(it, it.inputs).kinds == {}
+    (warning,) = place.warnings()
+    assert warning == (
+        f"cannot reach Docker: {place.proxy.host}: [Errno 2] No such file or directory. check that "
+        f"dockerd runs, and that `docker -H {place.proxy.host} version` works for you; "
+        "what the state says is taken for true"
+    )
+
+
+def test_a_daemon_that_goes_each_time_it_comes_is_one_message(
+    place: Place, images: tuple[dict[str, Json], ...]
+) -> None:
+    """Given up after some times; for an image, a trial and traffic alike."""
+    wanted = f"cannot reach Docker: {place.proxy.host}: "
+    remedy = (
+        f"check that dockerd runs, and that `docker -H {place.proxy.host} version` works for you"
+    )
+    kinds: dict[str, dict[str, Any]] = {
+        IMAGE: images[0],
+        TRIAL: place.trial(),
+        TRAFFIC: place.traffic(place.served("one")),
+    }
+    for request in ("POST /images/load", "POST /containers/create", "GET /containers/json.*owner"):
+        place.proxy.away(request, when="before", seconds=0.1, times=1000)
+    for kind, inputs in kinds.items():
+        with pytest.raises(FailedError) as caught:
+            place.plugin.make(kind, inputs, name="it")
+        said = str(caught.value)
+        assert said.startswith(wanted)
+        assert said.endswith(remedy)
+        assert "\n" not in said
+    assert place.warnings() == []
+
+
+# --- trials ------------------------------------------------------------------------------------
+
+
+def test_the_life_of_a_trial(place: Place) -> None:
+    it = place.plugin.make(TRIAL, place.trial(), name="it")
+    assert it.id == place.service
+    assert place.plugin.changes(it, place.trial()).kinds == {}
+    assert place.plugin.changes(it, place.trial(wait=99.0)).kinds == {}, "how long it may take"
+    assert place.plugin.changes(it, place.trial(command=["sleep", "2000"])).kinds == {
+        "command[1]": "UPDATE"
+    }
+    again = place.plugin.changed(it, place.trial(environment={"A": "b"}))
+    assert again.state["environment"] == {"A": "b"}
+    assert place.plugin.refreshed(again) == again
+    place.plugin.remove(again)
+
+
+def test_a_trial_that_does_not_go_well_is_one_message(place: Place) -> None:
+    with pytest.raises(FailedError) as caught:
+        place.plugin.make(TRIAL, place.trial(command=["sh", "-c", "exit 3"]), name="it")
+    assert str(caught.value) == (
+        f"not healthy: {place.service}: it ended with exit code 3. what served before serves on; "
+        "mend the release and run `pulumi up` again"
+    )
+    assert caught.value.left is None
+
+
+def test_a_candidate_that_is_left_is_a_change(place: Place) -> None:
+    """Also where the program goes back to what was tried before: nothing else would remove it."""
+    it = place.plugin.make(TRIAL, place.trial(), name="it")
+    name = place.run("left", {"flakeup.trial": f"{OWNER}/{place.service}"})
+    assert place.plugin.changes(it, place.trial()).kinds == {"image": "UPDATE"}
+    assert place.warnings() == [f"{name}: {LEFT}"]
+    place.plugin.changed(it, place.trial())
+    assert not place.dockerd.is_there(name)
+
+
+def test_a_trial_that_is_cancelled_leaves_nothing(place: Place) -> None:
+    """What the first Ctrl-C does."""
+    timer = threading.Timer(1.5, place.plugin.cancel)
+    timer.start()
+    with pytest.raises(FailedError) as caught:
+        place.plugin.make(TRIAL, place.trial(healthcheck=["sleep", "60"]), name="it")
+    assert str(caught.value) == "context canceled"
+    filters = _quoted(f'{{"label": ["flakeup.trial={OWNER}/{place.service}"]}}')
+    assert place.dockerd.ask("GET", f"/containers/json?all=1&filters={filters}") == []
+
+
+def test_with_its_trial_all_that_was_left_of_a_service_goes(place: Place) -> None:
+    """A service that is taken out of the program, or a stack that is destroyed."""
+    it = Made(kind=TRIAL, id="it", inputs=place.trial(), state=place.trial())
+    gone = [
+        place.run("candidate", {"flakeup.trial": f"{OWNER}/{place.service}"}),
+        place.served("orphan"),
+        place.run("edge", {"flakeup.owner": OWNER, "flakeup.edge": place.service}),
+    ]
+    kept = [
+        place.served("other", f"{place.service}x"),
+        place.run("elsewhere", {"flakeup.owner": "a/b", "flakeup.service": place.service}),
+        place.run("users", {}),
+    ]
+    place.plugin.remove(it)
+    assert [place.dockerd.is_there(name) for name in gone] == [False] * 3
+    assert [place.dockerd.is_there(name) for name in kept] == [True] * 3
+
+
+# --- traffic -----------------------------------------------------------------------------------
+
+
+def test_the_life_of_traffic_without_an_edge(place: Place) -> None:
+    """A service without ports: only whether the new container is well."""
+    one, two = place.served("one"), place.served("two")
+    it = place.plugin.make(TRAFFIC, place.traffic(one), name="it")
+    # The one beside it is nobody's: it goes.
+    assert not place.dockerd.is_there(two)
+    assert place.plugin.changes(it, place.traffic(one)).kinds == {}
+    assert place.plugin.changes(it, place.traffic(one, wait=99.0)).kinds == {}
+    assert place.warnings() == []
+    three = place.served("three")
+    assert place.plugin.changes(it, place.traffic(three)).kinds == {"container": "UPDATE"}
+    after = place.plugin.changed(it, place.traffic(three))
+    # The one of before is the engine's to remove.
+    assert place.dockerd.is_there(one)
+    place.plugin.remove(after)
+    assert place.dockerd.is_there(three)
+
+
+def test_a_container_that_nobody_knows_is_a_change(place: Place) -> None:
+    one = place.served("one")
+    it = place.plugin.make(TRAFFIC, place.traffic(one), name="it")
+    stopped, orphan = place.served("stopped"), place.served("orphan")
+    other = place.served("other", f"{place.service}x")
+    place.dockerd.ask("POST", f"/containers/{stopped}/stop?t=0")
+    assert place.plugin.changes(it, place.traffic(one)).kinds == {"container": "UPDATE"}
+    assert place.warnings() == [f"{orphan}, {stopped}: {LEFT}"]
+    place.plugin.changed(it, place.traffic(one))
+    assert not place.dockerd.is_there(orphan)
+    assert not place.dockerd.is_there(stopped)
+    assert place.dockerd.is_there(one)
+    assert place.dockerd.is_there(other)
+
+
+def test_what_holds_secrets_for_nobody_is_a_change(place: Place) -> None:
+    """An `up` that was killed after it had made it."""
+    holds = {"flakeup.owner": OWNER, "flakeup.secrets": place.service}
+    before, held, orphan = (place.run(name, holds) for name in ("before", "held", "orphan"))
+    one, two = (
+        place.run(name, {"flakeup.owner": OWNER, "flakeup.service": place.service}, holder)
+        for name, holder in (("one", before), ("two", held))
+    )
+    it = place.plugin.make(TRAFFIC, place.traffic(one), name="it")
+    there = [place.dockerd.is_there(name) for name in (before, held, orphan, one, two)]
+    assert there == [True, False, False, True, False]
+    assert place.plugin.changes(it, place.traffic(one)).kinds == {}
+    orphan = place.run("orphan", holds)
+    assert place.plugin.changes(it, place.traffic(one)).kinds == {"container": "UPDATE"}
+    assert place.warnings() == [f"{orphan}: {LEFT}"]
+    # With another container, that of before and what it has stay: they are the engine's to remove.
+    held = place.run("held", holds)
+    two = place.run("two", {"flakeup.owner": OWNER, "flakeup.service": place.service}, held)
+    after = place.plugin.changed(it, place.traffic(two))
+    there = [place.dockerd.is_there(name) for name in (before, held, orphan)]
+    assert there == [True, True, False]
+    place.plugin.remove(after)
+
+
+def test_a_container_that_was_stopped_or_removed_is_named(place: Place) -> None:
+    one = place.served("one")
+    it = place.plugin.make(TRAFFIC, place.traffic(one), name="it")
+    place.dockerd.ask("POST", f"/containers/{one}/stop?t=0")
+    assert place.plugin.changes(it, place.traffic(one)).kinds == {}
+    place.dockerd.ask("DELETE", f"/containers/{one}")
+    assert place.plugin.changes(it, place.traffic(one)).kinds == {}
+    remedy = "`pulumi up --refresh` brings it back"
+    assert place.warnings() == [
+        f"the container of {place.service} ({one}) does not run: {remedy}",
+        f"the container of {place.service} is gone: {remedy}",
+    ]
+
+
+def test_traffic_to_one_that_is_not_well_is_one_message(place: Place) -> None:
+    one = place.served("one")
+    place.dockerd.ask("POST", f"/containers/{one}/stop?t=0")
+    again = (
+        "what served before serves on; mend the release and run `pulumi up` again, "
+        "or `pulumi up --refresh` where somebody has stopped or removed it"
+    )
+    with pytest.raises(FailedError) as caught:
+        place.plugin.make(TRAFFIC, place.traffic(one), name="it")
+    assert str(caught.value) == (
+        f"not healthy: {place.service}: it ended with exit code 137. {again}"
+    )
+    with pytest.raises(FailedError) as caught:
+        place.plugin.make(TRAFFIC, place.traffic("flakeup-none"), name="it")
+    assert str(caught.value) == (
+        f"not healthy: {place.service}: there is no container flakeup-none. {again}"
+    )

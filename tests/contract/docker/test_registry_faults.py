@@ -1,0 +1,187 @@
+"""A registry that is away, not trusted or cut off, and what is no image."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from components.pipeline.config.registry import Registry
+from components.pipeline.errors import DockerError, RegistryError
+from harness.daemons import registry as registries
+from harness.daemons.programs import found_first
+from harness.daemons.registry import Wire
+from harness.daemons.registry_place import HASH, Place, message_of, nobody, place, server, tools
+from tests.contract.incus.test_remote import certificate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["nobody", "place", "server", "tools"]
+pytestmark = pytest.mark.contract
+
+
+async def test_skopeo_is_missing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(place.folder))
+    with pytest.raises(RegistryError) as caught:
+        await place.push(place.archive())
+    assert message_of(caught) == (
+        f"cannot push an image: {place.ref(place.registry())}: "
+        "skopeo is not installed, or not on PATH. install skopeo, or remove docker.registry"
+    )
+
+
+async def test_the_registry_is_away(place: Place) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    registry = place.registry(port)
+    with pytest.raises(RegistryError) as caught:
+        await place.push(place.archive(), registry)
+    said = message_of(caught)
+    assert said.startswith(f"cannot reach the registry: {place.ref(registry)}: ")
+    assert said.endswith(
+        "connection refused. check docker.registry.address, and that it answers; then run "
+        "`pulumi up` again"
+    )
+    with pytest.raises(DockerError) as refused:
+        await place.pull("sha256:0", registry)
+    said = message_of(refused)
+    assert said.startswith(f"the daemon cannot pull the image: {place.ref(registry)}: ")
+    assert said.endswith(
+        f"connection refused. check that the daemon's machine reaches 127.0.0.1:{port}, with TLS "
+        "it trusts"
+    )
+    assert place.of_daemon() == {}
+
+
+def own_address() -> str:
+    """An address of this machine that is no loopback's; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+        own.connect(("192.0.2.1", 9))
+        return str(own.getsockname()[0])
+
+
+async def test_a_certificate_of_nobody(place: Place, tmp_path: Path) -> None:
+    certificate(tmp_path, "registry")
+    file, host = tmp_path / "registry.crt", own_address()
+    with registries.running(tmp_path / "tls", host=host, certificate=file) as alone:
+        registry = Registry(address=f"{alone.address}/{place.dockerd.prefix}")
+        with pytest.raises(RegistryError) as caught:
+            await place.push(place.archive(), registry)
+        said = message_of(caught)
+        assert said.startswith(
+            f"the registry's certificate is not trusted: {place.ref(registry)}: "
+        )
+        assert "x509: " in said
+        assert alone.requests() == []
+
+
+async def test_plain_http_is_for_this_machine_only(place: Place, tmp_path: Path) -> None:
+    with registries.running(tmp_path / "plain", host=own_address()) as alone:
+        registry = Registry(address=f"{alone.address}/{place.dockerd.prefix}")
+        with pytest.raises(RegistryError) as caught:
+            await place.push(place.archive(), registry)
+        said = message_of(caught)
+        assert said.startswith(f"the registry speaks plain http: {place.ref(registry)}: ")
+        assert said.endswith(". give it TLS: plain http is only for a registry on this machine")
+        assert alone.requests() == []
+
+
+async def test_a_push_that_is_cut_off_goes_on(place: Place) -> None:
+    with Wire(to=place.server.port, cuts=1) as wire:
+        digest = await place.push(place.archive(), place.registry(wire.port))
+        assert wire.cut == 1
+    assert digest == place.server.digest(place.path, HASH)
+
+
+async def test_a_push_that_is_cut_off_each_time_is_one_message(place: Place) -> None:
+    path = place.archive()
+    with Wire(to=place.server.port, cuts=1000) as wire:
+        registry = place.registry(wire.port)
+        with pytest.raises(RegistryError) as caught:
+            await place.push(path, registry)
+        said = message_of(caught)
+        assert said.startswith(f"the push failed: {place.ref(registry)}: ")
+        assert said.endswith(". `pulumi up` again sends only what is missing")
+        assert place.server.tags(place.path) == []
+        wire.cuts = 0
+        digest = await place.push(path, registry)
+    assert digest == place.server.digest(place.path, HASH)
+
+
+def cut_in_writing(folder: Path, monkeypatch: pytest.MonkeyPatch, times: int) -> Path:
+    """A skopeo that is unlucky with its first pushes, as a race in Go's client has it now and then.
+
+    Gives the file with a letter for each push that was begun.
+    """
+    folder.mkdir()
+    count = folder / "count"
+    count.touch()
+    log = 'level=fatal msg="writing blob: Patch \\"http://x/\\": use of closed network connection"'
+    (folder / "said").write_text(f"{log}\n")
+    script = f"""#!/bin/sh
+        case "$*" in *" copy "*) printf x >>{count} ;; esac
+        case "$*" in *" copy "*) [ "$(wc -c <{count})" -gt {times} ] ;; esac &&
+            exec {shutil.which("skopeo")} "$@"
+        cat {folder}/said >&2
+        exit 1
+        """
+    found_first(monkeypatch, folder, "skopeo", script)
+    return count
+
+
+async def test_a_push_that_is_cut_while_it_writes_begins_again(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = cut_in_writing(tmp_path / "bin", monkeypatch, times=2)
+    assert await place.push(place.archive()) == place.server.digest(place.path, HASH)
+    assert count.read_text() == "xxx"
+
+
+async def test_a_push_that_is_cut_whenever_it_writes_is_one_message(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = cut_in_writing(tmp_path / "bin", monkeypatch, times=1000)
+    with pytest.raises(RegistryError) as caught:
+        await place.push(place.archive())
+    assert count.read_text() == "xxx"
+    assert message_of(caught) == (
+        f'the push failed: {place.ref(place.registry())}: writing blob: Patch "http://x/": '
+        "use of closed network connection. "
+        "`pulumi up` again sends only what is missing"
+    )
+
+
+async def test_a_name_under_which_the_daemon_gets_something_else(place: Place) -> None:
+    """Somebody has moved the tag between the push and the pull: the next `up` must not take it."""
+    await place.push(place.archive())
+    with pytest.raises(DockerError) as caught:
+        await place.pull(f"sha256:{'0' * 64}")
+    assert message_of(caught) == (
+        f"the daemon has pulled another image: {place.ref(place.registry())}: "
+        "it has not got sha256:000000000000, which was pushed. "
+        "somebody else writes to that name: look into the registry"
+    )
+    assert place.of_daemon() == {}
+
+
+async def test_what_is_no_image_is_not_pushed(place: Place) -> None:
+    path = place.folder / "text"
+    path.write_text("hello\n")
+    with pytest.raises(DockerError) as caught:
+        await place.push(path)
+    assert message_of(caught).startswith(f"not an image: {path}: ")
+    assert place.server.tags(place.path) == []
+
+
+@pytest.mark.parametrize("compression", ["", "gz"])
+async def test_an_archive_that_was_cut_short_is_not_pushed(place: Place, compression: str) -> None:
+    path = place.archive(compression=compression)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DockerError) as caught:
+        await place.push(path)
+    assert message_of(caught).startswith("not a whole image archive: ")
+    assert place.server.requests("^(PUT|PATCH|POST)") == []

@@ -1,0 +1,227 @@
+"""Instances in a real cluster of Incus: on which member, moved to another, and one that is away."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from components.pipeline.errors import IncusError
+from components.pipeline.targets.incus import boot, image, instance, volume
+from components.pipeline.targets.incus.api import Incus
+from components.pipeline.targets.incus.desired import Wanted
+from components.pipeline.targets.incus.moving import move
+from components.pipeline.targets.incus.observed import look
+from components.pipeline.targets.incus.ownership import OWNER, Owner
+from components.pipeline.targets.incus.remote import Remote
+from components.pipeline.targets.incus.volume import Volume
+from harness.daemons.incus_cluster import ONE, TWO, Cluster, cluster
+from harness.daemons.incus_proxy import IncusProxy
+from harness.daemons.tiny_image import tiny
+from harness.providers.incus_driver import INSTANCE, Changes, Driven, observed
+from harness.providers.plugin_driver import FailedError, Json, failing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+__all__ = ["cluster"]
+pytestmark = pytest.mark.contract
+STACK = Owner("project/dev")
+NOTHING = Changes(paths=frozenset(), replaces=frozenset(), deletes_first=True)
+PLACE = "a (local, project default)"
+AWAY = "a member of the cluster does not answer: local, project default: "
+WAIT = "wait until `incus cluster list local:` shows all as online"
+
+
+@pytest.fixture(scope="module")
+def fingerprint(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image that was sent to the first member."""
+    files = tiny(tmp_path_factory.mktemp("image"), "one")
+    said = cluster.one.client("image", "import", str(files.metadata), str(files.rootfs))
+    return said.split()[-1]
+
+
+@pytest.fixture
+def proxy(cluster: Cluster) -> Iterator[IncusProxy]:
+    """Before the first member; there is no instance afterwards."""
+    with IncusProxy(cluster.folder / "proxy", cluster.one.socket) as before:
+        yield before
+    cluster.clear()
+
+
+@pytest.fixture
+async def incus(proxy: IncusProxy) -> AsyncIterator[Incus]:
+    async with Incus(Remote(name="local", socket=proxy.place), "default") as server:
+        yield server
+
+
+@pytest.fixture
+def wanted(fingerprint: str) -> Wanted:
+    return Wanted(name="a", image=fingerprint, member=TWO, written="hosts.web1.incus")
+
+
+@pytest.fixture
+def given(fingerprint: str) -> dict[str, Json]:
+    """The inputs of an instance on the second member, as the program gives them."""
+    return {
+        "remote": "local",
+        "project": "default",
+        "name": "a",
+        "image": fingerprint,
+        "profiles": ["default"],
+        "config": {},
+        "devices": {},
+        "member": TWO,
+        "ssh": False,
+        "bootTimeout": 20,
+    }
+
+
+async def made(incus: Incus, wanted: Wanted) -> None:
+    await instance.create(incus, wanted, STACK, print)
+
+
+async def refused(incus: Incus, wanted: Wanted) -> str:
+    with pytest.raises(IncusError) as caught:
+        await made(incus, wanted)
+    return str(caught.value)
+
+
+def removed(driven: Driven) -> str:
+    with pytest.raises(FailedError) as caught:
+        driven.delete()
+    return str(caught.value)
+
+
+def told(cluster: Cluster, name: str = "a") -> tuple[str, str, str]:
+    row = cluster.one.instance(name)
+    return row["location"], row["status"], row["config"]["volatile.uuid"]
+
+
+async def test_it_is_made_where_it_is_wanted_from_an_image_that_is_on_another_member(
+    incus: Incus, cluster: Cluster, proxy: IncusProxy, wanted: Wanted
+) -> None:
+    await made(incus, wanted)
+    assert told(cluster)[:2] == (TWO, "Running")
+    up = await boot.booted(incus, "a", seconds=20, ssh=False, say=print)
+    assert up == boot.Booted(address=None, host_key=None)
+    proxy.forget()
+    await made(incus, wanted)
+    assert proxy.changes() == []
+
+
+async def test_a_member_that_cannot_be_had_is_one_message_before_anything_is_made(
+    incus: Incus, cluster: Cluster, wanted: Wanted
+) -> None:
+    assert await refused(incus, replace(wanted, member="rack")) == (
+        f"no such member: {PLACE}: it is to be on rack, and the members are node1, node2. "
+        "write one of them as `hosts.web1.incus.member`"
+    )
+    cluster.one.ask("POST", f"/1.0/cluster/members/{TWO}/state", {"action": "evacuate"})
+    try:
+        assert await refused(incus, wanted) == (
+            f"the member cannot be had: {PLACE}: it is to be on node2, which is evacuated. wait "
+            "for it (`incus cluster list local:`), or change `hosts.web1.incus.member`"
+        )
+    finally:
+        cluster.one.ask("POST", f"/1.0/cluster/members/{TWO}/state", {"action": "restore"})
+    assert cluster.one.instances() == []
+
+
+async def test_it_is_moved_as_it_is_and_by_a_new_word_alone(
+    cluster: Cluster, proxy: IncusProxy, given: dict[str, Json]
+) -> None:
+    driven = Driven(kind=INSTANCE, socket=proxy.place, name="web1-instance")
+    driven.create(given)
+    _, _, uuid = told(cluster)
+    cluster.one.client("exec", "a", "--", "/bin/sh", "-c", "echo kept >/root/file")
+    moved = {**given, "member": ONE}
+    assert driven.up(moved).paths == {"member"}
+    assert told(cluster) == (ONE, "Running", uuid)
+    assert cluster.one.client("file", "pull", "a/root/file", "-") == "kept"
+
+    # As `incus cluster evacuate` does: it is not fetched back, and is no drift.
+    cluster.one.state("a", "stop")
+    cluster.one.client("move", "a", "--target", TWO)
+    cluster.one.state("a", "start")
+    assert driven.up({**moved, "config": {"limits.cpu": "1"}}).paths == {
+        "config.limits.cpu",
+        'config["limits.cpu"]',
+    }
+    assert told(cluster) == (TWO, "Running", uuid)
+
+
+async def test_one_that_cannot_go_there_stays_and_runs(
+    incus: Incus, cluster: Cluster, wanted: Wanted
+) -> None:
+    await made(incus, wanted)
+    before, seen = told(cluster), await look(incus, "a")
+    assert seen
+    cluster.one.ask("POST", "/1.0/instances/a/backups", {"name": "b"})
+    with pytest.raises(IncusError) as caught:
+        await move(incus, seen, replace(wanted, member=ONE), print)
+    assert str(caught.value) == (
+        f"Incus refused the instance: {PLACE}: Instances with backups cannot be moved. "
+        "look at `hosts.web1.incus`, or `incus`, in the config"
+    )
+    assert told(cluster) == before
+
+
+async def test_it_is_where_its_volumes_are_and_leaves_none_behind(
+    incus: Incus, cluster: Cluster, wanted: Wanted
+) -> None:
+    data = Volume(pool="pool", name="data", member=TWO)
+    await volume.ensure(incus, data, STACK)
+    await volume.ensure(incus, data, STACK)
+    found = await incus.get(data.path)
+    assert (found["location"], found["config"][OWNER]) == (TWO, STACK.text)
+    device = {"type": "disk", "pool": "pool", "source": "data", "path": "/data"}
+    free = replace(wanted, member="", devices={"data": device})
+    elsewhere = replace(free, member=ONE)
+    text = (
+        f"not without its volume: {PLACE}: its volume data (pool pool) is on node2, and it is to "
+        "be on node1. write node2 as `hosts.web1.incus.member`, or take the volume out of it"
+    )
+    assert await refused(incus, elsewhere) == text
+    await made(incus, free)
+    assert told(cluster)[0] == TWO
+    seen = await look(incus, "a")
+    assert seen
+    with pytest.raises(IncusError) as caught:
+        await move(incus, seen, elsewhere, print)
+    assert str(caught.value) == text
+    assert told(cluster)[:2] == (TWO, "Running")
+
+
+async def test_a_member_that_is_away(
+    incus: Incus, cluster: Cluster, proxy: IncusProxy, given: dict[str, Json], wanted: Wanted
+) -> None:
+    """The last one here: what is on that member is neither gone, nor changed, nor forgotten."""
+    driven = Driven(kind=INSTANCE, socket=proxy.place, name="web1-instance")
+    driven.create(given)
+    state = dict(driven.state)
+    cluster.two.kill()
+    unknown = f"{AWAY}what is on node2 is not known. {WAIT}"
+    # The cluster itself looks for 10 s, once: meanwhile the rest is tried.
+    deleted = asyncio.create_task(asyncio.to_thread(removed, replace(driven)))
+    with failing(unknown):
+        driven.read()
+    proxy.forget()
+    with driven.run() as plugin:
+        assert observed(plugin)["a"]["trouble"] == unknown
+        assert driven.diff_in(plugin) == NOTHING
+    listings = [one for one in proxy.seen() if "recursion" in one]
+    assert listings == ["GET /1.0/instances?recursion=2&project=default"], "once for all"
+    assert driven.said == [f"{unknown}; what the state says is taken for true"]
+    text = await deleted
+    assert text.startswith(AWAY), "how Incus puts it depends on when it last looked"
+    assert text.endswith(f". {WAIT}")
+    text = await refused(incus, replace(wanted, name="b"))
+    assert text.startswith((AWAY, "the member cannot be had: b (local, project default): it is "))
+    with failing(AWAY):
+        driven.update({**given, "config": {"limits.cpu": "1"}})
+    assert driven.state == state
+    assert cluster.one.instances() == ["a"]
+    assert await image._instances(incus, "0" * 64) == ["a"], "it may be made from it"

@@ -1,0 +1,281 @@
+"""Images on a real Incus: sent once, marked by whoever uses them, removed when nobody does."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import lzma
+import tarfile
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from components.pipeline.errors import IncusAwayError, IncusError
+from components.pipeline.targets.incus import image, instance
+from components.pipeline.targets.incus.api import Incus, steadily
+from components.pipeline.targets.incus.desired import Wanted
+from components.pipeline.targets.incus.ownership import Owner, Use
+from components.pipeline.targets.incus.remote import Remote
+from harness.daemons.incus_proxy import IncusProxy
+from harness.daemons.incusd import Incusd, incusd
+from harness.daemons.tiny_image import Files, tiny
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+__all__ = ["incusd"]
+pytestmark = pytest.mark.contract
+ONE = Use(resource="shop/prod/base-image", files="a b")
+OTHER = Use(resource="shop/staging/base-image", files="a b")
+OWNER = Owner("shop/prod")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> image.ImageFiles:
+    return split(tiny(tmp_path_factory.mktemp("image"), "one"))
+
+
+def split(made: Files) -> image.ImageFiles:
+    return image.ImageFiles(metadata=made.metadata, rootfs=made.rootfs)
+
+
+@pytest.fixture
+def proxy(incusd: Incusd) -> Iterator[IncusProxy]:
+    """Between the code under test and the daemon, which is empty again afterwards."""
+    with IncusProxy(incusd.folder / "proxy", incusd.socket) as before:
+        yield before
+    incusd.clear()
+
+
+@pytest.fixture
+async def incus(proxy: IncusProxy) -> AsyncIterator[Incus]:
+    async with Incus(Remote(name="local", socket=proxy.place), "default") as server:
+        yield server
+
+
+async def sent(incus: Incus, files: image.ImageFiles, use: Use = ONE) -> str:
+    return await image.ensure(incus, files, use, "a text", print)
+
+
+async def test_it_is_named_before_it_is_sent_and_sent_once(
+    incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles
+) -> None:
+    digest = hashlib.sha256(files.metadata.read_bytes() + files.rootfs.read_bytes()).hexdigest()
+    assert await sent(incus, files) == digest == await files.fingerprint()
+    assert incusd.images() == {
+        digest: {
+            "description": "a text",
+            "os": "tiny",
+            "user.flakeup": "image",
+            "user.flakeup.used-by.shop/prod/base-image": "a b",
+        }
+    }
+    assert await image.fingerprints(incus) == {digest}
+    proxy.forget()
+    assert await sent(incus, files) == digest
+    assert proxy.changes() == []
+
+
+async def test_it_goes_when_the_last_of_those_who_use_it_gives_it_up(
+    incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles
+) -> None:
+    digest = await sent(incus, files)
+    proxy.forget()
+    assert await sent(incus, files, OTHER) == digest
+    assert proxy.seen("POST") == []
+    await image.release(incus, digest, ONE)
+    (properties,) = incusd.images().values()
+    assert {OTHER.key, ONE.key} & properties.keys() == {OTHER.key}
+    await image.release(incus, digest, ONE)
+    assert digest in incusd.images(), "giving it up twice takes it from nobody"
+    await image.release(incus, digest, OTHER)
+    assert incusd.images() == {}
+    await image.release(incus, digest, OTHER)
+
+
+async def test_one_that_is_built_anew_with_the_same_content_is_kept(
+    incus: Incus, incusd: Incusd, files: image.ImageFiles
+) -> None:
+    """The engine makes the replacement first, and deletes the old resource then."""
+    digest = await sent(incus, files)
+    anew = Use(resource=ONE.resource, files="c d")
+    await sent(incus, files, anew)
+    await image.release(incus, digest, ONE)
+    assert incusd.images()[digest][anew.key] == "c d"
+    await image.release(incus, digest, anew)
+    assert incusd.images() == {}
+
+
+async def test_a_resource_has_its_mark_on_one_image_alone(
+    incus: Incus,
+    incusd: Incusd,
+    files: image.ImageFiles,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """A state that was lost gives nothing up: its image would stay for ever."""
+    lost = await sent(incus, split(tiny(tmp_path_factory.mktemp("image"), "lost")))
+    shared = await sent(incus, split(tiny(tmp_path_factory.mktemp("image"), "shared")))
+    await sent(incus, split(tiny(tmp_path_factory.mktemp("image"), "other")), OTHER)
+    incusd.ask("PATCH", f"/1.0/images/{shared}", {"properties": {OTHER.key: "x"}})
+    digest = await sent(incus, files)
+    await image.prune(incus, digest, ONE)
+    found = incusd.images()
+    assert lost not in found
+    assert [one for one, properties in found.items() if ONE.key in properties] == [digest]
+    assert sum(OTHER.key in properties for properties in found.values()) == 2
+
+
+async def test_it_stays_while_there_is_an_instance_that_was_made_from_it(
+    incus: Incus, incusd: Incusd, files: image.ImageFiles
+) -> None:
+    digest = await sent(incus, files)
+    wanted = Wanted(name="a", image=digest, running=False)
+    await instance.create(incus, wanted, OWNER, print)
+    await image.release(incus, digest, ONE)
+    assert ONE.key not in incusd.images()[digest]
+    assert await image.prune(incus) == []
+    await instance.delete(incus, wanted, incusd.instance("a")["config"]["volatile.uuid"])
+    assert await image.prune(incus, keep=digest) == []
+    assert await image.prune(incus) == [digest]
+    assert incusd.images() == {}
+
+
+async def test_one_that_somebody_has_imported_is_used_and_never_removed(
+    incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles
+) -> None:
+    incusd.client("image", "import", str(files.metadata), str(files.rootfs), "--alias", "mine")
+    (digest,) = incusd.images()
+    assert await sent(incus, files) == digest
+    assert proxy.seen("POST") == []
+    await image.release(incus, digest, ONE)
+    assert await image.prune(incus) == []
+    assert not any("flakeup" in key for key in incusd.images()[digest])
+
+
+async def test_two_stacks_that_send_it_at_the_same_time_have_one_with_both_marks(
+    incus: Incus, incusd: Incusd, files: image.ImageFiles
+) -> None:
+    digests = await asyncio.gather(sent(incus, files), sent(incus, files, OTHER))
+    assert incusd.images().keys() == set(digests)
+    (properties,) = incusd.images().values()
+    assert {ONE.key, OTHER.key} <= properties.keys()
+
+
+@pytest.mark.parametrize("when", ["before", "middle", "after"])
+async def test_a_connection_that_breaks_while_it_is_sent(
+    incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles, when: str
+) -> None:
+    trouble = proxy.away("POST /1.0/images", when=when, seconds=0.3)
+    digest = await steadily(incus, lambda: sent(incus, files))
+    assert trouble.met.is_set()
+    assert incusd.images()[digest][ONE.key] == "a b"
+
+
+async def test_a_server_that_dies_while_it_is_sent_gets_it_when_it_is_back(
+    incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles
+) -> None:
+    trouble = proxy.slow("POST /1.0/images", 0.5)
+    sending = asyncio.create_task(steadily(incus, lambda: sent(incus, files)))
+    await asyncio.to_thread(trouble.wait)
+    await asyncio.to_thread(incusd.restart, 0.5)
+    digest = await sending
+    assert incusd.images().keys() == {digest}
+
+
+async def test_a_server_that_stays_away_is_one_message(
+    incus: Incus, proxy: IncusProxy, files: image.ImageFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.pipeline.process.retry.RESTART", 0.5)
+    with proxy.gone(), pytest.raises(IncusAwayError) as caught:
+        await steadily(incus, lambda: sent(incus, files))
+    assert str(caught.value) == (
+        f"cannot reach Incus: local ({proxy.place}): [Errno 2] No such file or directory. "
+        "check that incusd runs, and that `incus list` works for you"
+    )
+
+
+async def test_a_server_that_goes_each_time_is_given_up(
+    incus: Incus, proxy: IncusProxy, files: image.ImageFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.pipeline.process.retry.PAUSE", 0.01)
+    trouble = proxy.away("POST /1.0/images", when="before", seconds=0.0)
+    trouble.times = 100
+    with pytest.raises(IncusAwayError):
+        await steadily(incus, lambda: sent(incus, files))
+    assert 90 < trouble.times < 97
+
+
+def disk(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
+    """A virtual machine's, as its first bytes say it."""
+    (folder / "nixos.qcow2").write_bytes(b"QFI\xfb".ljust(4096, b"\0"))
+    return replace(files, rootfs=folder / "nixos.qcow2")
+
+
+def docker(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
+    (folder / "manifest.json").write_text("[]")
+    return replace(files, metadata=packed(folder, "manifest.json"))
+
+
+def another(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
+    (folder / "metadata.yaml").write_text("architecture: aarch64\nproperties: {os: nixos}\n")
+    return replace(files, metadata=packed(folder, "metadata.yaml"))
+
+
+def short(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
+    (folder / "root.squashfs").write_bytes(files.rootfs.read_bytes()[:-5000])
+    return replace(files, rootfs=folder / "root.squashfs")
+
+
+def short_metadata(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
+    (folder / "metadata.tar.xz").write_bytes(lzma.compress(files.metadata.read_bytes())[:-60])
+    return replace(files, metadata=folder / "metadata.tar.xz")
+
+
+def packed(folder: Path, name: str) -> Path:
+    with tarfile.open(folder / "made.tar", "w") as tar:
+        tar.add(folder / name, name)
+    return folder / "made.tar"
+
+
+BAD = [
+    (disk, "not a squashfs: F/nixos.qcow2: no such file system. flakeup sends split images: "),
+    (docker, "not an image's metadata: F/made.tar: it holds no metadata.yaml. build it again"),
+    (another, "wrong architecture: F/made.tar: it is made for aarch64, and the server runs "),
+    (short, "cut short: F/root.squashfs: it should have "),
+    (short_metadata, "not an image's metadata: F/metadata.tar.xz: Compressed file ended "),
+]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=lambda it: it[0].__name__)
+async def test_one_that_is_no_image_of_a_container_is_not_sent(
+    incus: Incus,
+    proxy: IncusProxy,
+    files: image.ImageFiles,
+    tmp_path: Path,
+    bad: tuple[Callable[[image.ImageFiles, Path], image.ImageFiles], str],
+) -> None:
+    change, said = bad
+    with pytest.raises(IncusError) as caught:
+        await sent(incus, change(files, tmp_path))
+    text = str(caught.value)
+    assert text.startswith(said.replace("F/", f"{tmp_path}/"))
+    assert text.endswith(
+        (
+            "`system.build.squashfs`, and no tarball or disk",
+            "build it again (`nix store repair` where the store is damaged)",
+            "name a system in `image` whose nixpkgs.hostPlatform is the server's",
+        )
+    )
+    assert proxy.seen("POST") == []
+
+
+async def test_a_project_that_is_not_there(proxy: IncusProxy, files: image.ImageFiles) -> None:
+    remote = Remote(name="local", socket=proxy.place)
+    async with Incus(remote, "nope") as incus:
+        with pytest.raises(IncusError) as caught:
+            await sent(incus, files)
+    assert str(caught.value) == (
+        "no such project: nope: local. write one that `incus project list local:` shows, or make it"
+    )

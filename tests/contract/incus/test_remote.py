@@ -1,0 +1,239 @@
+"""An Incus server over the network: certificates on both sides, and what is said without one."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from components.pipeline.config.incus import IncusSpec
+from components.pipeline.errors import IncusAwayError, IncusError, IncusPinError
+from components.pipeline.targets.incus import preflight
+from components.pipeline.targets.incus.api import Incus, steadily
+from components.pipeline.targets.incus.observed import listed
+from components.pipeline.targets.incus.remote import Remote
+from harness.daemons.incusd import Incusd, free_port, incusd
+from harness.providers.incus_driver import VOLUME, Driven
+from harness.providers.plugin_driver import failing as failing_in_engine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["incusd"]
+pytestmark = pytest.mark.contract
+NAME = "rack2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """The folder of a user's client, which knows the server as `rack2`."""
+
+    folder: Path
+    port: int
+
+    @property
+    def pinned(self) -> Path:
+        return self.folder / "servercerts" / f"{NAME}.crt"
+
+
+@pytest.fixture(scope="module")
+def port(incusd: Incusd) -> int:
+    """Where the daemon listens on the network."""
+    number = free_port()
+    incusd.ask("PATCH", "/1.0", {"config": {"core.https_address": f"127.0.0.1:{number}"}})
+    return number
+
+
+@pytest.fixture(scope="module")
+def trusted(incusd: Incusd, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a certificate that the server lets in, and its key."""
+    folder = tmp_path_factory.mktemp("client")
+    certificate(folder, "client")
+    body = (folder / "client.crt").read_text().replace("-----BEGIN CERTIFICATE-----", "")
+    body = "".join(body.replace("-----END CERTIFICATE-----", "").split())
+    incusd.ask("POST", "/1.0/certificates", {"type": "client", "name": "c", "certificate": body})
+    return folder
+
+
+@pytest.fixture
+def client(
+    incusd: Incusd, port: int, trusted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Client:
+    for name in ("client.crt", "client.key"):
+        shutil.copy(trusted / name, tmp_path / name)
+    made = Client(folder=tmp_path, port=port)
+    made.pinned.parent.mkdir()
+    shutil.copy(incusd.folder / "d" / "server.crt", made.pinned)
+    (tmp_path / "config.yml").write_text(
+        f"remotes: {{{NAME}: {{addr: 'https://127.0.0.1:{port}', protocol: incus}}}}\n"
+    )
+    monkeypatch.setenv("INCUS_CONF", str(tmp_path))
+    return made
+
+
+def certificate(folder: Path, name: str) -> None:
+    key = ec.generate_private_key(ec.SECP384R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    (folder / f"{name}.crt").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    (folder / f"{name}.key").write_bytes(private)
+
+
+def short(certificate: Path) -> str:
+    """The fingerprint of a certificate, as messages have it."""
+    return digest(certificate)[:12]
+
+
+def digest(certificate: Path) -> str:
+    found = x509.load_pem_x509_certificate(certificate.read_bytes())
+    return found.fingerprint(hashes.SHA256()).hex()
+
+
+async def asked(pinned: str = "") -> dict[str, object]:
+    async with Incus(Remote.find(NAME, pinned), "default") as incus:
+        return dict(await steadily(incus, lambda: listed(incus)))
+
+
+async def failing(kind: type[IncusError] = IncusError, pinned: str = "") -> str:
+    began = time.monotonic()
+    with pytest.raises(kind) as caught:
+        await asked(pinned)
+    assert time.monotonic() - began < 3, "what another try does not change is said at once"
+    return str(caught.value)
+
+
+@pytest.mark.usefixtures("client")
+async def test_with_the_pinned_certificate_it_answers() -> None:
+    assert await asked() == {}
+
+
+async def test_with_the_one_that_the_stack_has_pinned_it_answers(client: Client) -> None:
+    pinned = digest(client.pinned)
+    assert await asked(pinned) == {}
+    certificate(client.folder, "other")
+    more = (client.folder / "other.crt").read_text()
+    client.pinned.write_text(more + client.pinned.read_text())
+    assert await asked() == {}, "a file with two in it is the client's own affair"
+    assert f"the client has {short(client.folder / 'other.crt')} " in await failing(pinned=pinned)
+
+
+async def test_a_server_that_is_not_the_stacks_is_refused_before_anything_is_sent(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client is content with it: under that name it knows another server than the stack."""
+    other, good = "a" * 64, digest(client.pinned)
+    text = await failing(IncusPinError, other)
+    assert text == (
+        f"not the stack's server: {NAME}: the client has {short(client.pinned)} ({client.pinned}), "
+        "and `incus.fingerprints` in the config has aaaaaaaaaaaa. `incus info` on the server says "
+        "which it is (certificate_fingerprint): another remote of that name is added anew "
+        "(`incus remote remove`, `add`), and only a new certificate goes into the config"
+    )
+    spec = IncusSpec(name="web1", remote=NAME, fingerprints={NAME: other})
+    with pytest.raises(IncusPinError) as caught:
+        preflight.check([None, spec])
+    assert str(caught.value) == text, "and the program does not begin"
+    preflight.check([replace(spec, fingerprints={}), replace(spec, fingerprints={NAME: good})])
+    closed = client.folder / "config.yml"
+    closed.write_text(closed.read_text().replace(str(client.port), str(free_port())))
+    assert await failing(IncusPinError, other) == text, "no connection was tried"
+    client.pinned.unlink()
+    monkeypatch.setenv("SSL_CERT_FILE", str(client.folder / "client.crt"))
+    assert (await failing(pinned=other)).startswith(f"no certificate: {NAME}: {client.pinned} ")
+    preflight.check([spec])
+
+
+def test_the_engine_is_told_of_another_server_and_a_new_pin_changes_nothing(
+    incusd: Incusd, client: Client
+) -> None:
+    """That a server cannot be reached is excused in a preview; that it is another one is not."""
+    place = {"remote": NAME, "project": "default"}
+    given = {**place, "pool": "pool", "name": f"pinned-{client.port}"}
+    pinned = {**given, "certificate": digest(client.pinned)}
+    made = Driven(kind=VOLUME, socket=client.folder / "none")
+    made.create(given)
+    other = f"not the stack's server: {NAME}: the client has "
+    with made.run() as plugin:
+        assert made.diff_in(plugin, pinned).paths == set()
+        made.inputs = made.inputs | pinned  # as the engine keeps them then
+        with failing_in_engine(other):
+            made.diff_in(plugin, {**pinned, "certificate": "a" * 64})
+        known, made.inputs = made.inputs, made.inputs | {"certificate": "a" * 64}
+        assert made.diff_in(plugin, pinned).paths == set(), "what is pinned by now counts"
+    with failing_in_engine(other):
+        made.delete()
+    made.inputs = known
+    made.delete()
+    assert incusd.ask("GET", "/1.0/storage-pools/pool/volumes/custom") == []
+
+
+async def test_another_certificate_is_refused_at_once(
+    incusd: Incusd, client: Client, tmp_path: Path
+) -> None:
+    server = incusd.folder / "d" / "server.crt"
+    certificate(tmp_path, "other")
+    (tmp_path / "other.crt").replace(client.pinned)
+    both = f"it is {short(server)}, and {short(client.pinned)} is pinned"
+    text = (
+        f"the certificate is not the pinned one: {NAME}: https://127.0.0.1:{client.port}: "
+        f"self-signed certificate: {both}. find out why it changed; only then pin the new one: "
+        f"put it into {client.pinned}"
+    )
+    assert await failing() == text
+    also = f"{text} and `incus.fingerprints`"
+    assert await failing(pinned=digest(client.pinned)) == also, "both agree, and are wrong"
+
+
+@pytest.mark.parametrize("name", ["client.crt", "client.key", f"servercerts/{NAME}.crt"])
+async def test_a_certificate_that_is_missing_is_named(client: Client, name: str) -> None:
+    (client.folder / name).unlink()
+    assert await failing() == (
+        f"no certificate: {NAME}: {client.folder / name} is not there. "
+        f"`incus list {NAME}:` has to work on this machine first"
+    )
+
+
+async def test_a_certificate_that_is_none(client: Client) -> None:
+    (client.folder / "client.crt").write_text("nothing\n")
+    text = await failing()
+    assert text.startswith(f"no certificate: {NAME}: [SSL] PEM lib")
+    assert text.endswith(f". `incus list {NAME}:` has to work on this machine first")
+
+
+async def test_a_client_that_the_server_does_not_know(client: Client) -> None:
+    certificate(client.folder, "client")
+    assert await failing() == (
+        f"the server does not let us: {NAME}, project default: not authorized. "
+        f"check that `incus list {NAME}: --project default` works here"
+    )
+
+
+async def test_a_server_that_is_not_there(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.pipeline.process.retry.RESTART", 0.5)
+    closed = free_port()
+    (client.folder / "config.yml").write_text(
+        f"remotes: {{{NAME}: {{addr: 'https://127.0.0.1:{closed}', protocol: incus}}}}\n"
+    )
+    assert await failing(IncusAwayError) == (
+        f"cannot reach Incus: {NAME} (https://127.0.0.1:{closed}): All connection attempts failed. "
+        f"check the network, and that `incus list {NAME}:` works for you"
+    )

@@ -1,0 +1,87 @@
+"""Storage volumes of instances, in the real Incus, in what tools/bootstrap has made there."""
+
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from components.pipeline.errors import IncusError
+from components.pipeline.targets.incus import volume
+from components.pipeline.targets.incus.api import Incus
+from components.pipeline.targets.incus.ownership import OWNER, Owner
+from components.pipeline.targets.incus.remote import Remote
+from components.pipeline.targets.incus.volume import Volume
+
+pytestmark = pytest.mark.contract
+OWN = Owner("flakeup-contract/volumes")
+
+
+@pytest_asyncio.fixture
+async def incus(parts: dict[str, dict[str, Any]]) -> AsyncIterator[Incus]:
+    part = parts["incus"]
+    if part["state"] != "ready":
+        pytest.skip(f"no incus: {part['reason']}; {part['remedy']}")
+    async with Incus(Remote.find("local"), part["project"]) as found:
+        yield found
+
+
+@pytest_asyncio.fixture
+async def data(incus: Incus, parts: dict[str, dict[str, Any]]) -> AsyncIterator[Volume]:
+    """A volume that is not there yet, and is gone afterwards."""
+    one = Volume(pool=parts["incus"]["pool"], name=f"contract-{secrets.token_hex(4)}", size="1GiB")
+    yield one
+    await volume.delete(incus, one, OWN)
+
+
+async def test_it_is_made_once(incus: Incus, data: Volume) -> None:
+    await volume.ensure(incus, data, OWN)
+    before = await incus.get(data.path)
+    assert (before["config"]["size"], before["config"][OWNER]) == ("1GiB", OWN.text)
+    await volume.ensure(incus, data, OWN)
+    assert await incus.get(data.path) == before
+
+
+async def test_its_size_changes_in_place(incus: Incus, data: Volume) -> None:
+    await volume.ensure(incus, data, OWN)
+    larger = Volume(pool=data.pool, name=data.name, size="2GiB")
+    await volume.ensure(incus, larger, OWN)
+    config = (await incus.get(data.path))["config"]
+    assert (config["size"], config[OWNER]) == ("2GiB", OWN.text)
+
+
+async def test_somebody_elses_is_refused_and_left_alone(incus: Incus, data: Volume) -> None:
+    await incus.change("POST", data.home, {"name": data.name, "config": {}})
+    before = await incus.get(data.path)
+    with pytest.raises(IncusError) as caught:
+        await volume.ensure(incus, data, OWN)
+    said = str(caught.value)
+    assert said.startswith(f"name taken: {data.name} (local, project {incus.project}, ")
+    assert f"{OWNER}={OWN.text}" in said
+    await volume.delete(incus, data, OWN)
+    assert await incus.get(data.path) == before
+    await incus.change("DELETE", data.path)
+
+
+async def test_a_pool_or_a_project_that_is_not_there(incus: Incus) -> None:
+    with pytest.raises(IncusError) as caught:
+        await volume.ensure(incus, Volume(pool="no-such-pool", name="contract-x"), OWN)
+    assert str(caught.value) == (
+        f"Incus refused the volume: contract-x (local, project {incus.project}, pool "
+        "no-such-pool): Storage pool not found. look at `volumes` of its `incus` in the config"
+    )
+    async with Incus(incus.remote, "no-such") as nowhere:
+        with pytest.raises(IncusError) as caught:
+            await volume.ensure(nowhere, Volume(pool="no-such-pool", name="contract-x"), OWN)
+    text = str(caught.value)
+    assert text.startswith("Incus refused the volume: contract-x (local, project no-such, pool ")
+    assert text.endswith("Project not found. look at `project` of its `incus` in the config")
+
+
+async def test_what_is_gone_is_deleted_without_an_error(incus: Incus, data: Volume) -> None:
+    await volume.ensure(incus, data, OWN)
+    assert await volume.is_there(incus, data)
+    await volume.delete(incus, data, OWN)
+    assert not await volume.is_there(incus, data)
+    await volume.delete(incus, data, OWN)

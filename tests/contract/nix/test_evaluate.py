@@ -1,0 +1,257 @@
+"""From a release to store paths and what is in them, with the real nix."""
+
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from components.pipeline.config.incus import IncusSpec
+from components.pipeline.config.stack import HostSpec
+from components.pipeline.deploy import closure
+from components.pipeline.errors import BuildError, EvaluationError
+from components.pipeline.evaluate import evaluate
+from components.pipeline.evaluate.attribute import Attribute
+from components.pipeline.evaluate.evaluate import System
+from components.pipeline.release import nix, release
+from components.pipeline.values import Attr
+from harness.daemons.world import World, run, settings
+from tests.unit.hosts import host, toplevel
+
+pytest_plugins = ["harness.daemons.servers"]
+pytestmark = pytest.mark.contract
+
+
+@pytest.fixture
+def root(world: World, tmp_path: Path) -> Path:
+    """A program's folder with the demo's flake, whose systems nobody else has."""
+    own = {"extraText": uuid.uuid4().hex}
+    options = {
+        "web1": own,
+        "web2": own,
+        "throws1": own | {"faults": {"eval-fails": ""}},
+        "throws2": own | {"faults": {"eval-fails": ""}},
+        "broken": own | {"faults": {"build-fails": ""}},
+    }
+    world.render(tmp_path / "flake", options)
+    return tmp_path
+
+
+async def systems(root: Path, *hosts: HostSpec, app_ref: str | None = "v1") -> dict[str, System]:
+    named = hosts or (host("web1", app_ref=app_ref),)
+    releases = await release.resolve(settings("./flake", app_ref=app_ref, hosts=named), root)
+    return await evaluate.evaluate(releases, named)
+
+
+def builds(log: Path) -> list[str]:
+    return [line for line in log.read_text().splitlines() if " build " in line]
+
+
+def evaluations(log: Path) -> list[str]:
+    return [line for line in log.read_text().splitlines() if " eval " in line]
+
+
+async def test_paths_are_those_that_are_built(root: Path) -> None:
+    hosts = (host("web1", app_ref="v1"), host("web2", app_ref="v1"))
+    found = await systems(root, *hosts)
+    assert set(found) == {"web1", "web2"}
+    assert not any(nix.is_present(system.out) for system in found.values())
+    await closure.realise(tuple(found.values()))
+    for name, system in found.items():
+        assert system.attr == name
+        assert (Path(system.out.path) / "etc/hostname").read_text() == f"{name}\n"
+        argv = (*nix.NIX, "build", "--no-link", "--print-out-paths", f"{system.drv.path}^out")
+        assert run(*argv) == system.out.path
+
+
+async def test_each_release_has_paths_of_its_own(root: Path) -> None:
+    one = (await systems(root, app_ref="v1"))["web1"]
+    two = (await systems(root, app_ref="v2"))["web1"]
+    assert one.out != two.out
+    assert one.drv != two.drv
+    assert (await systems(root, app_ref="v1"))["web1"] == one
+    await closure.realise((two,))
+    assert "2" in (Path(two.out.path) / "sw/bin/app-serve").resolve().parents[1].name
+
+
+async def test_hosts_with_refs_of_their_own(root: Path) -> None:
+    alone = {ref: (await systems(root, app_ref=ref))["web1"] for ref in ("v1", "v2")}
+    both = await systems(root, host("web1", app_ref="v2"), host("web2", app_ref="v1"))
+    assert both["web1"] == alone["v2"]
+    assert both["web2"].out != alone["v1"].out
+
+
+async def test_two_hosts_of_one_attribute_are_evaluated_once(root: Path, nix_log: Path) -> None:
+    twins = tuple(
+        HostSpec(name=name, endpoint=one.endpoint, attr=one.attr)
+        for one in (host("web1"),)
+        for name in ("left", "right")
+    )
+    found = await systems(root, *twins, app_ref=None)
+    assert found["left"] == found["right"]
+    assert len(evaluations(nix_log)) == 1
+
+
+# --- what is remembered -------------------------------------------------------------------
+
+
+async def test_the_second_run_evaluates_nothing(root: Path, nix_log: Path) -> None:
+    first = await systems(root)
+    assert len(evaluations(nix_log)) == 1
+    assert await systems(root) == first
+    assert len(evaluations(nix_log)) == 1
+    assert evaluate.evaluated(first["web1"].out) == first["web1"]
+
+
+async def test_a_derivation_that_was_collected_is_made_again(root: Path, nix_log: Path) -> None:
+    first = await systems(root)
+    system = first["web1"]
+    run(*nix.NIX, "store", "delete", system.drv.path)
+    assert not nix.is_present(system.drv)
+    assert evaluate.evaluated(system.out) is None
+    assert await systems(root) == first
+    assert nix.is_present(system.drv)
+    assert len(evaluations(nix_log)) == 2
+
+
+async def test_a_changed_flake_is_evaluated_again(root: Path) -> None:
+    first = (await systems(root))["web1"]
+    (root / "flake/hosts.json").write_text('{"web1": {"extraText": "changed"}}')
+    assert (await systems(root))["web1"].out != first.out
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"attr": "web1", "drv": "/etc", "out": 3}'])
+async def test_a_spoilt_memory_is_no_error(root: Path, content: str) -> None:
+    first = await systems(root)
+    for memo in (nix.cache_folder() / "systems").iterdir():
+        memo.write_text(content)
+    assert await systems(root) == first
+
+
+async def test_an_unknown_output(world: World) -> None:
+    assert world.base.is_dir()
+    assert evaluate.evaluated(toplevel("z")) is None
+
+
+# --- what does not evaluate ---------------------------------------------------------------
+
+
+async def refused(root: Path, *names: str) -> str:
+    with pytest.raises(EvaluationError) as caught:
+        await systems(root, *(host(name, app_ref="v1") for name in names))
+    return str(caught.value)
+
+
+async def test_an_unknown_attribute(root: Path) -> None:
+    known = "broken, throws1, throws2, web1, web2"
+    assert await refused(root, "web3") == (
+        f"unknown host attribute: web3: the flake has no nixosConfigurations.web3 (it has {known})."
+        " did you mean web2?"
+    )
+    assert (await refused(root, "zzz")).endswith(". set `attr` of the host to one of them")
+
+
+async def test_a_flake_that_does_not_evaluate(root: Path) -> None:
+    said = await refused(root, "throws2", "web1", "throws1", "web4")
+    heads = [line for line in said.splitlines() if line.startswith(("the flake", "unknown"))]
+    assert [line.split(":")[1].strip() for line in heads] == ["throws1", "throws2", "web4"]
+    assert "error: hosts.json: throws1: this host does not evaluate (fault eval-fails)" in said
+    assert "`nix eval` of nixosConfigurations.throws2 shows the whole trace" in said
+
+
+async def test_one_that_fails_does_not_take_the_others_with_it(root: Path, nix_log: Path) -> None:
+    await refused(root, "throws1", "web1")
+    before = len(evaluations(nix_log))
+    await systems(root, host("web1", app_ref="v1"))
+    assert len(evaluations(nix_log)) == before
+
+
+async def test_a_system_that_is_no_image(root: Path) -> None:
+    one = replace(host("web1", app_ref="v1"), incus=IncusSpec(name="web1"))
+    none = replace(one, incus=IncusSpec(name="web1", image=Attr.parse("base")))
+    releases = await release.resolve(settings("./flake", app_ref="v1", hosts=(one,)), root)
+    with pytest.raises(EvaluationError) as caught:
+        await evaluate.evaluate_images(releases, (one,))
+    assert str(caught.value) == (
+        "not an Incus image: web1: nixosConfigurations.web1 has no config.system.build.metadata. "
+        "import NixOS's lxc-container.nix in it, or name another `image`"
+    )
+    with pytest.raises(EvaluationError) as caught:
+        await evaluate.evaluate_images(releases, (none,))
+    text = str(caught.value)
+    assert text.startswith(
+        "unknown image attribute: base: the flake has no nixosConfigurations.base (it has "
+    )
+    assert text.endswith("). set `image` of `incus` to one of them")
+
+
+async def test_packages(root: Path) -> None:
+    releases = await release.resolve(settings("./flake", app_ref="v1", hosts=()), root)
+    here, image = releases[None], Attribute.package("x86_64-linux", "app-image")
+    found = await evaluate.evaluate_packages([(here, image)])
+    (system,) = found.values()
+    assert found == {(here.lock, image): system}
+    assert (system.out.name, system.copier) == ("docker-image-app-image.tar", None)
+    with pytest.raises(EvaluationError) as caught:
+        await evaluate.evaluate_packages(
+            [(here, image), (here, Attribute.package("x86_64-linux", "app-imag"))]
+        )
+    assert str(caught.value) == (
+        "unknown service attribute: app-imag: the flake has no packages.x86_64-linux.app-imag "
+        "(it has app-image). did you mean app-image?"
+    )
+
+
+# --- building -----------------------------------------------------------------------------
+
+
+async def test_a_build_that_fails(root: Path) -> None:
+    broken = (await systems(root, host("broken", app_ref="v1")))["broken"]
+    with pytest.raises(BuildError) as caught:
+        await closure.realise((broken,))
+    said = str(caught.value)
+    assert said.startswith("the build failed: broken: ")
+    assert "cannot build this host (fault build-fails)" in said
+    assert said.endswith(
+        "no host was touched; mend the flake or the app, and run `pulumi up` again"
+    )
+
+
+async def test_what_is_there_is_not_built(root: Path, nix_log: Path) -> None:
+    found = tuple((await systems(root)).values())
+    await closure.realise(found)
+    built = len(builds(nix_log))
+    await closure.realise(found)
+    assert len(builds(nix_log)) == built
+
+
+async def test_the_users_builders_are_honoured(
+    root: Path, nix_log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever nix.conf says of builders and substituters reaches the build as it is."""
+    builder = "ssh-ng://nobody@127.0.0.1 riscv64-linux"
+    monkeypatch.setenv("NIX_CONFIG", f"builders = {builder}")
+    shown = await nix.command("config", "show", "builders")
+    assert shown.text == builder
+    await closure.realise(tuple((await systems(root)).values()))
+    (build,) = builds(nix_log)
+    assert "--builders" not in build
+    assert "--option" not in build
+    assert "substitute" not in build
+
+
+async def test_a_preview_builds_nothing(root: Path) -> None:
+    found = await systems(root)
+    assert not nix.is_present(found["web1"].out)
+
+
+async def test_what_a_host_says_of_how_it_is_switched(
+    world: World, tmp_path: Path, nix_log: Path
+) -> None:
+    said = {"checks": {"web": {"http": "http://localhost:8080/"}}, "settle": "3s"}
+    world.render(tmp_path / "flake", {"web1": {"activation": said}})
+    first = await systems(tmp_path, app_ref=None)
+    assert first["web1"].activation == said
+    before = len(evaluations(nix_log))
+    assert await systems(tmp_path, app_ref=None) == first
+    assert len(evaluations(nix_log)) == before

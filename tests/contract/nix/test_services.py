@@ -1,0 +1,115 @@
+"""Images of services, evaluated by the real nix: this flake's, the app's, nix2container's."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from components.pipeline.config.services import Origin, ServiceSpec
+from components.pipeline.deploy import closure
+from components.pipeline.errors import EvaluationError, RefError
+from components.pipeline.evaluate import service_plan
+from components.pipeline.release import nix, release
+from components.pipeline.targets.docker.image import Built, Kind
+from components.pipeline.values import Attr
+from harness.daemons import nix2container
+from harness.daemons.world import World, commit, git, run, settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from components.pipeline.evaluate.service_plan import ServicePlan
+
+pytest_plugins = ["harness.daemons.servers"]
+pytestmark = pytest.mark.contract
+
+
+@pytest.fixture
+def root(world: World, tmp_path: Path) -> Path:
+    nix2container.add(world.render(tmp_path / "flake", {}), "nix-image", "app-image")
+    return tmp_path
+
+
+def service(image: str, origin: Origin = Origin.FLAKE, edge: str = "") -> ServiceSpec:
+    name = f"{origin}-{image}"
+    return ServiceSpec(
+        name=name, image=Attr(image), origin=origin, edge=Attr(edge) if edge else None
+    )
+
+
+async def planned(
+    root: Path, *specs: ServiceSpec, ref: str | None = "v1", app_input: str = "app"
+) -> tuple[ServicePlan, ...]:
+    wanted = settings("./flake", app_ref=ref, hosts=(), app_input=app_input)
+    return await service_plan.planned(await release.resolve(wanted, root), specs, app_input)
+
+
+async def test_the_apps_own_flake_at_the_pinned_commit(root: Path, world: World) -> None:
+    """With its own lock; an image of the same name, and the edge, are this flake's."""
+    specs = (service("app-image", Origin.APP, edge="app-image"), service("app-image"))
+    own, infra = await planned(root, *specs)
+    url = f"git+file://{world.base}/app.git?ref=refs/tags/v1#packages.x86_64-linux.app-image"
+    assert own.image.out.path == run(*nix.NIX, "eval", "--raw", f"{url}.outPath")
+    assert (own.image_name, infra.image_name) == ("app.app-image", "app-image")
+    assert own.image.out != infra.image.out
+    assert own.edge == infra.image
+    ((later,), (again,)) = await planned(root, specs[0], ref="v2"), await planned(root, specs[0])
+    assert later.image.out != own.image.out
+    assert again == own
+    await closure.realise(own.builds)
+    assert Built(image=own.image.out).kind is Kind.ARCHIVE
+
+
+async def test_an_image_that_the_apps_flake_does_not_have(root: Path) -> None:
+    with pytest.raises(EvaluationError) as caught:
+        await planned(root, service("app-imag", Origin.APP), service("nix-imag"))
+    assert str(caught.value).splitlines() == [
+        (
+            "unknown service attribute: app-imag: the app's flake has no "
+            "packages.x86_64-linux.app-imag (it has app-image). did you mean app-image?"
+        ),
+        (
+            "unknown service attribute: nix-imag: the flake has no packages.x86_64-linux.nix-imag "
+            "(it has app-image, nix-image). did you mean nix-image?"
+        ),
+    ]
+
+
+async def test_an_app_that_is_no_flake(root: Path, world: World, tmp_path: Path) -> None:
+    app = tmp_path / "plain"
+    app.mkdir()
+    (app / "VERSION").write_text("1\n")
+    commit(app)
+    git(world.base, "clone", "--quiet", "--bare", str(app), f"plain-{tmp_path.name}.git")
+    flake = root / "flake" / "flake.nix"
+    flake.write_text(flake.read_text().replace("/app.git", f"/plain-{tmp_path.name}.git"))
+    run(*nix.NIX, "flake", "lock", f"path:{root / 'flake'}")
+    with pytest.raises(RefError) as caught:
+        await planned(root, service("app-image", Origin.APP), ref="main")
+    said = str(caught.value)
+    assert said.startswith(f"cannot read the flake: git+{world.by_git}/plain-{tmp_path.name}.git: ")
+    assert "flake.nix" in said
+    assert re.search(r"\Wa service with from: app needs a flake.nix in the app, at main$", said)
+
+
+async def test_nothing_says_which_app(root: Path) -> None:
+    for ref, app_input in ((None, "app"), ("v1", "other")):
+        with pytest.raises(RefError) as caught:
+            await planned(root, service("app-image", Origin.APP), ref=ref, app_input=app_input)
+        assert str(caught.value).startswith("nothing to pin: ")
+        assert "\n" not in str(caught.value)
+
+
+async def test_an_image_of_nix2container_and_its_script(root: Path) -> None:
+    plain, made = await planned(root, service("app-image"), service("nix-image"))
+    assert plain.image.copier is None
+    assert len(plain.builds) == 1
+    assert made.image.copier is not None
+    assert made.builds == (made.image, made.image.copier)
+    assert (await planned(root, service("nix-image"))) == (made,), "it is remembered too"
+    await closure.realise(made.builds)
+    built = Built(image=made.image.out, copier=made.image.copier.out)
+    assert built.kind is Kind.NIX2CONTAINER
+    assert built.copy_to("dir:/x") == (f"{made.image.copier.out.path}/bin/copy-to", "dir:/x")

@@ -1,0 +1,228 @@
+"""The `command` plugin under the real engine, with the Python SDK: what a user sees happen.
+
+Runs against the project's stand-in, or against the binary that FLAKEUP_COMMAND_PLUGIN names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.daemons.engine_stack import Stack, missing_engine
+from harness.daemons.sshd import Sshd, free_port, make_key, missing, public_key
+from harness.providers.command_driver import STAND_IN, Json, is_stand_in, plugin_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+VERSION = "1.2.1"
+_PROGRAM = """\
+import json, pathlib, pulumi
+from pulumi_command import local, remote
+
+kinds = {"local": local.Command, "remote": remote.Command}
+for name, spec in json.loads(pathlib.Path("resources.json").read_text()).items():
+    timeouts = pulumi.CustomTimeouts(**spec.pop("timeouts", {}))
+    opts = pulumi.ResourceOptions(custom_timeouts=timeouts)
+    made = kinds[spec.pop("kind")](name, **spec, opts=opts)
+    pulumi.export(name, made.stdout)
+"""
+
+
+_reason = missing_engine()
+pytestmark = [pytest.mark.contract, pytest.mark.skipif(bool(_reason), reason=_reason or "never")]
+needs_sshd = pytest.mark.skipif(bool(missing()), reason=missing() or "never")
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Stack:
+    made = Stack(folder=tmp_path / "project")
+    made.folder.mkdir()
+    made.use(plugin_path(), STAND_IN, VERSION)
+    made.begin(_PROGRAM)
+    return made
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    with Sshd.start(tmp_path_factory.mktemp("sshd")) as running:
+        yield running
+
+
+def remote(server: Sshd, text: str, **changes: Json) -> Json:
+    """A remote command as the program takes it; `changes` are to the connection."""
+    connection = {
+        "host": "127.0.0.1",
+        "port": server.port,
+        "user": server.user,
+        "private_key": server.client_key_text,
+        "host_key": server.host_key_line,
+        "dial_error_limit": 1,
+        **changes,
+    }
+    return {"kind": "remote", "create": text, "connection": connection}
+
+
+def test_the_life_of_a_command(stack: Stack, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    stack.resources = {"it": {"kind": "local", "create": f"echo create | tee -a {log}"}}
+    # The preview runs nothing.
+    assert stack.planned() == {"it": "create"}
+    assert not log.exists()
+    assert stack.up().status == 0
+    assert stack.outputs() == {"it": "create"}
+    # A second one changes nothing, and a refresh finds nothing.
+    assert stack.planned() == {}
+    assert stack.up().status == 0
+    stack.good("refresh", "--yes", "--skip-preview")
+    assert stack.planned() == {}
+    assert log.read_text() == "create\n"
+    # Any changed input runs `update`, also one that it does not use.
+    stack.resources["it"] |= {"update": f"echo update >> {log}", "environment": {"A": "b"}}
+    assert stack.planned() == {"it": "update"}
+    assert stack.up().status == 0
+    assert stack.planned() == {}
+    # Triggers replace: `create` of the new one, then `delete` of the old one.
+    stack.resources["it"] |= {"delete": f"echo delete >> {log}"}
+    assert stack.up().status == 0
+    stack.resources["it"] |= {"triggers": ["a"]}
+    assert stack.planned()["it"] in {"create-replacement", "replace"}
+    assert stack.up().status == 0
+    stack.resources["it"] |= {"triggers": ["b"]}
+    assert stack.up().status == 0
+    stack.good("destroy", "--yes", "--skip-preview")
+    words = "create update update create delete create delete delete"
+    assert log.read_text().split() == words.split()
+
+
+def test_a_failed_create_stores_nothing_and_says_everything(stack: Stack, tmp_path: Path) -> None:
+    text = f"echo seen; echo tried >> {tmp_path}/log; [ -e {tmp_path}/ok ]"
+    stack.resources = {"it": {"kind": "local", "create": text}}
+    said = stack.up()
+    assert said.status != 0
+    assert "exit status 1: running" in said.text
+    assert text.partition(";")[0] in said.text
+    assert "Unexpected <class" not in said.text  # Python's own way to put it
+    assert stack.stored() == {}
+    assert stack.planned() == {"it": "create"}
+    (tmp_path / "ok").touch()
+    assert stack.up().status == 0
+    assert (tmp_path / "log").read_text() == "tried\ntried\n"
+
+
+@needs_sshd
+def test_a_failed_update_keeps_the_old_state(stack: Stack, server: Sshd, tmp_path: Path) -> None:
+    stack.resources = {"it": remote(server, "echo one")}
+    assert stack.up().status == 0
+    stack.resources = {"it": remote(server, f"echo two; [ -e {tmp_path}/ok ]")}
+    said = stack.up()
+    assert said.status != 0
+    assert "Process exited with status 1: running" in said.text
+    stored = stack.stored()["it"]
+    assert stored["outputs"]["stdout"] == "one"
+    assert stored["outputs"]["create"] == "echo one"
+    # So the next preview shows the same again, and the next `up` converges.
+    assert stack.planned() == {"it": "update"}
+    (tmp_path / "ok").touch()
+    assert stack.up().status == 0
+    assert stack.outputs() == {"it": "two"}
+
+
+@needs_sshd
+def test_connections_are_secret_in_state_and_output(stack: Stack, server: Sshd) -> None:
+    stack.resources = {"it": remote(server, "echo in")}
+    said = stack.up()
+    assert said.status == 0
+    line = server.client_key_text.splitlines()[1]
+    stored = stack.stored()["it"]
+    for place in ("inputs", "outputs"):
+        assert "ciphertext" in stored[place]["connection"]
+    assert stored["outputs"]["stdout"] == "in"
+    assert line not in json.dumps(stored)
+    assert line not in said.text
+    assert line not in stack.good("preview", "--diff")
+
+
+@needs_sshd
+def test_a_wrong_host_key_is_red_and_runs_nothing(
+    stack: Stack, server: Sshd, tmp_path: Path
+) -> None:
+    other = public_key(make_key(tmp_path / "other"))
+    stack.resources = {"it": remote(server, f"touch {tmp_path}/ran", host_key=other)}
+    # A preview dials nobody, so it does not notice.
+    assert stack.planned() == {"it": "create"}
+    said = stack.up()
+    assert said.status != 0
+    assert "after 1 failed attempts: ssh: handshake failed: ssh: host key mismatch" in said.text
+    assert not (tmp_path / "ran").exists()
+
+
+@needs_sshd
+def test_many_hosts_at_once(stack: Stack, server: Sshd) -> None:
+    stack.resources = {f"h{number}": remote(server, "sleep 2; echo in") for number in range(24)}
+    started = time.monotonic()
+    assert stack.up().status == 0
+    assert time.monotonic() - started < 40  # one after the other they take 48 s and more
+    assert stack.outputs() == {f"h{number}": "in" for number in range(24)}
+    assert stack.planned() == {}
+
+
+@needs_sshd
+def test_a_custom_timeout_bounds_the_dialling(stack: Stack, server: Sshd) -> None:
+    given = remote(server, "true", port=free_port(), dial_error_limit=-1)
+    stack.resources = {"it": given | {"timeouts": {"create": "2s"}}}
+    said = stack.up()
+    assert said.status != 0
+    assert "context deadline exceeded" in said.text
+
+
+@needs_sshd
+def test_ctrl_c_ends_the_dialling_and_lets_a_running_command_finish(
+    stack: Stack, server: Sshd, tmp_path: Path
+) -> None:
+    running = f"touch {tmp_path}/on; sleep 4; echo end"
+    stack.resources = {
+        "dials": remote(server, "true", port=free_port(), dial_error_limit=-1),
+        "runs": remote(server, running),
+    }
+    process = stack.start("up", "--yes", "--skip-preview")
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "on").exists() and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGINT)
+        text, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode != 0
+    assert "context canceled" in text
+    stored = stack.stored()
+    assert stored.keys() == {"runs"}
+    assert stored["runs"]["outputs"]["stdout"] == "end"
+
+
+@needs_sshd
+@pytest.mark.skipif(is_stand_in(), reason="FLAKEUP_COMMAND_PLUGIN names no released plugin")
+def test_a_stack_can_go_from_the_released_plugin_to_the_stand_in_and_back(
+    stack: Stack, server: Sshd
+) -> None:
+    stack.resources = {
+        "far": remote(server, "echo far") | {"triggers": [1, {"a": ["b"]}], "stdin": "x"},
+        "near": {"kind": "local", "create": "echo near", "environment": {"A": "b"}},
+    }
+    assert stack.up().status == 0
+    stack.use(STAND_IN, STAND_IN, VERSION)
+    assert stack.planned() == {}
+    stack.resources["far"]["stdin"] = "y"
+    assert stack.planned() == {"far": "update"}
+    assert stack.up().status == 0
+    stack.use(plugin_path(), STAND_IN, VERSION)
+    assert stack.planned() == {}
+    stack.good("destroy", "--yes", "--skip-preview")

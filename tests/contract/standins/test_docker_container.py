@@ -1,0 +1,330 @@
+"""Containers of the `docker` plugin on a real daemon: their lives, and how they fail.
+
+Runs against the project's stand-in, or against the binary that FLAKEUP_DOCKER_PLUGIN names.
+"""
+
+from __future__ import annotations
+
+import base64
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.daemons.docker_world import HEALTHY, SICK, made, named, sleeper, wait_for
+from harness.daemons.sshd import free_port
+from harness.providers.docker_driver import CONTAINER, Plugin, left
+from harness.providers.plugin_driver import FailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from harness.daemons.dockerd import Dockerd
+
+pytestmark = pytest.mark.contract
+
+
+@pytest.fixture(scope="module")
+def plugin(docker_host: str) -> Iterator[Plugin]:
+    with Plugin.start({"host": docker_host}) as running:
+        yield running
+
+
+# The life of a container.
+
+
+def test_a_container_runs_as_it_is_described(plugin: Plugin, dockerd: Dockerd) -> None:
+    port = free_port()
+    inputs = sleeper(
+        dockerd,
+        envs=["A=b c", "D=e"],
+        hostname="inside",
+        workingDir="/bin",
+        ports=[{"internal": 80, "external": port, "ip": "127.0.0.1"}],
+        uploads=[
+            {"file": "/etc/one", "content": "first"},
+            {"file": "/etc/two", "contentBase64": base64.b64encode(b"second").decode(),
+             "permissions": "0600"},
+        ],
+        tmpfs={"/run": "size=1m"},
+        hosts=[{"host": "other", "ip": "192.0.2.1"}],
+        capabilities={"drops": ["ALL"]},
+        memory=64,
+        memorySwap=128,
+        restart="unless-stopped",
+    )  # fmt: skip
+    with made(plugin, dockerd, CONTAINER, inputs, "web") as web:
+        seen = dockerd.container(web.id)
+        assert seen["State"]["Running"]
+        assert seen["Name"] == f"/{web.state['name']}"
+        assert seen["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+        assert seen["HostConfig"]["Memory"] == 64 << 20
+        assert seen["HostConfig"]["CapDrop"] == ["ALL"]
+        told = dockerd.run(web.id, "sh", "-c", "echo $A $D; cat /etc/hostname /etc/one /etc/two")
+        assert told.split() == ["b", "c", "e", "inside", "firstsecond"]
+        assert dockerd.run(web.id, "stat", "-c", "%a", "/etc/two") == "600"
+        assert "192.0.2.1\tother" in dockerd.run(web.id, "cat", "/etc/hosts")
+        assert "size=1024k" in dockerd.run(web.id, "cat", "/proc/mounts")
+        assert web.state["networkDatas"][0]["ipAddress"].count(".") == 3
+        assert web.state["ports"][0]["external"] == port
+        # A second look changes nothing.
+        assert plugin.changes(web, inputs).kinds == {}
+        again = plugin.refreshed(web)
+        assert again == web
+    assert not dockerd.is_there(web.id)
+
+
+def test_an_update_in_place_keeps_the_container(plugin: Plugin, dockerd: Dockerd) -> None:
+    with made(plugin, dockerd, CONTAINER, sleeper(dockerd), "limits") as before:
+        started = dockerd.container(before.id)["State"]["StartedAt"]
+        inputs = sleeper(dockerd, restart="on-failure", maxRetryCount=3, memory=64, memorySwap=64)
+        after = plugin.changed(before, inputs)
+        seen = dockerd.container(before.id)
+        assert seen["State"]["StartedAt"] == started
+        assert seen["HostConfig"]["Memory"] == 64 << 20
+        policy = {"Name": "on-failure", "MaximumRetryCount": 3}
+        assert seen["HostConfig"]["RestartPolicy"] == policy
+        assert after.state["hostname"] == before.state["hostname"]
+        assert plugin.changes(after, inputs).kinds == {}
+
+
+def test_memory_without_swap_is_a_change_each_time_it_was_looked_at(
+    plugin: Plugin, dockerd: Dockerd
+) -> None:
+    """The daemon makes the swap twice the memory, and the release takes that for drift."""
+    inputs = sleeper(dockerd, memory=64)
+    with made(plugin, dockerd, CONTAINER, inputs, "swap") as it:
+        assert it.state["memorySwap"] == 128
+        assert plugin.changes(it, inputs).kinds == {"memorySwap": "DELETE"}
+        assert plugin.changes(plugin.changed(it, inputs), inputs).kinds == {}
+
+
+def test_a_changed_healthcheck_changes_the_state_only(plugin: Plugin, dockerd: Dockerd) -> None:
+    """Success is reported and nothing is done: a program must make it replace."""
+    inputs = sleeper(dockerd, healthcheck=HEALTHY)
+    with made(plugin, dockerd, CONTAINER, inputs, "check") as before:
+        changed = sleeper(dockerd, healthcheck={**HEALTHY, "tests": ["CMD", "cat", "/none"]})
+        after = plugin.changed(before, changed)
+        assert after.state["healthcheck"]["tests"] == ["CMD", "cat", "/none"]
+        assert dockerd.container(before.id)["Config"]["Healthcheck"]["Test"] == ["CMD", "true"]
+        assert plugin.changes(after, changed).kinds == {}
+
+
+def test_a_duration_must_be_written_as_go_prints_it(plugin: Plugin, dockerd: Dockerd) -> None:
+    """`1m` comes back as `1m0s`, and is a change until the next update."""
+    inputs = sleeper(dockerd, healthcheck={**HEALTHY, "interval": "1m"})
+    with made(plugin, dockerd, CONTAINER, inputs, "minute") as it:
+        assert plugin.changes(it, inputs).kinds == {"healthcheck.interval": "UPDATE"}
+
+
+@pytest.mark.parametrize("grace", [None, 5])
+def test_without_a_grace_it_is_killed_at_once(
+    plugin: Plugin, dockerd: Dockerd, tmp_path: Path, grace: int | None
+) -> None:
+    script = (
+        "trap 'sleep 2; echo bye >/out/bye; exit' TERM; echo up >/out/up; "
+        "while true; do sleep 0.1; done"
+    )
+    inputs = sleeper(
+        dockerd,
+        command=["sh", "-c", script],
+        volumes=[{"hostPath": str(tmp_path), "containerPath": "/out"}],
+    )
+    inputs |= {} if grace is None else {"destroyGraceSeconds": grace}
+    with made(plugin, dockerd, CONTAINER, inputs, f"grace{grace}"):
+        wait_for((tmp_path / "up").exists)
+    assert (tmp_path / "bye").exists() == (grace is not None)
+
+
+def test_delete_of_what_is_gone_is_well(plugin: Plugin, dockerd: Dockerd) -> None:
+    it = plugin.make(CONTAINER, sleeper(dockerd), name=named(dockerd, "gone"))
+    dockerd.ask("DELETE", f"/containers/{it.id}?force=1")
+    plugin.remove(it)
+    assert plugin.refreshed(it) is None
+
+
+def test_a_container_that_was_stopped_is_started_again(plugin: Plugin, dockerd: Dockerd) -> None:
+    with made(plugin, dockerd, CONTAINER, sleeper(dockerd), "stopped") as it:
+        dockerd.ask("POST", f"/containers/{it.id}/stop?t=0")
+        # Only a refresh finds it out.
+        assert plugin.changes(it, sleeper(dockerd)).kinds == {}
+        seen = plugin.refreshed(it)
+        assert seen is not None
+        assert (seen.state["mustRun"], seen.state["exitCode"]) == (False, 137)
+        assert plugin.changes(seen, sleeper(dockerd)).kinds == {"mustRun": "UPDATE"}
+        after = plugin.changed(seen, sleeper(dockerd))
+        assert dockerd.container(it.id)["State"]["Running"]
+        assert plugin.changes(after, sleeper(dockerd)).kinds == {}
+
+
+def test_a_stopped_container_with_ports_is_replaced(plugin: Plugin, dockerd: Dockerd) -> None:
+    inputs = sleeper(dockerd, ports=[{"internal": 80}])
+    with made(plugin, dockerd, CONTAINER, inputs, "ports") as it:
+        assert plugin.changes(it, inputs).kinds == {}
+        dockerd.ask("POST", f"/containers/{it.id}/stop?t=0")
+        seen = plugin.refreshed(it)
+        assert seen is not None
+        assert plugin.changes(seen, inputs).replaces
+
+
+def test_one_that_need_not_run_is_left_alone(plugin: Plugin, dockerd: Dockerd) -> None:
+    inputs = sleeper(dockerd, command=["true"], mustRun=False)
+    with made(plugin, dockerd, CONTAINER, inputs, "once") as it:
+        wait_for(lambda: not dockerd.container(it.id)["State"]["Running"])
+        seen = plugin.refreshed(it)
+        assert seen is not None
+        assert seen.state["exitCode"] == 0
+        assert plugin.changes(seen, inputs).kinds == {}
+    inputs = sleeper(dockerd, start=False, mustRun=False)
+    with made(plugin, dockerd, CONTAINER, inputs, "created") as it:
+        assert dockerd.container(it.id)["State"]["Status"] == "created"
+
+
+def test_an_image_by_its_id_stays_the_same(plugin: Plugin, dockerd: Dockerd) -> None:
+    identity = dockerd.ask("GET", f"/images/{dockerd.image}/json")["Id"]
+    for image in (identity, dockerd.image):
+        inputs = sleeper(dockerd, image=image)
+        with made(plugin, dockerd, CONTAINER, inputs, "image") as it:
+            assert it.state["image"] == image
+            assert plugin.refreshed(it) == it
+            assert plugin.changes(it, inputs).kinds == {}
+
+
+def test_refresh_tells_what_was_changed_by_others(plugin: Plugin, dockerd: Dockerd) -> None:
+    with made(plugin, dockerd, CONTAINER, sleeper(dockerd), "drift") as it:
+        policy = {"RestartPolicy": {"Name": "always"}}
+        dockerd.ask("POST", f"/containers/{it.id}/update", policy)
+        seen = plugin.refreshed(it)
+        assert seen is not None
+        assert (seen.inputs["restart"], seen.state["restart"]) == ("always", "always")
+        assert plugin.changes(seen, sleeper(dockerd)).kinds == {"restart": "UPDATE"}
+
+
+def test_import_takes_a_whole_id(plugin: Plugin, dockerd: Dockerd) -> None:
+    inputs = sleeper(dockerd, restart="always", memory=64, memorySwap=64)
+    with made(plugin, dockerd, CONTAINER, inputs, "import") as it:
+        assert plugin.imported(CONTAINER, it.state["name"]) is None
+        found = plugin.imported(CONTAINER, it.id)
+        assert found is not None
+        expected = {
+            "image": dockerd.image,
+            "name": it.state["name"],
+            "command": ["sleep", "1000"],
+            "restart": "always",
+            "memory": 64,
+        }
+        assert {name: found.inputs[name] for name in expected} == expected
+        assert not found.inputs.keys() & {"tty", "dns", "mounts", "networkDatas"}
+
+
+# Failures.
+
+
+def test_a_name_that_is_taken_stores_nothing(plugin: Plugin, dockerd: Dockerd) -> None:
+    inputs = sleeper(dockerd, name=named(dockerd, "taken"))
+    with made(plugin, dockerd, CONTAINER, inputs, "first"):
+        with pytest.raises(FailedError) as caught:
+            plugin.make(CONTAINER, inputs, name="second")
+        assert "Unable to create container: Error response from daemon: Conflict." in str(
+            caught.value
+        )
+        assert caught.value.left is None
+
+
+def test_an_image_that_cannot_be_had_stores_nothing(plugin: Plugin, dockerd: Dockerd) -> None:
+    with pytest.raises(FailedError) as caught:
+        plugin.make(CONTAINER, sleeper(dockerd, image="127.0.0.1:1/none:1"), name="it")
+    text = str(caught.value)
+    assert text.startswith("Unable to create container with image 127.0.0.1:1/none:1: unable to ")
+    assert "connection refused" in text
+    assert "\n" not in text
+    assert caught.value.left is None
+
+
+def test_a_port_that_is_taken_leaves_a_container_that_does_not_run(
+    plugin: Plugin, dockerd: Dockerd
+) -> None:
+    """The next update does nothing and succeeds: the release's defect."""
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        place = {"internal": 80, "external": busy.getsockname()[1], "ip": "127.0.0.1"}
+        inputs = sleeper(dockerd, ports=[place])
+        with pytest.raises(FailedError) as caught:
+            plugin.make(CONTAINER, inputs, name=named(dockerd, "busy"))
+    assert "Unable to start container: Error response from daemon: " in str(caught.value)
+    it = left(caught.value, CONTAINER)
+    assert dockerd.container(it.id)["State"]["Status"] == "created"
+    assert plugin.changes(it, inputs).kinds == {}
+    plugin.changed(it, inputs)
+    assert dockerd.container(it.id)["State"]["Status"] == "created"
+    plugin.remove(it)
+    assert not dockerd.is_there(it.id)
+
+
+def test_wait_is_for_a_healthy_container(plugin: Plugin, dockerd: Dockerd) -> None:
+    inputs = sleeper(dockerd, healthcheck=HEALTHY, wait=True)
+    with made(plugin, dockerd, CONTAINER, inputs, "healthy") as it:
+        assert dockerd.container(it.id)["State"]["Health"]["Status"] == "healthy"
+
+
+def test_wait_that_is_over_leaves_the_container_running_and_in_the_state(
+    plugin: Plugin, dockerd: Dockerd
+) -> None:
+    inputs = sleeper(dockerd, healthcheck=SICK, wait=True, waitTimeout=4)
+    started = time.monotonic()
+    with pytest.raises(FailedError) as caught:
+        plugin.make(CONTAINER, inputs, name=named(dockerd, "sick"))
+    # Unhealthy after two seconds, and waited for all the same.
+    assert 4 <= time.monotonic() - started < 8
+    assert "container failed to be in healthy state" in str(caught.value)
+    it = left(caught.value, CONTAINER)
+    state = dockerd.container(it.id)["State"]
+    assert (state["Running"], state["Health"]["Status"]) == (True, "unhealthy")
+    assert it.inputs["waitTimeout"] == 4
+    # The next update does not look at the health.
+    plugin.changed(it, inputs)
+    plugin.remove(it)
+
+
+def test_wait_without_a_healthcheck_is_an_error(plugin: Plugin, dockerd: Dockerd) -> None:
+    with pytest.raises(FailedError) as caught:
+        plugin.make(CONTAINER, sleeper(dockerd, wait=True), name=named(dockerd, "nocheck"))
+    assert "does not have a healthcheck defined" in str(caught.value)
+    plugin.remove(left(caught.value, CONTAINER))
+
+
+def test_an_update_that_fails_is_in_the_state_as_if_it_had_not(
+    plugin: Plugin, dockerd: Dockerd
+) -> None:
+    with made(plugin, dockerd, CONTAINER, sleeper(dockerd), "refused") as it:
+        inputs = sleeper(dockerd, memory=1, memorySwap=1)  # less than the daemon's least
+        with pytest.raises(FailedError) as caught:
+            plugin.changed(it, inputs)
+        assert "Unable to update a container: Error response from daemon: " in str(caught.value)
+        after = left(caught.value, CONTAINER)
+        assert after.id == it.id
+        assert plugin.changes(after, inputs).kinds == {}
+        assert dockerd.container(it.id)["HostConfig"]["Memory"] == 0
+
+
+def test_a_timeout_and_cancel_end_the_wait(docker_host: str, dockerd: Dockerd) -> None:
+    inputs = sleeper(dockerd, healthcheck=SICK, wait=True, waitTimeout=120)
+    with Plugin.start({"host": docker_host}) as plugin:
+        with pytest.raises(FailedError) as caught:
+            plugin.make(CONTAINER, inputs, name=named(dockerd, "late"), timeout=2)
+        assert "context deadline exceeded" in str(caught.value)
+        plugin.remove(left(caught.value, CONTAINER))
+        with ThreadPoolExecutor(1) as pool:
+            name, seen = named(dockerd, "cancelled"), len(plugin.messages())
+            running = pool.submit(plugin.make, CONTAINER, inputs, name=name)
+            wait_for(lambda: len(plugin.messages()) > seen)
+            plugin.cancel()
+            with pytest.raises(FailedError) as caught:
+                running.result(10)
+        assert "context canceled" in str(caught.value)
+        it = left(caught.value, CONTAINER)
+        assert dockerd.is_there(it.id)
+    with Plugin.start({"host": docker_host}) as plugin:
+        plugin.remove(it)

@@ -1,0 +1,107 @@
+"""How an attempt ends, and what is told of it; the texts of verdicts are test_ending's."""
+
+import pytest
+
+from tests.unit.activation.attempt_host import (
+    ID,
+    NO_ROUTE,
+    OLD,
+    OTHER,
+    STARTED,
+    Host,
+    Make,
+    failure,
+    line,
+    result,
+)
+
+
+async def test_rolled_back(web1: Host, make: Make) -> None:
+    web1.answers(
+        STARTED,
+        line("log", text="activating the configuration..."),
+        line("state", state="rolling-back", offset="33"),
+        line("journal", text="Starting A unit that fails..."),
+        line("journal", text="cannot read its \x1b[31mconfiguration | table |"),
+        result(
+            "rolled-back",
+            reason="unit broken.service failed",
+            exit="21",
+            units="broken.service ",
+        ),
+        code=21,
+    )
+    assert await failure(make()) == (
+        "not deployed: web1: unit broken.service failed: rolled back to the system from before\n"
+        "  Starting A unit that fails...\n"
+        "  cannot read its \\x1b[31mconfiguration | table |\n"
+        f"it runs {OLD.path} now; mend the release and run `pulumi up` again"
+    )
+    assert web1.calls == 1
+
+
+async def test_no_more_than_twenty_lines_of_a_journal_are_shown(web1: Host, make: Make) -> None:
+    web1.answers(
+        STARTED,
+        *(line("journal", text=f"line {number}") for number in range(1, 31)),
+        result("rolled-back", reason="unit broken.service failed", exit="21"),
+        code=21,
+    )
+    shown = (await failure(make())).splitlines()
+    assert shown[1:-1] == [f"  line {number}" for number in range(11, 31)]
+
+
+async def test_without_a_unit_to_blame_the_end_of_the_log_is_shown(web1: Host, make: Make) -> None:
+    web1.answers(
+        STARTED,
+        *(line("log", text=f"line {number}") for number in range(1, 40)),
+        result("rolled-back", reason="the activation ended with 2", exit="20"),
+        code=20,
+    )
+    text = await failure(make())
+    assert text.startswith(
+        "not deployed: web1: the activation ended with 2: rolled back to the system from before\n"
+        "  line 20\n"
+    )
+    assert text.endswith(
+        f"  line 39\nit runs {OLD.path} now; mend the release and run `pulumi up` again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("last", "code", "expected"),
+    [
+        (result("blocked", reason="another lock"), 30, "refused: another lock. nothing was"),
+        (result("rollback-failed", reason="why"), 50, "why: and the system from before could not"),
+        (line("blocked", id=ID, reason="its own checks"), 30, "refused: its own checks. nothing"),
+        (line("refused", reason="the lock"), 75, "refused: the lock. nothing was changed"),
+        (line("held", id="x", by="ci"), 75, "it is being deployed by ci"),
+        (line("drifted", current=OTHER.path), 31, f"it runs {OTHER.path}, and the last"),
+        (line("died", state="activating"), 50, "the activation stopped in state activating"),
+        (line("danced"), 0, "an answer that we do not know: danced"),
+    ],
+)
+async def test_a_verdict_ends_it(
+    web1: Host, make: Make, last: str, code: int, expected: str
+) -> None:
+    web1.answers(last, code=code)
+    assert (await failure(make())).startswith(f"not deployed: web1: {expected}")
+    assert web1.calls == 1
+
+
+async def test_a_connection_that_broke_on_the_way_is_no_part_of_another_reason(
+    web1: Host, make: Make
+) -> None:
+    web1.answers(STARTED, then=NO_ROUTE, code=255)
+    web1.answers(result("rolled-back", exit="21", reason="check web: got 500"), code=21)
+    assert await failure(make()) == (
+        "not deployed: web1: check web: got 500: rolled back to the system from before."
+        f" it runs {OLD.path} now; mend the release and run `pulumi up` again"
+    )
+
+
+async def test_what_had_failed_before_is_known_afterwards(web1: Host, make: Make) -> None:
+    web1.answers(STARTED, result("awaiting-confirm", failedBefore="old.service"))
+    one = make()
+    await one.run()
+    assert one.failed_before == "old.service"

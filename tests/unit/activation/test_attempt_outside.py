@@ -1,0 +1,183 @@
+"""Checks from the deployer, and taking a host back."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from components.pipeline.activation import attempt, runner
+from components.pipeline.activation.protocol import State
+from components.pipeline.activation.request import AttemptSpec
+from components.pipeline.config.activation import Activation
+from components.pipeline.config.checks import Vantage
+from components.pipeline.errors import ActivationError
+from components.pipeline.values import Duration
+from tests.unit.activation.attempt_host import (
+    ID,
+    NEW,
+    NO_ROUTE,
+    OLD,
+    STARTED,
+    WAITS,
+    Host,
+    Make,
+    failure,
+    line,
+    result,
+)
+from tests.unit.hosts import check
+
+
+class Answer(BaseHTTPRequestHandler):
+    """A site; what it answers is `server.status`."""
+
+    def do_GET(self) -> None:
+        self.server.seen.append(self.path)  # type: ignore[attr-defined]
+        self.send_response(self.server.status)  # type: ignore[attr-defined]
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Site(HTTPServer):
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.status = 200
+        self.seen: list[str] = []
+
+    @property
+    def spec(self) -> AttemptSpec:
+        url = f"http://127.0.0.1:{self.server_port}/here"
+        outside = check("outside", target=url, vantage=Vantage.DEPLOYER)
+        on_host = check("inside", target=f"http://127.0.0.1:{self.server_port}/host")
+        return AttemptSpec(activation=Activation(), checks=(on_host, outside))
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with Site() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+async def test_a_good_site_is_confirmed(
+    web1: Host, make: Make, progress: list[str], site: Site
+) -> None:
+    web1.answers(STARTED, line("state", state="awaiting-confirm"), WAITS)
+    assert await make(spec=site.spec).run() is State.AWAITING
+    assert site.seen == ["/here"]
+    assert progress == ["awaiting-confirm", "checking from outside"]
+    assert web1.calls == 1
+
+
+async def test_a_bad_site_takes_the_host_back(web1: Host, make: Make, site: Site) -> None:
+    site.status = 500
+    why = "check outside: expected status 200, got 500 (seen from the deployer)"
+    web1.answers(STARTED, WAITS)
+    web1.answers(result("rolled-back", exit="21", reason=why), code=21)
+    assert await failure(make(spec=site.spec)) == (
+        f"not deployed: web1: {why}: rolled back to the system from before."
+        f" it runs {OLD.path} now; mend the release and run `pulumi up` again"
+    )
+    assert web1.verbs[1:] == [["abort", ID, why]]
+
+
+async def test_a_bad_site_of_a_host_that_cannot_be_told(
+    web1: Host, make: Make, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is called until it must have gone back by itself."""
+    monkeypatch.setattr(attempt, "GRACE", 0)
+    site.status = 500
+    web1.answers(STARTED, WAITS)
+    web1.always(f"{NO_ROUTE}; exit 255\n")
+    times = Activation(confirm=Duration("6s"), timeout=Duration("1s"))
+    assert await failure(make(spec=replace(site.spec, activation=times))) == (
+        "not deployed: web1: check outside: expected status 200, got 500 (seen from the deployer)."
+        " the host could not be told; its timer brings it back;"
+        " mend the release and run `pulumi up` again"
+    )
+    assert web1.calls > 5
+
+
+@pytest.mark.parametrize("confirm", ["6s", "1s"])
+async def test_checks_from_outside_leave_time_to_commit(
+    web1: Host, make: Make, confirm: str
+) -> None:
+    """5 s of the time to confirm are the commit's; the checks have 1 s in any case."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        target = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+        outside = check("outside", target=target, vantage=Vantage.DEPLOYER)
+        times = Activation(confirm=Duration(confirm))
+        web1.answers(STARTED, WAITS)
+        web1.answers(result("rolled-back", exit="21"), code=21)
+        began = time.monotonic()
+        await failure(make(spec=AttemptSpec(activation=times, checks=(outside,))))
+    assert time.monotonic() - began >= 1
+    assert web1.verbs[1][2].startswith("check outside: not good after 1 s")
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        result("rolled-back", exit="20"),
+        line("blocked", reason="why"),
+        line("unchanged", new=NEW.path),
+    ],
+    ids=["rolled back", "blocked", "unchanged"],
+)
+async def test_a_host_that_does_not_wait_is_not_looked_at(
+    web1: Host, make: Make, site: Site, last: str
+) -> None:
+    web1.answers(last)
+    with contextlib.suppress(ActivationError):
+        await make(spec=site.spec).run()
+    assert site.seen == []
+    assert web1.calls == 1
+
+
+async def test_a_bad_check_on_a_host_that_has_committed_is_too_late(
+    web1: Host, make: Make, site: Site
+) -> None:
+    site.status = 500
+    web1.answers(STARTED, result("committed", current=NEW.path))
+    assert await make(spec=site.spec).run() is State.COMMITTED
+    assert site.seen == []
+
+
+# --- taking back ---------------------------------------------------------------------------
+
+
+async def test_taking_back_waits_for_an_end(web1: Host, make: Make) -> None:
+    """A commit that is under way, and a lock that somebody holds, are no ends."""
+    web1.answers(line("refused", reason="not awaiting a confirmation", state="committing"), code=31)
+    web1.answers(line("refused", reason="the lock of flakeup is held by another call"), code=75)
+    web1.answers(line("progress", state="rolling-back", offset="0"), code=10)
+    web1.answers(result("rolled-back", exit="24"), code=24)
+    last = await make().take_back("why")
+    assert last
+    assert last.state is State.ROLLED_BACK
+    assert web1.calls == 4
+
+
+async def test_abort(web1: Host, make: Make) -> None:
+    web1.answers(result("rolled-back", exit="21"), code=21)
+    last = await make().abort("the commit could not be sent")
+    assert last is not None
+    assert (last.state, last.path("current")) == (State.ROLLED_BACK, OLD)
+    assert web1.verbs == [["abort", ID, "the commit could not be sent"]]
+    assert web1.stdin(1) == runner.text()
+
+
+async def test_abort_of_a_host_that_is_away_is_the_timers_affair(web1: Host, make: Make) -> None:
+    web1.always("exit 255\n")
+    assert await make().abort("why") is None
+    assert web1.calls == 1

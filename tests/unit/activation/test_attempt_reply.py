@@ -1,0 +1,160 @@
+"""Replies that cannot be used: what they say is not believed, and the host is taken back."""
+
+import pytest
+
+from components.pipeline.activation import runner
+from components.pipeline.activation.protocol import State
+from components.pipeline.activation.request import AttemptSpec
+from components.pipeline.config.activation import Activation, Mode
+from components.pipeline.errors import ReplyError
+from tests.unit.activation.attempt_host import (
+    ABORTED,
+    ID,
+    NEW,
+    OLD,
+    OTHER,
+    STARTED,
+    WAITS,
+    Host,
+    Make,
+    failure,
+    line,
+    result,
+)
+
+
+@pytest.mark.parametrize(
+    ("garbage", "why"),
+    [
+        ("\x1b[2Jnonsense", "not JSON: '\\x1b[2Jnonsense'"),
+        ('["result"]', "not an event: '[\"result\"]'"),
+        (line("result").replace("1", "2", 1), "a schema that this version does not know: "),
+    ],
+    ids=["not JSON", "no event", "future schema"],
+)
+async def test_garbage_amid_an_attempt_takes_it_back(
+    web1: Host, make: Make, garbage: str, why: str
+) -> None:
+    web1.answers(STARTED, line("state", state="activating"), garbage, WAITS)
+    web1.answers(ABORTED, code=31)
+    text = await failure(make(), ReplyError)
+    assert text.startswith(f"unusable reply: web1: {why}")
+    assert text.endswith("the host counts as unconfirmed; look at what its login shell prints")
+    assert web1.verbs[1:] == [["abort", ID, f"an unusable reply: {text}"]]
+    assert web1.stdin(2) == runner.text()
+
+
+async def test_garbage_in_a_later_call_too(web1: Host, make: Make) -> None:
+    web1.answers(STARTED, code=255)
+    web1.answers("Welcome!")
+    web1.answers(ABORTED, code=31)
+    assert "not JSON: 'Welcome!'" in await failure(make(), ReplyError)
+    assert [words[0] for words in web1.verbs] == ["start", "follow", "abort"]
+
+
+async def test_garbage_is_the_verdict_also_where_the_host_cannot_be_told(
+    web1: Host, make: Make
+) -> None:
+    web1.answers(STARTED, "nonsense")
+    web1.answers("more nonsense", code=255)
+    assert "not JSON: 'nonsense'" in await failure(make(), ReplyError)
+    assert web1.calls == 2
+
+
+async def test_a_line_without_end_is_a_verdict(web1: Host, make: Make) -> None:
+    """Not a broken connection: what prints such a line is not the runner, and is not confirmed."""
+    web1.answers(STARTED, then="head -c 1000000 /dev/zero | tr '\\0' x; echo")
+    web1.answers(result("rolled-back", exit="21"), code=21)
+    said = await failure(make(), ReplyError)
+    assert said.startswith("unusable reply: web1: a line of more than 65536 bytes. the host counts")
+    assert [words[0] for words in web1.verbs] == ["start", "abort"]
+
+
+# --- answers about something else ----------------------------------------------------------
+
+
+FOREIGN = "the host counts as unconfirmed; find out who else answers there"
+
+
+@pytest.mark.parametrize(
+    ("last", "detail"),
+    [
+        pytest.param(
+            result("awaiting-confirm", id="20260101T000000-other"),
+            f"it speaks of the attempt '20260101T000000-other', and not of {ID}",
+            id="another attempt",
+        ),
+        pytest.param(
+            result("awaiting-confirm", id=""),
+            f"it speaks of the attempt '', and not of {ID}",
+            id="no attempt",
+        ),
+        pytest.param(
+            result("committed", new=OTHER.path, current=OTHER.path),
+            f"it speaks of '{OTHER.path}', and not of {NEW.path}",
+            id="another system",
+        ),
+        pytest.param(
+            result("rolled-back", new="/etc/passwd"),
+            f"it speaks of '/etc/passwd', and not of {NEW.path}",
+            id="no system",
+        ),
+        pytest.param(
+            result("awaiting-confirm", current=OLD.path),
+            f"it waits to be confirmed, and runs '{OLD.path}'",
+            id="waits, and runs OLD",
+        ),
+        pytest.param(
+            result("committing", current=OTHER.path),
+            f"it waits to be confirmed, and runs '{OTHER.path}'",
+            id="commits, and runs another",
+        ),
+        pytest.param(
+            result("committed", current=""),
+            "it waits to be confirmed, and runs ''",
+            id="committed, and runs nothing of ours",
+        ),
+    ],
+)
+async def test_an_answer_about_something_else_is_refused(
+    web1: Host, make: Make, last: str, detail: str
+) -> None:
+    web1.answers(STARTED, last)
+    web1.answers(ABORTED, code=31)
+    text = await failure(make(), ReplyError)
+    assert text == f"unusable reply: web1: {detail}. {FOREIGN}"
+    assert web1.verbs[1:] == [["abort", ID, f"an unusable reply: {text}"]]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        line("started", id="20260102T030405-ffffffff", new=NEW.path),
+        line("started", id=ID, new=OTHER.path),
+        line("unchanged", new=OTHER.path),
+    ],
+    ids=["another attempt", "another system", "unchanged of another system"],
+)
+async def test_a_beginning_that_is_not_ours_is_refused(web1: Host, make: Make, first: str) -> None:
+    web1.answers(first)
+    web1.answers(result("rolled-back", exit="21"), code=21)
+    assert "unusable reply: web1: it speaks of " in await failure(make(), ReplyError)
+
+
+async def test_an_attempt_that_ends_twice_is_refused(web1: Host, make: Make) -> None:
+    web1.answers(STARTED, result("rolled-back", exit="20"), WAITS)
+    web1.answers(ABORTED)
+    assert await failure(make(), ReplyError) == (
+        "unusable reply: web1: it ends the attempt twice, with 'result' and 'result'."
+        " the host counts as unconfirmed; find out who else answers there"
+    )
+    assert web1.verbs[1][0] == "abort"
+
+
+@pytest.mark.parametrize("state", ["awaiting-confirm", "committing", "committed"])
+async def test_for_the_next_start_the_host_runs_what_it_ran(
+    web1: Host, make: Make, state: str
+) -> None:
+    web1.answers(STARTED, result(state, current=OLD.path))
+    boot = AttemptSpec(activation=Activation(mode=Mode.BOOT))
+    assert await make(spec=boot).run() is State(state)

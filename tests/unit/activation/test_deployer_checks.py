@@ -1,0 +1,369 @@
+"""The checks that the deployer makes, against servers that answer, fail, drip and lie."""
+
+import asyncio
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from components.pipeline.activation import deployer_checks
+from components.pipeline.activation.deployer_checks import Unhealthy, healthy
+from components.pipeline.config.checks import Check, CheckKind, Vantage
+from components.pipeline.values import Duration
+from tests.unit.activation.http_servers import (
+    BUSY,
+    CHUNKED,
+    GOOD,
+    Answer,
+    certificate,
+    drip,
+    drip_headers,
+    flood,
+    flood_chunks,
+    flood_headers,
+    flood_line,
+    hang,
+    page,
+    reset,
+    serving,
+)
+
+NONE = Duration("0s")
+WEB = Check(
+    name="web",
+    kind=CheckKind.HTTP,
+    target="",
+    vantage=Vantage.DEPLOYER,
+    status=200,
+    contains="",
+    header="",
+    period=NONE,
+    timeout=Duration("5s"),
+    retries=0,
+    hold=NONE,
+)
+DEADLINE = 20.0
+
+
+async def fault(check: Check) -> str:
+    with pytest.raises(Unhealthy) as caught:
+        await healthy((check,), deadline=DEADLINE)
+    assert caught.value.check == check
+    assert str(caught.value) == f"check web: {caught.value.detail}"
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        (GOOD, {"contains": "app v2 on web1", "header": "x-release: V2"}),
+        (page(b"", "204 No Content"), {"status": 204}),
+        (page(b"", "302 Found", "Location: /"), {"status": 302}),
+        (page(b"", "302 Found", "Location: app:login"), {"status": 302}),
+        (page(b"", "302 Found", "Location: http://[::1"), {"status": 302}),
+        (page(b"oh", "503 Busy"), {"status": 503, "contains": "oh"}),
+        (page("für".encode()), {"contains": "für"}),
+        (b"HTTP/1.0 200\r\n\r\nold style", {"contains": "old style"}),
+        (b"HTTP/1.1 200 OK\nContent-Length: 4\n\nbare", {"contains": "bare"}),
+        (
+            CHUNKED,
+            {"contains": "app v2"},
+        ),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" + GOOD, {"contains": "app v2"}),
+        (page(b"x" * 65530 + b"needle" + b"x" * 1000), {"contains": "needle"}),
+    ],
+)
+async def test_a_good_answer(answer: bytes, wanted: dict[str, object]) -> None:
+    async with serving(answer) as server:
+        check = replace(WEB, target=server.url, **wanted)  # type: ignore[arg-type]
+        await healthy((check,), deadline=DEADLINE)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted", "said"),
+    [
+        (page(b"", "503 Busy"), {}, "expected status 200, got 503"),
+        (page(b"", "302 Found", "Location: /good"), {}, "expected status 200, got 302"),
+        (
+            page(b"app v1 on web1\n"),
+            {"contains": "app v2"},
+            "the body does not contain 'app v2': 'app v1 on web1'",
+        ),
+        (
+            page(b"\x1b[2J" + "\u202e".encode() + b"\xff" + b"x" * 100),
+            {"contains": "ok"},
+            f"the body does not contain 'ok': '\\x1b[2J\\u202e�{'x' * 45}…'",
+        ),
+        (page(b""), {"contains": "ok"}, "the body does not contain 'ok': ''"),
+        (
+            page(b"x" * 65531 + b"needle"),
+            {"contains": "needle"},
+            f"the body does not contain 'needle': '{'x' * 59}…'",
+        ),
+        (
+            page(b"", "200 OK", "X-Release: v1"),
+            {"header": "X-Release: v2"},
+            "no header contains 'X-Release: v2'",
+        ),
+        (
+            b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+            {},
+            "the answer is not HTTP: illegal status line: bytearray(b'SSH-2.0-OpenSSH_9.2')",
+        ),
+        (
+            b"HTTP/2 200\r\n\r\n",
+            {},
+            "the answer is not HTTP: illegal status line: bytearray(b'HTTP/2 200')",
+        ),
+        (b"", {}, "the connection was closed before the answer was whole"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", {}, "the connection was closed before the answer was whole"),
+        (page(b"abc")[:-1], {}, "the connection was closed before the answer was whole"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+            {},
+            "the answer is not HTTP: bad Content-Length",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+            {},
+            "the answer is not HTTP: illegal chunk header: bytearray(b'xyz\\r\\n')",
+        ),
+        (flood_headers, {}, "the answer is not HTTP: Receive buffer too long"),
+        (flood_line, {}, "the answer is not HTTP: Receive buffer too long"),
+        (reset, {}, "connection reset by peer"),
+        (hang, {}, "no answer in 1 s"),
+        (drip, {}, "no answer in 1 s"),
+        (drip_headers, {}, "no answer in 1 s"),
+    ],
+)
+async def test_an_answer_that_is_not_good(
+    answer: Answer, wanted: dict[str, object], said: str
+) -> None:
+    async with serving(answer, GOOD) as server:
+        started = time.monotonic()
+        check = replace(WEB, target=server.url, timeout=Duration("1s"), **wanted)  # type: ignore[arg-type]
+        assert await fault(check) == f"check web: {said}"
+        assert time.monotonic() - started < 2
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("answer", [flood, flood_chunks])
+async def test_a_body_without_an_end_is_looked_at_in_its_first_part(answer: Answer) -> None:
+    async with serving(answer) as server:
+        await healthy((replace(WEB, target=server.url, contains="xxx"),), deadline=DEADLINE)
+
+
+async def test_the_request() -> None:
+    async with serving(GOOD) as server:
+        await healthy((replace(WEB, target=f"{server.url}a/b?c=d"),), deadline=DEADLINE)
+        assert server.requests[0].decode().split("\r\n") == [
+            "GET /a/b?c=d HTTP/1.1",
+            f"Host: 127.0.0.1:{server.port}",
+            "User-Agent: flakeup",
+            "Accept: */*",
+            "Accept-Encoding: identity",
+            "Connection: close",
+            "",
+            "",
+        ]
+
+
+async def test_no_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(GOOD) as server, serving(BUSY) as proxy:
+        for name in ("http_proxy", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        await healthy((replace(WEB, target=server.url),), deadline=DEADLINE)
+        assert not proxy.requests
+
+
+def test_a_program_that_makes_no_checks_does_not_load_the_client() -> None:
+    module = "components.pipeline.activation.deployer_checks"
+    code = f"import sys, {module}; sys.exit('httpx' in sys.modules)"
+    root = Path(__file__).parents[3]
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30, cwd=root)
+
+
+async def test_tcp() -> None:
+    tcp = replace(WEB, kind=CheckKind.TCP)
+    async with serving(hang) as server:
+        await healthy((replace(tcp, target=f"127.0.0.1:{server.port}"),), deadline=DEADLINE)
+        await healthy((replace(tcp, target=f"localhost:{server.port}"),), deadline=DEADLINE)
+
+
+@pytest.mark.parametrize("kind", [CheckKind.HTTP, CheckKind.TCP])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_nobody_listens(kind: CheckKind, host: str) -> None:
+    async with serving(GOOD) as server:
+        target = f"{host}:{server.port}"
+    target = f"http://{target}" if kind is CheckKind.HTTP else target
+    assert await fault(replace(WEB, kind=kind, target=target)) == "check web: connection refused"
+
+
+async def test_a_name_that_no_resolver_takes() -> None:
+    check = replace(WEB, kind=CheckKind.TCP, target=f"{'a' * 64}:22")
+    assert await fault(check) == "check web: no such host: a part of its name is too long"
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [
+        (CheckKind.TCP, "web1.invalid:22"),
+        (CheckKind.HTTP, "http://web1.invalid/"),
+        (CheckKind.HTTP, f"https://{'a' * 64}/"),
+    ],
+)
+async def test_a_name_that_does_not_exist(kind: CheckKind, target: str) -> None:
+    check = replace(WEB, kind=kind, target=target, timeout=Duration("15s"))
+    assert await fault(check) in {
+        "check web: name or service not known",
+        "check web: temporary failure in name resolution",
+        "check web: no address associated with hostname",
+    }
+
+
+async def test_without_checks_there_is_nothing_to_wait_for() -> None:
+    await asyncio.wait_for(healthy((), deadline=DEADLINE), 1)
+
+
+async def test_as_many_tries_may_fail_before_the_first_good_one() -> None:
+    async with serving(BUSY, b"", BUSY, GOOD) as server:
+        await healthy((replace(WEB, target=server.url, retries=3),), deadline=DEADLINE)
+        assert len(server.requests) == 4
+
+
+async def test_retries_used_up() -> None:
+    async with serving(BUSY, b"", page(b"", "500 Oh"), GOOD) as server:
+        said = await fault(replace(WEB, target=server.url, retries=2))
+        assert said == "check web: expected status 200, got 500"
+        assert len(server.requests) == 3
+
+
+async def test_a_try_each_period() -> None:
+    async with serving(BUSY, BUSY, GOOD) as server:
+        started = time.monotonic()
+        check = replace(WEB, target=server.url, retries=2, period=Duration("1s"))
+        await healthy((check,), deadline=DEADLINE)
+        assert 1.9 < time.monotonic() - started < 3.5
+
+
+async def test_a_check_that_flaps_while_it_has_to_hold() -> None:
+    """Retries are for the time before the first good try: here they save nothing."""
+    async with serving(BUSY, GOOD, BUSY, GOOD) as server:
+        check = replace(WEB, target=server.url, retries=10, hold=Duration("10s"))
+        assert await fault(check) == (
+            "check web: was good for 0 s, then: expected status 200, got 503"
+        )
+        assert len(server.requests) == 3
+
+
+async def test_a_check_that_holds() -> None:
+    """The last try is at the end of the hold, also where the period is longer than that."""
+    async with serving(BUSY, GOOD) as server:
+        started = time.monotonic()
+        check = replace(WEB, target=server.url, retries=1, hold=Duration("1s"))
+        await healthy((replace(check, period=Duration("1s")),), deadline=DEADLINE)
+        assert 1.9 < time.monotonic() - started < 3.5
+    async with serving(GOOD) as server:
+        await healthy((replace(check, target=server.url, period=Duration("10s")),), deadline=3)
+        assert len(server.requests) == 2
+
+
+async def test_the_deadline_is_for_all_together() -> None:
+    async with serving(BUSY) as busy, serving(hang) as silent, serving(GOOD) as good:
+        started = time.monotonic()
+        retried = replace(WEB, target=busy.url, retries=1000, period=Duration("1s"))
+        for checks, said in (
+            ((retried,), "check web: not good after 0.5 s: expected status 200, got 503"),
+            ((replace(WEB, target=silent.url),), "check web: not good after 0.5 s: no answer"),
+            (
+                (replace(WEB, target=good.url, hold=Duration("10s"), period=Duration("1s")),),
+                "check web: was good, and had not held for 10s after 0.5 s",
+            ),
+            (
+                (replace(WEB, name="good", target=good.url), retried),
+                "check web: not good after 0.5 s: expected status 200, got 503",
+            ),
+        ):
+            with pytest.raises(Unhealthy) as caught:
+                await healthy(checks, deadline=0.5)
+            assert str(caught.value) == said
+        assert time.monotonic() - started < 4
+
+
+async def test_all_are_made_side_by_side() -> None:
+    async def late(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(1)
+        writer.write(GOOD)
+        await writer.drain()
+
+    async with serving(late) as server:
+        started = time.monotonic()
+        checks = tuple(replace(WEB, name=f"c{i}", target=server.url) for i in range(50))
+        await healthy(checks, deadline=DEADLINE)
+        assert time.monotonic() - started < 4
+
+
+async def test_the_first_that_is_not_good_ends_the_others() -> None:
+    async with serving(BUSY) as busy, serving(hang) as silent:
+        started = time.monotonic()
+        waits = replace(WEB, name="waits", target=silent.url, timeout=Duration("15s"))
+        with pytest.raises(Unhealthy) as caught:
+            await healthy((waits, replace(WEB, target=busy.url)), deadline=DEADLINE)
+        assert str(caught.value) == "check web: expected status 200, got 503"
+        assert time.monotonic() - started < 3
+
+
+async def test_when_it_is_cancelled_its_connections_end() -> None:
+    async with serving(hang) as server:
+        task = asyncio.create_task(healthy((replace(WEB, target=server.url),), deadline=DEADLINE))
+        await asyncio.wait_for(server.reached.wait(), 3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(server.left.wait(), 3)
+
+
+@pytest.fixture
+def fresh_trust() -> Iterator[None]:
+    deployer_checks._trust.cache_clear()
+    yield
+    deployer_checks._trust.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_trust")
+async def test_a_certificate_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = certificate(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(file)
+    async with serving(GOOD, tls=tls) as server:
+        check = replace(WEB, target=f"https://127.0.0.1:{server.port}/", contains="app v2")
+        assert await fault(check) == (
+            "check web: the certificate is not good: self-signed certificate"
+        )
+        assert not server.requests
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+        deployer_checks._trust.cache_clear()
+        await healthy((check,), deadline=DEADLINE)
+
+
+@pytest.mark.parametrize(
+    ("greeting", "detail"),
+    [(b"SSH-2.0-OpenSSH_9.2\r\n", "wrong version number"), (b"", "unexpected eof while reading")],
+)
+async def test_https_where_there_is_none(greeting: bytes, detail: str) -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4096)
+        writer.write(greeting)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        said = await fault(replace(WEB, target=f"https://127.0.0.1:{port}/"))
+        assert said == f"check web: no TLS: {detail}"

@@ -1,0 +1,270 @@
+"""The message of each way in which an attempt ends short of NEW."""
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from components.pipeline.activation import outcome
+from components.pipeline.activation.protocol import Reply
+from components.pipeline.errors import UnreachableError
+from tests.unit.hosts import toplevel
+
+OLD, NEW, OTHER = (toplevel(letter).path for letter in "abc")
+AGAIN = "mend the release and run `pulumi up` again"
+AWAY = UnreachableError("cannot reach the host: web1: No route to host. check address")
+
+
+def reply(event: str, **fields: str) -> Reply:
+    return Reply(event=event, fields=fields)
+
+
+def result(state: str, **fields: str) -> Reply:
+    return reply("result", **({"state": state, "current": OLD, "old": OLD, "new": NEW} | fields))
+
+
+def text(last: Reply, log: tuple[str, ...] = (), trouble: UnreachableError | None = None) -> str:
+    return str(outcome.failure("web1", last, log, trouble))
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        pytest.param(
+            result("rolled-back", exit="20", reason="the activation ended with 2"),
+            "the activation ended with 2: rolled back to the system from before."
+            f" it runs {OLD} now; {AGAIN}",
+            id="rolled back",
+        ),
+        pytest.param(
+            result("rolled-back", exit="21", reason="check web: expected status 200, got 500"),
+            "check web: expected status 200, got 500: rolled back to the system from before."
+            f" it runs {OLD} now; {AGAIN}",
+            id="a check",
+        ),
+        pytest.param(
+            result("rolled-back", exit="20"),
+            f"no reason given: rolled back to the system from before. it runs {OLD} now; {AGAIN}",
+            id="no reason",
+        ),
+        pytest.param(
+            result("rollback-failed", exit="50", current=NEW, reason="the activation failed"),
+            "the activation failed: and the system from before could not be activated either."
+            f" it runs {NEW} now; {AGAIN}",
+            id="rollback failed",
+        ),
+        pytest.param(
+            result("rollback-failed", old="", current=NEW, reason="check web: no answer in 5 s"),
+            "check web: no answer in 5 s: and there was no system before it to go back to."
+            f" it runs {NEW} now; {AGAIN}",
+            id="nothing to go back to",
+        ),
+        pytest.param(
+            result("rollback-failed", exit="50", current="", reason="the activation failed"),
+            "the activation failed: and the system from before could not be activated either."
+            f" it runs no system of ours now; {AGAIN}",
+            id="no system of ours",
+        ),
+        pytest.param(
+            result(
+                "rollback-failed",
+                exit="50",
+                reason="the commit was ended (timeout)",
+                trouble="the boot loader could not be put back (status 1)",
+            ),
+            "the commit was ended (timeout): it went back to the system from before, and the boot"
+            f" loader could not be put back (status 1). it runs {OLD} now; {AGAIN}",
+            id="boot loader not put back",
+        ),
+        pytest.param(
+            result("superseded", exit="31", current=OTHER, reason="its units were taken away"),
+            "its units were taken away: another deployment took over."
+            f" it runs {OTHER} now; {AGAIN}",
+            id="superseded",
+        ),
+        pytest.param(
+            result("blocked", exit="30", reason="the init interface changed"),
+            "refused: the init interface changed. nothing was changed",
+            id="blocked while it was activated",
+        ),
+        pytest.param(
+            reply("blocked", reason="built for aarch64-linux, and this host is x86_64"),
+            "refused: built for aarch64-linux, and this host is x86_64. nothing was changed",
+            id="blocked before",
+        ),
+        pytest.param(
+            reply("refused", reason="the lock of flakeup is held by another call"),
+            "refused: the lock of flakeup is held by another call. nothing was changed",
+            id="refused",
+        ),
+        pytest.param(
+            reply("held", id="x", new=OTHER, by="ci@runner (pid 1)", state="activating"),
+            f"it is being deployed by ci@runner (pid 1) (activating, to {OTHER})."
+            " wait for its end, then run `pulumi up` again",
+            id="held",
+        ),
+        pytest.param(
+            reply("held", by="another switch-to-configuration", new=""),
+            "it is being deployed by another switch-to-configuration."
+            " wait for its end, then run `pulumi up` again",
+            id="held by a switch",
+        ),
+        pytest.param(
+            reply("held"),
+            "it is being deployed by somebody else. wait for its end, then run `pulumi up` again",
+            id="held by nobody knows",
+        ),
+        pytest.param(
+            reply("drifted", current=OTHER, old=OLD, new=NEW),
+            f"it runs {OTHER}, and the last deployment was {OLD}."
+            " to bring it to this release all the same, `pulumi up --replace` web1-switch"
+            " (the URN is in the preview)",
+            id="drifted",
+        ),
+        pytest.param(
+            reply("died", state="activating", current=NEW),
+            "the activation stopped in state activating."
+            f" the host runs {NEW}; run `pulumi up` again",
+            id="died",
+        ),
+        pytest.param(
+            reply("danced"),
+            "an answer that we do not know: danced. update flakeup",
+            id="unknown",
+        ),
+    ],
+)
+def test_endings(last: Reply, expected: str) -> None:
+    assert text(last) == f"not deployed: web1: {expected}"
+
+
+# --- why it was not confirmed ---------------------------------------------------------------
+
+
+def test_trouble_says_why_nobody_confirmed() -> None:
+    last = result("rolled-back", exit="22", reason="nobody confirmed it in time")
+    assert text(last, trouble=AWAY) == (
+        "not deployed: web1: nobody confirmed it in time (cannot reach the host: web1:"
+        " No route to host. check address): rolled back to the system from before."
+        f" it runs {OLD} now; {AGAIN}"
+    )
+
+
+@pytest.mark.parametrize("code", ["", "0", "20", "21", "23", "24", "30", "31", "50"])
+def test_trouble_is_not_the_reason_of_another_ending(code: str) -> None:
+    """A connection that broke on the way has done no harm."""
+    last = result("rolled-back", exit=code, reason="why")
+    assert text(last, trouble=AWAY) == text(last)
+    assert "No route" not in text(last, trouble=AWAY)
+
+
+# --- the way back itself --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", ["", "0", "4"])
+def test_a_way_back_that_went_well(code: str) -> None:
+    last = result("rolled-back", exit="21", reason="why", revertCode=code)
+    assert "whose own activation" not in text(last)
+
+
+@pytest.mark.parametrize("code", ["1", "2", "100", "124", "137"])
+def test_a_way_back_that_went_badly(code: str) -> None:
+    last = result("rolled-back", exit="21", reason="why", revertCode=code)
+    assert text(last) == (
+        f"not deployed: web1: why: rolled back to the system from before,"
+        f" whose own activation ended with {code}. it runs {OLD} now; {AGAIN}"
+    )
+
+
+def test_a_way_back_that_failed_needs_no_code() -> None:
+    last = result("rollback-failed", exit="50", reason="why", revertCode="2")
+    assert "whose own activation" not in text(last)
+
+
+# --- what is shown of the unit, or of the log -----------------------------------------------
+
+
+def test_the_lines_of_the_unit() -> None:
+    last = result("rolled-back", exit="21", reason="unit a.service failed")
+    assert text(last, ("one", "two")) == (
+        "not deployed: web1: unit a.service failed: rolled back to the system from before\n"
+        "  one\n"
+        "  two\n"
+        f"it runs {OLD} now; {AGAIN}"
+    )
+
+
+@pytest.mark.parametrize("state", ["rolled-back", "rollback-failed", "blocked"])
+def test_lines_are_shown_for_each_end(state: str) -> None:
+    shown = text(result(state, reason="why"), ("one", "two")).splitlines()
+    assert shown[1:-1] == ["  one", "  two"]
+
+
+def test_a_long_reason_keeps_its_end() -> None:
+    shown = text(result("rolled-back", reason="why"), (f"{'x' * 5000}the end",))
+    assert len(shown) < outcome.DETAIL_LIMIT + 300
+    assert "the end" in shown
+
+
+# --- a host that says nothing ---------------------------------------------------------------
+
+
+def test_silent() -> None:
+    assert str(outcome.silent("web1", 870.4, None)) == (
+        "not deployed: web1: it has not said how the attempt ended within 870 s."
+        " its own timer brings it back; when it answers again, run `pulumi up` again"
+    )
+    assert "within 870 s (cannot reach the host: web1: No route" in str(
+        outcome.silent("web1", 870.4, AWAY)
+    )
+
+
+# --- whatever a host says -------------------------------------------------------------------
+
+FIELDS = st.dictionaries(
+    st.sampled_from(
+        ["state", "exit", "reason", "current", "trouble", "revertCode", "by", "new", "old"]
+    ),
+    st.text(max_size=30) | st.sampled_from(["rolled-back", "rollback-failed", "blocked", "22"]),
+)
+EVENTS = st.sampled_from(["result", "held", "drifted", "blocked", "refused", "died", "danced"])
+
+
+@examples(max_examples=300, deadline=None)
+@given(EVENTS, FIELDS)
+def test_whatever_is_said_is_one_message_about_the_host(event: str, fields: dict[str, str]) -> None:
+    """A parsed reply is printable; what is made of it stays so, and names the host first."""
+    printed = {key: value.encode("unicode_escape").decode() for key, value in fields.items()}
+    shown = text(reply(event, **printed), ("a line",), AWAY)
+    assert shown.startswith("not deployed: web1: ")
+    assert all(line.isprintable() for line in shown.split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (None, "why. the host could not be told; its timer brings it back; " + AGAIN),
+        (
+            result("rolled-back"),
+            f"why: rolled back to the system from before. it runs {OLD} now; {AGAIN}",
+        ),
+        (
+            reply("refused", state="committed", current=NEW),
+            f"why. it runs {NEW} all the same: it had committed",
+        ),
+        (
+            result("rollback-failed", current=NEW),
+            (
+                "why: and the system from before could not be activated either."
+                f" it runs {NEW} now; {AGAIN}"
+            ),
+        ),
+        (
+            result("superseded", current=OTHER),
+            f"why: another deployment took over. it runs {OTHER} now; {AGAIN}",
+        ),
+    ],
+    ids=["no answer", "rolled back", "committed", "rollback failed", "superseded"],
+)
+def test_taken_back(last: Reply | None, expected: str) -> None:
+    assert str(outcome.taken_back("web1", "why", last)) == f"not deployed: web1: {expected}"

@@ -1,0 +1,362 @@
+"""What is said to the runner, and what is believed of its answers."""
+
+import json
+import shlex
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from components.pipeline.activation import protocol, runner
+from components.pipeline.activation.protocol import Observation, Reply, State, parse
+from components.pipeline.errors import ReplyError
+from tests.unit.hosts import toplevel
+
+OLD, NEW = toplevel("a"), toplevel("b")
+ID = "20260102T030405-0123abcd"
+
+
+def line(**fields: object) -> bytes:
+    return json.dumps({"schema": 1, "event": "result"} | fields).encode() + b"\n"
+
+
+def test_words() -> None:
+    assert protocol.start_words(ID, OLD, NEW) == ("start", ID, OLD.path, NEW.path)
+    assert protocol.start_words(ID, None, NEW)[2] == "-"
+    assert protocol.follow_words(ID, 4096) == ("follow", ID, "4096")
+    assert protocol.abort_words(ID, "status 500") == ("abort", ID, "status 500")
+    assert protocol.observe_words() == ("/bin/sh", "-s", "--", "observe")
+
+
+@examples(max_examples=200, deadline=None)
+@given(st.text())
+def test_a_reason_is_one_short_printable_word(why: str) -> None:
+    word = protocol.abort_words(ID, why)[2]
+    assert word.isprintable()
+    assert len(word) <= 900
+
+
+# --- publish: the text as it is, but for the folder ----------------------------------------
+
+
+@dataclass
+class Published:
+    """A folder that stands for /run/flakeup, and a runner that says what it is given."""
+
+    folder: Path
+    script: bytes
+
+    def __call__(self, stdin: bytes, *words: str) -> subprocess.CompletedProcess[bytes]:
+        argv = [word.replace("/run/flakeup", str(self.folder)) for word in protocol.publish(*words)]
+        return subprocess.run(argv, input=stdin, capture_output=True, check=False, timeout=10)
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.folder.iterdir())
+
+
+@pytest.fixture
+def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Published:
+    script = b'#!/bin/sh\nprintf "<%s>" "$@"; cat\n' + b"# padding\n" * 10_000
+    monkeypatch.setattr(runner, "text", lambda: script)
+    return Published(tmp_path / "run", script)
+
+
+def test_publish_says_how_long_the_runner_is() -> None:
+    words = protocol.publish("follow", ID, "0")
+    assert words[:2] == ("/bin/sh", "-c")
+    assert words[3:] == ("flakeup", str(len(runner.text())), "follow", ID, "0")
+
+
+def test_publish_writes_and_runs_the_script(publish: Published) -> None:
+    done = publish(publish.script, "follow", "it's $(id)", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"<follow><it's $(id)><>", b"")
+    assert publish.names == ["switch"]
+    assert (publish.folder / "switch").read_bytes() == publish.script
+    assert (publish.folder / "switch").stat().st_mode & 0o777 == 0o700
+    assert publish.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_follows_the_runner_is_left_to_the_verb(publish: Published) -> None:
+    done = publish(publish.script + b"timeout 600\nby me\n", "start")
+    assert done.stdout == b"<start>timeout 600\nby me\n"
+    assert (publish.folder / "switch").read_bytes() == publish.script
+
+
+@pytest.mark.parametrize("missing", [1, 5_000, None], ids=["one byte", "a part", "all"])
+def test_publish_refuses_a_part_of_the_runner(publish: Published, missing: int | None) -> None:
+    """A connection that broke ends stdin early: the runner from before stays, and nothing runs."""
+    publish.folder.mkdir()
+    (publish.folder / "switch").write_bytes(b"the one before")
+    short = b"" if missing is None else publish.script[:-missing]
+    done = publish(short, "start")
+    assert done.returncode != 0
+    assert done.stdout == b""
+    assert (publish.folder / "switch").read_bytes() == b"the one before"
+
+
+def test_publish_runs_nothing_where_there_was_nothing(publish: Published) -> None:
+    assert publish(publish.script[:-1], "start").returncode != 0
+    assert "switch" not in publish.names
+
+
+def test_the_runner_is_read_whole() -> None:
+    """The last thing in it runs it: a part of the script is no script."""
+    script = runner.text()
+    assert script.startswith(b"#!/bin/sh\n")
+    last = (
+        b'{\n    case ${1:-} in start) main "$@" ;; *) main "$@" </dev/null ;; esac\n    exit\n}\n'
+    )
+    assert script.endswith(last)
+    assert script.count(b'main "$@"') == 2
+
+
+@pytest.mark.parametrize(
+    ("root", "text"),
+    [
+        (True, f"/run/flakeup/switch {NEW.path}"),
+        (False, f"sudo -n /run/flakeup/switch {NEW.path}"),
+    ],
+)
+def test_commit_text_names_one_path(root: bool, text: str) -> None:  # noqa: FBT001
+    assert protocol.commit_text(NEW, root=root) == text
+    assert shlex.split(text)[-1] == NEW.path
+    assert protocol.committed_path(text) == NEW
+
+
+@pytest.mark.parametrize("text", ["", "true", "/run/flakeup/switch", "x /nix/store/short", "\n"])
+def test_other_texts_name_none(text: str) -> None:
+    assert protocol.committed_path(text) is None
+
+
+# --- what a commit says ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"event": "committed", "outcome": "committed"}, "committed"),
+        (
+            {"event": "committed", "outcome": "committed, for the next start"},
+            "committed, for the next start",
+        ),
+        ({"event": "committed"}, "committed"),
+        ({"event": "unchanged", "outcome": "unchanged"}, "unchanged"),
+    ],
+)
+def test_outcome(fields: dict[str, str], said: str) -> None:
+    assert protocol.outcome("web1", line(**fields).decode()) == said
+
+
+@pytest.mark.parametrize(
+    "event",
+    ["started", "attached", "state", "progress", "result", "refused", "failed", "absent", "danced"],
+)
+def test_only_two_events_are_a_commit(event: str) -> None:
+    stdout = line(event=event, outcome="committed", state="committed", new=NEW.path).decode()
+    with pytest.raises(ReplyError) as caught:
+        protocol.outcome("web1", stdout)
+    assert str(caught.value) == (
+        f"unusable reply: web1: '{event}'. look at what answers there;"
+        " the host counts as unconfirmed"
+    )
+
+
+@pytest.mark.parametrize("stdout", [None, 7, "", "committed", '{"event":"committed"}'])
+def test_what_is_no_reply_is_no_commit(stdout: object) -> None:
+    with pytest.raises(ReplyError):
+        protocol.outcome("web1", stdout)
+
+
+@examples(max_examples=200, deadline=None)
+@given(st.text(max_size=40).filter(lambda event: event not in {"committed", "unchanged"}))
+def test_no_other_event_is_a_commit(event: str) -> None:
+    with pytest.raises(ReplyError) as caught:
+        protocol.outcome("web1", line(event=event, outcome="committed").decode())
+    assert str(caught.value).isprintable()
+
+
+def test_last_word_of_a_commit() -> None:
+    refusal = line(event="refused", reason="no attempt awaits a confirmation", current=OLD.path)
+    text = f"Process exited with status 31: running x:\n{refusal.decode()}and no more"
+    assert protocol.last_word("web1", text) == (
+        "not deployed: web1: no attempt awaits a confirmation;"
+        f" it runs {OLD.path} now; run `pulumi up` again"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "Process exited with status 1", '{"schema":1,"event":'])
+def test_a_commit_that_failed_without_a_word(text: str) -> None:
+    assert protocol.last_word("web1", text) == (
+        "not deployed: web1: the commit failed, and the host did not say why; run `pulumi up` again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1 error occurred:\n\t* dial: connection refused\n\n", "* dial: connection refused"),
+        ("", "no reason given"),
+        ("a\x1b[31m", "a\\x1b[31m"),
+    ],
+)
+def test_the_last_line_of_an_error(text: str, expected: str) -> None:
+    assert protocol.last_line(text) == expected
+
+
+# --- replies ------------------------------------------------------------------------------
+
+
+def test_reply() -> None:
+    reply = parse("web1", line(state="awaiting-confirm", new=NEW.path, offset="12", old=""))
+    assert (reply.event, reply.state, reply.number("offset")) == ("result", State.AWAITING, 12)
+    assert (reply.path("new"), reply.path("old"), reply.path("none")) == (NEW, None, None)
+    assert reply["none"] == ""
+
+
+REMEDY = "the host counts as unconfirmed; look at what its login shell prints"
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        pytest.param(b"Welcome to web1!\n", "not JSON: 'Welcome to web1!'", id="not JSON"),
+        pytest.param(b"", "not JSON: ''", id="nothing"),
+        pytest.param(
+            line() + line(),
+            'not JSON: \'{"schema": 1, "event": "result"}\\n{"schema": 1, "event": "r…\'',
+            id="two lines",
+        ),
+        pytest.param(
+            b'{"schema":1,"event":"log","text":"' + b"x" * (1 << 20) + b'"}\n',
+            "a line of more than 65536 bytes: "
+            '\'{"schema":1,"event":"log","text":"xxxxxxxxxxxxxxxxxxxxxxxxx…\'',
+            id="1 MB",
+        ),
+        pytest.param(b"[1]\n", "not an event: '[1]'", id="no object"),
+        pytest.param(b'{"schema":1}\n', "not an event: '{\"schema\":1}'", id="no event"),
+        pytest.param(
+            b'{"schema":1,"event":["x"]}',
+            'not an event: \'{"schema":1,"event":["x"]}\'',
+            id="event of another type",
+        ),
+        pytest.param(
+            b'{"schema":2,"event":"result"}',
+            'a schema that this version does not know: \'{"schema":2,"event":"result"}\'',
+            id="future schema",
+        ),
+        pytest.param(
+            b'{"event":"result"}',
+            'a schema that this version does not know: \'{"event":"result"}\'',
+            id="no schema",
+        ),
+        pytest.param(
+            b"\x1b[2J\x07\x00{", "not JSON: '\\x1b[2J\\x07\\x00{'", id="control characters"
+        ),
+        pytest.param(b"[" * 60_000, f"not JSON: '{'[' * 59}…'", id="deep"),
+        pytest.param(b"\xff\xfe{\x00}\x00", None, id="UTF-16"),
+    ],
+)
+def test_hostile_replies_are_refused(raw: bytes, why: str | None) -> None:
+    with pytest.raises(ReplyError) as caught:
+        parse("web1", raw)
+    assert str(caught.value).startswith("unusable reply: web1: ")
+    assert str(caught.value).isprintable()
+    if why is not None:
+        assert str(caught.value) == f"unusable reply: web1: {why}. {REMEDY}"
+
+
+def test_control_characters_in_a_reply_come_out_escaped() -> None:
+    raw = rb'{"schema":1,"event":"log","text":"\u001b[31mred\u0007\u009b2J\u202e","a\u001b":"x"}'
+    reply = parse("web1", raw)
+    assert reply["text"] == "\\x1b[31mred\\x07\\x9b2J\\u202e"
+    assert set(reply.fields) == {"text", "a\\x1b"}
+
+
+def test_a_log_line_of_other_bytes_is_no_reason_to_fail() -> None:
+    """The runner cuts lines by bytes, and an activation prints what it likes."""
+    assert parse("web1", b'{"schema":1,"event":"log","text":"\xe2\x97 \xe9"}')["text"] == "� �"
+
+
+def test_store_paths_elsewhere_are_none() -> None:
+    for path in ("/etc/passwd", f"{NEW.path}/../x", "/nix/store/" + "b" * 32, f" {NEW.path}"):
+        assert parse("web1", line(current=path)).path("current") is None
+
+
+def test_a_field_of_another_type_counts_as_absent() -> None:
+    reply = parse("web1", line(state=["committed"], offset=3, new={"path": NEW.path}, old=None))
+    assert (reply.state, reply.number("offset"), reply.path("new"), reply["old"]) == (
+        None,
+        0,
+        None,
+        "",
+    )
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1e3", "٣", "²", " 7", "0x10", "1_0"])
+def test_numbers_are_digits(text: str) -> None:
+    assert parse("web1", line(offset=text)).number("offset") == 0
+
+
+def test_an_unknown_state_is_none() -> None:
+    assert parse("web1", line(state="COMMITTED")).state is None
+
+
+def test_an_event_with_control_characters_is_printable() -> None:
+    assert parse("web1", rb'{"schema":1,"event":"\u001b[2J"}').event == "\\x1b[2J"
+
+
+@examples(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
+def test_whatever_comes_is_a_reply_or_a_printable_error(raw: bytes) -> None:
+    try:
+        reply = parse("web1", raw)
+    except ReplyError as error:
+        assert str(error).isprintable()  # noqa: PT017 either way is fine
+    else:
+        assert reply.event.isprintable()
+
+
+def test_observation() -> None:
+    raw = line(
+        event="observed",
+        bootId="b-1",
+        arch="x86_64",
+        current=NEW.path,
+        profile=OLD.path,
+        failed="a.service b.service ",
+        freeNix="1000",
+        switching="yes",
+        attempt=ID,
+        attemptNew=NEW.path,
+        committedFrom=OLD.path,
+        committedBy="acme/flakeup/prod",
+    )
+    assert Observation.of(parse("web1", raw)) == Observation(
+        current=NEW,
+        profile=OLD,
+        boot_id="b-1",
+        arch="x86_64",
+        failed=("a.service", "b.service"),
+        free_nix=1000,
+        attempt=ID,
+        attempt_new=NEW,
+        switching=True,
+        committed_from=OLD,
+        committed_by="acme/flakeup/prod",
+    )
+
+
+def test_observation_of_a_host_that_says_nothing() -> None:
+    seen = Observation.of(Reply(event="observed", fields={}))
+    assert (seen.current, seen.profile, seen.failed, seen.free_nix, seen.switching) == (
+        None,
+        None,
+        (),
+        0,
+        False,
+    )

@@ -1,0 +1,24 @@
+"""What the images of a service are called in the program."""
+
+from dataclasses import replace
+
+from components.pipeline.config import services
+from components.pipeline.config.services import Origin, ServiceSpec
+from components.pipeline.evaluate.evaluate import System
+from components.pipeline.evaluate.service_plan import ServicePlan
+from components.pipeline.values import Attr, StorePath
+
+OUT = StorePath(f"/nix/store/{'a' * 32}-image.tar")
+
+
+def test_each_of_the_images_of_one_name_has_its_own() -> None:
+    """Of both flakes, and for both processors: each is another one."""
+    image = System(attr="x", drv=OUT, out=OUT)
+    plan = ServicePlan(
+        spec=ServiceSpec(name="app", image=Attr("app"), edge=Attr("edge")), image=image, edge=image
+    )
+    arm = replace(plan, spec=replace(plan.spec, system=services.System.AARCH64))
+    own = replace(arm, spec=replace(arm.spec, origin=Origin.APP))
+    assert (plan.image_name, plan.edge_name) == ("app", "edge")
+    assert (arm.image_name, arm.edge_name) == ("app.aarch64-linux", "edge.aarch64-linux")
+    assert own.image_name == "app.app.aarch64-linux"

@@ -1,0 +1,68 @@
+"""A socket that leads to a program: each connection to one of its own, and none is left."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from components.pipeline.process.socket_bridge import bridge
+
+
+async def exchange(socket: Path, sent: bytes) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(socket)
+    writer.write(sent)
+    writer.write_eof()
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+def runs(pid: Path) -> bool:
+    return Path(f"/proc/{pid.read_text().strip()}").exists()
+
+
+async def test_what_is_sent_comes_back() -> None:
+    large = os.urandom(3_000_000)
+    async with bridge(("cat",)) as socket:
+        assert socket.parent.stat().st_mode & 0o777 == 0o700
+        both = await asyncio.gather(exchange(socket, b"one"), exchange(socket, large))
+        assert list(both) == [b"one", large]
+    assert not socket.exists()
+
+
+async def test_each_connection_has_a_program_of_its_own(tmp_path: Path) -> None:
+    async with bridge(("sh", "-c", f"echo $$ >>{tmp_path}/pids; exec cat")) as socket:
+        for _ in range(2):
+            await exchange(socket, b"x")
+    first, second = (tmp_path / "pids").read_text().split()
+    assert first != second
+
+
+async def test_a_program_that_cannot_be_started_ends_the_connection() -> None:
+    async with bridge(("/no/such/program",)) as socket:
+        reader, writer = await asyncio.open_unix_connection(socket)
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_why_a_program_has_failed_is_told_before_its_connection_ends() -> None:
+    told: list[tuple[int | None, str]] = []
+    argv = ("sh", "-c", "read line; echo answer; echo it hurts >&2; exit 3")
+    async with bridge(argv, lambda error: told.append((error.code, error.detail))) as socket:
+        assert await exchange(socket, b"go\n") == b"answer\n"
+        assert told == [(3, "it hurts")]
+    async with bridge(("cat",), lambda _: told.clear()) as socket:
+        assert await exchange(socket, b"x") == b"x"
+    assert told == [(3, "it hurts")], "that it ends is no failure"
+
+
+async def test_leaving_the_block_ends_what_is_under_way(tmp_path: Path) -> None:
+    argv = ("sh", "-c", f"echo $$ >{tmp_path}/pid; echo it runs; exec sleep 100")
+    async with bridge(argv) as socket:
+        reader, writer = await asyncio.open_unix_connection(socket)
+        assert await reader.readline() == b"it runs\n"
+    assert await reader.read() == b""
+    writer.close()
+    await writer.wait_closed()
+    assert not runs(tmp_path / "pid")

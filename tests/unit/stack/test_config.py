@@ -1,0 +1,157 @@
+"""The edge to Pulumi: which keys are taken, how they are decoded, and what is secret.
+
+Run in a process of its own with the environment that the engine gives a program: Pulumi keeps
+project, stack and config in globals.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[3]
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII37QsfaC6TZC04ULDxkqO8IB9/KJvwLWbiP2ORl634Q"
+HOSTS = {"web1": {"address": "10.0.0.5", "hostKey": KEY}}
+PROGRAM = """
+import pulumi
+from components.pipeline.errors import ConfigError
+from components.stack.config import load
+
+pulumi.runtime.configure(pulumi.runtime.Settings(project="acme", stack="prod"))
+try:
+    print(load())
+except ConfigError as error:
+    print(error)
+"""
+
+
+def load(config: dict[str, Any], secret: tuple[str, ...] = (), folder: Path = ROOT) -> str:
+    texts = {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()
+    }
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PULUMI_CONFIG": json.dumps(texts),
+            "PULUMI_CONFIG_SECRET_KEYS": json.dumps(secret),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout
+
+
+def test_the_projects_own_namespace_is_read_and_no_other() -> None:
+    out = load(
+        {
+            "acme:appRef": "v2",
+            "acme:hosts": HOSTS,
+            "acme:activation": {"checkDeadline": "3m"},
+            "acme:rollout": {"canary": 0, "waves": [2, 5]},
+            "aws:region": "eu-central-1",
+            "flakeup:appRef": "-x",
+            "pulumi:tags": {"a": "b"},
+        }
+    )
+    assert out.startswith("Settings(flake=FlakeUrl(")
+    assert "app_ref=Ref(text='v2')" in out
+    assert "check_deadline=Duration(text='3m')" in out
+    assert "rollout=Rollout(canary=0, waves=(2, 5), max_parallel=None)" in out
+    assert "name='web1'" in out
+
+
+def test_an_unknown_key_and_a_json_that_is_none_are_problems_like_others() -> None:
+    out = load({"acme:apRef": "v2", "acme:hosts": '{"web1": {', "acme:activation": "[" * 10**5})
+    assert out.splitlines() == [
+        "3 problems in the config of stack prod",
+        (
+            'config acme:activation: "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[…": '
+            "is text, not a map. write a map, such as activation: {checkDeadline: 2m}"
+        ),
+        'config acme:apRef: "v2": is not a key that flakeup knows. write appRef',
+        (
+            'config acme:hosts: "{"web1": {": is text, not a map. '
+            "write at least one host as a map: hosts: {web1: {address: ..., hostKey: ...}}"
+        ),
+    ]
+
+
+def test_a_host_that_the_json_gives_twice_is_a_problem() -> None:
+    one = json.dumps(HOSTS["web1"])
+    out = load({"acme:hosts": f'{{"web1": {one}, "web1": {one}}}'})
+    assert out.splitlines() == [
+        "1 problem in the config of stack prod",
+        (
+            "config acme:hosts.web1: (more than one): is given more than once. "
+            "write a map with at least address and hostKey"
+        ),
+    ]
+
+
+def test_what_is_secret_is_known_and_never_shown() -> None:
+    """The second half is the control: the same values are shown where they are no secret."""
+    config = {"acme:appRef": "hunter2;", "acme:hosts": {"web1": {**HOSTS["web1"], "user": "Hun"}}}
+    hidden = load(config, ("acme:appRef", "acme:hosts", "other:observe"))
+    assert hidden.splitlines() == [
+        "2 problems in the config of stack prod",
+        (
+            "config acme:appRef: [secret]: has a character that is not allowed here. "
+            "write a tag, a branch, refs/... or a full commit id, such as v2.1.0"
+        ),
+        (
+            "config acme:hosts.web1.user: [secret]: has a character that is not allowed here. "
+            "write root, or a user with passwordless sudo"
+        ),
+    ]
+    clear = load(config)
+    assert '"hunter2;"' in clear
+    assert '"Hun"' in clear
+
+
+def test_the_ssh_key_must_be_a_secret() -> None:
+    key = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2Vw\n-----END PRIVATE KEY-----\n"
+    config = {"acme:sshKey": key, "acme:hosts": HOSTS}
+    assert load(config).splitlines() == [
+        "1 problem in the config of stack prod",
+        (
+            "config acme:sshKey: [secret]: is in clear text. "
+            "run: pulumi config set --secret sshKey < KEY_FILE"
+        ),
+    ]
+    accepted = load(config, ("acme:sshKey",))
+    assert accepted.startswith("Settings(")
+    assert "PRIVATE KEY" not in accepted
+
+
+def test_a_secret_of_a_service_must_be_one_in_the_file_too(tmp_path: Path) -> None:
+    """The engine says no more than that there is one somewhere in the map."""
+    secrets = {"TOKEN": "hunter2", "PIN": "1234", "PLAIN": "hunter3"}
+    config = {"acme:services": {"app": {"image": "app-image", "secrets": secrets}}}
+    written = """
+    config:
+      acme:services:
+        app:
+          image: app-image
+          secrets: {TOKEN: {secure: v1:abc}, PIN: 1234, PLAIN: hunter3, OTHER: hunter2}
+    """
+    (tmp_path / "Pulumi.prod.yaml").write_text(written)
+    place = "config acme:services.app.secrets: [secret]: has"
+    run = "which is in clear text. run: pulumi config set --secret --path services.app.secrets"
+    assert load(config, ("acme:services",), tmp_path).splitlines() == [
+        "2 problems in the config of stack prod",
+        f"{place} PIN, {run}.PIN",
+        f"{place} PLAIN, {run}.PLAIN",
+    ]
+    # Another file than the engine has read, or none that can be: its word is taken.
+    for text in (written.replace("hunter3", "x").replace("1234", "y"), "- no map", "{"):
+        (tmp_path / "Pulumi.prod.yaml").write_text(text)
+        out = load(config, ("acme:services",), tmp_path)
+        assert out.startswith("Settings(")
+        assert "hunter" not in out

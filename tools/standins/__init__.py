@@ -1,0 +1,1 @@
+"""Stand-ins for released provider plugins, for machines that cannot download them."""

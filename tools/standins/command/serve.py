@@ -1,0 +1,14 @@
+"""Entry point of the `command` provider plugin; pulumi-resource-command starts it."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from providers.sdk.server import serve
+
+from standins.command.resources import CommandPlugin
+
+if __name__ == "__main__":
+    sys.exit(serve(CommandPlugin(), sys.argv[1:]))

@@ -1,0 +1,48 @@
+"""What the resources of a daemon share: how it is reached, and how one that is gone is told."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from standins.bridged import Bridged
+from standins.docker.daemon import DaemonError
+
+if TYPE_CHECKING:
+    from providers.sdk.inputs import Inputs
+    from providers.sdk.resource import Operation, Stored
+    from providers.sdk.values import Properties
+
+    from standins.docker.daemon import Daemon
+    from standins.docker.plugin import DockerPlugin
+
+
+class OfDaemon(Bridged):
+    """A resource that a Docker daemon has."""
+
+    def __init__(self, plugin: DockerPlugin) -> None:
+        """The plugin knows the daemon once it is configured."""
+        self._plugin = plugin
+
+    async def daemon(self, operation: Operation) -> Daemon:
+        """The daemon, which has answered once."""
+        return await operation.scope.race(self._plugin.daemon())
+
+    async def told(self, path: str, operation: Operation) -> Any | None:
+        """What the daemon tells of a resource; None where it has none.
+
+        Raises:
+            DaemonError: it says something else.
+        """
+        daemon = await self.daemon(operation)
+        try:
+            return await operation.scope.race(daemon.get(path))
+        except DaemonError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+
+    async def update(self, inputs: Inputs, stored: Stored, operation: Operation) -> Properties:
+        """Nothing to do, where a resource has no input that can be changed."""
+        del operation
+        return self.kept(inputs, stored)
