@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness import hosts as containers
-from harness.incus import ROOT, DemoError
+from harness.incus import ROOT, HarnessError
 from harness.lock import alone
 from tests.faults.mutation import Mutant, MutationError, Replacement, copy_tree
 
-RUNNER: Final = "components/pipeline/runner"
+RUNNER: Final = "components/pipeline/activation/runner"
 PREFIX: Final = "flakeup-mutants"
 SIDE_BY_SIDE: Final = 3
 """Mutants, and hosts for the program as it is: most of their time is waiting for timers."""
@@ -177,7 +177,7 @@ def main() -> int:
             tempfile.TemporaryDirectory(prefix="flakeup-mutants-") as folder,
         ):
             return _run([one for one in MUTANTS if not only or one.name in only], Path(folder))
-    except (DemoError, MutationError) as error:
+    except (HarnessError, MutationError) as error:
         _say(f"mutants: {error}")
         return 2
 
@@ -233,7 +233,7 @@ def _rows(place: Path, name: str, rows: Sequence[str], hosts: int) -> dict[str, 
     """Play rows in the program in `place`, on hosts of its own; what was wrong in each.
 
     Raises:
-        DemoError: there is no telling, since the rig itself could not run.
+        HarnessError: there is no telling, since the rig itself could not run.
     """
     prefix = f"{PREFIX}-{name}"
     argv = (
@@ -246,7 +246,7 @@ def _rows(place: Path, name: str, rows: Sequence[str], hosts: int) -> dict[str, 
         )
     except subprocess.TimeoutExpired as error:
         msg = f"{name}: no end after {TIMEOUT:g} s: {error.stdout!r}"
-        raise DemoError(msg) from error
+        raise HarnessError(msg) from error
     finally:
         containers.remove(prefix)
     file = place / ".flakeup" / "faults.json"
@@ -254,7 +254,7 @@ def _rows(place: Path, name: str, rows: Sequence[str], hosts: int) -> dict[str, 
     found = {one["id"]: "" if one["ok"] else one["detail"] for one in played}
     if set(found) != set(rows):
         msg = f"{name}: not all rows were played: {done.stdout[-2000:]}{done.stderr[-2000:]}"
-        raise DemoError(msg)
+        raise HarnessError(msg)
     return found
 
 
