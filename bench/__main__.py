@@ -19,7 +19,7 @@ from typing import Any, Final
 from bench.ground import PARALLEL, Ground, Scale
 from bench.measure import Samples
 from bench.rows import IDS, Part, Row, parts_of
-from harness.incus import ROOT, DemoError
+from harness.incus import ROOT, HarnessError
 from harness.lock import alone
 
 PLACE: Final = ROOT / ".flakeup"
@@ -43,7 +43,7 @@ def main() -> int:
     try:
         with alone(LOCK, "the benchmark"):
             return _measure(words.rows, words.rounds, keep=words.keep)
-    except DemoError as error:
+    except HarnessError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from components.pipeline.config.stack import parse
 from components.pipeline.transport.ssh import Identity, Ssh
-from harness.incus import DemoError
+from harness.incus import HarnessError
 
 TIMEOUT: Final = 120
 _KEY: Final = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINuL0ZigIKOcgNh0FAkf5fC3CAo5iDI8fxbIIkx376e6"
@@ -39,7 +39,7 @@ class Shell:
         """Bring the hosts to a tag of the app; gives the seconds that it took.
 
         Raises:
-            DemoError: a command of the script failed.
+            HarnessError: a command of the script failed.
         """
         script = self.folder / "by-hand.sh"
         script.write_text(self._script(addresses, ref))
@@ -59,7 +59,7 @@ class Shell:
         seconds = time.monotonic() - began
         if done.returncode:
             msg = f"{script} ended with status {done.returncode}: {done.stderr.strip()[-1000:]}"
-            raise DemoError(msg)
+            raise HarnessError(msg)
         return seconds
 
     def _script(self, addresses: Mapping[str, str], ref: str) -> str:

@@ -17,9 +17,10 @@ from typing import Final
 from bench.floor import Shell
 from bench.room import check_room
 from harness import hosts
-from harness.hosts import DemoHost
-from harness.incus import DemoError
-from harness.workspace import Said, Workspace
+from harness.command_result import CommandResult
+from harness.hosts import ContainerHost
+from harness.incus import HarnessError
+from harness.workspace import Workspace
 
 RELEASES: Final = 100
 """Tags made ahead: each measured deployment takes one that nobody has built or copied yet."""
@@ -52,7 +53,7 @@ class Ground:
 
     folder: Path
     scale: Scale
-    hosts: Mapping[str, DemoHost] = field(default_factory=dict)
+    hosts: Mapping[str, ContainerHost] = field(default_factory=dict)
     _taken: int = 0
     _deployed: dict[int, str] = field(default_factory=dict)
     """What the state of each stack says that its hosts run."""
@@ -79,7 +80,7 @@ class Ground:
         """Bring up the hosts, and each stack on the same release.
 
         Raises:
-            DemoError: this machine has no containers, or a step failed.
+            HarnessError: this machine has no containers, or a step failed.
         """
         shutil.rmtree(self.workspace.folder, ignore_errors=True)
         os.environ["PULUMI_PARALLEL"] = PARALLEL
@@ -116,22 +117,22 @@ class Ground:
 
     # --- what is measured ------------------------------------------------------------------
 
-    def preview(self, size: int) -> Said:
+    def preview(self, size: int) -> CommandResult:
         """`pulumi preview` of a fleet."""
         return self.workspace.check("preview", "--stack", _stack(size))
 
-    def up(self, size: int, ref: str | None = None, *, preview: bool = True) -> Said:
+    def up(self, size: int, ref: str | None = None, *, preview: bool = True) -> CommandResult:
         """`pulumi up --yes` of a fleet; with `ref`, after that was set as its appRef."""
         if ref:
             self.workspace.check("config", "set", "appRef", ref, "--stack", _stack(size))
         options = () if preview else ("--skip-preview",)
-        said = self.workspace.check("up", "--yes", *options, "--stack", _stack(size))
+        result = self.workspace.check("up", "--yes", *options, "--stack", _stack(size))
         if ref:
             self._deployed[size] = ref
             self._runs.update(dict.fromkeys(self.scale.names[:size], ref))
-        return said
+        return result
 
-    def empty(self, verb: str) -> Said:
+    def empty(self, verb: str) -> CommandResult:
         """`pulumi preview`, or `up --yes`, of the empty program."""
         options = ("--yes",) if verb == "up" else ()
         return self.workspace.check(*EMPTY, verb, *options, "--stack", "empty")
@@ -210,7 +211,7 @@ def _make_releases(repository: Path) -> None:
     done = subprocess.run(argv, input=text, text=True, capture_output=True, timeout=60, check=False)
     if done.returncode:
         msg = f"git fast-import: {done.stderr.strip()[-500:]}"
-        raise DemoError(msg)
+        raise HarnessError(msg)
 
 
 def _data(version: str) -> str:

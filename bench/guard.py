@@ -22,8 +22,8 @@ from components.pipeline.process.run import Argv, run
 from components.pipeline.process.timings import Stages
 from components.pipeline.transport.ssh import Ssh, write_identity
 from components.pipeline.values import StorePath
-from harness.hosts import DemoHost, public_key
-from harness.incus import DemoError
+from harness.hosts import ContainerHost, public_key
+from harness.incus import HarnessError
 
 PAIRS: Final = 7
 """At least so many: one switch takes a second or two, and the difference is of that size too."""
@@ -47,7 +47,7 @@ class Release:
     answer: str
 
     @classmethod
-    def running(cls, host: DemoHost) -> "Release":
+    def running(cls, host: ContainerHost) -> "Release":
         """The one that a host runs now."""
         path = host.exec("readlink", "-e", "/run/current-system").strip()
         return cls(system=StorePath.parse(path), answer=host.http())
@@ -58,10 +58,10 @@ class Switcher:
     """One host, and what it runs; both ways give the seconds that they took.
 
     Raises (both ways):
-        DemoError: the host does not run the release, or did not confirm it.
+        HarnessError: the host does not run the release, or did not confirm it.
     """
 
-    host: DemoHost
+    host: ContainerHost
     ssh: Ssh
     runs: Release
     stages: Stages = field(default_factory=Stages)
@@ -80,12 +80,12 @@ class Switcher:
         try:
             work()
         except FlakeupError as error:
-            raise DemoError(str(error)) from error
+            raise HarnessError(str(error)) from error
         seconds = time.monotonic() - began
         self.runs = Release.running(self.host)
         if self.runs != release:
             msg = f"{self.host.name} runs {self.runs} after the switch to {release}"
-            raise DemoError(msg)
+            raise HarnessError(msg)
         return seconds
 
     def _switch(self, release: Release) -> None:
@@ -115,7 +115,7 @@ class Switcher:
         self.stages = marks.end()
         if state is not State.AWAITING or said.event != "committed":
             msg = f"{self.host.name} was not switched under guard: {state}, {said.event}"
-            raise DemoError(msg)
+            raise HarnessError(msg)
 
 
 @dataclass(slots=True)
@@ -152,7 +152,7 @@ def guard(ground: Ground, samples: Samples, rounds: int) -> None:
         samples.stages["guarded switch"] = str(switcher.stages)
 
 
-def _ssh(ground: Ground, host: DemoHost) -> Ssh:
+def _ssh(ground: Ground, host: ContainerHost) -> Ssh:
     """The host as a config has it that asks for no patience, and for two checks."""
     key = ground.keys / "client"
     spec = {"address": host.address, "hostKey": public_key(ground.keys / host.name)}

@@ -12,7 +12,7 @@ from typing import Final
 
 from bench import memory
 from bench.ground import Ground
-from harness.workspace import Said
+from harness.command_result import CommandResult
 
 UNCHANGED: Final = 5
 """At least so many rounds of what takes a few seconds, and ought to take none."""
@@ -33,10 +33,10 @@ class Samples:
         self.seconds.setdefault(name, []).append(round(value, 3))
         self.say(f"{name} {value:.2f}")
 
-    def add_up(self, name: str, said: Said) -> None:
+    def add_up(self, name: str, result: CommandResult) -> None:
         """Keep the seconds of an `up`, and what it says of its stages."""
-        self.add(name, said.seconds)
-        if found := _STAGES.search(said.text):
+        self.add(name, result.seconds)
+        if found := _STAGES.search(result.text):
             self.stages[name] = found[0]
 
     def difference(self, name: str, floor: str) -> float:
@@ -82,5 +82,5 @@ def slow_releases(ground: Ground, samples: Samples, rounds: int) -> None:
     for _ in range(rounds):
         for size in ground.scale.sizes:
             ground.restore(size)
-            said = ground.up(size, ground.next_release(), preview=False)
-            samples.add_up(f"slow up {size}", said)
+            result = ground.up(size, ground.next_release(), preview=False)
+            samples.add_up(f"slow up {size}", result)

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from harness.incus import DemoError, Incus
+from harness.incus import HarnessError, Incus
 
 PER_HOST: Final = 7
 """Inotify instances of one host: systemd has five, udevd and D-Bus one each."""
@@ -21,7 +21,7 @@ def check_room(instances: Collection[str]) -> None:
     """Refuse to make these containers beside those that run already, where they have no room.
 
     Raises:
-        DemoError: they have none; how to get it.
+        HarnessError: they have none; how to get it.
     """
     running = {one.name for one in Incus.ready().instances(FLEETS).values() if one.running}
     needed = PER_HOST * len(running | set(instances))
@@ -33,4 +33,4 @@ def check_room(instances: Collection[str]) -> None:
             f" instances, and fs.inotify.max_user_instances is {limit}; stop the others, or run"
             f" `sysctl -w fs.inotify.max_user_instances={max(1024, 2 * needed)}`"
         )
-        raise DemoError(msg)
+        raise HarnessError(msg)

@@ -16,8 +16,8 @@ from components.pipeline.config.stack import HostSpec
 from components.pipeline.release import nix
 from components.pipeline.transport.incus_exec import Exec
 from components.pipeline.values import Attr
-from harness.incus import ROOT, DemoError, Incus
-from harness.workspace import Said
+from harness.command_result import CommandResult
+from harness.incus import ROOT, HarnessError, Incus
 
 STACK: Final = "incus"
 HOST: Final = "web1"
@@ -42,7 +42,7 @@ class IncusStack:
         workspace, keys = self.ground.workspace, self.ground.keys
         if self.incus.root is None:
             msg = "tools/bootstrap has no root file system for an image"
-            raise DemoError(msg)
+            raise HarnessError(msg)
         argv = (
             ROOT / "demo" / "base",
             workspace.folder / "flake",
@@ -68,7 +68,7 @@ class IncusStack:
         workspace.check("config", "set", "--secret", "sshKey", *stack, stdin=secret)
         self.up()
 
-    def up(self, ref: str | None = None) -> Said:
+    def up(self, ref: str | None = None) -> CommandResult:
         """`pulumi up`; with `ref`, after that was set as its appRef."""
         check = self.ground.workspace.check
         if ref:

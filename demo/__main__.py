@@ -9,7 +9,7 @@ from typing import Final
 from demo.clean import clean
 from demo.story import PREFIX, Story
 from demo.terminal import Terminal
-from harness.incus import ROOT, DemoError
+from harness.incus import ROOT, HarnessError
 from harness.lock import alone
 from harness.workspace import Workspace
 
@@ -37,7 +37,7 @@ def main() -> int:
     try:
         with alone(LOCK, "the demo"):
             return _clean() if words else _run()
-    except DemoError as error:
+    except HarnessError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
 
@@ -55,7 +55,7 @@ def _run() -> int:
         story = Story(terminal=terminal, workspace=workspace, fresh=fresh)
         try:
             story.tell()
-        except DemoError as error:
+        except HarnessError as error:
             _say_failed(terminal, str(error))
             return 1
         except KeyboardInterrupt:

@@ -10,7 +10,7 @@ from pathlib import Path
 from demo.story import OWNER, PREFIX
 from harness import hosts
 from harness.docker import Docker
-from harness.incus import ROOT, DemoError, Incus
+from harness.incus import ROOT, HarnessError, Incus
 from harness.workspace import Workspace
 
 TIMEOUT = 300.0
@@ -23,13 +23,13 @@ def clean(folder: Path, files: tuple[Path, ...]) -> Iterator[str]:
     The toolchain stays: it is for all clones on this machine.
 
     Raises:
-        DemoError: a host cannot be removed; the folder with its keys stays then.
+        HarnessError: a host cannot be removed; the folder with its keys stays then.
     """
     if folder.exists():
         _wake()
     try:
         incus = Incus.ready(with_image=False)
-    except DemoError as error:
+    except HarnessError as error:
         yield f"no hosts to remove: {error}"
     else:
         yield from _destroy(folder)
@@ -48,16 +48,18 @@ def _destroy(folder: Path) -> Iterator[str]:
     workspace = Workspace(folder=folder)
     if not workspace.config.is_file():
         return
-    said = workspace.pulumi("destroy", "--yes", "--skip-preview")
+    result = workspace.pulumi("destroy", "--yes", "--skip-preview")
     yield (
-        "the stack is destroyed" if said.code == 0 else f"pulumi destroy failed: {said.text[-500:]}"
+        "the stack is destroyed"
+        if result.code == 0
+        else f"pulumi destroy failed: {result.text[-500:]}"
     )
 
 
 def _of_docker() -> list[str]:
     try:
         return Docker.ready().remove(OWNER)
-    except DemoError:
+    except HarnessError:
         return []
 
 
@@ -83,4 +85,4 @@ def _clean_incus(incus: Incus) -> Iterator[str]:
     yield from done.stdout.splitlines()
     if done.returncode:
         msg = f"tools/bootstrap --remove-incus failed: {done.stderr.strip()[-500:]}"
-        raise DemoError(msg)
+        raise HarnessError(msg)

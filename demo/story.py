@@ -9,11 +9,12 @@ from typing import Final
 
 from demo.terminal import Terminal, plain
 from harness import docker, hosts
+from harness.command_result import CommandResult
 from harness.docker import Asking, Docker
-from harness.hosts import PORT, DemoHost
-from harness.incus import DemoError, Incus
+from harness.hosts import PORT, ContainerHost
+from harness.incus import HarnessError, Incus
 from harness.state import recorded
-from harness.workspace import Said, Workspace
+from harness.workspace import Workspace
 
 PREFIX: Final = "flakeup-demo"
 OWNER: Final = "flakeup/dev"
@@ -39,14 +40,14 @@ class Story:
     workspace: Workspace
     fresh: bool
     """Whether to begin with new hosts: what is there is in no known state."""
-    hosts: dict[str, DemoHost] = field(default_factory=dict)
+    hosts: dict[str, ContainerHost] = field(default_factory=dict)
     docker: Docker | None = None
 
     def tell(self) -> None:
         """Run the steps.
 
         Raises:
-            DemoError: one of them went wrong; the last step says how.
+            HarnessError: one of them went wrong; the last step says how.
         """
         self._make_stack()
         self._make_hosts("v1")
@@ -80,7 +81,7 @@ class Story:
         """The container of Docker is shown where there is Docker."""
         try:
             self.docker = Docker.ready()
-        except DemoError as error:
+        except HarnessError as error:
             self.terminal.say(f"  without the container of Docker: {error}", "yellow")
 
     def _sweep(self, incus: Incus) -> list[str]:
@@ -90,16 +91,16 @@ class Story:
     def _make_hosts(self, ref: str) -> None:
         with self.terminal.step(f"`pulumi up`: two containers are made, and get {ref}") as step:
             self._type("config", "set", "appRef", ref)
-            said = self._type(*_UP)
+            result = self._type(*_UP)
             self.hosts = hosts.made(PREFIX, tuple(USERS), incus=Incus.ready())
             where = (f"{host.name} at {host.address}" for host in self.hosts.values())
-            step.detail = f"{_summary(said)}; {', '.join(where)}"
+            step.detail = f"{_summary(result)}; {', '.join(where)}"
 
     def _release(self, name: str, ref: str) -> None:
         with self.terminal.step(name) as step:
             self._type("config", "set", "appRef", ref)
-            said = self._type(*_UP)
-            step.detail = f"`pulumi up`: {_summary(said)}"
+            result = self._type(*_UP)
+            step.detail = f"`pulumi up`: {_summary(result)}"
 
     def _ask(self, version: str) -> None:
         with self.terminal.step(f"the app says {version}") as step:
@@ -125,12 +126,12 @@ class Story:
         with self.terminal.step(f"what would {ref} change? nothing is built or sent yet") as step:
             before = self._systems()
             self._type("config", "set", "appRef", ref)
-            said = self._type("preview", "--diff")
-            old, new = _named(said)
+            result = self._type("preview", "--diff")
+            old, new = _named(result)
             _expect(old, before, "the preview names as running")
             _expect(self._systems(), before, "after the preview the hosts run")
             step.detail = (
-                f"`pulumi preview`: {_summary(said)}; old and new system of each host named"
+                f"`pulumi preview`: {_summary(result)}; old and new system of each host named"
             )
             return new
 
@@ -138,27 +139,27 @@ class Story:
         with self.terminal.step(f"update to {ref}: built once, copied, activated") as step:
             before = self._started()
             with self._asking() as asking:
-                said = self._type(*_UP)
+                result = self._type(*_UP)
             _expect(self._systems(), named, "the hosts run")
             after = self._started()
             for name in self.hosts:
                 if before[name].get(STEADY) != after[name].get(STEADY):
                     msg = f"{name}: {STEADY} was restarted, though it is the same in both releases"
-                    raise DemoError(msg)
+                    raise HarnessError(msg)
                 if before[name].get(WORKER) == after[name].get(WORKER):
                     msg = f"{name}: {WORKER} was not restarted, though it changed"
-                    raise DemoError(msg)
-            step.detail = f"{_summary(said)}; the hosts run what the preview named; {WORKER} was"
+                    raise HarnessError(msg)
+            step.detail = f"{_summary(result)}; the hosts run what the preview named; {WORKER} was"
             step.detail += f" restarted, {STEADY} was not"
             step.detail += _lost_none(asking)
 
     def _update_again(self) -> None:
         with self.terminal.step("a second `up` changes nothing") as step:
             before = self._started()
-            said = self._type(*_UP)
-            if (summary := _summary(said)) != _unchanged(said):
+            result = self._type(*_UP)
+            if (summary := _summary(result)) != _unchanged(result):
                 msg = f"the second `up` changed something: {summary}"
-                raise DemoError(msg)
+                raise HarnessError(msg)
             self._expect_no_restart(before)
             count = sum(map(len, before.values()))
             step.detail = f"{summary}; none of {count} active units was restarted"
@@ -169,10 +170,10 @@ class Story:
             before = self._systems()
             self._type("config", "set", "appRef", ref)
             with self._asking() as asking:
-                said = self._type(*_UP, fails=True)
-            if not said.code:
+                result = self._type(*_UP, fails=True)
+            if not result.code:
                 msg = f"`pulumi up` to {ref} ended well, though the release does not work"
-                raise DemoError(msg)
+                raise HarnessError(msg)
             _expect(self._systems(), before, "after the failed `up` the hosts run")
             _expect(self._recorded(), before, "after the failed `up` the state has")
             for name, host in self.hosts.items():
@@ -185,21 +186,21 @@ class Story:
         with self.terminal.step(f"appRef {ref} again: the hosts are left alone") as step:
             self._type("config", "set", "appRef", ref)
             before = self._started()
-            said = self._type(*_UP)
+            result = self._type(*_UP)
             self._expect_no_restart(before)
-            step.detail = f"{_summary(said)}; no unit was restarted"
+            step.detail = f"{_summary(result)}; no unit was restarted"
 
     # --- what they are made of -------------------------------------------------------------
 
-    def _type(self, *words: str, fails: bool = False) -> Said:
+    def _type(self, *words: str, fails: bool = False) -> CommandResult:
         """Run a `pulumi` command as a person would, and show it; one that `fails` may do so."""
-        said = self.workspace.pulumi(*words, colour=self.terminal.colour)
-        if said.code and not fails:
-            last = [line.strip() for line in plain(said.text).splitlines() if "error:" in line]
+        result = self.workspace.pulumi(*words, colour=self.terminal.colour)
+        if result.code and not fails:
+            last = [line.strip() for line in plain(result.text).splitlines() if "error:" in line]
             why = last[-1] if last else "see its output above"
-            msg = f"`pulumi {words[0]}` ended with status {said.code}: {why}"
-            raise DemoError(msg)
-        return said
+            msg = f"`pulumi {words[0]}` ended with status {result.code}: {why}"
+            raise HarnessError(msg)
+        return result
 
     def _systems(self) -> dict[str, str]:
         """What each host runs, as it says itself."""
@@ -211,7 +212,7 @@ class Story:
         for name, units in before.items():
             if moved := sorted(unit for unit in units if after[name].get(unit) != units[unit]):
                 msg = f"{name}: restarted or gone, though nothing changed: {', '.join(moved)}"
-                raise DemoError(msg)
+                raise HarnessError(msg)
 
     def _recorded(self) -> dict[str, str]:
         """What the state says that each host was deployed as."""
@@ -230,7 +231,7 @@ class Story:
 def _expect(seen: object, wanted: object, what: str) -> None:
     if seen != wanted:
         msg = f"{what} {seen!r} instead of {wanted!r}"
-        raise DemoError(msg)
+        raise HarnessError(msg)
 
 
 def _lost_none(asking: Asking | None) -> str:
@@ -239,29 +240,29 @@ def _lost_none(asking: Asking | None) -> str:
         return ""
     if asking.lost:
         msg = f"{len(asking.lost)} of the container's requests were lost, first: {asking.lost[0]}"
-        raise DemoError(msg)
+        raise HarnessError(msg)
     return f"; {asking.answered} requests to the container meanwhile, all of them answered"
 
 
-def _named(said: Said) -> tuple[dict[str, str], dict[str, str]]:
+def _named(result: CommandResult) -> tuple[dict[str, str], dict[str, str]]:
     """The old and the new system of each host, as a preview says them."""
-    found = _CHANGE.findall(plain(said.text))
+    found = _CHANGE.findall(plain(result.text))
     return {name: old for name, old, _ in found}, {name: new for name, _, new in found}
 
 
-def _resources(said: Said) -> list[str]:
+def _resources(result: CommandResult) -> list[str]:
     """The lines under `Resources:`, at the end of what the engine says."""
-    _, _, rest = plain(said.text).rpartition("Resources:\n")
+    _, _, rest = plain(result.text).rpartition("Resources:\n")
     block, _, _ = rest.partition("\n\n")
     lines = (line.strip() for line in block.splitlines())
     return [line for line in lines if re.match(r"[+~-]* ?\d", line)]
 
 
-def _summary(said: Said) -> str:
-    return ", ".join(_resources(said)) or "no summary"
+def _summary(result: CommandResult) -> str:
+    return ", ".join(_resources(result)) or "no summary"
 
 
-def _unchanged(said: Said) -> str:
+def _unchanged(result: CommandResult) -> str:
     """How the summary reads when nothing changed."""
-    found = re.fullmatch(r"\d+ unchanged", _summary(said))
+    found = re.fullmatch(r"\d+ unchanged", _summary(result))
     return found[0] if found else "… unchanged"

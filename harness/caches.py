@@ -10,7 +10,7 @@ from components.pipeline.release import nix
 
 
 @contextmanager
-def own_caches(folder: Path) -> Iterator[None]:
+def isolated_caches(folder: Path) -> Iterator[None]:
     """Keep locks and evaluations of the block apart from the user's.
 
     What runs after it, such as a look at the toolchain, finds the user's again.

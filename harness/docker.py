@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import httpx
 
-from harness.incus import DemoError, bootstrap_parts
+from harness.incus import HarnessError, bootstrap_parts
 
 OWNED = "flakeup.owner"
 """Label of what the program made: the stack that it is of."""
@@ -36,13 +36,13 @@ class Docker:
         """What tools/bootstrap has made.
 
         Raises:
-            DemoError: Docker cannot be had on this machine, and why.
+            HarnessError: Docker cannot be had on this machine, and why.
         """
         parts = bootstrap_parts()
         for name in ("docker", "edge"):
             if parts[name]["state"] != "ready":
                 msg = f"no {name} here: {parts[name]['reason']}; {parts[name]['remedy']}"
-                raise DemoError(msg)
+                raise HarnessError(msg)
         socket = str(parts["docker"]["host"]).removeprefix("unix://")
         return cls(socket=socket, layer=Path(parts["edge"]["layer"]))
 
@@ -65,7 +65,7 @@ class Docker:
             answer = client.request(method, f"http://docker{path}")
         if answer.is_error:
             msg = f"docker: {method} {path.partition('?')[0]}: {answer.text.strip()[:300]}"
-            raise DemoError(msg)
+            raise HarnessError(msg)
         return answer.json() if answer.content else None
 
 
@@ -73,7 +73,7 @@ def ask(*, timeout: float = 5.0) -> str:
     """What the container answers, by way of the edge.
 
     Raises:
-        DemoError: it does not.
+        HarnessError: it does not.
     """
     try:
         with urllib.request.urlopen(URL, timeout=timeout) as answer:
@@ -81,7 +81,7 @@ def ask(*, timeout: float = 5.0) -> str:
             return text
     except OSError as error:
         msg = f"{URL}: {error}"
-        raise DemoError(msg) from None
+        raise HarnessError(msg) from None
 
 
 @dataclass(slots=True)
@@ -113,6 +113,6 @@ class Asking:
             try:
                 ask()
                 self.answered += 1
-            except DemoError as error:
+            except HarnessError as error:
                 self.lost.append(str(error))
             time.sleep(EVERY)

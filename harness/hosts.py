@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from harness.incus import DemoError, Incus, Instance
+from harness.incus import HarnessError, Incus, Instance
 
 MARK = "user.flakeup.made-by"
 """Config key of what `launch` made; nothing else is ever removed."""
@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DemoHost:
+class ContainerHost:
     """A container that is up: its sshd answers with the pinned key."""
 
     name: str
@@ -52,7 +52,7 @@ class DemoHost:
         """Run a command in it as root, by Incus and not by ssh; gives its stdout.
 
         Raises:
-            DemoError: it failed.
+            HarnessError: it failed.
         """
         return self.incus.call("exec", self.instance, "-T", "--", *argv, timeout=timeout)
 
@@ -60,7 +60,7 @@ class DemoHost:
         """What the app answers; a connection that is refused is tried again until `timeout`.
 
         Raises:
-            DemoError: no answer in time, or not a 200.
+            HarnessError: no answer in time, or not a 200.
         """
         end = time.monotonic() + timeout
         while True:
@@ -69,7 +69,7 @@ class DemoHost:
             except OSError as error:
                 if time.monotonic() > end:
                     msg = f"{self.name}: http://{self.address}:{PORT}{path}: {error}"
-                    raise DemoError(msg) from None
+                    raise HarnessError(msg) from None
                 time.sleep(0.1)
 
     def _ask(self, path: str, timeout: float) -> str:
@@ -84,7 +84,7 @@ class DemoHost:
             connection.close()
         if answer.status != http.client.OK:
             msg = f"{self.name}: http status {answer.status}: {text}"
-            raise DemoError(msg)
+            raise HarnessError(msg)
         return text
 
     def started(self) -> dict[str, int]:
@@ -93,13 +93,13 @@ class DemoHost:
         Left out: what comes and goes by itself, with logins, connections and questions on D-Bus.
 
         Raises:
-            DemoError: it failed, or said nothing.
+            HarnessError: it failed, or said nothing.
         """
         # Now and then (one of some thousand) `incus exec` loses what a command has printed.
         units = next(filter(None, (self._shown() for _ in range(3))), "")
         if not units:
             msg = f"{self.name} names no units"
-            raise DemoError(msg)
+            raise HarnessError(msg)
         rows = (
             dict(line.split("=", 1) for line in row.splitlines()) for row in units.split("\n\n")
         )
@@ -118,14 +118,14 @@ class DemoHost:
 
 def launch(
     prefix: str, names: Sequence[str], keys: Path, *, incus: Incus | None = None
-) -> dict[str, DemoHost]:
+) -> dict[str, ContainerHost]:
     """Bring up a host for each name, side by side; those that are up already are left alone.
 
     The containers are called `PREFIX-NAME`. `keys` is a private folder of the caller's: the client
     key (`client`, which root and deploy let in) and each host's key are made there, once.
 
     Raises:
-        DemoError: a container cannot be made, does not come up, or is somebody else's.
+        HarnessError: a container cannot be made, does not come up, or is somebody else's.
     """
     incus = incus or Incus.ready()
     keys.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -140,7 +140,7 @@ def launch(
     )
     addresses = _addresses(incus, prefix, names)
     return {
-        name: DemoHost(
+        name: ContainerHost(
             name=name,
             instance=f"{prefix}-{name}",
             address=addresses[name],
@@ -171,7 +171,7 @@ def public_key(path: Path) -> str:
 def _refuse_strange(prefix: str, found: Instance | None) -> None:
     if found and found.config.get(MARK) != prefix:
         msg = f"the container {found.name} was not made by the demo: rename or delete it"
-        raise DemoError(msg)
+        raise HarnessError(msg)
 
 
 def _side_by_side(work: Callable[[str], _T], names: Sequence[str]) -> list[_T]:
@@ -179,16 +179,16 @@ def _side_by_side(work: Callable[[str], _T], names: Sequence[str]) -> list[_T]:
         return list(pool.map(work, names))
 
 
-def made(prefix: str, names: Sequence[str], *, incus: Incus) -> dict[str, DemoHost]:
+def made(prefix: str, names: Sequence[str], *, incus: Incus) -> dict[str, ContainerHost]:
     """The hosts `PREFIX-NAME` that the program has made, as Incus says that they are.
 
     Raises:
-        DemoError: one is not there, or has no sshd that answers.
+        HarnessError: one is not there, or has no sshd that answers.
     """
     addresses = _addresses(incus, prefix, names)
     there = incus.instances(prefix)
     return {
-        name: DemoHost(
+        name: ContainerHost(
             name=name,
             instance=f"{prefix}-{name}",
             address=addresses[name],
@@ -210,7 +210,7 @@ def make_key(path: Path) -> None:
         subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, timeout=30)
     except FileNotFoundError:
         msg = "ssh-keygen is not on PATH: install openssh-client"
-        raise DemoError(msg) from None
+        raise HarnessError(msg) from None
 
 
 def _make(incus: Incus, instance: str, found: Instance | None, keys: Path, name: str) -> None:
@@ -240,7 +240,7 @@ def _delete(incus: Incus, instance: str) -> None:
     done = incus.attempt("delete", "--force", instance)
     if done.returncode and "not found" not in done.stderr.lower():
         msg = f"cannot delete the container {instance}: {done.stderr.strip()}"
-        raise DemoError(msg)
+        raise HarnessError(msg)
 
 
 def _addresses(incus: Incus, prefix: str, names: Sequence[str]) -> dict[str, str]:
@@ -262,7 +262,7 @@ def _addresses(incus: Incus, prefix: str, names: Sequence[str]) -> dict[str, str
                 f"no sshd answers on {', '.join(missing)} after {PATIENCE:.0f} s; look at"
                 f" `incus --project {incus.project} exec {first} -- journalctl -b`"
             )
-            raise DemoError(msg)
+            raise HarnessError(msg)
         time.sleep(0.2)
 
 

@@ -13,7 +13,7 @@ TIMEOUT = 60.0
 """Seconds for one call of the client."""
 
 
-class DemoError(Exception):
+class HarnessError(Exception):
     """The demo cannot go on; the message says what to do."""
 
 
@@ -45,13 +45,13 @@ class Incus:
         """What tools/bootstrap has made.
 
         Raises:
-            DemoError: containers cannot be had on this machine, and why.
+            HarnessError: containers cannot be had on this machine, and why.
         """
         parts = bootstrap_parts()
         for name in ("incus", "image") if with_image else ("incus",):
             if parts[name]["state"] != "ready":
                 msg = f"no containers here: {parts[name]['reason']}; {parts[name]['remedy']}"
-                raise DemoError(msg)
+                raise HarnessError(msg)
         image = parts["image"]
         root = Path(image["root"]) if image.get("root") else None
         return cls(project=parts["incus"]["project"], image=image.get("alias", ""), root=root)
@@ -60,13 +60,13 @@ class Incus:
         """Run `incus WORDS`; gives what it printed.
 
         Raises:
-            DemoError: it failed; the message has what it said.
+            HarnessError: it failed; the message has what it said.
         """
         done = self.attempt(*words, stdin=stdin, timeout=timeout)
         if done.returncode:
             said = (done.stderr or done.stdout).strip()[-2000:]
             msg = f"`incus {' '.join(words[:3])}` ended with status {done.returncode}: {said}"
-            raise DemoError(msg)
+            raise HarnessError(msg)
         return done.stdout
 
     def attempt(
@@ -87,7 +87,7 @@ class Incus:
             )
         except subprocess.TimeoutExpired:
             msg = f"`incus {' '.join(words[:3])}` has not ended after {timeout:g} s"
-            raise DemoError(msg) from None
+            raise HarnessError(msg) from None
 
     def instances(self, prefix: str) -> dict[str, Instance]:
         """The containers whose names begin with `prefix-`, by name."""
@@ -100,7 +100,7 @@ def bootstrap_parts() -> dict[str, dict[str, Any]]:
     """What tools/bootstrap says of each part of the toolchain.
 
     Raises:
-        DemoError: it says nothing.
+        HarnessError: it says nothing.
     """
     argv = (sys.executable, ROOT / "tools" / "bootstrap", "--status", "--json")
     done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT, check=False)
@@ -108,7 +108,7 @@ def bootstrap_parts() -> dict[str, dict[str, Any]]:
         parts: dict[str, dict[str, Any]] = json.loads(done.stdout)["parts"]
     except (ValueError, KeyError):
         msg = f"tools/bootstrap --status failed: {done.stderr.strip()[-500:]}"
-        raise DemoError(msg) from None
+        raise HarnessError(msg) from None
     return parts
 
 

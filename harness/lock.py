@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.incus import DemoError
+from harness.incus import HarnessError
 
 
 @contextmanager
@@ -13,7 +13,7 @@ def alone(lock: Path, what: str) -> Iterator[None]:
     """Hold the file `lock` inside the block.
 
     Raises:
-        DemoError: another run of `what` holds it.
+        HarnessError: another run of `what` holds it.
     """
     lock.parent.mkdir(exist_ok=True)
     with lock.open("a") as file:
@@ -21,5 +21,5 @@ def alone(lock: Path, what: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             msg = f"another run of {what} is at work: let it end first"
-            raise DemoError(msg) from None
+            raise HarnessError(msg) from None
         yield

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from harness.command_result import CommandResult
 from harness.hosts import make_key
-from harness.incus import ROOT, DemoError
+from harness.incus import ROOT, HarnessError
 
 STACK = "dev"
 PROGRAM = ("__main__.py", "components", "providers", "Pulumi.yaml", ".venv")
@@ -30,16 +31,7 @@ GRACE = 60.0
 """Seconds that an interrupted engine gets to finish what is under way."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """A command that has ended; `text` is its stdout and stderr as they came."""
-
-    code: int
-    text: str
-    seconds: float
-
-
-class Audience(Protocol):
+class Recorder(Protocol):
     """Who is shown the commands: `demo.terminal.Terminal`."""
 
     def command(self, text: str) -> None:
@@ -57,7 +49,7 @@ class Workspace:
     """`folder` is private, and holds the project, the app, the flake, the state and the plugins."""
 
     folder: Path
-    audience: Audience | None = None
+    audience: Recorder | None = None
 
     @property
     def keys(self) -> Path:
@@ -142,29 +134,30 @@ class Workspace:
         """Whether an engine was killed in the middle of its work on the stack.
 
         Raises:
-            DemoError: it is still at work.
+            HarnessError: it is still at work.
         """
         locks = list((self.folder / "state" / ".pulumi" / "locks").rglob("*.json"))
         for lock in locks:
             pid = json.loads(lock.read_text()).get("pid", 0)
             if pid and "pulumi" in _name(pid):
                 msg = f"a `pulumi` (process {pid}) is at work on the demo's stack: let it end first"
-                raise DemoError(msg)
+                raise HarnessError(msg)
         return bool(locks)
 
-    def check(self, *words: str, stdin: str = "") -> Said:
+    def check(self, *words: str, stdin: str = "") -> CommandResult:
         """Run `pulumi WORDS` here.
 
         Raises:
-            DemoError: it failed; the message has the end of what it said.
+            HarnessError: it failed; the message has the end of what it said.
         """
-        said = self.pulumi(*words, stdin=stdin)
-        if said.code:
-            msg = f"`pulumi {' '.join(words[:2])}` ended with status {said.code}: {_end(said.text)}"
-            raise DemoError(msg)
-        return said
+        result = self.pulumi(*words, stdin=stdin)
+        if result.code:
+            command = " ".join(words[:2])
+            msg = f"`pulumi {command}` exited with status {result.code}: {_end(result.text)}"
+            raise HarnessError(msg)
+        return result
 
-    def pulumi(self, *words: str, stdin: str = "", colour: bool = False) -> Said:
+    def pulumi(self, *words: str, stdin: str = "", colour: bool = False) -> CommandResult:
         """Run `pulumi WORDS` here, in the way of scripts: no questions, no cursor movements."""
         options = ("--non-interactive", "--color", "always" if colour else "never")
         source = " < keys/client" if stdin else ""
@@ -175,12 +168,12 @@ class Workspace:
     def _do(self, *argv: str) -> None:
         """Run a script of the project."""
         typed = shlex.join(word.removeprefix(f"{ROOT}/") for word in argv)
-        said = self._run(*argv, typed=typed)
-        if said.code:
-            msg = f"{typed.split()[0]} ended with status {said.code}: {_end(said.text)}"
-            raise DemoError(msg)
+        result = self._run(*argv, typed=typed)
+        if result.code:
+            msg = f"{typed.split()[0]} ended with status {result.code}: {_end(result.text)}"
+            raise HarnessError(msg)
 
-    def _run(self, *argv: str, typed: str, stdin: str = "") -> Said:
+    def _run(self, *argv: str, typed: str, stdin: str = "") -> CommandResult:
         began = time.monotonic()
         if self.audience:
             self.audience.command(typed)
@@ -197,7 +190,7 @@ class Workspace:
             )
         except FileNotFoundError:
             msg = f"cannot start {argv[0]} in {self.folder}: run tools/bootstrap, then tools/env …"
-            raise DemoError(msg) from None
+            raise HarnessError(msg) from None
         lines = []
         with _bounded(process):
             if process.stdin:
@@ -211,7 +204,7 @@ class Workspace:
         seconds = time.monotonic() - began
         if self.audience:
             self.audience.ended(seconds)
-        return Said(code=code, text="".join(lines), seconds=seconds)
+        return CommandResult(code=code, text="".join(lines), seconds=seconds)
 
     def _write_env(self) -> None:
         """A file for a person's shell, to go on by hand."""

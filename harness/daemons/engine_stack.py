@@ -28,7 +28,7 @@ def missing_engine() -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class CommandResult:
     """How one run of the CLI ended."""
 
     status: int
@@ -85,16 +85,16 @@ class Stack:
             start_new_session=True,
         )
 
-    def run(self, *arguments: str) -> Said:
+    def run(self, *arguments: str) -> CommandResult:
         """Run the CLI to its end."""
         process = self.start(*arguments)
         try:
             text, _ = process.communicate(timeout=_LONGEST)
         finally:
             process.kill()
-        return Said(status=process.returncode, text=text)
+        return CommandResult(status=process.returncode, text=text)
 
-    def up(self) -> Said:
+    def up(self) -> CommandResult:
         return self.run("up", "--yes", "--skip-preview")
 
     def good(self, *arguments: str) -> str:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from components.pipeline.release import nix
-from harness.caches import own_caches
+from harness.caches import isolated_caches
+from harness.daemons.git_repositories import GitRepositories, made
 from harness.daemons.git_server import git_daemon, git_over_http
 from harness.daemons.programs import found_first
-from harness.daemons.world import World, made
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def repos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitRepositories]:
     """Servers for a module, and a cache folder of its own, so that nothing is remembered.
 
     Not for the session: who comes after it has the user's cache, with the toolchain.
@@ -24,7 +24,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         pytest.skip("nix is not on PATH; tools/bootstrap installs it")
     base = tmp_path_factory.mktemp("git")
     with (
-        own_caches(tmp_path_factory.mktemp("cache")),
+        isolated_caches(tmp_path_factory.mktemp("cache")),
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
@@ -32,14 +32,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         nix._version.clear()
         with git_daemon(base) as by_git, git_over_http(base) as by_http:
             infra = base.parent / f"{base.name}-infra"
-            yield made(World(base=base, by_git=by_git, by_http=by_http, infra=infra))
+            yield made(GitRepositories(base=base, by_git=by_git, by_http=by_http, infra=infra))
     nix._version.clear()
 
 
 @pytest.fixture
-def nix_log(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def nix_log(repos: GitRepositories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file with a line for each nix command that is started."""
-    assert world.base.is_dir()
+    assert repos.base.is_dir()
     folder, log = tmp_path / "bin", tmp_path / "nix.log"
     log.touch()
     script = f'#!/bin/sh\nprintf "%s\\n" "$*" >>{log}\nexec {shutil.which("nix")} "$@"\n'

@@ -12,9 +12,15 @@ from pathlib import Path
 import pytest
 
 from harness import hosts as containers
-from harness.hosts import DemoHost
+from harness.hosts import ContainerHost
 from harness.incus import ROOT
-from tests.e2e.docker_stack import docker_place, docker_proxy, docker_stack, docker_world, services  # noqa: F401 fixtures
+from tests.e2e.docker_stack import (  # noqa: F401 fixtures
+    docker_inspector,
+    docker_place,
+    docker_proxy,
+    docker_stack,
+    services,
+)
 from tests.e2e.runner_hosts import machines, runner_place, systems, web1  # noqa: F401 fixtures
 from tests.e2e.stack import PREFIX, Backend, Workspace, wait_for
 
@@ -47,7 +53,7 @@ def keys(place: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def hosts(keys: Path) -> Iterator[dict[str, DemoHost]]:
+def hosts(keys: Path) -> Iterator[dict[str, ContainerHost]]:
     """Two hosts that no one has deployed to: web1 as root, web2 as a user with sudo."""
     containers.remove(PREFIX)
     try:
@@ -57,7 +63,7 @@ def hosts(keys: Path) -> Iterator[dict[str, DemoHost]]:
 
 
 @pytest.fixture(scope="session")
-def third(hosts: dict[str, DemoHost], keys: Path) -> DemoHost:  # noqa: ARG001 removes it too
+def third(hosts: dict[str, ContainerHost], keys: Path) -> ContainerHost:  # noqa: ARG001 removes it too
     """A host to be ill-treated; removed with the others."""
     return containers.launch(PREFIX, ("web3",), keys)["web3"]
 
@@ -100,7 +106,7 @@ def _answers(port: int) -> bool:
 
 
 @pytest.fixture(scope="session")
-def stack(place: Path, hosts: dict[str, DemoHost], keys: Path, app_url: str) -> Workspace:
+def stack(place: Path, hosts: dict[str, ContainerHost], keys: Path, app_url: str) -> Workspace:
     """The stack that all tests share; nothing is deployed yet."""
     made = Workspace.make(place / "main", Backend(state=place / "state"), app_url)
     made.init(hosts, (keys / "client").read_text())

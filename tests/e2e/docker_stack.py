@@ -31,7 +31,7 @@ from tests.e2e.stack import ROOT, Backend, Workspace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.e2e.said import Json, Said
+    from harness.command_result import CommandResult, Json
 
 PARTS: Final = ("pulumi", "nix", "docker", "edge")
 RUN: Final = f"e2e-{os.getpid()}"
@@ -63,7 +63,7 @@ class DockerStack(Workspace):
     """What serves, once all is as it should be; empty in between."""
 
     @classmethod
-    def of_services(cls, folder: Path, layer: str, proxy: DockerProxy | Dockerd) -> DockerStack:
+    def create(cls, folder: Path, layer: str, proxy: DockerProxy | Dockerd) -> DockerStack:
         """A stack with nothing deployed yet; `layer` is HAProxy for the edge's image."""
         app = folder / "app"
         subprocess.run((ROOT / "demo" / "app-repo", app), check=True, timeout=60)
@@ -116,7 +116,7 @@ class DockerStack(Workspace):
         whole = {"encryptionsalt": self.backend.secrets["encryptionsalt"], "config": body}
         self._file.write_text(yaml.safe_dump(whole, sort_keys=False))
 
-    def up(self, *words: str) -> Said:
+    def up(self, *words: str) -> CommandResult:
         self.release = ""
         return super().up(*words)
 
@@ -126,8 +126,8 @@ class DockerStack(Workspace):
             return
         self.cancel()
         self.write(appRef="v1")
-        said = self.up("--refresh")
-        assert said.code == 0, said.text
+        result = self.up("--refresh")
+        assert result.code == 0, result.text
         self.release = "v1"
 
     def state(self, *words: str) -> Json:
@@ -164,7 +164,7 @@ class DockerStack(Workspace):
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class DockerInspector:
     """The daemon, past the proxy."""
 
     daemon: Dockerd
@@ -173,7 +173,7 @@ class World:
         """The names of all containers with a label, also of those that do not run."""
         return sorted(str(one["Names"][0])[1:] for one in self._listed(label))
 
-    def tried(self, service: str = "app") -> list[str]:
+    def candidates(self, service: str = "app") -> list[str]:
         """Candidates that are left."""
         return self.containers(f"flakeup.trial={OWNER}/{service}")
 
@@ -227,38 +227,38 @@ def _is_left(*texts: str) -> bool:
     return any(run == os.getpid() or not Path(f"/proc/{run}").exists() for run in runs)
 
 
-def assert_serves(stack: DockerStack, world: World, release: str) -> None:
+def assert_serves(stack: DockerStack, inspector: DockerInspector, release: str) -> None:
     """All is as it should be: one container and its edge, of one image, and nothing else."""
     assert stack.ask() == f"app {release} on docker"
     known = stack.containers()
     assert known.keys() == {"app", "app-edge"}
-    assert world.containers() == sorted(known.values())
+    assert inspector.containers() == sorted(known.values())
     assert stack.traffic() == known["app"]
-    assert world.tried() == []
-    (image,) = world.images()
-    assert world.daemon.container(known["app"])["Config"]["Image"] == image
-    assert len(world.networks()) == 1
+    assert inspector.candidates() == []
+    (image,) = inspector.images()
+    assert inspector.daemon.container(known["app"])["Config"]["Image"] == image
+    assert len(inspector.networks()) == 1
     stack.release = release
 
 
-def assert_converged(stack: DockerStack, world: World, release: str) -> None:
+def assert_converged(stack: DockerStack, inspector: DockerInspector, release: str) -> None:
     """And another `up` has nothing to do."""
-    assert_serves(stack, world, release)
-    said = stack.up()
-    assert (said.code, said.summary()) == (0, CONVERGED), said.text
+    assert_serves(stack, inspector, release)
+    result = stack.up()
+    assert (result.code, result.summary()) == (0, CONVERGED), result.text
     stack.release = release
 
 
-def no_longer(world: World, container: str, seconds: float = 20) -> float:
+def wait_until_gone(inspector: DockerInspector, container: str, seconds: float = 20) -> float:
     """Wait until a container is gone; gives when that was."""
     deadline = time.monotonic() + seconds
-    while world.daemon.is_there(container):
+    while inspector.daemon.is_there(container):
         assert time.monotonic() < deadline, f"{container} is still there"
         time.sleep(0.05)
     return time.monotonic()
 
 
-def remove_built() -> None:
+def delete_built_images() -> None:
     """Take the images that were built for this run out of nix's store."""
     built = [str(path) for path in Path("/nix/store").glob(f"*-docker-image-{RUN}-*.tar")]
     argv = (str(ROOT / "tools" / "env"), "nix-store", "--delete", *built)
@@ -269,29 +269,29 @@ def remove_built() -> None:
 
 
 @pytest.fixture(scope="session")
-def docker_world(parts: dict[str, dict[str, Any]]) -> Iterator[World]:
+def docker_inspector(parts: dict[str, dict[str, Any]]) -> Iterator[DockerInspector]:
     """The daemon; skips, by name and reason, where a part of what is needed is missing."""
     for name in PARTS:
         if parts[name]["state"] != "ready":
             pytest.skip(f"no {name}: {parts[name]['reason']}; {parts[name]['remedy']}")
-    world = World(Dockerd(host=str(parts["docker"]["host"]), prefix=USERS))
-    world.clean()
-    yield world
-    world.clean()
+    inspector = DockerInspector(Dockerd(host=str(parts["docker"]["host"]), prefix=USERS))
+    inspector.clean()
+    yield inspector
+    inspector.clean()
 
 
 @pytest.fixture(scope="session")
-def docker_place(docker_world: World) -> Iterator[Path]:  # noqa: ARG001 skips what needs it
+def docker_place(docker_inspector: DockerInspector) -> Iterator[Path]:  # noqa: ARG001 skips what needs it
     """A private folder with a short name; the images that were built from it leave the store."""
     folder = Path(tempfile.mkdtemp(prefix="flakeup-docker-"))
     yield folder
     shutil.rmtree(folder)
-    remove_built()
+    delete_built_images()
 
 
 @pytest.fixture(scope="session")
-def docker_proxy(docker_place: Path, docker_world: World) -> Iterator[DockerProxy]:
-    with DockerProxy(docker_place / "docker.sock", docker_world.daemon.host) as proxy:
+def docker_proxy(docker_place: Path, docker_inspector: DockerInspector) -> Iterator[DockerProxy]:
+    with DockerProxy(docker_place / "docker.sock", docker_inspector.daemon.host) as proxy:
         yield proxy
 
 
@@ -301,7 +301,7 @@ def docker_stack(
 ) -> DockerStack:
     """The stack that all tests share; nothing is deployed yet."""
     layer = str(parts["edge"]["layer"])
-    return DockerStack.of_services(docker_place / "main", layer, docker_proxy)
+    return DockerStack.create(docker_place / "main", layer, docker_proxy)
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from harness import hosts as containers
+from harness.command_result import CommandResult, Json
 from harness.daemons.incus_proxy import IncusProxy
 from harness.hosts import make_key
 from harness.incus import Incus
-from tests.e2e.look import Hosts
-from tests.e2e.said import Json, Said
+from tests.e2e.host_state import Hosts
 from tests.e2e.stack import ROOT, STACK, Backend, Workspace
 
 PREFIX = "flakeup-inc"
@@ -37,7 +37,7 @@ UP = ("up", "--yes", "--skip-preview")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class IncusEnvironment:
     """A stack with web1 (root) and web2 (a user with sudo), and what there is to see of it."""
 
     stack: Workspace
@@ -87,11 +87,11 @@ class World:
         self.stack.settled = False
         self.incus.call(*words)
 
-    def up(self, *words: str) -> Said:
+    def up(self, *words: str) -> CommandResult:
         """`pulumi up` that ends well."""
-        said = self.stack.up(*words)
-        assert said.code == 0, said.text
-        return said
+        result = self.stack.up(*words)
+        assert result.code == 0, result.text
+        return result
 
     def expect_no_change(self) -> None:
         """One more `up` looks once at images, instances and the volume, and changes nothing."""
@@ -115,9 +115,9 @@ class World:
                 engine.kill()
             else:
                 os.killpg(engine.process.pid, number)
-                said = engine.end()
-                assert said.code != 0
-                assert "Traceback" not in said.text
+                result = engine.end()
+                assert result.code != 0
+                assert "Traceback" not in result.text
         self.stack.cancel()
 
     def clear(self) -> None:
@@ -141,7 +141,7 @@ def begun(folder: Path, app_url: str, proxy: IncusProxy, root: Path | None) -> W
     return stack
 
 
-def made(folder: Path, app_url: str) -> Iterator[World]:
+def made(folder: Path, app_url: str) -> Iterator[IncusEnvironment]:
     """A stack in a folder, none of whose hosts is made yet."""
     incus = Incus.ready()
     folder.mkdir()
@@ -159,14 +159,14 @@ def made(folder: Path, app_url: str) -> Iterator[World]:
                 "web2": {"target": "incus", "user": "deploy", "incus": web2},
             },
         }
-        world = World(stack=stack, proxy=proxy, incus=incus, pool=pool)
-        world.clear()  # of a run that was cut off
+        env = IncusEnvironment(stack=stack, proxy=proxy, incus=incus, pool=pool)
+        env.clear()  # of a run that was cut off
         try:
-            yield world
+            yield env
         finally:
             stack.cancel()
             stack.pulumi("destroy", "--yes", "--skip-preview")
-            world.clear()
+            env.clear()
             shutil.rmtree(folder)
 
 
@@ -175,14 +175,14 @@ def _daemon() -> str:
 
 
 @pytest.fixture(scope="module")
-def world(place: Path, app_url: str, request: pytest.FixtureRequest) -> Iterator[World]:
+def env(place: Path, app_url: str, request: pytest.FixtureRequest) -> Iterator[IncusEnvironment]:
     """A stack for a module."""
     yield from made(place / request.module.__name__.rpartition("_")[2], app_url)
 
 
 @pytest.fixture
-def two(world: World) -> World:
+def two(env: IncusEnvironment) -> IncusEnvironment:
     """Both hosts are there, on v1."""
-    world.stack.settle()
-    world.proxy.forget()
-    return world
+    env.stack.settle()
+    env.proxy.forget()
+    return env

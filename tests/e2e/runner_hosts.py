@@ -34,8 +34,8 @@ from components.pipeline.values import (
     UserName,
 )
 from harness import hosts as containers
-from harness.caches import own_caches
-from harness.hosts import DemoHost
+from harness.caches import isolated_caches
+from harness.hosts import ContainerHost
 from harness.incus import ROOT
 
 PREFIX = "flakeup-runner"
@@ -75,7 +75,7 @@ class Machine:
     """A host, the way in that the program has, and one that it has not."""
 
     ssh: Ssh
-    outside: DemoHost
+    outside: ContainerHost
 
     def attempt(self, new: System, old: System | None, **changes: Any) -> Attempt:
         return Attempt(
@@ -142,7 +142,7 @@ def runner_place(
 ) -> Iterator[Path]:
     """A private folder, and caches that nobody else has."""
     base = tmp_path_factory.mktemp("runner")
-    with own_caches(base / "cache"):
+    with isolated_caches(base / "cache"):
         yield base
 
 

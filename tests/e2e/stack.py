@@ -18,11 +18,11 @@ from typing import Any, Self
 
 import yaml
 
-from harness.hosts import DemoHost
+from harness.command_result import CommandResult, Json
+from harness.hosts import ContainerHost
 from harness.state import recorded
 from harness.workspace import PROGRAM
 from tests.e2e.processes import descendants, in_session, kill
-from tests.e2e.said import Json, Said
 
 ROOT = Path(__file__).resolve().parents[2]
 ENV = str(ROOT / "tools" / "env")
@@ -123,7 +123,7 @@ class Workspace:
 
     # --- config ----------------------------------------------------------------------------
 
-    def init(self, hosts: Mapping[str, DemoHost], key: str) -> None:
+    def init(self, hosts: Mapping[str, ContainerHost], key: str) -> None:
         """Make the stack, and its config for `hosts`; `key` is what to log in with."""
         self.backend.state.mkdir(parents=True, exist_ok=True)
         self._do("pulumi", "stack", "init", STACK)
@@ -163,7 +163,7 @@ class Workspace:
 
     # --- commands --------------------------------------------------------------------------
 
-    def up(self, *words: str) -> Said:
+    def up(self, *words: str) -> CommandResult:
         """`pulumi up`, without the preview before it."""
         return self.pulumi("up", "--yes", "--skip-preview", *words)
 
@@ -172,11 +172,11 @@ class Workspace:
         self.fleet()
         self.write(appRef="v1")
         if not self.settled:
-            said = self.up()
-            assert said.code == 0, said.text
+            result = self.up()
+            assert result.code == 0, result.text
         self.settled = True
 
-    def preview(self, *words: str) -> Said:
+    def preview(self, *words: str) -> CommandResult:
         return self.pulumi("preview", *words)
 
     def state(self, *words: str) -> Json:
@@ -200,7 +200,7 @@ class Workspace:
     def outputs(self) -> Json:
         return self.pulumi("stack", "output", "--json").json
 
-    def pulumi(self, *words: str, timeout: float = TIMEOUT) -> Said:
+    def pulumi(self, *words: str, timeout: float = TIMEOUT) -> CommandResult:
         """Run `pulumi WORDS` here, without questions and colours."""
         with self.running(*words) as engine:
             return engine.end(timeout)
@@ -260,7 +260,7 @@ class Engine:
         msg = f"it ended before it said {pattern}:\n{text}"
         raise AssertionError(msg)
 
-    def end(self, timeout: float = TIMEOUT) -> Said:
+    def end(self, timeout: float = TIMEOUT) -> CommandResult:
         """Wait for its end; one that takes longer fails the test with what it said."""
         try:
             rest, _ = self.process.communicate(timeout=timeout)
@@ -270,7 +270,7 @@ class Engine:
             raise AssertionError(msg) from None
         text = "".join(self._lines) + rest
         seconds = time.monotonic() - self.began
-        return Said(code=self.process.returncode, text=text, seconds=seconds)
+        return CommandResult(code=self.process.returncode, text=text, seconds=seconds)
 
     def kill(self) -> None:
         """KILL it and all it has started, as when a machine loses power."""
@@ -284,7 +284,7 @@ class Engine:
             self.process.stdout.close()
 
 
-def spec(host: DemoHost) -> Json:
+def spec(host: ContainerHost) -> Json:
     """A host as the config has it."""
     user = USERS.get(host.name, "root")
     place = {"address": host.address, "hostKey": host.host_key}

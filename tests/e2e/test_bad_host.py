@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from harness.hosts import DemoHost
-from tests.e2e.look import Hosts, answers, profile, profiles, serving, system, systems
+from harness.hosts import ContainerHost
+from tests.e2e.host_state import Hosts, answers, profile, profiles, serving, system, systems
 from tests.e2e.stack import Workspace, spec
 
 pytestmark = pytest.mark.e2e
@@ -18,9 +18,9 @@ def test_a_failed_activation_is_red_and_ends_on_old(workspace: Workspace, hosts:
     old = systems(hosts)
     workspace.fleet(web2={"faults": {"activate-fails": "1"}})
     workspace.write(appRef="v2")
-    said = workspace.up()
-    assert said.code != 0
-    (error,) = said.errors()
+    result = workspace.up()
+    assert result.code != 0
+    (error,) = result.errors()
     first, *log, remedy = error.splitlines()
     assert first == (
         'before hook "web2-switch" failed: not deployed: web2: the activation ended with 2:'
@@ -44,10 +44,10 @@ def test_a_failure_leaves_the_others_to_finish(workspace: Workspace, hosts: Host
     """Where the engine tells the program of a failure, the program must outlive it."""
     workspace.fleet(web1={"activationSeconds": 2}, web2={"faults": {"check-fails": "1"}})
     workspace.write(appRef="v2")
-    said = workspace.up("--continue-on-error")
-    assert said.code != 0
-    assert "Traceback" not in said.text
-    (error,) = said.errors()
+    result = workspace.up("--continue-on-error")
+    assert result.code != 0
+    assert "Traceback" not in result.text
+    (error,) = result.errors()
     assert error == (
         'before hook "web2-switch" failed: not deployed: web2: refused: its own checks refuse:'
         " there are changes to critical components of the system; switching into it is not safe"
@@ -60,30 +60,30 @@ def test_a_failure_leaves_the_others_to_finish(workspace: Workspace, hosts: Host
 def test_nothing_of_a_host_moves_the_cursor(workspace: Workspace, hosts: Hosts) -> None:
     workspace.fleet(web2={"faults": {"activate-floods": "2", "activate-fails": "1"}})
     workspace.write(appRef="v2")
-    said = workspace.up("--target", "**::web2*", "--target", "**::build")
-    assert said.code != 0
-    assert "a very long line of output" in said.text
-    assert CONTROL.findall(said.text) == []
+    result = workspace.up("--target", "**::web2*", "--target", "**::build")
+    assert result.code != 0
+    assert "a very long line of output" in result.text
+    assert CONTROL.findall(result.text) == []
     assert system(hosts["web2"]) == profile(hosts["web2"])
 
 
 @pytest.fixture
-def narrow(third: DemoHost) -> DemoHost:
+def narrow(third: ContainerHost) -> ContainerHost:
     """A host whose store has no room for a system."""
     third.exec("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", "/nix/store")
     return third
 
 
-def test_a_full_store(workspace: Workspace, narrow: DemoHost) -> None:
+def test_a_full_store(workspace: Workspace, narrow: ContainerHost) -> None:
     everybody = {**workspace.hosts(), "web3": spec(narrow)}
     workspace.write(appRef="v1", hosts=everybody)
-    said = workspace.up()
-    assert said.code != 0
-    (error,) = said.errors()
+    result = workspace.up()
+    assert result.code != 0
+    (error,) = result.errors()
     assert error.startswith('before hook "web3-copy" failed: the copy failed: web3')
     assert "No space left on device" in error
     summary = "the rollout stopped: untouched: web1, web2; not copied: web3"
-    assert summary in said.diagnostics()
+    assert summary in result.diagnostics()
     assert error.endswith(
         "make room on the host (`nix-collect-garbage -d`), then run `pulumi up` again"
     )

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.look import Hosts, answers, commit, git, serving, systems
-from tests.e2e.said import Json
+from harness.command_result import Json
+from tests.e2e.host_state import Hosts, answers, commit, git, serving, systems
 from tests.e2e.stack import Workspace
 
 pytestmark = pytest.mark.e2e
@@ -26,11 +26,11 @@ write a name of letters, digits, '_' and '-', such as web1"""
 def refused(workspace: Workspace, hosts: Hosts, *words: str) -> str:
     """`up`: red, with one error, no traceback, and no host touched. Gives the error."""
     before = systems(hosts)
-    said = workspace.up(*words)
-    assert said.code != 0
-    assert "Traceback" not in said.text
+    result = workspace.up(*words)
+    assert result.code != 0
+    assert "Traceback" not in result.text
     assert systems(hosts) == before
-    (error,) = said.errors()
+    (error,) = result.errors()
     return error
 
 
@@ -112,9 +112,9 @@ def test_a_moved_tag_is_refused_until_its_commit_is_named(
     workspace.write(appRef="moving")
     assert workspace.up().code == 0
     git(app, "update-ref", "refs/tags/moving", new)
-    for said in (workspace.preview(), workspace.up()):
-        assert said.code != 0
-        (error,) = said.errors()
+    for result in (workspace.preview(), workspace.up()):
+        assert result.code != 0
+        (error,) = result.errors()
         assert error == (
             'before hook "release" failed: a tag has moved: appRef moving:'
             f" it was {old} when it was last deployed, and is {new} now. find out who moved it;"
@@ -123,8 +123,8 @@ def test_a_moved_tag_is_refused_until_its_commit_is_named(
     assert answers(hosts) == serving("v1", "web1", "web2")
 
     workspace.write(appRef="moving", appRev=new)
-    said = workspace.up()
-    assert said.code == 0, said.text
+    result = workspace.up()
+    assert result.code == 0, result.text
     assert answers(hosts) == serving("v2", "web1", "web2")
 
 
@@ -140,8 +140,8 @@ def test_a_build_that_fails(workspace: Workspace, hosts: Hosts) -> None:
     assert remedy == "no host was touched; mend the flake or the app, and run `pulumi up` again"
 
     workspace.fleet()
-    said = workspace.up()
-    assert said.code == 0, said.text
+    result = workspace.up()
+    assert result.code == 0, result.text
     assert answers(hosts) == serving("v2", "web1", "web2")
 
 
@@ -187,6 +187,6 @@ def test_no_key_to_log_in_with(workspace: Workspace, hosts: Hosts) -> None:
 def test_all_is_well_once_the_config_is(workspace: Workspace, hosts: Hosts) -> None:
     """None of the refusals before this one has left anything behind."""
     workspace.write(appRef="v2")
-    said = workspace.up()
-    assert said.code == 0, said.text
+    result = workspace.up()
+    assert result.code == 0, result.text
     assert answers(hosts) == serving("v2", "web1", "web2")

@@ -15,7 +15,7 @@ from components.pipeline.evaluate.evaluate import System
 from components.pipeline.process.run import run
 from components.pipeline.transport.ssh import Ssh, write_identity
 from components.pipeline.values import Duration
-from tests.e2e.look import Hosts
+from tests.e2e.host_state import Hosts
 from tests.e2e.runner_hosts import Machine, failure, spec
 from tests.e2e.stack import Workspace
 
@@ -127,8 +127,8 @@ async def test_all_are_good(web1: Machine, new: System) -> None:
 @pytest.mark.parametrize(("bad", "why"), BAD, ids=("tcp", "status", "header", "unit", "hold"))
 async def test_one_is_bad(web1: Machine, new: System, bad: Check, why: str) -> None:
     before = await web1.runs()
-    said = await failure(attempt(web1, new, bad))
-    assert said.splitlines()[0] == (
+    result = await failure(attempt(web1, new, bad))
+    assert result.splitlines()[0] == (
         f"not deployed: web1: check {bad.name}: {why}: rolled back to the system from before"
     )
     assert await web1.runs() == before

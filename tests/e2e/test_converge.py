@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.look import Hosts, answers, serving, system, systems
+from tests.e2e.host_state import Hosts, answers, serving, system, systems
 from tests.e2e.stack import Workspace
 
 pytestmark = pytest.mark.e2e
@@ -34,9 +34,9 @@ def elsewhere(workspace: Workspace, tmp_path: Path) -> Workspace:
 
 
 def test_a_preview_from_another_clone_shows_no_change(elsewhere: Workspace) -> None:
-    said = elsewhere.preview("--expect-no-changes", "--diff")
-    assert said.code == 0, said.text
-    assert said.summary() == {"unchanged": 10}
+    result = elsewhere.preview("--expect-no-changes", "--diff")
+    assert result.code == 0, result.text
+    assert result.summary() == {"unchanged": 10}
 
 
 def test_a_host_that_was_away_is_brought_from_elsewhere(
@@ -65,9 +65,9 @@ def test_a_host_that_was_away_is_brought_from_elsewhere(
     away.exec("nix-store", "--delete", elsewhere.preview("--json").systems()["web2"])
 
     units = hosts["web1"].started()
-    said = elsewhere.up()
-    assert said.code == 0, said.text
-    done = re.search(r"Command (build|web2-copy) (created|updated)", said.text)
+    result = elsewhere.up()
+    assert result.code == 0, result.text
+    done = re.search(r"Command (build|web2-copy) (created|updated)", result.text)
     assert not done, "the state has both done"
     assert answers(hosts) == serving("v2", "web1", "web2")
     assert hosts["web1"].started() == units
@@ -88,8 +88,8 @@ def test_an_up_killed_after_its_build_is_finished_from_elsewhere(
     assert "pulumi cancel" in locked.text
 
     assert elsewhere.pulumi("cancel", "--yes").code == 0
-    said = elsewhere.up()
-    assert said.code == 0, said.text
+    result = elsewhere.up()
+    assert result.code == 0, result.text
     assert answers(hosts) == serving("v2", "web1", "web2")
     assert elsewhere.recorded() == systems(hosts)
     assert elsewhere.up().summary() == {"unchanged": 10}
@@ -104,7 +104,7 @@ def test_a_path_that_the_host_has_lost_is_sent_again(workspace: Workspace, hosts
     assert system(host) != new
     host.exec("nix-store", "--delete", new)
 
-    said = workspace.up()
-    assert said.code == 0, said.text
-    assert "web1-copy" not in said.text, "the state has it done"
+    result = workspace.up()
+    assert result.code == 0, result.text
+    assert "web1-copy" not in result.text, "the state has it done"
     assert system(host) == new

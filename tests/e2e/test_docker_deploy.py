@@ -14,11 +14,11 @@ from tests.e2e.docker_stack import (
     APP,
     CONVERGED,
     EDGE,
+    DockerInspector,
     DockerStack,
-    World,
     assert_converged,
     assert_serves,
-    no_longer,
+    wait_until_gone,
 )
 
 pytestmark = pytest.mark.e2e
@@ -36,17 +36,17 @@ def load(docker_stack: DockerStack) -> Iterator[Load]:
 
 def steps(stack: DockerStack) -> dict[str, tuple[str, dict[str, str]]]:
     """What a preview would do, by resource: the step and its new inputs, where there is one."""
-    said = stack.preview("--json")
-    assert said.code == 0, said.text
+    result = stack.preview("--json")
+    assert result.code == 0, result.text
     return {
         step["urn"].rsplit("::", 1)[1]: (step["op"], step["newState"]["inputs"])
-        for step in said.json["steps"]
+        for step in result.json["steps"]
         if step["op"] != "same" and step["newState"]
     }
 
 
 def test_the_first_up_and_a_second_one(
-    docker_stack: DockerStack, docker_world: World, docker_proxy: DockerProxy
+    docker_stack: DockerStack, docker_inspector: DockerInspector, docker_proxy: DockerProxy
 ) -> None:
     """A stack of services alone: no host, no ssh key."""
     stack = docker_stack
@@ -55,21 +55,21 @@ def test_the_first_up_and_a_second_one(
         planned = stack.preview()
         assert planned.code == 0, "no daemon is needed to see what would be made"
         assert planned.summary() == {"create": CONVERGED["unchanged"]}
-    said = stack.up()
-    assert said.code == 0, said.text
-    assert said.summary() == {"created": CONVERGED["unchanged"]}
+    result = stack.up()
+    assert result.code == 0, result.text
+    assert result.summary() == {"created": CONVERGED["unchanged"]}
     outputs = stack.outputs()
     assert outputs["hosts"] == {}
     assert outputs["services"] == {"app": stack.containers()["app"]}
     docker_proxy.forget()
-    assert_converged(stack, docker_world, "v1")
+    assert_converged(stack, docker_inspector, "v1")
     assert docker_proxy.changes() == [], "the second one only asks"
 
 
 def test_a_preview_names_images_and_containers_before_anything_is_built(
-    services: DockerStack, docker_proxy: DockerProxy, docker_world: World
+    services: DockerStack, docker_proxy: DockerProxy, docker_inspector: DockerInspector
 ) -> None:
-    old, (image,) = services.containers()["app"], docker_world.images()
+    old, (image,) = services.containers()["app"], docker_inspector.images()
     services.write(appRef=services.other)
     path = steps(services)[APP][1]["built"]
     services._do("sh", "-c", f"! test -e {path} || nix-store --delete {path}")
@@ -95,55 +95,57 @@ def test_a_preview_names_images_and_containers_before_anything_is_built(
         "app-traffic": "update",
     }
     with docker_proxy.gone():
-        said = services.preview()
-    assert said.code == 0, said.text
-    assert "what the state says is taken for true" in said.diagnostics()
+        result = services.preview()
+    assert result.code == 0, result.text
+    assert "what the state says is taken for true" in result.diagnostics()
 
 
 @pytest.mark.parametrize("way", ["a release", "the way back"])
 def test_the_old_container_is_gone_soon_after_the_traffic_has_moved(
-    services: DockerStack, docker_world: World, load: Load, way: str
+    services: DockerStack, docker_inspector: DockerInspector, load: Load, way: str
 ) -> None:
     """And before that it answers: by the time of each answer, nobody went back and forth."""
     new, before, gone = services.other, services.containers()["app"], []
-    thread = threading.Thread(target=lambda: gone.append(no_longer(docker_world, before, 60)))
+    thread = threading.Thread(
+        target=lambda: gone.append(wait_until_gone(docker_inspector, before, 60))
+    )
     thread.start()
     began = time.monotonic()
     services.write(appRef=new)
-    said = services.up()
+    result = services.up()
     thread.join()
-    assert said.code == 0, said.text
-    assert said.summary() == {"updated": 4, "replaced": 2, "changes": 6, "unchanged": 9}
+    assert result.code == 0, result.text
+    assert result.summary() == {"updated": 4, "replaced": 2, "changes": 6, "unchanged": 9}
     answer = f"app {new} on docker"
     gate = min(at for at, text in load.answers if text == answer and at > began)
     assert {text for at, text in load.answers if at > gate + 1} == {answer}
     assert gone[0] - gate < GONE_WITHIN
     print(  # noqa: T201 figures
-        f"{way}: `up` {said.seconds:.1f} s, the old container gone {gone[0] - gate:.1f} s"
+        f"{way}: `up` {result.seconds:.1f} s, the old container gone {gone[0] - gate:.1f} s"
         " after the new one's first answer"
     )
-    assert_serves(services, docker_world, new)
+    assert_serves(services, docker_inspector, new)
 
 
 def test_a_release_that_does_not_work_changes_nothing(
-    services: DockerStack, docker_world: World, load: Load
+    services: DockerStack, docker_inspector: DockerInspector, load: Load
 ) -> None:
     """State and traffic stay, and going back to what serves is nothing but forgetting the other."""
     old, began = services.release, time.monotonic()
-    containers, images = docker_world.containers(), docker_world.images()
+    containers, images = docker_inspector.containers(), docker_inspector.images()
     services.write(appRef="v3")
-    said = services.up()
-    assert said.code != 0
+    result = services.up()
+    assert result.code != 0
     assert {text for at, text in load.answers if at > began} == {f"app {old} on docker"}
-    (error,) = said.errors()
+    (error,) = result.errors()
     assert error.startswith("not healthy: app: its health check says: wget: ")
     assert "can't open '/app/settings.sh': No such file or directory" in error
     assert error.endswith(AGAIN)
-    assert docker_world.containers() == containers
-    assert docker_world.tried() == []
+    assert docker_inspector.containers() == containers
+    assert docker_inspector.candidates() == []
     assert services.traffic() == services.containers()["app"]
     # The image is there for the next try, and in the state with the one that serves.
-    (new,) = set(docker_world.images()) - set(images)
+    (new,) = set(docker_inspector.images()) - set(images)
     recorded = {
         one["outputs"]["ref"]: bool(one.get("delete"))
         for one in services.state()["resources"]
@@ -152,11 +154,11 @@ def test_a_release_that_does_not_work_changes_nothing(
     assert recorded == {new: False, images[0]: True}
 
     services.write(appRef=old)
-    said = services.up()
-    assert said.code == 0, said.text
-    assert docker_world.containers() == containers, "it is the same container"
-    assert docker_world.images() == images
-    assert_converged(services, docker_world, old)
+    result = services.up()
+    assert result.code == 0, result.text
+    assert docker_inspector.containers() == containers, "it is the same container"
+    assert docker_inspector.images() == images
+    assert_converged(services, docker_inspector, old)
 
 
 def test_over_all_of_it_no_request_was_lost(load: Load) -> None:

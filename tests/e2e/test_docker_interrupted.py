@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.e2e.docker_stack import DockerStack, World, assert_converged, assert_serves
+from tests.e2e.docker_stack import DockerInspector, DockerStack, assert_converged, assert_serves
 from tests.e2e.docker_steps import CONTAINER, LOAD, STEPS, TRAFFIC, TRIAL, Step
 from tests.e2e.stack import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harness.command_result import CommandResult
     from harness.daemons.docker_proxy import DockerProxy
-    from tests.e2e.said import Said
     from tests.e2e.stack import Engine
 
 pytestmark = pytest.mark.e2e
@@ -31,7 +31,7 @@ HELD: Final = 60.0
 
 @contextmanager
 def held(
-    stack: DockerStack, world: World, proxy: DockerProxy, step: Step, release: str
+    stack: DockerStack, inspector: DockerInspector, proxy: DockerProxy, step: Step, release: str
 ) -> Iterator[Engine]:
     """An `up` in the middle of a step."""
     stack.write(appRef=release)
@@ -41,21 +41,21 @@ def held(
     with stack.running("up", "--yes", "--skip-preview") as engine:
         trouble.wait(60)
         # More of them, where those of an `up` before are still there.
-        assert len(world.containers()) >= step.containers
-        assert len(world.tried()) == step.candidates
+        assert len(inspector.containers()) >= step.containers
+        assert len(inspector.candidates()) == step.candidates
         yield engine
     proxy.forget()
 
 
-def next_up(stack: DockerStack, release: str) -> Said:
+def next_up(stack: DockerStack, release: str) -> CommandResult:
     """`up`, after what a person does where Pulumi asks for it."""
     stack.write(appRef=release)
-    said = stack.up()
-    if "pulumi cancel" in said.text:
+    result = stack.up()
+    if "pulumi cancel" in result.text:
         stack.cancel()
-        said = stack.up()
-    assert said.code == 0, said.text
-    return said
+        result = stack.up()
+    assert result.code == 0, result.text
+    return result
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def next_up(stack: DockerStack, release: str) -> Said:
 )
 def test_killed(
     services: DockerStack,
-    docker_world: World,
+    docker_inspector: DockerInspector,
     docker_proxy: DockerProxy,
     steps: tuple[Step, ...],
     *,
@@ -77,34 +77,34 @@ def test_killed(
     """
     old, new = services.release, services.other
     for step in steps:
-        with held(services, docker_world, docker_proxy, step, new) as engine:
+        with held(services, docker_inspector, docker_proxy, step, new) as engine:
             engine.kill()
         assert services.ask() == f"app {old} on docker", step.name
         services.cancel()
     wanted = new if goes_on else old
     next_up(services, wanted)
-    assert_converged(services, docker_world, wanted)
+    assert_converged(services, docker_inspector, wanted)
 
 
 def test_interrupted_in_one_step_after_the_other(
-    services: DockerStack, docker_world: World, docker_proxy: DockerProxy
+    services: DockerStack, docker_inspector: DockerInspector, docker_proxy: DockerProxy
 ) -> None:
     """Ctrl-C, as a terminal sends it; each `up` goes on from where the one before was."""
     old, new = services.release, services.other
     for step in STEPS:
-        with held(services, docker_world, docker_proxy, step, new) as engine:
+        with held(services, docker_inspector, docker_proxy, step, new) as engine:
             os.killpg(engine.process.pid, signal.SIGINT)
-            said = engine.end(30)
-        assert said.code != 0
-        assert "Traceback" not in said.text, said.text
+            result = engine.end(30)
+        assert result.code != 0
+        assert "Traceback" not in result.text, result.text
         assert services.ask() == f"app {old} on docker", step.name
-        assert docker_world.tried() == [], step.name
+        assert docker_inspector.candidates() == [], step.name
     next_up(services, new)
-    assert_serves(services, docker_world, new)
+    assert_serves(services, docker_inspector, new)
 
 
 def test_a_daemon_that_is_away_in_the_steps_that_may_be_done_again(
-    services: DockerStack, docker_world: World, docker_proxy: DockerProxy
+    services: DockerStack, docker_inspector: DockerInspector, docker_proxy: DockerProxy
 ) -> None:
     """Five seconds in each of them, in one `up`, which ends well."""
     new = services.other
@@ -114,15 +114,15 @@ def test_a_daemon_that_is_away_in_the_steps_that_may_be_done_again(
         docker_proxy.away(step.request, when="after", seconds=AWAY)
         for step in (LOAD, TRIAL, TRAFFIC)
     ]
-    said = services.up()
-    assert said.code == 0, said.text
+    result = services.up()
+    assert result.code == 0, result.text
     assert all(trouble.met.is_set() for trouble in troubles)
-    assert said.seconds > 3 * AWAY
-    assert_converged(services, docker_world, new)
+    assert result.seconds > 3 * AWAY
+    assert_converged(services, docker_inspector, new)
 
 
 def test_a_daemon_that_is_away_while_the_container_is_made(
-    services: DockerStack, docker_world: World, docker_proxy: DockerProxy
+    services: DockerStack, docker_inspector: DockerInspector, docker_proxy: DockerProxy
 ) -> None:
     """That is the provider's: it fails with one message, and the next `up` goes on.
 
@@ -132,13 +132,13 @@ def test_a_daemon_that_is_away_while_the_container_is_made(
     services.write(appRef=new)
     docker_proxy.forget()
     trouble = docker_proxy.away(r"^POST /v1\.\d+/containers/create", when="after", seconds=AWAY)
-    said = services.up()
+    result = services.up()
     assert trouble.met.is_set()
-    assert said.code != 0
-    (error,) = said.errors()
+    assert result.code != 0
+    (error,) = result.errors()
     assert "Cannot connect to the Docker daemon at" in error
     assert services.ask() == f"app {old} on docker"
-    assert services.traffic() in docker_world.containers()
+    assert services.traffic() in docker_inspector.containers()
     wait_for(docker_proxy.place.exists)
     next_up(services, new)
-    assert_serves(services, docker_world, new)
+    assert_serves(services, docker_inspector, new)

@@ -11,14 +11,22 @@ import yaml
 from harness.daemons import nix2container, registry
 from harness.daemons.http_load import Load
 from harness.daemons.registry import PASSWORD, USER
-from tests.e2e.docker_stack import APP, CONVERGED, EDGE, RUN, DockerStack, World, assert_converged
+from tests.e2e.docker_stack import (
+    APP,
+    CONVERGED,
+    EDGE,
+    RUN,
+    DockerInspector,
+    DockerStack,
+    assert_converged,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harness.command_result import Json
     from harness.daemons.docker_proxy import DockerProxy
     from harness.daemons.registry import Registry
-    from tests.e2e.said import Json
 
 pytestmark = pytest.mark.e2e
 OWN: Final = "app-image"
@@ -50,29 +58,31 @@ def own(docker_stack: DockerStack, server: Registry) -> Json:
 
 def planned(stack: DockerStack) -> dict[str, Json]:
     """The new inputs of what a preview would change, by resource."""
-    said = stack.preview("--json")
-    assert said.code == 0, said.text
+    result = stack.preview("--json")
+    assert result.code == 0, result.text
     return {
         step["urn"].rsplit("::", 1)[1]: step["newState"]["inputs"]
-        for step in said.json["steps"]
+        for step in result.json["steps"]
         if step["op"] != "same" and "inputs" in (step.get("newState") or {})
     }
 
 
-def images(world: World, server: Registry, name: str) -> list[str]:
+def images(inspector: DockerInspector, server: Registry, name: str) -> list[str]:
     """The names of an image that have come from the registry."""
-    return world.images(f"{server.address}/{RUN}/{name}")
+    return inspector.images(f"{server.address}/{RUN}/{name}")
 
 
-def assert_serves(stack: DockerStack, world: World, server: Registry, release: str) -> str:
+def assert_serves(
+    stack: DockerStack, inspector: DockerInspector, server: Registry, release: str
+) -> str:
     """One container and its edge, both from the registry; gives the container's image."""
     assert stack.ask() == f"app {release} on docker"
     known = stack.containers()
-    assert world.containers() == sorted(known.values())
-    (image,) = images(world, server, OWN)
-    assert world.daemon.container(known["app"])["Config"]["Image"] == image
-    (edge,) = images(world, server, EDGE)
-    assert world.daemon.container(known["app-edge"])["Config"]["Image"] == edge
+    assert inspector.containers() == sorted(known.values())
+    (image,) = images(inspector, server, OWN)
+    assert inspector.daemon.container(known["app"])["Config"]["Image"] == image
+    (edge,) = images(inspector, server, EDGE)
+    assert inspector.daemon.container(known["app-edge"])["Config"]["Image"] == edge
     stack.release = release
     return image
 
@@ -94,22 +104,24 @@ def test_a_preview_says_what_will_be_pulled_before_anything_is_built(
 
 def test_an_image_of_the_app_by_way_of_the_registry(
     services: DockerStack,
-    docker_world: World,
+    docker_inspector: DockerInspector,
     docker_proxy: DockerProxy,
     server: Registry,
     own: Json,
 ) -> None:
     services.write(appRef="v1", **own)
     docker_proxy.forget()
-    said = services.up()
-    assert said.code == 0, said.text
-    assert PASSWORD not in said.text
-    name, _, tag = assert_serves(services, docker_world, server, "v1").rpartition(":")
+    result = services.up()
+    assert result.code == 0, result.text
+    assert PASSWORD not in result.text
+    name, _, tag = assert_serves(services, docker_inspector, server, "v1").rpartition(":")
     assert server.tags(f"{RUN}/{OWN}") == [tag], "and no `latest`"
     pinned = f"{name}@{server.digest(f'{RUN}/{OWN}', tag)}"
     assert services.outputs()["images"][f"app.{OWN}"] == pinned
     assert docker_proxy.seen("/images/load") == []
-    assert docker_world.images(APP) + docker_world.images(EDGE) == [], "those of before are gone"
+    assert docker_inspector.images(APP) + docker_inspector.images(EDGE) == [], (
+        "those of before are gone"
+    )
     kept = [file for file in services.backend.state.rglob("*") if file.is_file()]
     assert not [file for file in kept if PASSWORD.encode() in file.read_bytes()]
     # The check sees what it looks for: what is no secret is there.
@@ -117,24 +129,24 @@ def test_an_image_of_the_app_by_way_of_the_registry(
 
     server.forget()
     docker_proxy.forget()
-    said = services.up()
-    assert (said.code, said.summary()) == (0, CONVERGED), said.text
+    result = services.up()
+    assert (result.code, result.summary()) == (0, CONVERGED), result.text
     assert (server.requests(), docker_proxy.changes()) == ([], []), "the second one only asks"
     services.release = "v1"
 
 
 def test_a_new_release_of_which_only_its_image_travels(
-    docker_stack: DockerStack, docker_world: World, server: Registry, own: Json
+    docker_stack: DockerStack, docker_inspector: DockerInspector, server: Registry, own: Json
 ) -> None:
     stack = docker_stack
     stack.write(appRef="v2", **own)
     assert {"app", f"app.{OWN}"} <= planned(stack).keys()
     server.forget()
     with Load(stack.port) as load:
-        said = stack.up()
-    assert said.code == 0, said.text
+        result = stack.up()
+    assert result.code == 0, result.text
     assert load.lost == []
-    assert_serves(stack, docker_world, server, "v2")
+    assert_serves(stack, docker_inspector, server, "v2")
     assert len(server.tags(f"{RUN}/{OWN}")) == 2, "what was pushed stays"
     assert server.requests(f"/{EDGE}/") == []
 
@@ -146,24 +158,24 @@ def test_a_registry_that_refuses_is_one_message_and_what_serves_stays(
     wrong = {**own["docker"]["registry"], "username": "somebody"}
     other = {**own, "docker": {**own["docker"], "registry": wrong}}
     stack.write(appRef="v3", **other)
-    said = stack.up()
-    (error,) = said.errors()
+    result = stack.up()
+    (error,) = result.errors()
     assert error.startswith(f"the registry refused the login: {server.address}/{RUN}/{OWN}:")
-    assert PASSWORD not in said.text
+    assert PASSWORD not in result.text
     assert (stack.containers(), stack.ask()) == (before, "app v2 on docker")
 
 
 def test_back_to_images_that_go_straight_to_the_daemon(
-    services: DockerStack, docker_world: World, server: Registry
+    services: DockerStack, docker_inspector: DockerInspector, server: Registry
 ) -> None:
     """The daemon forgets what came from the registry; the registry does not."""
-    assert_converged(services, docker_world, "v1")
-    assert images(docker_world, server, OWN) + images(docker_world, server, EDGE) == []
+    assert_converged(services, docker_inspector, "v1")
+    assert images(docker_inspector, server, OWN) + images(docker_inspector, server, EDGE) == []
     assert len(server.tags(f"{RUN}/{OWN}")) == 2
 
 
 def test_an_image_of_nix2container(
-    services: DockerStack, docker_world: World, server: Registry
+    services: DockerStack, docker_inspector: DockerInspector, server: Registry
 ) -> None:
     """Copied by its own script, to a registry where the user has logged in."""
     stack, flake = services, services.folder / "flake" / "lib"
@@ -176,13 +188,13 @@ def test_an_image_of_nix2container(
         place = {**stack.config["docker"], "registry": {"address": f"{server.address}/{RUN}"}}
         app = {"app": stack.service(image=NIX)}
         stack.write(appRef="v1", docker=place, services=app)
-        said = stack.up()
-        assert said.code == 0, said.text
+        result = stack.up()
+        assert result.code == 0, result.text
         assert stack.ask() == "app v1 on docker"
-        (image,) = images(docker_world, server, NIX)
+        (image,) = images(docker_inspector, server, NIX)
         assert server.tags(f"{RUN}/{NIX}") == [image.rpartition(":")[2]]
-        said = stack.up()
-        assert (said.code, said.summary()) == (0, CONVERGED), said.text
+        result = stack.up()
+        assert (result.code, result.summary()) == (0, CONVERGED), result.text
     finally:
         login.unlink()
         (flake / "images.nix").write_text(archives)

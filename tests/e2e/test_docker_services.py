@@ -15,16 +15,16 @@ from tests.e2e.docker_stack import (
     EDGE,
     RUN,
     USERS,
+    DockerInspector,
     DockerStack,
-    World,
     assert_converged,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harness.command_result import CommandResult, Json
     from harness.daemons.docker_proxy import DockerProxy
-    from tests.e2e.said import Json, Said
     from tests.e2e.stack import Engine
 
 pytestmark = pytest.mark.e2e
@@ -40,10 +40,10 @@ WRITES: Final = [
 ]
 
 
-def good_up(stack: DockerStack, *words: str) -> Said:
-    said = stack.up(*words)
-    assert said.code == 0, said.text
-    return said
+def good_up(stack: DockerStack, *words: str) -> CommandResult:
+    result = stack.up(*words)
+    assert result.code == 0, result.text
+    return result
 
 
 def kill_once_started(stack: DockerStack, proxy: DockerProxy) -> None:
@@ -79,20 +79,20 @@ def test_an_edge_that_is_made_anew_serves_while_the_new_container_is_waited_for(
 
 
 def test_a_secret_in_the_environment_is_in_the_state_as_a_secret_only(
-    docker_stack: DockerStack, docker_world: World, docker_proxy: DockerProxy
+    docker_stack: DockerStack, docker_inspector: DockerInspector, docker_proxy: DockerProxy
 ) -> None:
     """Set as a person sets it; the daemon has it in clear, as the service needs it so."""
     services, secret = docker_stack, "hunter2-e2e"
     docker_proxy.forget()
     services.write(appRef="v1")
     services._do("pulumi", "config", "set", "--secret", "--path", "services.app.env.TOKEN", secret)
-    said = services.preview("--diff")
-    assert said.code == 0, said.text
-    assert secret not in said.text
-    said = good_up(services)
-    assert secret not in said.text
+    result = services.preview("--diff")
+    assert result.code == 0, result.text
+    assert secret not in result.text
+    result = good_up(services)
+    assert secret not in result.text
     container = services.containers()["app"]
-    assert f"TOKEN={secret}" in docker_world.daemon.container(container)["Config"]["Env"]
+    assert f"TOKEN={secret}" in docker_inspector.daemon.container(container)["Config"]["Env"]
     kept = [file for file in services.backend.state.rglob("*") if file.is_file()]
     assert not [file for file in kept if secret.encode() in file.read_bytes()]
     # The check sees what it looks for: what is no secret is there.
@@ -100,14 +100,17 @@ def test_a_secret_in_the_environment_is_in_the_state_as_a_secret_only(
 
 
 @pytest.fixture
-def log(docker_world: World) -> Iterator[str]:
+def log(docker_inspector: DockerInspector) -> Iterator[str]:
     """A volume that the service writes to; it is removed with the test."""
     yield LOG
-    docker_world.delete(f"/volumes/{LOG}?force=1")
+    docker_inspector.delete(f"/volumes/{LOG}?force=1")
 
 
 def test_a_service_that_is_made_anew(
-    docker_stack: DockerStack, docker_world: World, docker_proxy: DockerProxy, log: str
+    docker_stack: DockerStack,
+    docker_inspector: DockerInspector,
+    docker_proxy: DockerProxy,
+    log: str,
 ) -> None:
     """The strategy `recreate`, from blue-green and back: a gap, but never for a bad candidate."""
     services = docker_stack
@@ -126,43 +129,43 @@ def test_a_service_that_is_made_anew(
     services.write(appRef="v1", services={"app": service("one")})
     good_up(services)
     assert services.ask() == "app v1 on docker"
-    assert docker_world.containers() == [services.containers()["app"]]
-    assert docker_world.images(EDGE) == []
+    assert docker_inspector.containers() == [services.containers()["app"]]
+    assert docker_inspector.images(EDGE) == []
 
     # A release that does not work: the old container is not even stopped.
     old = services.containers()["app"]
     services.write(appRef="v3", services={"app": service("three")})
     with Load(services.port) as load:
-        said = services.up()
-    assert said.code != 0
+        result = services.up()
+    assert result.code != 0
     assert load.lost == []
-    (error,) = said.errors()
+    (error,) = result.errors()
     assert error.startswith("not healthy: app: ")
     assert error.endswith(AGAIN)
-    assert docker_world.containers() == [old]
+    assert docker_inspector.containers() == [old]
 
     # Killed between the new container's start and the state: it has the port and the volume.
     services.write(appRef="v2", services={"app": service("two")})
     kill_once_started(services, docker_proxy)
-    assert not docker_world.daemon.is_there(old)
+    assert not docker_inspector.daemon.is_there(old)
     good_up(services)
     new = services.containers()["app"]
-    assert docker_world.containers() == [new]
+    assert docker_inspector.containers() == [new]
     assert services.ask() == "app v2 on docker"
     # The volume has seen each of them that was to run: the first, the killed one, and its heir.
-    assert docker_world.daemon.run(new, "/bin/busybox", "cat", "/data/log").split() == [
+    assert docker_inspector.daemon.run(new, "/bin/busybox", "cat", "/data/log").split() == [
         "one",
         "two",
         "two",
     ]
-    found = docker_world.daemon.container(new)["Config"]
+    found = docker_inspector.daemon.container(new)["Config"]
     assert (found["Cmd"], "WHO=two" in found["Env"]) == (WRITES, True)
 
     # And the port back to an edge; which is killed likewise, so that nobody knows of it.
     services.write(appRef="v2")
     kill_once_started_edge(services, docker_proxy)
     good_up(services)
-    assert_converged(services, docker_world, "v2")
+    assert_converged(services, docker_inspector, "v2")
 
 
 def kill_once_started_edge(stack: DockerStack, proxy: DockerProxy) -> None:
@@ -179,36 +182,36 @@ def kill_once_started_edge(stack: DockerStack, proxy: DockerProxy) -> None:
 
 
 def test_a_port_that_somebody_else_has_is_refused_before_anything_changes(
-    services: DockerStack, docker_world: World
+    services: DockerStack, docker_inspector: DockerInspector
 ) -> None:
-    release, containers = services.release, docker_world.containers()
+    release, containers = services.release, docker_inspector.containers()
     with socket.create_server(("0.0.0.0", 0)) as other:  # noqa: S104 as Docker publishes ports
         port = other.getsockname()[1]
         service = services.service(ports={str(port): "8080"})
         services.write(appRef=services.other, services={"app": service})
-        said = services.up()
-    assert said.code != 0
-    (error,) = said.errors()
+        result = services.up()
+    assert result.code != 0
+    (error,) = result.errors()
     assert error.startswith("a port is taken: app: ")
     assert f"{port}" in error
     assert error.endswith("free it, or write another in services.app")
     assert services.ask() == f"app {release} on docker"
-    assert docker_world.containers() == containers
+    assert docker_inspector.containers() == containers
     services.write(appRef=release)
     good_up(services)
-    assert docker_world.containers() == containers
+    assert docker_inspector.containers() == containers
     services.release = release
 
 
 @pytest.fixture
-def users(docker_world: World) -> Iterator[dict[str, list[str]]]:
+def users(docker_inspector: DockerInspector) -> Iterator[dict[str, list[str]]]:
     """What is somebody else's on the same daemon, some of it much like the stack's."""
-    world = docker_world
-    image = world.images()[0]
-    world.post(f"/images/{image}/tag?repo={USERS}&tag=v1")
-    world.post(f"/images/{image}/tag?repo={APP}&tag=v1")
-    world.post("/networks/create", {"Name": f"{USERS}-services", "Labels": PLANTED})
-    world.post("/volumes/create", {"Name": f"{USERS}-data", "Labels": PLANTED})
+    inspector = docker_inspector
+    image = inspector.images()[0]
+    inspector.post(f"/images/{image}/tag?repo={USERS}&tag=v1")
+    inspector.post(f"/images/{image}/tag?repo={APP}&tag=v1")
+    inspector.post("/networks/create", {"Name": f"{USERS}-services", "Labels": PLANTED})
+    inspector.post("/volumes/create", {"Name": f"{USERS}-data", "Labels": PLANTED})
     for short, labels in (
         ("app-0123456", {}),
         ("of-another-stack", {"flakeup.owner": "flakeup/other", "flakeup.service": "app"}),
@@ -220,32 +223,35 @@ def users(docker_world: World) -> Iterator[dict[str, list[str]]]:
             "Cmd": ["/bin/busybox", "sleep", "1000"],
             "Labels": {**PLANTED, **labels},
         }
-        world.post(f"/containers/create?name={name}", body)
-        world.post(f"/containers/{name}/start")
-    yield planted(world)
-    world.clean()
+        inspector.post(f"/containers/create?name={name}", body)
+        inspector.post(f"/containers/{name}/start")
+    yield planted(inspector)
+    inspector.clean()
 
 
-def planted(world: World) -> dict[str, list[str]]:
+def planted(inspector: DockerInspector) -> dict[str, list[str]]:
     label = f"{LABEL}={USERS}"
     running = [
-        name for name in world.containers(label) if world.daemon.container(name)["State"]["Running"]
+        name
+        for name in inspector.containers(label)
+        if inspector.daemon.container(name)["State"]["Running"]
     ]
     return {
         "containers": running,
-        "networks": world.networks(label),
-        "volumes": world.volumes(label),
-        "images": world.images(USERS) + [tag for tag in world.images() if tag == f"{APP}:v1"],
+        "networks": inspector.networks(label),
+        "volumes": inspector.volumes(label),
+        "images": inspector.images(USERS)
+        + [tag for tag in inspector.images() if tag == f"{APP}:v1"],
     }
 
 
 def test_two_services_one_taken_out_and_the_stack_destroyed(
     services: DockerStack,
-    docker_world: World,
+    docker_inspector: DockerInspector,
     docker_proxy: DockerProxy,
     users: dict[str, list[str]],
 ) -> None:
-    world = docker_world
+    inspector = docker_inspector
     release, port = services.release, services.port + 2
     worker = {"image": APP, "env": {"N": "1"}, "wait": "30s", "grace": "1s"}
     web = services.service(ports={str(port): "8080"})
@@ -255,46 +261,46 @@ def test_two_services_one_taken_out_and_the_stack_destroyed(
     assert ask(port) == services.ask() == f"app {release} on docker"
     known = services.containers()
     assert known.keys() == {"app", "app-edge", "web", "web-edge", "worker"}
-    assert world.containers() == sorted(known.values())
+    assert inspector.containers() == sorted(known.values())
 
     # One that does not work holds back no other, where that is asked for.
     bad = {**web, "healthcheck": ["/bin/busybox", "false"]}
     services.write(
         appRef=release, services={**both, "web": bad, "worker": {**worker, "env": {"N": "2"}}}
     )
-    said = services.up("--continue-on-error")
-    assert said.code != 0
-    (error,) = said.errors()
+    result = services.up("--continue-on-error")
+    assert result.code != 0
+    (error,) = result.errors()
     assert error.startswith("not healthy: web: ")
-    assert "Traceback" not in said.text
+    assert "Traceback" not in result.text
     after = services.containers()
     assert {name for name in known if after[name] != known[name]} == {"worker"}
-    assert world.containers() == sorted(after.values())
+    assert inspector.containers() == sorted(after.values())
     assert ask(port) == f"app {release} on docker"
 
     # Taken out of the config.
     services.write(appRef=release)
     good_up(services)
-    assert_converged_with(services, world, release)
+    assert_converged_with(services, inspector, release)
 
     # Destroyed, also what an `up` that was killed has left.
     services.write(appRef=services.other)
     kill_once_started(services, docker_proxy)
-    assert len(world.containers()) == 3
-    said = services.pulumi("destroy", "--yes", "--skip-preview")
-    assert said.code == 0, said.text
-    assert world.containers() == []
-    assert world.tried() == world.networks() == world.images(EDGE) == []
-    assert world.images() == [f"{APP}:v1"]
+    assert len(inspector.containers()) == 3
+    result = services.pulumi("destroy", "--yes", "--skip-preview")
+    assert result.code == 0, result.text
+    assert inspector.containers() == []
+    assert inspector.candidates() == inspector.networks() == inspector.images(EDGE) == []
+    assert inspector.images() == [f"{APP}:v1"]
     assert services.state().get("resources", []) == []
-    assert planted(world) == users
+    assert planted(inspector) == users
     assert len(users["containers"]) == 3
 
 
-def assert_converged_with(stack: DockerStack, world: World, release: str) -> None:
+def assert_converged_with(stack: DockerStack, inspector: DockerInspector, release: str) -> None:
     """One service again, beside what is somebody else's."""
     known = stack.containers()
-    assert world.containers() == sorted(known.values())
+    assert inspector.containers() == sorted(known.values())
     assert known.keys() == {"app", "app-edge"}
     assert stack.ask() == f"app {release} on docker"
     stack.release = release

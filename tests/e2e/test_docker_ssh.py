@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from components.pipeline.values import HostKey
+from harness.command_result import CommandResult
 from harness.daemons.docker_proxy import DockerProxy
 from harness.daemons.far_docker import host_of, machine, where
 from harness.daemons.http_load import Load
 from harness.daemons.sshd import Sshd, missing
-from tests.e2e.docker_stack import CONVERGED, RUN, DockerStack, World
-from tests.e2e.said import Said
+from tests.e2e.docker_stack import CONVERGED, RUN, DockerInspector, DockerStack
 
 pytestmark = [
     pytest.mark.e2e,
@@ -64,7 +64,7 @@ def stack(
     docker_place: Path, docker_proxy: DockerProxy, far: Far, parts: dict[str, dict[str, Any]]
 ) -> FarStack:
     layer = str(parts["edge"]["layer"])
-    made = FarStack.of_services(docker_place / "far", layer, docker_proxy)
+    made = FarStack.create(docker_place / "far", layer, docker_proxy)
     assert isinstance(made, FarStack)
     made._do("pulumi", "config", "set", "--secret", "sshKey", stdin=far.server.client_key_text)
     config = yaml.safe_load(made._file.read_text())["config"]
@@ -78,9 +78,9 @@ def daemon(server: Sshd) -> dict[str, str]:
     return {"host": host_of(server), "hostKey": server.host_key_line}
 
 
-def went_well(said: Said) -> dict[str, int]:
-    assert said.code == 0, said.text
-    return said.summary()
+def went_well(result: CommandResult) -> dict[str, int]:
+    assert result.code == 0, result.text
+    return result.summary()
 
 
 def test_the_first_up_and_a_second_one(
@@ -101,29 +101,29 @@ def test_the_first_up_and_a_second_one(
     assert f"UserKnownHostsFile=.flakeup/{stack.name}/ssh/docker-127.0.0.1-" in text
 
 
-def test_a_release_that_nobody_notices(stack: FarStack, docker_world: World) -> None:
+def test_a_release_that_nobody_notices(stack: FarStack, docker_inspector: DockerInspector) -> None:
     with Load(stack.port) as load:
         stack.write(appRef="v2")
-        said = stack.up()
-        assert went_well(said)["replaced"] == 2
+        result = stack.up()
+        assert went_well(result)["replaced"] == 2
         time.sleep(1)
     moved = load.first("app v2 on docker")
     assert load.lost == [], [f"{at - moved:+.2f} s: {why}" for at, why in load.lost]
     assert load.answers[-1][1] == "app v2 on docker"
-    assert len(docker_world.containers(OWNED)) == 2
-    assert len(docker_world.images(stack.app)) == 1
+    assert len(docker_inspector.containers(OWNED)) == 2
+    assert len(docker_inspector.images(stack.app)) == 1
     print(  # noqa: T201 figures
-        f"`up` {said.seconds:.1f} s; {len(load.answers)} answers, "
+        f"`up` {result.seconds:.1f} s; {len(load.answers)} answers, "
         f"longest time without one {load.gap():.3f} s"
     )
 
 
 def test_a_machine_that_is_away_or_another_one(
-    stack: FarStack, far: Far, docker_proxy: DockerProxy, docker_world: World
+    stack: FarStack, far: Far, docker_proxy: DockerProxy, docker_inspector: DockerInspector
 ) -> None:
     """Away, the state's word counts; another one is asked nothing, and nothing is changed."""
     pinned = far.server.host_key_line
-    containers, images = docker_world.containers(OWNED), docker_world.images(stack.app)
+    containers, images = docker_inspector.containers(OWNED), docker_inspector.images(stack.app)
     far.stop()
     away = stack.preview()
     assert went_well(away) == CONVERGED
@@ -144,8 +144,8 @@ def test_a_machine_that_is_away_or_another_one(
         assert refused.code != 0
         assert refused.errors() == [message], refused.text
     assert docker_proxy.seen() == []
-    assert docker_world.containers(OWNED) == containers
-    assert docker_world.images(stack.app) == images
+    assert docker_inspector.containers(OWNED) == containers
+    assert docker_inspector.images(stack.app) == images
     assert of_docker(stack.state()) == of_docker(before)
 
     # Whoever has found out why writes the new key down: that changes nothing either.
@@ -154,8 +154,8 @@ def test_a_machine_that_is_away_or_another_one(
     assert went_well(stack.up()) == {"updated": 2, "unchanged": CONVERGED["unchanged"] - 2}
     assert docker_proxy.changes() == []
     went_well(stack.pulumi("destroy", "--yes", "--skip-preview"))
-    assert docker_world.containers(OWNED) == []
-    assert docker_world.networks(OWNED) == []
+    assert docker_inspector.containers(OWNED) == []
+    assert docker_inspector.networks(OWNED) == []
 
 
 def of_docker(state: dict[str, Any]) -> list[Any]:

@@ -10,15 +10,24 @@ from urllib.parse import urlencode
 import pytest
 
 from harness.daemons.swarm import be_swarm, missing, own_daemon
-from tests.e2e.docker_stack import AGAIN, APP, OWNED, OWNER, RUN, USERS, DockerStack, World
+from tests.e2e.docker_stack import (
+    AGAIN,
+    APP,
+    OWNED,
+    OWNER,
+    RUN,
+    USERS,
+    DockerInspector,
+    DockerStack,
+)
 from tests.e2e.stack import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from harness.command_result import CommandResult, Json
     from harness.daemons.dockerd import Dockerd
-    from tests.e2e.said import Json, Said
 
 pytestmark = pytest.mark.e2e
 UNCHANGED: Final = 13
@@ -35,7 +44,7 @@ and published ports are made of."""
 
 
 @pytest.fixture(scope="module")
-def daemon(docker_world: World) -> Iterator[Dockerd]:  # noqa: ARG001 skips what needs it
+def daemon(docker_inspector: DockerInspector) -> Iterator[Dockerd]:  # noqa: ARG001 skips what needs it
     """A daemon that is no swarm yet."""
     if reason := missing():
         pytest.skip(reason)
@@ -46,7 +55,7 @@ def daemon(docker_world: World) -> Iterator[Dockerd]:  # noqa: ARG001 skips what
 @pytest.fixture(scope="module")
 def stack(docker_place: Path, daemon: Dockerd, parts: dict[str, dict[str, Any]]) -> DockerStack:
     layer = str(parts["edge"]["layer"])
-    return DockerStack.of_services(docker_place / "swarm", layer, daemon)
+    return DockerStack.create(docker_place / "swarm", layer, daemon)
 
 
 def listed(daemon: Dockerd, path: str, **filters: list[str]) -> list[Any]:
@@ -76,20 +85,20 @@ def assert_serves(daemon: Dockerd, release: str, secret: str, replicas: int = 2)
     tasks = running(daemon)
     for task in tasks:
         ask = "/bin/busybox wget -q -O - http://127.0.0.1:8080/; cat /run/secrets/TOKEN"
-        said = daemon.run(task["Id"], "/bin/busybox", "sh", "-c", ask)
-        assert said.split("\r\n") == [f"app {release} on docker", secret]
+        result = daemon.run(task["Id"], "/bin/busybox", "sh", "-c", ask)
+        assert result.split("\r\n") == [f"app {release} on docker", secret]
         assert "hunter" not in str(daemon.container(task["Id"]))
     assert [one["Spec"]["Name"][:10] for one in listed(daemon, "/secrets")] == ["app-TOKEN-"]
-    assert World(daemon).tried() == []
+    assert DockerInspector(daemon).candidates() == []
 
 
-def good_up(stack: DockerStack, *words: str) -> Said:
-    said = stack.up(*words)
-    assert said.code == 0, said.text
-    assert "hunter" not in said.text
+def good_up(stack: DockerStack, *words: str) -> CommandResult:
+    result = stack.up(*words)
+    assert result.code == 0, result.text
+    assert "hunter" not in result.text
     kept = [file for file in stack.backend.state.rglob("*") if file.is_file()]
     assert not [file for file in kept if b"hunter" in file.read_bytes()]
-    return said
+    return result
 
 
 class Asking:
@@ -101,7 +110,7 @@ class Asking:
     def __enter__(self) -> Self:
         (network,) = listed(self._daemon, "/networks", label=[f"flakeup.swarm={OWNER}"])
         body: Json = {
-            "Image": World(self._daemon).images()[0],
+            "Image": DockerInspector(self._daemon).images()[0],
             "Cmd": ["/bin/busybox", "sh", "-c", ASKS],
             "HostConfig": {"NetworkMode": network["Name"]},
         }
@@ -119,20 +128,27 @@ class Asking:
 
 def test_a_daemon_that_is_no_swarm_is_one_message(stack: DockerStack, daemon: Dockerd) -> None:
     write(stack, "v1", "hunter1")
-    said = stack.up()
-    assert said.code != 0
-    (error,) = said.errors()
+    result = stack.up()
+    assert result.code != 0
+    (error,) = result.errors()
     assert error.startswith(f"no swarm: {daemon.host}: services.app has strategy: swarm")
     assert error.endswith("run `docker swarm init` there, or let docker.host be a manager")
-    assert World(daemon).images() == World(daemon).networks() == World(daemon).containers() == []
+    assert (
+        DockerInspector(daemon).images()
+        == DockerInspector(daemon).networks()
+        == DockerInspector(daemon).containers()
+        == []
+    )
 
 
 def test_releases_of_a_swarm(stack: DockerStack, daemon: Dockerd) -> None:
     be_swarm(daemon)
     write(stack, "v1", "hunter1")
-    said = stack.preview()
-    assert said.code == 0, said.text
-    assert said.summary() == {"create": UNCHANGED - 1, "unchanged": 1}, "the stack itself is there"
+    result = stack.preview()
+    assert result.code == 0, result.text
+    assert result.summary() == {"create": UNCHANGED - 1, "unchanged": 1}, (
+        "the stack itself is there"
+    )
     good_up(stack)
     assert_serves(daemon, "v1", "hunter1")
     (service,) = listed(daemon, "/services")
@@ -158,10 +174,10 @@ def test_what_does_not_work_leaves_what_serves(stack: DockerStack, daemon: Docke
         # Only the swarm can say so: the candidate has no volumes.
         bad = ["/bin/busybox", "sh", "-c", f"[ -d /data ] && exit 3; {SERVES}"]
         write(stack, "v1", "hunter3", command=bad, volumes={DATA: "/data"})
-        said = stack.up()
-        assert said.code != 0
-        assert "hunter" not in said.text
-        assert "service rollback completed" in said.text
+        result = stack.up()
+        assert result.code != 0
+        assert "hunter" not in result.text
+        assert "service rollback completed" in result.text
         # What was wanted is in the state of the service, and is not taken for done.
         assert stack.preview().summary() == {"update": 2, "unchanged": UNCHANGED - 2}
         answers = asking.answers()
@@ -170,9 +186,9 @@ def test_what_does_not_work_leaves_what_serves(stack: DockerStack, daemon: Docke
     # A release that the candidate already does not like changes nothing at all.
     tasks = {task["Id"] for task in running(daemon)}
     write(stack, "v3", "hunter3")
-    said = stack.up()
-    assert said.code != 0
-    (error,) = said.errors()
+    result = stack.up()
+    assert result.code != 0
+    (error,) = result.errors()
     assert error.startswith("not healthy: app: ")
     assert error.endswith(AGAIN)
     assert {task["Id"] for task in running(daemon)} == tasks
@@ -189,19 +205,24 @@ def test_what_does_not_work_leaves_what_serves(stack: DockerStack, daemon: Docke
 
 def test_another_strategy_and_the_end(stack: DockerStack, daemon: Dockerd) -> None:
     """A service that was a swarm's may be a container, where it has no ports to hand over."""
-    world = World(daemon)
+    inspector = DockerInspector(daemon)
     stack.write(appRef="v1", services={"app": stack.service(edge=None, ports=None)})
     good_up(stack)
     assert listed(daemon, "/services") == listed(daemon, "/secrets") == []
-    assert world.containers() == sorted(stack.containers().values())
+    assert inspector.containers() == sorted(stack.containers().values())
     write(stack, "v2", "hunter5")
     good_up(stack)
     assert_serves(daemon, "v2", "hunter5")
-    assert world.containers() == []
+    assert inspector.containers() == []
 
-    said = stack.pulumi("destroy", "--yes", "--skip-preview")
-    assert said.code == 0, said.text
+    result = stack.pulumi("destroy", "--yes", "--skip-preview")
+    assert result.code == 0, result.text
     assert listed(daemon, "/services") == listed(daemon, "/secrets") == []
-    assert world.containers() == world.networks() == world.networks(f"flakeup.swarm={OWNER}") == []
-    assert world.images(APP) == []
+    assert (
+        inspector.containers()
+        == inspector.networks()
+        == inspector.networks(f"flakeup.swarm={OWNER}")
+        == []
+    )
+    assert inspector.images(APP) == []
     assert stack.state().get("resources", []) == []

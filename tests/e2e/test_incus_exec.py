@@ -97,8 +97,8 @@ def test_a_release_in_place_and_its_preview(workspace: Workspace, web1: Alone) -
     preview = workspace.preview()
     assert f"web1: {before} → " in preview.text
     assert "packages: app: 1 → 2" in preview.text
-    said = workspace.up()
-    assert said.code == 0, said.text
+    result = workspace.up()
+    assert result.code == 0, result.text
     assert web1.answers() == "app v2 on web1"
     assert web1.uuid() == uuid
     assert web1.runs() == web1.boots() == system(workspace) != before
@@ -107,10 +107,10 @@ def test_a_release_in_place_and_its_preview(workspace: Workspace, web1: Alone) -
 def test_a_release_that_breaks_is_taken_back(workspace: Workspace, web1: Alone) -> None:
     before = web1.runs()
     workspace.write(appRef="v3")
-    said = workspace.up()
-    assert said.code
-    assert "not deployed: web1: unit app-worker.service failed" in said.text
-    assert "rolled back to the system from before" in said.text
+    result = workspace.up()
+    assert result.code
+    assert "not deployed: web1: unit app-worker.service failed" in result.text
+    assert "rolled back to the system from before" in result.text
     assert (web1.runs(), web1.boots(), web1.answers()) == (before, before, "app v1 on web1")
 
 
@@ -135,6 +135,6 @@ def test_a_deployer_that_is_killed_costs_the_host_nothing(
         engine.read_until(f"web1: {moment}")
     wait_for(lambda: web1.runs() == before and web1.boots() == before, seconds=60)
     workspace.cancel()
-    said = workspace.up()
-    assert said.code == 0, said.text
+    result = workspace.up()
+    assert result.code == 0, result.text
     assert web1.runs() == web1.boots() == system(workspace) != before

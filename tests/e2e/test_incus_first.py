@@ -7,97 +7,103 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.incus_stack import LISTING, OWNER, PREFIX, UNCHANGED, World, world
-from tests.e2e.look import answers, profiles, serving, systems
+from tests.e2e.host_state import answers, profiles, serving, systems
+from tests.e2e.incus_stack import LISTING, OWNER, PREFIX, UNCHANGED, IncusEnvironment, env
 
-__all__ = ["world"]
+__all__ = ["env"]
 pytestmark = pytest.mark.e2e
 
 
-def expect_deployed(world: World) -> None:
+def expect_deployed(env: IncusEnvironment) -> None:
     """Each host is there once, on v1, as the state has it; and so is the image."""
-    hosts = world.hosts()
+    hosts = env.hosts()
     assert answers(hosts) == serving("v1", *hosts)
-    assert systems(hosts) == profiles(hosts) == world.stack.recorded()
-    assert world.instances().keys() == {"web1", "web2"}
-    assert {row["config"]["user.flakeup.owner"] for row in world.instances().values()} == {OWNER}
-    assert len(world.images()) == 1
-    world.expect_no_change()
+    assert systems(hosts) == profiles(hosts) == env.stack.recorded()
+    assert env.instances().keys() == {"web1", "web2"}
+    assert {row["config"]["user.flakeup.owner"] for row in env.instances().values()} == {OWNER}
+    assert len(env.images()) == 1
+    env.expect_no_change()
 
 
-def test_a_preview_asks_once_and_makes_nothing(world: World) -> None:
-    world.stack.write(appRef="v1")
-    said = world.stack.preview("--json")
-    assert said.code == 0, said.text
-    assert said.systems().keys() == {"web1", "web2"}
-    assert all("-nixos-system-web" in path for path in said.systems().values())
-    assert world.proxy.seen() == [f"{LISTING}&project={world.incus.project}"]
-    assert (world.instances(), world.images()) == ({}, {})
+def test_a_preview_asks_once_and_makes_nothing(env: IncusEnvironment) -> None:
+    env.stack.write(appRef="v1")
+    result = env.stack.preview("--json")
+    assert result.code == 0, result.text
+    assert result.systems().keys() == {"web1", "web2"}
+    assert all("-nixos-system-web" in path for path in result.systems().values())
+    assert env.proxy.seen() == [f"{LISTING}&project={env.incus.project}"]
+    assert (env.instances(), env.images()) == ({}, {})
 
 
-def test_a_program_that_fails_while_incus_is_asked_is_one_message(world: World) -> None:
+def test_a_program_that_fails_while_incus_is_asked_is_one_message(env: IncusEnvironment) -> None:
     """Seen: the question was ended with it, and the SDK showed where."""
-    world.stack.write(appRef="v9.9")
-    trouble = world.proxy.slow(LISTING.replace("?", r"\?"), 4.0)
-    said = world.stack.preview()
+    env.stack.write(appRef="v9.9")
+    trouble = env.proxy.slow(LISTING.replace("?", r"\?"), 4.0)
+    result = env.stack.preview()
     assert trouble.met.is_set()
-    assert said.code != 0
-    assert "v9.9" in said.text
-    assert "Traceback" not in said.text
-    assert "unhandled" not in said.text
+    assert result.code != 0
+    assert "v9.9" in result.text
+    assert "Traceback" not in result.text
+    assert "unhandled" not in result.text
 
 
-def test_an_up_that_is_cut_off_at_each_step_is_gone_on_with(world: World) -> None:
-    world.stack.write(appRef="v1")
-    named = world.stack.preview("--json").systems()
-    world.interrupt("POST /1.0/images", signal.SIGKILL, 5.0)
-    assert world.images() == {}
-    world.interrupt(r"POST /1.0/instances\?", signal.SIGKILL)
-    world.interrupt(f"PUT /1.0/instances/{PREFIX}-web./state", signal.SIGINT)
-    world.interrupt(f"POST /1.0/instances/{PREFIX}-web./exec", signal.SIGKILL)
-    assert len(world.images()) == 1
-    world.up()
-    assert systems(world.hosts()) == named, "what the preview had named"
-    expect_deployed(world)
+def test_an_up_that_is_cut_off_at_each_step_is_gone_on_with(env: IncusEnvironment) -> None:
+    env.stack.write(appRef="v1")
+    named = env.stack.preview("--json").systems()
+    env.interrupt("POST /1.0/images", signal.SIGKILL, 5.0)
+    assert env.images() == {}
+    env.interrupt(r"POST /1.0/instances\?", signal.SIGKILL)
+    env.interrupt(f"PUT /1.0/instances/{PREFIX}-web./state", signal.SIGINT)
+    env.interrupt(f"POST /1.0/instances/{PREFIX}-web./exec", signal.SIGKILL)
+    assert len(env.images()) == 1
+    env.up()
+    assert systems(env.hosts()) == named, "what the preview had named"
+    expect_deployed(env)
 
 
-def test_a_daemon_that_is_away_for_a_while_at_each_step_is_waited_for(world: World) -> None:
-    gone = world.stack.pulumi("destroy", "--yes", "--skip-preview")
+def test_a_daemon_that_is_away_for_a_while_at_each_step_is_waited_for(
+    env: IncusEnvironment,
+) -> None:
+    gone = env.stack.pulumi("destroy", "--yes", "--skip-preview")
     assert gone.code == 0, gone.text
-    assert (world.instances(), world.images(), world.volumes()) == ({}, {}, [])
-    world.proxy.forget()
+    assert (env.instances(), env.images(), env.volumes()) == ({}, {}, [])
+    env.proxy.forget()
     troubles = [
-        world.proxy.away("POST /1.0/images", when="middle"),
-        world.proxy.away(r"POST /1.0/instances\?", when="after"),
-        world.proxy.away(f"PUT /1.0/instances/{PREFIX}-web1/state", when="after", seconds=2),
-        world.proxy.away(f"POST /1.0/instances/{PREFIX}-web2/exec", when="after", seconds=2),
-        world.proxy.away(f"PATCH /1.0/instances/{PREFIX}-web1", when="before", seconds=2),
+        env.proxy.away("POST /1.0/images", when="middle"),
+        env.proxy.away(r"POST /1.0/instances\?", when="after"),
+        env.proxy.away(f"PUT /1.0/instances/{PREFIX}-web1/state", when="after", seconds=2),
+        env.proxy.away(f"POST /1.0/instances/{PREFIX}-web2/exec", when="after", seconds=2),
+        env.proxy.away(f"PATCH /1.0/instances/{PREFIX}-web1", when="before", seconds=2),
     ]
-    world.up()
+    env.up()
     assert all(trouble.met.is_set() for trouble in troubles)
-    expect_deployed(world)
+    expect_deployed(env)
 
 
-def test_destroy_removes_what_was_made_and_nothing_of_others(world: World, place: Path) -> None:
-    incus, pool, mine = world.incus, world.pool, f"{PREFIX}-mine"
-    (ours,) = world.images()
+def test_destroy_removes_what_was_made_and_nothing_of_others(
+    env: IncusEnvironment, place: Path
+) -> None:
+    incus, pool, mine = env.incus, env.pool, f"{PREFIX}-mine"
+    (ours,) = env.images()
     incus.call("init", ours, mine)
     incus.call("profile", "create", mine)
     incus.call("storage", "volume", "create", pool, mine)
     incus.call("image", "import", str(unified(place / "mine.tar")), f"user.note={mine}")
-    theirs = next(one for one, said in world.all_images().items() if said.get("user.note") == mine)
+    theirs = next(
+        one for one, result in env.all_images().items() if result.get("user.note") == mine
+    )
     try:
-        kept = planted(world)
-        gone = world.stack.pulumi("destroy", "--yes", "--skip-preview")
+        kept = planted(env)
+        gone = env.stack.pulumi("destroy", "--yes", "--skip-preview")
         assert gone.code == 0, gone.text
         assert gone.summary() == {"deleted": UNCHANGED["unchanged"]}
-        assert world.instances().keys() == {"mine"}
-        assert world.volumes() == [mine]
-        assert planted(world) == kept
-        assert theirs in world.all_images()
+        assert env.instances().keys() == {"mine"}
+        assert env.volumes() == [mine]
+        assert planted(env) == kept
+        assert theirs in env.all_images()
         # It stays for the instance that somebody has made from it, and belongs to no stack.
-        assert world.images() == {}
-        assert ours in world.all_images()
+        assert env.images() == {}
+        assert ours in env.all_images()
     finally:
         incus.call("delete", "--force", mine)
         incus.call("profile", "delete", mine)
@@ -106,12 +112,12 @@ def test_destroy_removes_what_was_made_and_nothing_of_others(world: World, place
         incus.attempt("image", "delete", ours)
 
 
-def planted(world: World) -> list[str]:
-    mine, call = f"{PREFIX}-mine", world.incus.call
+def planted(env: IncusEnvironment) -> list[str]:
+    mine, call = f"{PREFIX}-mine", env.incus.call
     return [
         call("config", "show", mine),
         call("profile", "show", mine),
-        call("storage", "volume", "show", world.pool, mine),
+        call("storage", "volume", "show", env.pool, mine),
     ]
 
 

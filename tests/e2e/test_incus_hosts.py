@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.hosts import DemoHost
-from tests.e2e.incus_stack import LISTING, PREFIX, UNCHANGED, VOLUME, World, two, world
-from tests.e2e.look import answers, profiles, serving, started, system, systems
+from harness.hosts import ContainerHost
+from tests.e2e.host_state import answers, profiles, serving, started, system, systems
+from tests.e2e.incus_stack import LISTING, PREFIX, UNCHANGED, VOLUME, IncusEnvironment, env, two
 
 if TYPE_CHECKING:
-    from tests.e2e.said import Json
+    from harness.command_result import Json
 
-__all__ = ["two", "world"]
+__all__ = ["env", "two"]
 pytestmark = pytest.mark.e2e
 STRANGER = f"{PREFIX}-web3"
 
 
-def test_a_second_up_changes_nothing(two: World) -> None:
+def test_a_second_up_changes_nothing(two: IncusEnvironment) -> None:
     hosts = two.hosts()
     assert answers(hosts) == serving("v1", *hosts)
     before = (two.uuids(), started(hosts))
@@ -28,7 +28,7 @@ def test_a_second_up_changes_nothing(two: World) -> None:
     assert (two.uuids(), started(hosts)) == before
 
 
-def test_a_release_is_a_copy_and_a_switch(two: World) -> None:
+def test_a_release_is_a_copy_and_a_switch(two: IncusEnvironment) -> None:
     hosts, before = two.hosts(), (two.uuids(), two.images())
     old = systems(hosts)
     two.stack.write(appRef="v2")
@@ -45,7 +45,7 @@ def test_a_release_is_a_copy_and_a_switch(two: World) -> None:
     assert (two.uuids(), two.images()) == before
 
 
-def test_what_somebody_has_removed_or_stopped_is_there_again(two: World) -> None:
+def test_what_somebody_has_removed_or_stopped_is_there_again(two: IncusEnvironment) -> None:
     before, (image,) = two.uuids(), two.images()
     addresses = {name: host.address for name, host in two.hosts().items()}
     two.hosts()["web1"].exec("sh", "-c", "echo kept >/srv/data/file")
@@ -70,7 +70,7 @@ def test_what_somebody_has_removed_or_stopped_is_there_again(two: World) -> None
     two.expect_no_change()
 
 
-def test_a_host_key_that_changes_is_refused_until_it_is_read_anew(two: World) -> None:
+def test_a_host_key_that_changes_is_refused_until_it_is_read_anew(two: IncusEnvironment) -> None:
     host = two.hosts()["web1"]
     key = "/etc/ssh/ssh_host_ed25519_key"
     anew = f"rm {key}*; ssh-keygen -q -t ed25519 -N '' -f {key}; systemctl restart ssh"
@@ -78,9 +78,9 @@ def test_a_host_key_that_changes_is_refused_until_it_is_read_anew(two: World) ->
     two.by_hand("exec", host.instance, "-T", "--", "sh", "-c", anew)
     offered = fingerprint(host, key)
     two.stack.write(appRef="v2")
-    said = two.stack.up()
-    assert said.code != 0
-    (error,) = said.errors()
+    result = two.stack.up()
+    assert result.code != 0
+    (error,) = result.errors()
     assert error == (
         'before hook "web1-copy" failed: host key is not the pinned one: '
         f"web1 (root@{host.address}, port 22): pinned {pinned}, offered {offered}. "
@@ -93,22 +93,22 @@ def test_a_host_key_that_changes_is_refused_until_it_is_read_anew(two: World) ->
     assert answers(two.hosts()) == serving("v2", "web1", "web2")
 
 
-def fingerprint(host: DemoHost, key: str) -> str:
+def fingerprint(host: ContainerHost, key: str) -> str:
     return host.exec("ssh-keygen", "-lf", f"{key}.pub").split()[1]
 
 
 def test_one_that_cannot_be_made_does_not_disturb_the_others_and_is_taken_over(
-    two: World,
+    two: IncusEnvironment,
 ) -> None:
     """Somebody has an instance of its name: the command that is said takes it into the stack."""
     two.incus.call("launch", f"local:{two.incus.image}", STRANGER)
     try:
         third: Json = {"target": "incus", "incus": {"name": STRANGER}}
         two.stack.write(appRef="v2", hosts={**two.stack.hosts(), "web3": third})
-        said = two.stack.up("--continue-on-error")
-        assert said.code != 0
-        assert "Traceback" not in said.text
-        (error,) = said.errors()
+        result = two.stack.up("--continue-on-error")
+        assert result.code != 0
+        assert "Traceback" not in result.text
+        (error,) = result.errors()
         project = two.incus.project
         assert error.startswith(
             f"name taken: {STRANGER} (local, project {project}): an instance that this stack has "
@@ -137,15 +137,15 @@ def test_one_that_cannot_be_made_does_not_disturb_the_others_and_is_taken_over(
         two.incus.attempt("delete", "--force", STRANGER)
 
 
-def let_in(world: World, instance: str) -> None:
+def let_in(env: IncusEnvironment, instance: str) -> None:
     """What a user does for a machine of his own: the stack's key is let in."""
-    key = world.stack.folder.parents[1] / "keys" / "client.pub"
+    key = env.stack.folder.parents[1] / "keys" / "client.pub"
     place = f"{instance}/root/.ssh/authorized_keys"
     words = ("--create-dirs", "--mode", "0600", "--uid", "0", "--gid", "0")
-    world.incus.call("file", "push", str(key), place, *words)
+    env.incus.call("file", "push", str(key), place, *words)
 
 
-def test_one_that_is_left_out_is_left_alone_and_one_has_another_name(two: World) -> None:
+def test_one_that_is_left_out_is_left_alone_and_one_has_another_name(two: IncusEnvironment) -> None:
     """web1 is left out, and somebody has stopped it; web2 gets another name."""
     host, before = two.hosts()["web2"], two.uuids()
     old, moved = system(host), f"{PREFIX}-moved"
@@ -171,7 +171,7 @@ def test_one_that_is_left_out_is_left_alone_and_one_has_another_name(two: World)
     assert answers(two.hosts()) == serving("v1", "web1", "web2")
 
 
-def test_a_new_image_is_a_new_root_where_that_is_wanted(two: World) -> None:
+def test_a_new_image_is_a_new_root_where_that_is_wanted(two: IncusEnvironment) -> None:
     """web1 is rebuilt from it, web2 made anew: both are deployed to as to hosts on nothing."""
     before, old = two.uuids(), two.hosts()
     (image,) = two.images()
@@ -189,8 +189,8 @@ def test_a_new_image_is_a_new_root_where_that_is_wanted(two: World) -> None:
         }
         two.stack.write(appRef="v1", hosts=two.stack.hosts(**policies))
         assert two.stack.preview("--json").systems() == systems(old)
-        said = two.stack.preview()
-        assert said.text.count("its root is made anew first") == 2
+        result = two.stack.preview()
+        assert result.text.count("its root is made anew first") == 2
         two.up()
         hosts = two.hosts()
         assert answers(hosts) == serving("v1", *hosts)
@@ -209,32 +209,32 @@ def test_a_new_image_is_a_new_root_where_that_is_wanted(two: World) -> None:
 
 def let_another_in(base: Path) -> None:
     """Another image: one more key."""
-    said = json.loads(base.read_text())
-    said["authorizedKeys"].append(
+    result = json.loads(base.read_text())
+    result["authorizedKeys"].append(
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII37QsfaC6TZC04ULDxkqO8IB9/KJvwLWbiP2ORl634Q"
     )
-    base.write_text(json.dumps(said))
+    base.write_text(json.dumps(result))
 
 
-def test_a_preview_where_incus_is_not_at_hand_goes_by_the_state(two: World) -> None:
+def test_a_preview_where_incus_is_not_at_hand_goes_by_the_state(two: IncusEnvironment) -> None:
     two.stack.write(appRef="v2")
     with two.proxy.gone():
-        said = two.stack.preview()
-    assert said.code == 0, said.text
-    assert said.summary() == {"update": 6, "unchanged": 9}
+        result = two.stack.preview()
+    assert result.code == 0, result.text
+    assert result.summary() == {"update": 6, "unchanged": 9}
     away = f"cannot reach Incus: local ({two.proxy.place}): [Errno 2] No such file or directory. "
-    told = [line for line in said.diagnostics().splitlines() if away in line]
+    told = [line for line in result.diagnostics().splitlines() if away in line]
     assert [line.strip().startswith("warning: ") for line in told].count(True) == 1
     assert [line.strip().startswith(away) for line in told].count(True) == 2, "one for each host"
 
 
-def test_a_preview_of_fifty_hosts_asks_once(two: World) -> None:
+def test_a_preview_of_fifty_hosts_asks_once(two: IncusEnvironment) -> None:
     fifty: Json = {
         f"h{number}": {"target": "incus", "attr": "web1", "incus": {"name": f"{PREFIX}-h{number}"}}
         for number in range(50)
     }
     two.stack.write(appRef="v1", hosts={**two.stack.hosts(), **fifty})
-    said = two.stack.preview()
-    assert said.code == 0, said.text
-    assert said.summary() == {"create": 200, **UNCHANGED}
+    result = two.stack.preview()
+    assert result.code == 0, result.text
+    assert result.summary() == {"create": 200, **UNCHANGED}
     assert sorted(two.proxy.seen()) == two.looks

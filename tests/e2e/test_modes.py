@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.hosts import DemoHost
-from harness.incus import DemoError
-from tests.e2e.look import (
+from harness.command_result import CommandResult
+from harness.hosts import ContainerHost
+from harness.incus import HarnessError
+from tests.e2e.host_state import (
     Hosts,
     answers,
     attempts,
@@ -22,7 +23,6 @@ from tests.e2e.look import (
     system,
     systems,
 )
-from tests.e2e.said import Said
 from tests.e2e.stack import Workspace, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -41,8 +41,8 @@ def test_a_release_for_the_next_start(workspace: Workspace, hosts: Hosts) -> Non
         "mode boot: it becomes the boot default unproven, and runs from the next start"
         in preview.diagnostics()
     )
-    said = workspace.up()
-    assert said.code == 0, said.text
+    result = workspace.up()
+    assert result.code == 0, result.text
     new = workspace.recorded()["web1"]
     assert new != old
     assert (system(host), profile(host), boot_default(host)) == (old, new, new)
@@ -67,8 +67,8 @@ def test_releases_before_the_next_start(workspace: Workspace, hosts: Hosts) -> N
         workspace.write(appRef="v1", hosts=workspace.hosts(web1={"appRef": version, **BOOT}))
         if made:
             assert "drifted" not in workspace.preview().text
-        said = workspace.up()
-        assert said.code == 0, said.text
+        result = workspace.up()
+        assert result.code == 0, result.text
         made.append(workspace.recorded()["web1"])
         assert (system(host), profile(host), boot_default(host)) == (old, made[-1], made[-1])
     assert len({old, *made}) == 3
@@ -141,8 +141,8 @@ def test_a_host_remembers_its_attempts(workspace: Workspace, hosts: Hosts, app: 
     workspace.write(appRef="v2")
     assert workspace.up().code != 0
     workspace.fleet()
-    said = workspace.up()
-    assert said.code == 0, said.text
+    result = workspace.up()
+    assert result.code == 0, result.text
 
     failed, mended = attempts(host)[-2:]
     assert (failed["state"], mended["state"]) == ("rolled-back", "committed")
@@ -160,7 +160,7 @@ def test_a_host_remembers_its_attempts(workspace: Workspace, hosts: Hosts, app: 
 
 
 @contextmanager
-def switched_by_hand(host: DemoHost, toplevel: str) -> Iterator[None]:
+def switched_by_hand(host: ContainerHost, toplevel: str) -> Iterator[None]:
     """A host that somebody has switched to another system, and back if nobody else does."""
     before = system(host)
     switch(host, toplevel)
@@ -171,43 +171,43 @@ def switched_by_hand(host: DemoHost, toplevel: str) -> Iterator[None]:
             switch(host, before)
 
 
-def switch(host: DemoHost, toplevel: str) -> None:
+def switch(host: ContainerHost, toplevel: str) -> None:
     """What `nixos-rebuild switch` does on a host."""
     host.exec("nix-env", "--profile", f"{PROFILES}/system", "--set", toplevel)
     host.exec(f"{toplevel}/bin/switch-to-configuration", "switch")
 
 
-def repair(said: Said) -> list[str]:
+def repair(result: CommandResult) -> list[str]:
     """The words after `pulumi` of the command that a preview names for a drifted host."""
-    found = re.search(r"repair: pulumi (up --replace '\S+')$", said.text, re.MULTILINE)
-    assert found, said.text
+    found = re.search(r"repair: pulumi (up --replace '\S+')$", result.text, re.MULTILINE)
+    assert found, result.text
     return shlex.split(found[1])
 
 
-def restart(host: DemoHost) -> None:
+def restart(host: ContainerHost) -> None:
     """Restart a host, and wait until it runs a system and lets people in again."""
     host.incus.call("restart", "--force", host.instance)
     wait_for(lambda: is_up(host), 30)
 
 
-def is_up(host: DemoHost) -> bool:
+def is_up(host: ContainerHost) -> bool:
     try:
         host.exec("systemctl", "is-active", "ssh.service")
         return host.http(timeout=1).startswith("app ")
-    except DemoError:
+    except HarnessError:
         return False
 
 
-def generations(host: DemoHost) -> list[str]:
+def generations(host: ContainerHost) -> list[str]:
     """The systems of a host's generations, oldest first."""
     links = host.exec("find", PROFILES, "-name", "system-*-link").split()
     ordered = sorted(links, key=lambda link: int(link.split("-")[-2]))
     return [host.exec("readlink", "-f", link).strip() for link in ordered]
 
 
-def assert_clean(said: Said) -> None:
+def assert_clean(result: CommandResult) -> None:
     """Nothing changes, and nothing is named."""
-    assert said.code == 0, said.text
-    assert said.summary() == ALL
-    assert "drifted" not in said.text
-    assert "warning" not in said.text
+    assert result.code == 0, result.text
+    assert result.summary() == ALL
+    assert "drifted" not in result.text
+    assert "warning" not in result.text

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.look import (
+from harness.command_result import TOPLEVEL
+from tests.e2e.host_state import (
     WORKER,
     Hosts,
     answers,
@@ -16,7 +17,6 @@ from tests.e2e.look import (
     system,
     systems,
 )
-from tests.e2e.said import TOPLEVEL
 from tests.e2e.stack import Workspace
 
 pytestmark = pytest.mark.e2e
@@ -67,11 +67,11 @@ def test_a_release_and_the_way_back(workspace: Workspace, hosts: Hosts, app: Pat
 
 def test_a_preview_tells_what_changes_host_by_host(workspace: Workspace, hosts: Hosts) -> None:
     workspace.write(appRef="v2")
-    said = workspace.preview()
-    assert said.code == 0, said.text
-    assert said.summary() == {"update": 6, "unchanged": 4}
+    result = workspace.preview()
+    assert result.code == 0, result.text
+    assert result.summary() == {"update": 6, "unchanged": 4}
     for name, host in hosts.items():
-        _, _, block = said.diagnostics().partition(f"flakeup:index:NixosHost ({name}):\n")
+        _, _, block = result.diagnostics().partition(f"flakeup:index:NixosHost ({name}):\n")
         lines = [line.strip() for line in block.split("\n\n")[0].splitlines()]
         head, *rest = lines
         old, arrow, new = head.removeprefix(f"{name}: ").split(" ")
@@ -83,15 +83,15 @@ def test_a_preview_tells_what_changes_host_by_host(workspace: Workspace, hosts: 
             "changed, not restarted: app@.service",
             "reboot: no",
         ]
-    assert "error" not in said.text
-    assert "warning" not in said.text
+    assert "error" not in result.text
+    assert "warning" not in result.text
 
 
 def test_a_host_may_be_ahead_of_the_others(workspace: Workspace, hosts: Hosts) -> None:
     units = hosts["web2"].started()
     workspace.write(appRef="v1", hosts=workspace.hosts(web1={"appRef": "v2"}))
-    said = workspace.up()
-    assert said.code == 0, said.text
+    result = workspace.up()
+    assert result.code == 0, result.text
     assert answers(hosts) == serving("v2", "web1") | serving("v1", "web2")
     assert hosts["web2"].started() == units
     assert workspace.outputs()["release"]["appRef"] == "v1"
@@ -100,8 +100,8 @@ def test_a_host_may_be_ahead_of_the_others(workspace: Workspace, hosts: Hosts) -
 def test_a_target_brings_one_host_alone(workspace: Workspace, hosts: Hosts) -> None:
     before, units = system(hosts["web2"]), hosts["web2"].started()
     workspace.write(appRef="v2")
-    said = workspace.up("--target", "**::web1*")
-    assert said.code == 0, said.text
+    result = workspace.up("--target", "**::web1*")
+    assert result.code == 0, result.text
     assert answers(hosts) == serving("v2", "web1") | serving("v1", "web2")
     assert (system(hosts["web2"]), hosts["web2"].started()) == (before, units)
     assert workspace.recorded()["web2"] == before

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.hosts import DemoHost
-from tests.e2e.look import (
+from harness.command_result import Json
+from harness.hosts import ContainerHost
+from tests.e2e.host_state import (
     Hosts,
     answers,
     attempt_state,
@@ -23,7 +24,6 @@ from tests.e2e.look import (
     system,
     systems,
 )
-from tests.e2e.said import Json
 from tests.e2e.stack import TIMES, Backend, Engine, Workspace, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -39,13 +39,13 @@ ENDED = {"committed", "rolled-back"}
 
 
 @pytest.fixture
-def trio(hosts: Hosts, third: DemoHost) -> Hosts:
+def trio(hosts: Hosts, third: ContainerHost) -> Hosts:
     return {**hosts, "web3": third}
 
 
 @pytest.fixture(scope="module")
 def fleet_of_three(
-    place: Path, hosts: Hosts, third: DemoHost, keys: Path, app_url: str
+    place: Path, hosts: Hosts, third: ContainerHost, keys: Path, app_url: str
 ) -> Iterator[Workspace]:
     """A stack of its own with three hosts, which ends with them on v1."""
     made = Workspace.make(place / "three", Backend(state=place / "state-of-three"), app_url)
@@ -70,15 +70,15 @@ def test_a_canary_that_breaks_stops_the_rollout(three: Workspace, trio: Hosts) -
     three.write(appRef="v2", rollout=DEFAULT)
 
     for words in ((), ("--continue-on-error",)):
-        said = three.up(*words)
-        assert said.code != 0
-        assert "Traceback" not in said.text
-        (error,) = said.errors()
+        result = three.up(*words)
+        assert result.code != 0
+        assert "Traceback" not in result.text
+        (error,) = result.errors()
         assert error.startswith(
             'before hook "web1-switch" failed: not deployed: web1: unit broken.service failed:'
             " rolled back to the system from before"
         )
-        assert "the rollout stopped: failed: web1; untouched: web2, web3" in said.diagnostics()
+        assert "the rollout stopped: failed: web1; untouched: web2, web3" in result.diagnostics()
         assert systems(trio) == profiles(trio) == old
         assert three.recorded() == old
         assert {name: ids(trio[name]) for name in others} == {name: tried[name] for name in others}
@@ -105,8 +105,8 @@ def test_one_at_a_time(three: Workspace, trio: Hosts) -> None:
     slow = {"activationSeconds": 2}
     three.fleet(**{name: {**slow, "extraText": "one at a time"} for name in trio})
     three.write(appRef="v1", rollout={"canary": 0, "maxParallel": 1})
-    said = three.up()
-    assert said.code == 0, said.text
+    result = three.up()
+    assert result.code == 0, result.text
     spans = sorted(span(host) for host in trio.values())
     assert all(end - begin >= 2 for begin, end in spans)
     assert all(before[1] <= after[0] for before, after in pairwise(spans)), spans
@@ -126,19 +126,19 @@ def test_who_waits_for_a_place_is_left_untouched(
     old, tried = systems(trio), {name: ids(host) for name, host in trio.items()}
     three.fleet(**{name: {"faults": {"activate-fails": "1"}} for name in trio})
     three.write(appRef="v2", rollout={"canary": 0, "maxParallel": 1})
-    said = three.up(*words)
-    assert said.code != 0
+    result = three.up(*words)
+    assert result.code != 0
     (broken,) = (name for name, host in trio.items() if ids(host) != tried[name])
     waiting = sorted(trio.keys() - {broken})
     assert systems(trio) == profiles(trio) == three.recorded() == old
-    stopped = re.search(r"the rollout stopped: (.+)$", said.diagnostics(), re.MULTILINE)
-    assert stopped, said.text
+    stopped = re.search(r"the rollout stopped: (.+)$", result.diagnostics(), re.MULTILINE)
+    assert stopped, result.text
     parts = {f"failed: {broken}", f"untouched: {', '.join(waiting)}"}
     assert set(stopped[1].split("; ")) == parts
     for name in waiting:
         assert (
             f'before hook "{name}-switch" failed: left untouched: {name}: {broken} failed.'
-            in said.text
+            in result.text
         )
 
 
@@ -149,8 +149,8 @@ def test_a_host_that_is_left_out(three: Workspace, trio: Hosts) -> None:
     preview = three.preview()
     assert preview.code == 0, preview.text
     assert "web3: left out (enabled: false)" in preview.diagnostics()
-    said = three.up()
-    assert said.code == 0, said.text
+    result = three.up()
+    assert result.code == 0, result.text
     assert answers(trio) == serving("v2", "web1", "web2") | serving("v1", "web3")
     assert (system(host), host.started(), logins(host)) == (old, units, came)
     assert kept.keys() == {"copy", "switch"}
@@ -161,23 +161,23 @@ def test_a_host_that_is_left_out(three: Workspace, trio: Hosts) -> None:
     back = three.preview()
     assert f"web3: {old} → " in back.diagnostics()
     assert "packages: app: 1 → 2" in back.diagnostics()
-    said = three.up()
-    assert said.code == 0, said.text
+    result = three.up()
+    assert result.code == 0, result.text
     assert host.http() == "app v2 on web3"
-    assert said.summary()["unchanged"] == 10
+    assert result.summary()["unchanged"] == 10
 
 
 def test_a_host_that_was_never_deployed_cannot_be_left_out(three: Workspace) -> None:
     new = {**three.config["hosts"]["web3"], "address": "192.0.2.4", "enabled": False}
     three.write(appRef="v1", hosts={**three.hosts(), "web4": new})
-    said = three.preview()
-    assert said.code != 0
-    errors = [error for error in said.errors() if "web4" in error]
+    result = three.preview()
+    assert result.code != 0
+    errors = [error for error in result.errors() if "web4" in error]
     wanted = (
         "cannot leave out: web4: it is not enabled, and was never deployed: there is nothing to"
         " keep. take it out of hosts until it is to be deployed, or enable it"
     )
-    assert errors, said.text
+    assert errors, result.text
     assert all(error.endswith(wanted) for error in errors), errors
 
 
@@ -189,8 +189,8 @@ def test_the_first_ctrl_c_lets_hosts_under_way_end(three: Workspace, trio: Hosts
     tried = {name: ids(host) for name, host in trio.items()}
     with activating(three, trio, "first") as engine:
         ctrl_c(engine)
-        said = engine.end()
-    assert said.code != 0
+        result = engine.end()
+    assert result.code != 0
     assert attempt_state(trio["web1"]) in ENDED, "it ends before the engine does"
     now = systems(trio)
     assert now == profiles(trio) == three.recorded()
@@ -205,9 +205,9 @@ def test_after_the_second_ctrl_c_the_timer_decides(three: Workspace, trio: Hosts
         ctrl_c(engine)
         engine.read_until("terminate immediately|[Ii]nterrupt")
         ctrl_c(engine)
-        said = engine.end(20)
+        result = engine.end(20)
         wait_for(lambda: attempt_state(trio["web1"]) in ENDED, OLD_WITHIN)
-    assert said.code != 0
+    assert result.code != 0
     assert attempts(trio["web1"])[-1]["reason"] == "nobody confirmed it in time"
     assert systems(trio) == profiles(trio) == three.recorded() == old
     three.write(appRef="v2")
@@ -231,11 +231,11 @@ def ctrl_c(engine: Engine) -> None:
 
 def assert_converges(workspace: Workspace, hosts: Hosts) -> None:
     """`up` brings all hosts to the release, after `pulumi cancel` where Pulumi asks for that."""
-    said = workspace.up()
-    if "pulumi cancel" in said.text:
+    result = workspace.up()
+    if "pulumi cancel" in result.text:
         assert workspace.pulumi("cancel", "--yes").code == 0
-        said = workspace.up()
-    assert said.code == 0, said.text
+        result = workspace.up()
+    assert result.code == 0, result.text
     assert answers(hosts) == serving("v2", *hosts)
     assert workspace.recorded() == systems(hosts) == profiles(hosts)
     assert workspace.up().summary() == ALL
@@ -244,15 +244,17 @@ def assert_converges(workspace: Workspace, hosts: Hosts) -> None:
 # --- looking -------------------------------------------------------------------------------
 
 
-def ids(host: DemoHost) -> list[str]:
+def ids(host: ContainerHost) -> list[str]:
     return [attempt["id"] for attempt in attempts(host)]
 
 
-def span(host: DemoHost) -> tuple[float, float]:
+def span(host: ContainerHost) -> tuple[float, float]:
     """When a host's newest attempt began and ended; containers share the machine's clock."""
     folder = "/nix/var/flakeup/current"
-    said = host.exec("stat", "--dereference", "--format=%.6Y", f"{folder}/spec", f"{folder}/state")
-    begin, end = map(float, said.split())
+    result = host.exec(
+        "stat", "--dereference", "--format=%.6Y", f"{folder}/spec", f"{folder}/state"
+    )
+    begin, end = map(float, result.split())
     return begin, end
 
 

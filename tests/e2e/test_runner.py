@@ -174,12 +174,12 @@ async def test_a_reboot_before_the_commit(web1: Machine, systems: dict[str, Syst
 
 
 async def test_a_unit_that_fails(web1: Machine, systems: dict[str, System]) -> None:
-    said = await failure(web1.attempt(systems["failing"], systems["old"]))
-    assert said.startswith(
+    result = await failure(web1.attempt(systems["failing"], systems["old"]))
+    assert result.startswith(
         "not deployed: web1: unit broken.service failed: rolled back to the system from before\n"
     )
-    assert "cannot read its configuration" in said
-    assert said.endswith(
+    assert "cannot read its configuration" in result
+    assert result.endswith(
         f"it runs {systems['old'].out.path} now; mend the release and run `pulumi up` again"
     )
     assert await web1.runs() == (systems["old"].out, systems["old"].out)
@@ -189,15 +189,15 @@ async def test_a_unit_that_fails(web1: Machine, systems: dict[str, System]) -> N
 async def test_a_unit_that_is_started_over_and_over(
     web1: Machine, systems: dict[str, System]
 ) -> None:
-    said = await failure(web1.attempt(systems["looping"], systems["old"]))
-    assert "unit looping.service failed: rolled back to the system from before" in said
+    result = await failure(web1.attempt(systems["looping"], systems["old"]))
+    assert "unit looping.service failed: rolled back to the system from before" in result
     assert (await web1.runs())[0] == systems["old"].out
 
 
 async def test_an_activation_script_that_fails(web1: Machine, systems: dict[str, System]) -> None:
-    said = await failure(web1.attempt(systems["crashing"], systems["old"]))
-    assert "the activation ended with 2: rolled back to the system from before" in said
-    assert "cannot create the directory /var/lib/app: read-only file system" in said
+    result = await failure(web1.attempt(systems["crashing"], systems["old"]))
+    assert "the activation ended with 2: rolled back to the system from before" in result
+    assert "cannot create the directory /var/lib/app: read-only file system" in result
     assert await web1.runs() == (systems["old"].out, systems["old"].out)
 
 
@@ -264,8 +264,8 @@ async def test_a_service_that_was_started_over_and_over_long_before(
     assert text != runner.text()
     monkeypatch.setattr(runner, "text", lambda: text)
     with restless(web1):
-        said = await failure(web1.attempt(systems["new"], systems["old"], settle=SETTLE))
-    assert "unit restless.service failed" in said
+        result = await failure(web1.attempt(systems["new"], systems["old"], settle=SETTLE))
+    assert "unit restless.service failed" in result
 
 
 async def test_a_service_that_was_started_over_and_over_before_and_is_given_up(
@@ -279,9 +279,9 @@ async def test_a_service_that_was_started_over_and_over_before_and_is_given_up(
             f"sed -i 's/always/no/; s,/bin/sleep,/bin/false,' {place}; systemctl daemon-reload; "
             "systemctl restart --no-block restless"
         )
-        async with beside(failure(new)) as said:
+        async with beside(failure(new)) as result:
             await asyncio.to_thread(web1.outside.exec, "sh", "-ec", fails)
-            assert "unit restless.service failed" in await said
+            assert "unit restless.service failed" in await result
 
 
 async def test_a_release_that_needs_a_reboot(web1: Machine, systems: dict[str, System]) -> None:
@@ -297,10 +297,10 @@ async def test_a_release_that_needs_a_reboot(web1: Machine, systems: dict[str, S
 
 async def test_its_own_checks_refuse(web1: Machine, systems: dict[str, System]) -> None:
     before = web1.outside.started()
-    said = await failure(web1.attempt(systems["unchecked"], systems["old"]))
-    assert said.startswith("not deployed: web1: refused: its own checks refuse: ")
-    assert "switching into it is not safe" in said
-    assert said.endswith("nothing was changed")
+    result = await failure(web1.attempt(systems["unchecked"], systems["old"]))
+    assert result.startswith("not deployed: web1: refused: its own checks refuse: ")
+    assert "switching into it is not safe" in result
+    assert result.endswith("nothing was changed")
     assert await web1.runs() == (systems["old"].out, systems["old"].out)
     assert web1.outside.started() == before
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.process_scanner import ProcessScanner
 from tests.e2e.stack import STACK, Workspace
-from tests.e2e.witness import Witness
 
 pytestmark = pytest.mark.e2e
 
@@ -19,16 +19,16 @@ def needle(keys: Path) -> str:
 
 def test_the_key_is_seen_nowhere(workspace: Workspace, needle: str) -> None:
     workspace.write(appRef="v2")
-    witness = Witness(needle)
+    witness = ProcessScanner(needle)
     with witness.watching():
-        said = workspace.up()
-    assert said.code == 0, said.text
+        result = workspace.up()
+    assert result.code == 0, result.text
     assert witness.looks > 20
     assert witness.argv == set()
     # Pulumi hands the program its config in the environment; no process of ours gets it.
     assert witness.environment <= {"python", "python3"}
     shown = [
-        said.text,
+        result.text,
         workspace.preview("--diff").text,
         workspace.pulumi("stack", "export").text,
         workspace.pulumi("config").text,
@@ -38,7 +38,7 @@ def test_the_key_is_seen_nowhere(workspace: Workspace, needle: str) -> None:
 
 
 def test_the_witness_would_have_seen_it(needle: str) -> None:
-    witness = Witness(needle)
+    witness = ProcessScanner(needle)
     argv = ("sh", "-c", "sleep 0.5; true", needle)
     with witness.watching():
         subprocess.run(argv, env={"KEY": needle, "PATH": "/bin:/usr/bin"}, check=True, timeout=30)

@@ -14,7 +14,7 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
-from harness.incus import ROOT, DemoError, bootstrap_parts
+from harness.incus import ROOT, HarnessError, bootstrap_parts
 from harness.lock import alone
 from tests.faults import report, rows, targets
 from tests.faults.ground import Ground
@@ -39,7 +39,7 @@ def main() -> int:
     try:
         with alone(LOCK, "the fault rig"):
             return _run(words)
-    except DemoError as error:
+    except HarnessError as error:
         _print(f"faults: {error}")
         return 2
 

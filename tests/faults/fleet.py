@@ -8,8 +8,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from harness.incus import DemoError
-from tests.e2e.said import Json, Said
+from harness.command_result import CommandResult, Json
+from harness.incus import HarnessError
 from tests.e2e.stack import Backend, Engine, Workspace
 from tests.faults.row import Ending, Row
 from tests.faults.run import Result, rest, words_of
@@ -58,7 +58,9 @@ class FleetScene:
         with self.workspace.running("up", "--yes", "--skip-preview", *options) as engine:
             yield engine
 
-    def deploy(self, bad: Mapping[str, str], *options: str, rollout: Json | None = None) -> Said:
+    def deploy(
+        self, bad: Mapping[str, str], *options: str, rollout: Json | None = None
+    ) -> CommandResult:
         with self.going(bad, *options, rollout=rollout) as engine:
             return engine.end()
 
@@ -76,8 +78,8 @@ class Fleet:
         workspace = Workspace.make(place, Backend(state=place / "state"), url)
         workspace.init({site.host.name: site.host for site in sites}, key.read_text())
         workspace.write(appRef="v1", activation=TIMES, rollout=ROLLOUT)
-        said = workspace.up()
-        assert said.code == 0, said.text
+        result = workspace.up()
+        assert result.code == 0, result.text
         return cls(sites={site.host.name: site for site in sites}, workspace=workspace)
 
     def play(self, row: Row, seed: int) -> Result:
@@ -86,10 +88,10 @@ class Fleet:
         troubles: list[str] = []
         try:
             scene = self._scene(row, seed)
-            said = self._harm(scene, troubles)
-            _judge(scene, said, {n: rest(site) for n, site in self.sites.items()}, troubles)
+            result = self._harm(scene, troubles)
+            _judge(scene, result, {n: rest(site) for n, site in self.sites.items()}, troubles)
             self._converge(scene, troubles)
-        except (AssertionError, DemoError, OSError, ValueError) as error:
+        except (AssertionError, HarnessError, OSError, ValueError) as error:
             troubles.append(f"{type(error).__name__}: {error}")
         between = any(text.startswith("between") for text in troubles)
         return Result(
@@ -117,12 +119,12 @@ class Fleet:
             random=Random(f"{row.id}:{seed}"),  # noqa: S311 it is to be repeated
         )
 
-    def _harm(self, scene: FleetScene, troubles: list[str]) -> Said | None:
-        play: Callable[[Any], Said | None] = scene.row.play
+    def _harm(self, scene: FleetScene, troubles: list[str]) -> CommandResult | None:
+        play: Callable[[Any], CommandResult | None] = scene.row.play
         try:
             with scene.undo:
                 return play(scene)
-        except (AssertionError, DemoError) as error:
+        except (AssertionError, HarnessError) as error:
             troubles.append(f"in the play: {error}")
             return None
 
@@ -150,7 +152,7 @@ class Fleet:
 
 
 def _judge(
-    scene: FleetScene, said: Said | None, last: dict[str, Vector], troubles: list[str]
+    scene: FleetScene, result: CommandResult | None, last: dict[str, Vector], troubles: list[str]
 ) -> None:
     for name, vector in last.items():
         troubles += [f"{name}: {text}" for text in scene.sites[name].troubles(vector)]
@@ -164,9 +166,9 @@ def _judge(
             troubles.append(f"{name} ended NEW")
         if name in scene.untouched and vector.attempt != before.attempt:
             troubles.append(f"{name} was touched: attempt {vector.attempt} {vector.state}")
-    if said is None:
+    if result is None:
         return
-    if said.code == 0:
+    if result.code == 0:
         troubles.append("a success was reported")
-    if missing := [name for name in scene.old if name not in said.diagnostics()]:
-        troubles.append(f"{', '.join(missing)} is not named: {words_of(said)}")
+    if missing := [name for name in scene.old if name not in result.diagnostics()]:
+        troubles.append(f"{', '.join(missing)} is not named: {words_of(result)}")

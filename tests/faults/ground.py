@@ -19,8 +19,8 @@ from components.pipeline.evaluate.evaluate import System
 from components.pipeline.process.run import run
 from components.pipeline.release import release
 from harness import hosts as containers
-from harness.caches import own_caches
-from harness.hosts import DemoHost
+from harness.caches import isolated_caches
+from harness.hosts import ContainerHost
 from harness.incus import ROOT
 from tests.e2e.stack import ENV, Backend, Workspace, spec, wait_for
 from tests.faults.fleet import Fleet
@@ -63,7 +63,7 @@ class Ground:
         """Hosts that run a first system and have the stock; the app is served inside the block.
 
         Raises:
-            DemoError: this machine has no containers.
+            HarnessError: this machine has no containers.
         """
         work = self.folder / "work"
         shutil.rmtree(work, ignore_errors=True)
@@ -74,7 +74,7 @@ class Ground:
         self.say(f"{len(hosts)} hosts")
         made = (ROOT / "demo" / "app-repo", self.app)
         subprocess.run(made, check=True, timeout=60, stdout=subprocess.DEVNULL)
-        with own_caches(work / "cache"), served(self.app.parent) as base:
+        with isolated_caches(work / "cache"), served(self.app.parent) as base:
             self._url = f"{base}/app"
             self._systems = asyncio.run(self._build())
             self.say(f"{len(self._systems)} systems of the stock are built")
@@ -88,7 +88,7 @@ class Ground:
         containers.remove(self.prefix)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def open(self, host: DemoHost) -> Site:
+    def open(self, host: ContainerHost) -> Site:
         """A host with a stack of its own, deployed for the first time, and the stock."""
         place = self.folder / "work" / host.name
         workspace = Workspace.make(place, Backend(state=place / "state"), self._url)
@@ -99,8 +99,8 @@ class Ground:
         site.stock = {name: system.out.path for name, system in self._systems.items()}
         site.write()
         asyncio.run(self._copy_stock(site))
-        said = workspace.up() if self.stacks else site.deploy(site.stock["plain"], None)()
-        assert said.code == 0, said.text
+        result = workspace.up() if self.stacks else site.deploy(site.stock["plain"], None)()
+        assert result.code == 0, result.text
         return site
 
     def fleet(self) -> Fleet:

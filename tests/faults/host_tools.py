@@ -3,8 +3,8 @@
 import time
 from dataclasses import dataclass
 
-from harness.hosts import DemoHost
-from harness.incus import DemoError
+from harness.hosts import ContainerHost
+from harness.incus import HarnessError
 from tests.faults import vector
 from tests.faults.vector import Vector
 
@@ -33,13 +33,13 @@ def itself_not(pattern: str) -> str:
 class Grip:
     """A hold on a host that needs neither its network nor its sshd."""
 
-    host: DemoHost
+    host: ContainerHost
 
     def sh(self, script: str, *, timeout: float = 30) -> str:
         """Run a shell script in it as root.
 
         Raises:
-            DemoError: it failed.
+            HarnessError: it failed.
         """
         return self.host.exec("sh", "-c", script, timeout=timeout)
 
@@ -53,13 +53,13 @@ class Grip:
             if "end-of-answer" in text:
                 return text.replace("end-of-answer\n", "").strip()
         msg = f"no answer from {self.host.name} to: {script}"
-        raise DemoError(msg)
+        raise HarnessError(msg)
 
     def tries(self, script: str) -> bool:
         """Whether a script ends well; a host that is down makes it fail too."""
         try:
             self.sh(script)
-        except DemoError:
+        except HarnessError:
             return False
         return True
 
@@ -79,7 +79,7 @@ class Grip:
             return self.sh(
                 f"n=0; until {condition}; do {count}; sleep 0.02; done; {then}", timeout=3 * seconds
             )
-        except DemoError as error:
+        except HarnessError as error:
             if "status 9" not in str(error):
                 raise
             msg = f"after {seconds:g} s it was never so on the host: {condition}"

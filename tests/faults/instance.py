@@ -16,13 +16,13 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, Self
 
+from harness.command_result import CommandResult, Json
 from harness.daemons import incusd
 from harness.daemons.incus_proxy import IncusProxy
 from harness.daemons.incusd import Incusd
-from harness.incus import ROOT, DemoError, Incus
-from tests.e2e.incus_stack import PREFIX, World, begun
-from tests.e2e.look import profile, system
-from tests.e2e.said import Json, Said
+from harness.incus import ROOT, HarnessError, Incus
+from tests.e2e.host_state import profile, system
+from tests.e2e.incus_stack import PREFIX, IncusEnvironment, begun
 from tests.e2e.stack import Workspace
 from tests.faults.row import Ending, Row
 from tests.faults.target import Target, TargetScene, differences
@@ -43,11 +43,11 @@ class InstanceScene(TargetScene):
     """One injection into the first `up` of a host."""
 
     daemon: Incusd
-    world: World
+    env: IncusEnvironment
 
     def host(self, **incus: object) -> Json:
         """The hosts of the config, with some keys of the instance changed."""
-        return {HOST: {**self.workspace.config["hosts"][HOST], **self.world.like(HOST, **incus)}}
+        return {HOST: {**self.workspace.config["hosts"][HOST], **self.env.like(HOST, **incus)}}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class Instances(Target):
 
     daemon: Incusd
     proxy: IncusProxy
-    world: World
+    env: IncusEnvironment
 
     @classmethod
     @contextmanager
@@ -74,14 +74,14 @@ class Instances(Target):
                 stack = begun(folder, f"git+file://{app}", proxy, root)
                 stack.config |= _config()
                 incus = Incus(project="default", image="", environment=daemon.environment)
-                world = World(stack=stack, proxy=proxy, incus=incus, pool=POOL)
-                yield cls(name="incus", daemon=daemon, proxy=proxy, world=world)
+                env = IncusEnvironment(stack=stack, proxy=proxy, incus=incus, pool=POOL)
+                yield cls(name="incus", daemon=daemon, proxy=proxy, env=env)
         finally:
             shutil.rmtree(folder)
 
     @property
     def stack(self) -> Workspace:
-        return self.world.stack
+        return self.env.stack
 
     # --- one injection ---------------------------------------------------------------------
 
@@ -97,7 +97,7 @@ class Instances(Target):
             seed=seed,
             random=Random(f"{row.id}:{seed}"),  # noqa: S311 it is to be repeated
             new=("v1", "v2")[seed % 2],
-            world=self.world,
+            env=self.env,
         )
 
     def watching(self, scene: InstanceScene) -> AbstractContextManager[object]:
@@ -113,24 +113,24 @@ class Instances(Target):
             return Ending.NEW, seconds
         return (Ending.BETWEEN if answer else Ending.OLD), 0.0
 
-    def mend(self, scene: InstanceScene, ended: Ending) -> Said:
+    def mend(self, scene: InstanceScene, ended: Ending) -> CommandResult:
         del ended
         self.stack.write(appRef=scene.new)
         return self.stack.up()
 
-    def repeat(self, scene: InstanceScene) -> Said:
+    def repeat(self, scene: InstanceScene) -> CommandResult:
         del scene
         return self.stack.up()
 
     def amiss(self, scene: InstanceScene) -> list[str]:
         """One instance on the release, its image and its volume: and nothing else at all."""
         found = differences("instances", self.daemon.instances(), [NAME])
-        (host,) = self.world.hosts(HOST).values()
+        (host,) = self.env.hosts(HOST).values()
         found += differences("it answers", host.http(), _says(scene.new))
         recorded = self.stack.recorded().get(HOST)
         found += differences("it runs", system(host), recorded)
         found += differences("it boots", profile(host), recorded)
-        marked = sorted(self.world.images())
+        marked = sorted(self.env.images())
         found += differences("images", sorted(self.daemon.images()), marked)
         found += differences("images of the stack", len(marked), 1)
         return found + differences("volumes", self._volumes(), [VOLUME])
@@ -143,14 +143,14 @@ class Instances(Target):
             },
             "images": self.daemon.images(),
             "volumes": self._volumes(),
-            "units": {n: host.started() for n, host in self.world.hosts(HOST).items()},
+            "units": {n: host.started() for n, host in self.env.hosts(HOST).items()},
         }
 
     def leave(self, scene: InstanceScene) -> list[str]:
         """The stack is destroyed: nothing is left of it."""
         del scene
-        said = self.stack.pulumi("destroy", "--yes", "--skip-preview")
-        found = [f"destroyed, and yet: {said.text[-1000:]}"] if said.code else []
+        result = self.stack.pulumi("destroy", "--yes", "--skip-preview")
+        found = [f"destroyed, and yet: {result.text[-1000:]}"] if result.code else []
         return found + [f"destroyed, and yet: {text}" for text in self._left()]
 
     def reset(self) -> None:
@@ -190,20 +190,20 @@ class Instances(Target):
         if self._status() != "Running":
             return ""
         try:
-            (host,) = self.world.hosts(HOST).values()
+            (host,) = self.env.hosts(HOST).values()
             return host.http(timeout=1)
-        except DemoError:
+        except HarnessError:
             return ""
 
     def _status(self) -> str:
-        return str(self.world.instances().get(HOST, {}).get("status", ""))
+        return str(self.env.instances().get(HOST, {}).get("status", ""))
 
     def _attempt(self) -> str:
         """Where the host's attempt stands; empty where there is none."""
         if self._status() != "Running":
             return ""
         argv = ("exec", NAME, "-T", "--", "sh", "-c", _STATE)
-        return self.world.incus.attempt(*argv).stdout.strip()
+        return self.env.incus.attempt(*argv).stdout.strip()
 
 
 def _config() -> Json:

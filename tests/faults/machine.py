@@ -16,7 +16,7 @@ from components.pipeline.errors import FlakeupError, ProcessError
 from components.pipeline.process.run import run
 from components.pipeline.transport.ssh import SSH_FAILED, Ssh, write_identity
 from components.pipeline.values import StorePath
-from tests.e2e.said import Json, Said
+from harness.command_result import CommandResult, Json
 
 COMMIT_TRIES = 3
 TIMEOUT = 120.0
@@ -67,14 +67,14 @@ class Machine:
         """Confirm, over a connection of its own."""
         return await self.say(protocol.ENTRY, new)
 
-    async def deploy(self, new: str, old: str | None, pause: float = 0) -> Said:
+    async def deploy(self, new: str, old: str | None, pause: float = 0) -> CommandResult:
         """From the start to the commit, `pause` seconds before it; code 0 where it is confirmed."""
         began = time.monotonic()
         try:
             code, text = await self._deploy(new, old, pause)
         except (FlakeupError, ProcessError) as error:
             code, text = 1, str(error)
-        return Said(code=code, text=text, seconds=time.monotonic() - began)
+        return CommandResult(code=code, text=text, seconds=time.monotonic() - began)
 
     async def _deploy(self, new: str, old: str | None, pause: float) -> tuple[int, str]:
         attempt = self.attempt(new, old)
@@ -83,8 +83,8 @@ class Machine:
         for _ in range(COMMIT_TRIES):
             code, reply = await self.commit(new)
             if code != SSH_FAILED:
-                said = f"{reply.event}: {reply.fields}" if reply else "no reply"
-                return code, f"{state or 'unchanged'}, then {said}"
+                result = f"{reply.event}: {reply.fields}" if reply else "no reply"
+                return code, f"{state or 'unchanged'}, then {result}"
             await asyncio.sleep(1)
         await attempt.abort("the commit could not be sent")
         return SSH_FAILED, "the commit could not be sent"
@@ -94,8 +94,8 @@ class Machine:
 class Deployment:
     """A deployment by the classes that is under way, in a thread of its own."""
 
-    work: Callable[[], Said]
-    _said: list[Said] = field(default_factory=list)
+    work: Callable[[], CommandResult]
+    _said: list[CommandResult] = field(default_factory=list)
     _errors: list[BaseException] = field(default_factory=list)
     _thread: threading.Thread | None = None
 
@@ -114,7 +114,7 @@ class Deployment:
     def ended(self) -> bool:
         return self._thread is None or not self._thread.is_alive()
 
-    def end(self, timeout: float = TIMEOUT) -> Said:
+    def end(self, timeout: float = TIMEOUT) -> CommandResult:
         """Wait for its end."""
         assert self._thread
         self._thread.join(timeout)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.e2e.said import Said
+    from harness.command_result import CommandResult
 
 
 class Ending(StrEnum):
@@ -47,7 +47,7 @@ class Row:
     what: str
     """What is done, for a reader of the table."""
     expected: Ending
-    play: "Callable[..., Said | None]"
+    play: "Callable[..., CommandResult | None]"
     """Gets a scene of its `by`; gives what the deployer said, where it was left alive to say
     something."""
     by: By = By.ENGINE

@@ -7,8 +7,8 @@ from random import Random
 from subprocess import SubprocessError
 from typing import TYPE_CHECKING, Any, Final
 
-from harness.incus import DemoError
-from tests.e2e.said import Said
+from harness.command_result import CommandResult
+from harness.incus import HarnessError
 from tests.faults.row import By, Ending, Row
 from tests.faults.scene import ClassesScene, EngineScene, Scene
 from tests.faults.site import Site
@@ -63,7 +63,7 @@ def play(site: Site, row: Row, seed: int, *, hasty: bool = False) -> Result:
     scene, ended, seconds = None, Ending.BETWEEN, 0.0
     try:
         scene = _scene(site, row, seed)
-        said = _harm(scene, troubles)
+        result = _harm(scene, troubles)
         last = rest(site, forgets=row.forgets, patience=HASTY if hasty else PATIENCE)
         scene.undo.close()
         last = site.grip.look()
@@ -71,12 +71,12 @@ def play(site: Site, row: Row, seed: int, *, hasty: bool = False) -> Result:
             last = replace(last, state="")
         ended = _ending(scene, last)
         seconds = _seconds(scene, last)
-        troubles += _judge(scene, said, last, ended)
+        troubles += _judge(scene, result, last, ended)
         if seconds > row.within:
             troubles.append(f"it took {seconds:.1f} s, and may take {row.within:g} s")
         if not (hasty and troubles):
             _converge(scene, ended, troubles)
-    except (AssertionError, DemoError, OSError, SubprocessError, ValueError) as error:
+    except (AssertionError, HarnessError, OSError, SubprocessError, ValueError) as error:
         troubles.append(f"{type(error).__name__}: {error}")
     if troubles and hasty:
         site.lost = "a row has failed here"
@@ -115,14 +115,14 @@ def _bring_to_recorded(site: Site) -> None:
     """Undo what rows without the engine have deployed: the stack knows nothing of it."""
     recorded, here = site.recorded(), site.grip.look().current
     if recorded and recorded != here:
-        said = site.deploy(recorded, None, 0)()
-        assert said.code == 0, f"back to the system of the stack: {said.text}"
+        result = site.deploy(recorded, None, 0)()
+        assert result.code == 0, f"back to the system of the stack: {result.text}"
 
 
-def _harm(scene: Scene, troubles: list[str]) -> Said | None:
+def _harm(scene: Scene, troubles: list[str]) -> CommandResult | None:
     try:
         return scene.row.play(scene)
-    except (AssertionError, DemoError) as error:
+    except (AssertionError, HarnessError) as error:
         troubles.append(f"in the play: {error}")
         return None
 
@@ -133,7 +133,7 @@ def rest(site: Site, *, forgets: bool = False, patience: float = PATIENCE) -> Ve
     while True:
         try:
             last = site.grip.look()
-        except DemoError:
+        except HarnessError:
             if time.monotonic() > end:
                 raise
         else:
@@ -165,7 +165,7 @@ def _first_phase(scene: Scene) -> float:
     return float(words[2]) if len(words) > 2 else 0.0
 
 
-def _judge(scene: Scene, said: Said | None, last: Vector, ended: Ending) -> list[str]:
+def _judge(scene: Scene, result: CommandResult | None, last: Vector, ended: Ending) -> list[str]:
     row = scene.row
     troubles = scene.site.troubles(last)
     if row.torn and last.boot != last.profile:
@@ -174,27 +174,27 @@ def _judge(scene: Scene, said: Said | None, last: Vector, ended: Ending) -> list
     if ended is Ending.BETWEEN or row.expected not in {ended, Ending.EITHER}:
         systems = f"runs {last.current}, boots {last.boot}, attempt {last.state or 'none'}"
         troubles.append(f"it ended {ended}, not {row.expected}: {systems}; OLD is {scene.old}")
-        troubles += [f"it said: {words_of(said)}"] if said else []
-    return troubles if said is None else troubles + judge_words(row, said, ended)
+        troubles += [f"it said: {words_of(result)}"] if result else []
+    return troubles if result is None else troubles + judge_words(row, result, ended)
 
 
-def judge_words(row: Row, said: Said, ended: Ending) -> list[str]:
+def judge_words(row: Row, result: CommandResult, ended: Ending) -> list[str]:
     """What is wrong in what the deployer said, of a row that has ended so."""
     troubles = []
     # What the deployer reports is what the host says at the end.
-    wrong = said.code == 0 if ended is Ending.OLD else said.code != 0
+    wrong = result.code == 0 if ended is Ending.OLD else result.code != 0
     if wrong and row.expected is not Ending.EITHER:
-        troubles.append(f"it ended {ended}, and with status {said.code}: {words_of(said)}")
-    if said.code == 0 and ended is not Ending.NEW:
+        troubles.append(f"it ended {ended}, and with status {result.code}: {words_of(result)}")
+    if result.code == 0 and ended is not Ending.NEW:
         troubles.append(f"a success was reported, and it ended {ended}")
-    if row.says and ended is not Ending.NEW and not re.search(row.says, said.text, re.DOTALL):
-        troubles.append(f"the words {row.says!r} are not in: {words_of(said)}")
+    if row.says and ended is not Ending.NEW and not re.search(row.says, result.text, re.DOTALL):
+        troubles.append(f"the words {row.says!r} are not in: {words_of(result)}")
     return troubles
 
 
-def words_of(said: Said) -> str:
+def words_of(result: CommandResult) -> str:
     """What a person reads of it."""
-    return (said.diagnostics() if "Diagnostics:" in said.text else said.text).strip()[-1200:]
+    return (result.diagnostics() if "Diagnostics:" in result.text else result.text).strip()[-1200:]
 
 
 def _converge(scene: Scene, ended: Ending, troubles: list[str]) -> None:
@@ -227,7 +227,7 @@ def _recover(site: Site, scene: Scene | None, troubles: list[str]) -> None:
     for step in steps:
         try:
             step()
-        except (AssertionError, DemoError) as error:
+        except (AssertionError, HarnessError) as error:
             text = str(error)
             if "already" not in text and "not frozen" not in text:
                 troubles.append(f"recovery: {error}")
@@ -237,7 +237,7 @@ def _recover(site: Site, scene: Scene | None, troubles: list[str]) -> None:
         site.workspace.fleet()
         _bring_to_recorded(site)
         found = site.troubles(rest(site))
-    except (AssertionError, DemoError) as error:
+    except (AssertionError, HarnessError) as error:
         found = [str(error)]
     if found:
         site.lost = "; ".join(found)

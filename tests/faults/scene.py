@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
 
-from tests.e2e.said import Json, Said
+from harness.command_result import CommandResult, Json
 from tests.e2e.stack import Engine
 from tests.faults.host_tools import Grip, in_phase
 from tests.faults.machine import Deployment
@@ -22,7 +22,7 @@ from tests.faults.vector import Vector
 class Going(Protocol):
     """A deployment under way."""
 
-    def end(self) -> Said:
+    def end(self) -> CommandResult:
         """Wait for its end."""
 
 
@@ -62,17 +62,17 @@ class Scene(ABC):
     def going(self, system: str = "plain", **how: Any) -> AbstractContextManager[Going]:
         """A deployment of a system (`systems.OPTIONS`) that runs beside the block."""
 
-    def deploy(self, system: str = "plain", **how: Any) -> Said:
+    def deploy(self, system: str = "plain", **how: Any) -> CommandResult:
         """Deploy a system, to the end."""
         with self.going(system, **how) as deployment:
             return deployment.end()
 
     @abstractmethod
-    def mend(self) -> Said:
+    def mend(self) -> CommandResult:
         """Deploy again, without any fault."""
 
     @abstractmethod
-    def repeat(self) -> tuple[Said, bool]:
+    def repeat(self) -> tuple[CommandResult, bool]:
         """Deploy once more: there is nothing to do. Whether the deployer saw it so."""
 
     @abstractmethod
@@ -160,14 +160,14 @@ class EngineScene(Scene):
         with self.site.workspace.running("up", "--yes", "--skip-preview") as engine:
             yield engine
 
-    def mend(self) -> Said:
+    def mend(self) -> CommandResult:
         self.site.workspace.fleet(**{self.site.host.name: self._good})
         self.site.write()
         return self.site.workspace.up()
 
-    def repeat(self) -> tuple[Said, bool]:
-        said = self.site.workspace.up()
-        return said, set(said.summary()) == {"unchanged"}
+    def repeat(self) -> tuple[CommandResult, bool]:
+        result = self.site.workspace.up()
+        return result, set(result.summary()) == {"unchanged"}
 
     def new(self) -> str:
         return self.site.evaluated()
@@ -213,14 +213,14 @@ class ClassesScene(Scene):
         finally:
             deployment.end()
 
-    def mend(self) -> Said:
+    def mend(self) -> CommandResult:
         here = self.grip.look().current
         self._last = self.site.stock["plain" if here != self.site.stock["plain"] else "other"]
         return self.site.deploy(self._last, here, 0)()
 
-    def repeat(self) -> tuple[Said, bool]:
-        said = self.site.deploy(self._last, self._last, 0)()
-        return said, said.text.startswith("unchanged")
+    def repeat(self) -> tuple[CommandResult, bool]:
+        result = self.site.deploy(self._last, self._last, 0)()
+        return result, result.text.startswith("unchanged")
 
     def new(self) -> str:
         return self._new

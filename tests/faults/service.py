@@ -14,12 +14,19 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, Self
 
+from harness.command_result import CommandResult, Json
 from harness.daemons import own_dockerd
 from harness.daemons.docker_proxy import DockerProxy
 from harness.daemons.http_load import Load
 from harness.daemons.own_dockerd import OwnDockerd
-from tests.e2e.docker_stack import APP, EDGE, PARTS, DockerStack, World, remove_built
-from tests.e2e.said import Json, Said
+from tests.e2e.docker_stack import (
+    APP,
+    EDGE,
+    PARTS,
+    DockerInspector,
+    DockerStack,
+    delete_built_images,
+)
 from tests.faults.row import Ending, Row
 from tests.faults.run import words_of
 from tests.faults.target import Target, TargetScene, differences
@@ -42,7 +49,7 @@ class ServiceScene(TargetScene):
 
     daemon: OwnDockerd
     stack: DockerStack
-    world: World
+    inspector: DockerInspector
     old: str
     """The release that serves before."""
     serving: str
@@ -52,7 +59,7 @@ class ServiceScene(TargetScene):
     def new_image(self) -> str:
         """The image that has been loaded for the release."""
         known = self.daemon.seen.container(self.serving)["Config"]["Image"]
-        (new,) = set(self.world.images()) - {known}
+        (new,) = set(self.inspector.images()) - {known}
         return new
 
 
@@ -63,7 +70,7 @@ class Services(Target):
     daemon: OwnDockerd
     proxy: DockerProxy
     stack: DockerStack
-    world: World
+    inspector: DockerInspector
     refs: dict[str, str] = field(default_factory=dict)
     """The names of images that are known by now: of releases, and of the edge."""
 
@@ -77,20 +84,20 @@ class Services(Target):
                 own_dockerd.started() as daemon,
                 DockerProxy(folder / "sock", daemon.seen.host) as proxy,
             ):
-                stack = DockerStack.of_services(folder / "main", str(parts["edge"]["layer"]), proxy)
+                stack = DockerStack.create(folder / "main", str(parts["edge"]["layer"]), proxy)
                 stack.network = daemon.network
                 made = cls(
                     name="docker",
                     daemon=daemon,
                     proxy=proxy,
                     stack=stack,
-                    world=World(daemon.seen),
+                    inspector=DockerInspector(daemon.seen),
                 )
                 made.reset()
                 yield made
         finally:
             shutil.rmtree(folder)
-            remove_built()
+            delete_built_images()
 
     # --- one injection ---------------------------------------------------------------------
 
@@ -107,7 +114,7 @@ class Services(Target):
             new=self.stack.other,
             daemon=self.daemon,
             stack=self.stack,
-            world=self.world,
+            inspector=self.inspector,
             old=old,
             serving=self.stack.containers()["app"],
             load=Load(self.stack.port, network=self.stack.network),
@@ -132,7 +139,7 @@ class Services(Target):
             scene.notes.append(f"nobody answered for {max(times) - min(times):.1f} s")
         return ended, _seconds(scene, stays)
 
-    def mend(self, scene: ServiceScene, ended: Ending) -> Said:
+    def mend(self, scene: ServiceScene, ended: Ending) -> CommandResult:
         """To the release; or, as the seed has it, back to the one before: what was left goes."""
         wanted = OTHER[scene.old]
         if ended is Ending.OLD and scene.random.random() < BACK:
@@ -143,10 +150,10 @@ class Services(Target):
         self.stack.write(appRef=wanted)
         return self.stack.up(*words)
 
-    def repeat(self, scene: ServiceScene) -> Said:
-        said = self.stack.up()
+    def repeat(self, scene: ServiceScene) -> CommandResult:
+        result = self.stack.up()
         self.stack.release = scene.new
-        return said
+        return result
 
     def amiss(self, scene: ServiceScene) -> list[str]:
         """One container and its edge, an image for each, one network: and nothing else at all."""
@@ -192,10 +199,13 @@ class Services(Target):
         self.proxy.forget()
         self.stack.cancel()
         self.stack.write(appRef="v1")
-        said = self.stack.up("--refresh")
-        assert said.code == 0, words_of(said)
+        result = self.stack.up("--refresh")
+        assert result.code == 0, words_of(result)
         self.stack.release = "v1"
-        (self.refs["v1"],), (self.refs["edge"],) = self.world.images(APP), self.world.images(EDGE)
+        (self.refs["v1"],), (self.refs["edge"],) = (
+            self.inspector.images(APP),
+            self.inspector.images(EDGE),
+        )
 
     # --- looking ---------------------------------------------------------------------------
 
@@ -209,11 +219,11 @@ class Services(Target):
         """The answer that stays, once there is one."""
         end, began, last = time.monotonic() + PATIENCE, time.monotonic(), ""
         while time.monotonic() < end:
-            said = self.answer()
-            if not said or said != last:
-                began, last = time.monotonic(), said
+            result = self.answer()
+            if not result or result != last:
+                began, last = time.monotonic(), result
             elif time.monotonic() - began > STILL:
-                return said
+                return result
             time.sleep(0.1)
         text = load.lost[-1][1] if load.lost else "it changes all the time"
         msg = f"no answer that stays after {PATIENCE:g} s: {text}"

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from harness.hosts import DemoHost
+from harness.command_result import CommandResult, Json
+from harness.hosts import ContainerHost
 from harness.state import recorded
-from tests.e2e.said import Json, Said
 from tests.e2e.stack import ENV, STACK, Workspace
 from tests.faults.host_tools import Grip
 from tests.faults.machine import Machine
@@ -34,7 +34,7 @@ _SSH: Final = (
 class Site:
     """A host, the stack that deploys to it, and the systems of the stock."""
 
-    host: DemoHost
+    host: ContainerHost
     workspace: Workspace
     machine: Machine
     keys: Path
@@ -60,7 +60,7 @@ class Site:
 
     def deploy(
         self, new: str, old: str | None, pause: float = 0, times: Json | None = None
-    ) -> Callable[[], Said]:
+    ) -> Callable[[], CommandResult]:
         """A deployment by the program's classes, to be called; `times` replaces some of them."""
         machine = self.machine.timed({**TIMES, **times}) if times else self.machine
         return lambda: asyncio.run(machine.deploy(new, old, pause))
@@ -92,8 +92,8 @@ class Site:
     def troubles(self, vector: Vector) -> list[str]:
         """What is not as it has to be on a host where nothing is under way."""
         found = vector.unclean()
-        if said := self.login():
-            found.append(f"no login with the pinned key: {said}")
+        if result := self.login():
+            found.append(f"no login with the pinned key: {result}")
         answer = self.host.http()
         if not answer.startswith("app v"):
             found.append(f"the app answers {answer}")

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.e2e.said import Json
+from harness.command_result import Json
 
 _SICK: Final = (
     "[Unit]\nDescription=Starts only while nobody has made it sick\n[Service]\nType=oneshot\n"

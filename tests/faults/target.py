@@ -14,10 +14,10 @@ from random import Random
 from subprocess import SubprocessError
 from typing import Any, Final, Protocol
 
+from harness.command_result import CommandResult, Json
 from harness.daemons.dockerd import RefusedError as DockerRefusedError
 from harness.daemons.incusd import RefusedError as IncusRefusedError
-from harness.incus import DemoError
-from tests.e2e.said import Json, Said
+from harness.incus import HarnessError
 from tests.e2e.stack import Engine, Workspace
 from tests.faults.row import Ending, Row
 from tests.faults.run import Result, judge_words, words_of
@@ -25,7 +25,7 @@ from tests.faults.run import Result, judge_words, words_of
 UP: Final = ("up", "--yes", "--skip-preview")
 TROUBLES: Final = (
     AssertionError,
-    DemoError,
+    HarnessError,
     DockerRefusedError,
     IncusRefusedError,
     OSError,
@@ -97,7 +97,7 @@ class TargetScene:
         with self.workspace.running(*UP) as engine:
             yield engine
 
-    def deploy(self, **config: Any) -> Said:
+    def deploy(self, **config: Any) -> CommandResult:
         with self.going(**config) as engine:
             return engine.end()
 
@@ -153,9 +153,9 @@ class Target(ABC):
             assert not self.lost, f"given up: {self.lost}"
             scene = self.scene(row, seed)
             with self.watching(scene):
-                said = _harm(scene, troubles)
+                result = _harm(scene, troubles)
                 ended, seconds = self.ending(scene, troubles)
-            troubles += _judge(row, said, ended, seconds)
+            troubles += _judge(row, result, ended, seconds)
             self._converge(scene, ended, troubles)
         except TROUBLES as error:
             troubles.append(f"{type(error).__name__}: {error}")
@@ -212,11 +212,11 @@ class Target(ABC):
         """How it ended, once nothing is under way, and after how many seconds."""
 
     @abstractmethod
-    def mend(self, scene: Any, ended: Ending) -> Said:
+    def mend(self, scene: Any, ended: Ending) -> CommandResult:
         """The next `up`, without the fault."""
 
     @abstractmethod
-    def repeat(self, scene: Any) -> Said:
+    def repeat(self, scene: Any) -> CommandResult:
         """One more `up`."""
 
     @abstractmethod
@@ -236,8 +236,8 @@ class Target(ABC):
         """Bring all back to what an injection begins with, whatever there is now."""
 
 
-def _harm(scene: TargetScene, troubles: list[str]) -> Said | None:
-    play: Callable[[Any], Said | None] = scene.row.play
+def _harm(scene: TargetScene, troubles: list[str]) -> CommandResult | None:
+    play: Callable[[Any], CommandResult | None] = scene.row.play
     try:
         with scene.undo:
             return play(scene)
@@ -248,15 +248,15 @@ def _harm(scene: TargetScene, troubles: list[str]) -> Said | None:
         scene.proxy.forget()
 
 
-def _judge(row: Row, said: Said | None, ended: Ending, seconds: float) -> list[str]:
+def _judge(row: Row, result: CommandResult | None, ended: Ending, seconds: float) -> list[str]:
     troubles = []
     if ended is Ending.BETWEEN or row.expected not in {ended, Ending.EITHER}:
         troubles.append(f"it ended {ended}, not {row.expected}")
-        troubles += [f"it said: {words_of(said)}"] if said else []
-    if said:
-        troubles += judge_words(row, said, ended)
-        if "Traceback" in said.text:
-            troubles.append(f"a traceback: {said.text[-2000:]}")
+        troubles += [f"it said: {words_of(result)}"] if result else []
+    if result:
+        troubles += judge_words(row, result, ended)
+        if "Traceback" in result.text:
+            troubles.append(f"a traceback: {result.text[-2000:]}")
     if seconds > row.within:
         troubles.append(f"it took {seconds:.1f} s, and may take {row.within:g} s")
     return troubles

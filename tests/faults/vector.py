@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from harness.hosts import DemoHost
+from harness.hosts import ContainerHost
 
 TERMINAL: Final = frozenset(
     {"", "committed", "rolled-back", "rollback-failed", "blocked", "superseded", "unchanged"}
@@ -89,11 +89,11 @@ class Vector:
         return [text for wrong, text in found if wrong]
 
 
-def look(host: DemoHost) -> Vector:
+def look(host: ContainerHost) -> Vector:
     """The vector of a host, as it is now.
 
     Raises:
-        DemoError: it cannot be looked at: it is stopped, or frozen.
+        HarnessError: it cannot be looked at: it is stopped, or frozen.
     """
     said: dict[str, str] = {}
     # Seen once: `incus exec` ended well and had lost the output.

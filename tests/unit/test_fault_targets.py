@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from components.pipeline.release import nix
-from harness.caches import own_caches
+from harness.caches import isolated_caches
 from tests.faults import report, rows, targets
 from tests.faults.plan import injections
 
@@ -43,7 +43,7 @@ def test_the_caches_of_a_run_are_its_own_and_for_its_hosts_alone(
             monkeypatch.setenv("XDG_CACHE_HOME", before)
         else:
             monkeypatch.delenv("XDG_CACHE_HOME")
-        with own_caches(tmp_path):
+        with isolated_caches(tmp_path):
             assert nix.cache_folder().is_relative_to(tmp_path)
         assert os.environ.get("XDG_CACHE_HOME") == before
         assert not nix.cache_folder().is_relative_to(tmp_path)

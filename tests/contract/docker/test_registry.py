@@ -14,6 +14,7 @@ from components.pipeline.targets.docker import image
 from components.pipeline.targets.docker.daemon import Daemon
 from components.pipeline.targets.docker.image import Built, Kind
 from components.pipeline.targets.docker.push import pushed
+from harness.daemons.git_repositories import run
 from harness.daemons.registry import PASSWORD, USER
 from harness.daemons.registry_place import (
     HASH,
@@ -27,7 +28,6 @@ from harness.daemons.registry_place import (
     server,
     tools,
 )
-from harness.daemons.world import run
 from harness.providers.docker_driver import Plugin
 from tests.contract.docker.test_image import at
 from tests.contract.docker.test_provider import IMAGE, PLUGIN

@@ -15,7 +15,7 @@ from components.pipeline.targets.docker import ownership, preflight, swarm
 from components.pipeline.targets.docker.daemon import HERE, Daemon
 from components.pipeline.targets.docker.trial import Candidate, tried
 from components.pipeline.values import Attr
-from harness.daemons.docker_world import wait_for
+from harness.daemons.docker_fixtures import wait_for
 from harness.daemons.swarm import be_swarm, make_images, missing, own_daemon
 from harness.providers.docker_driver import Made, Plugin
 from harness.providers.plugin_driver import PROJECT, FailedError

@@ -15,7 +15,7 @@ from components.pipeline.evaluate.attribute import Attribute
 from components.pipeline.evaluate.evaluate import System
 from components.pipeline.release import nix, release
 from components.pipeline.values import Attr
-from harness.daemons.world import World, run, settings
+from harness.daemons.git_repositories import GitRepositories, run, settings
 from tests.unit.hosts import host, toplevel
 
 pytest_plugins = ["harness.daemons.servers"]
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.contract
 
 
 @pytest.fixture
-def root(world: World, tmp_path: Path) -> Path:
+def root(repos: GitRepositories, tmp_path: Path) -> Path:
     """A program's folder with the demo's flake, whose systems nobody else has."""
     own = {"extraText": uuid.uuid4().hex}
     options = {
@@ -33,7 +33,7 @@ def root(world: World, tmp_path: Path) -> Path:
         "throws2": own | {"faults": {"eval-fails": ""}},
         "broken": own | {"faults": {"build-fails": ""}},
     }
-    world.render(tmp_path / "flake", options)
+    repos.render(tmp_path / "flake", options)
     return tmp_path
 
 
@@ -128,8 +128,8 @@ async def test_a_spoilt_memory_is_no_error(root: Path, content: str) -> None:
     assert await systems(root) == first
 
 
-async def test_an_unknown_output(world: World) -> None:
-    assert world.base.is_dir()
+async def test_an_unknown_output(repos: GitRepositories) -> None:
+    assert repos.base.is_dir()
     assert evaluate.evaluated(toplevel("z")) is None
 
 
@@ -246,10 +246,10 @@ async def test_a_preview_builds_nothing(root: Path) -> None:
 
 
 async def test_what_a_host_says_of_how_it_is_switched(
-    world: World, tmp_path: Path, nix_log: Path
+    repos: GitRepositories, tmp_path: Path, nix_log: Path
 ) -> None:
     said = {"checks": {"web": {"http": "http://localhost:8080/"}}, "settle": "3s"}
-    world.render(tmp_path / "flake", {"web1": {"activation": said}})
+    repos.render(tmp_path / "flake", {"web1": {"activation": said}})
     first = await systems(tmp_path, app_ref=None)
     assert first["web1"].activation == said
     before = len(evaluations(nix_log))

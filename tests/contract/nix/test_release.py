@@ -17,8 +17,8 @@ from components.pipeline.release import release
 from components.pipeline.release.git import RefKind
 from components.pipeline.release.release import Release
 from components.pipeline.values import Ref, Rev
+from harness.daemons.git_repositories import SIMPLE, GitRepositories, commit, git, settings
 from harness.daemons.git_server import free_port
-from harness.daemons.world import SIMPLE, World, commit, git, settings
 from tests.unit.hosts import host
 
 pytest_plugins = ["harness.daemons.servers"]
@@ -26,10 +26,10 @@ pytestmark = pytest.mark.contract
 
 
 @pytest.fixture(scope="module")
-def root(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(repos: GitRepositories, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A program's folder with the demo's flake in `flake/`."""
     folder = tmp_path_factory.mktemp("program")
-    world.render(folder / "flake")
+    repos.render(folder / "flake")
     return folder
 
 
@@ -64,46 +64,46 @@ def locked_app(one: Release) -> str:
     ],
 )
 async def test_app_ref(  # noqa: PLR0913, PLR0917 what a ref is resolved to
-    world: World, root: Path, ref: str, name: str, kind: RefKind, full: str
+    repos: GitRepositories, root: Path, ref: str, name: str, kind: RefKind, full: str
 ) -> None:
     one = await resolved(settings("./flake", app_ref=ref), root)
     assert one.app is not None
-    assert (one.app.kind, one.app.full, one.app.rev.text) == (kind, full, world.app(name))
-    assert locked_app(one) == world.app(name)
+    assert (one.app.kind, one.app.full, one.app.rev.text) == (kind, full, repos.app(name))
+    assert locked_app(one) == repos.app(name)
 
 
 @pytest.mark.parametrize("name", ["v1", "v3"])
-async def test_app_ref_is_a_commit(world: World, root: Path, name: str) -> None:
+async def test_app_ref_is_a_commit(repos: GitRepositories, root: Path, name: str) -> None:
     """Also one that is not on the default branch, where nix alone would look."""
-    rev = world.app(name)
+    rev = repos.app(name)
     one = await resolved(settings("./flake", app_ref=rev), root)
     assert one.app is not None
     assert (one.app.kind, one.app.full) == (RefKind.COMMIT, None)
     assert locked_app(one) == rev
 
 
-async def test_no_app_ref_takes_the_flakes_own_lock(world: World, root: Path) -> None:
+async def test_no_app_ref_takes_the_flakes_own_lock(repos: GitRepositories, root: Path) -> None:
     one = await resolved(settings("./flake"), root)
     assert one.app is None
-    assert locked_app(one) == world.app("v1")
+    assert locked_app(one) == repos.app("v1")
     assert one.lock.read_text() == (root / "flake/flake.lock").read_text()
 
 
-async def test_app_rev_must_be_what_the_ref_is(world: World, root: Path) -> None:
+async def test_app_rev_must_be_what_the_ref_is(repos: GitRepositories, root: Path) -> None:
     wanted = settings("./flake", app_ref="v2")
-    good = replace(wanted, app_rev=Rev(world.app("v2")))
-    assert locked_app(await resolved(good, root)) == world.app("v2")
-    bad = replace(wanted, app_rev=Rev(world.app("v1")))
+    good = replace(wanted, app_rev=Rev(repos.app("v2")))
+    assert locked_app(await resolved(good, root)) == repos.app("v2")
+    bad = replace(wanted, app_rev=Rev(repos.app("v1")))
     assert await refused(bad, root) == (
-        f"appRef and appRev disagree: appRef v2: v2 is {world.app('v2')} now, and the config says"
-        f" {world.app('v1')}. find out who moved it; to accept, `pulumi config set appRev` to the"
+        f"appRef and appRev disagree: appRef v2: v2 is {repos.app('v2')} now, and the config says"
+        f" {repos.app('v1')}. find out who moved it; to accept, `pulumi config set appRev` to the"
         " new commit"
     )
 
 
-async def test_a_tag_and_a_branch_of_one_name(world: World, root: Path) -> None:
+async def test_a_tag_and_a_branch_of_one_name(repos: GitRepositories, root: Path) -> None:
     assert await refused(settings("./flake", app_ref="twin"), root) == (
-        f"ambiguous ref: appRef on {world.by_git}/app.git: twin is both a tag and a branch."
+        f"ambiguous ref: appRef on {repos.by_git}/app.git: twin is both a tag and a branch."
         " write refs/tags/twin or refs/heads/twin"
     )
 
@@ -112,9 +112,11 @@ async def test_a_tag_and_a_branch_of_one_name(world: World, root: Path) -> None:
     ("ref", "hint"),
     [("v11", "did you mean v1?"), ("zzz", "push it, or name one that is there")],
 )
-async def test_a_ref_that_is_not_there(world: World, root: Path, ref: str, hint: str) -> None:
+async def test_a_ref_that_is_not_there(
+    repos: GitRepositories, root: Path, ref: str, hint: str
+) -> None:
     assert await refused(settings("./flake", app_ref=ref), root) == (
-        f"no such ref: appRef on {world.by_git}/app.git: {ref} is not there. {hint}"
+        f"no such ref: appRef on {repos.by_git}/app.git: {ref} is not there. {hint}"
     )
 
 
@@ -124,16 +126,18 @@ async def test_a_commit_that_is_not_there(root: Path) -> None:
     assert "0" * 40 in said
 
 
-async def test_a_repository_that_is_not_there(world: World, root: Path) -> None:
-    wanted = settings(f"git+{world.by_http}/none.git", flake_ref="r1")
+async def test_a_repository_that_is_not_there(repos: GitRepositories, root: Path) -> None:
+    wanted = settings(f"git+{repos.by_http}/none.git", flake_ref="r1")
     said = await refused(wanted, root)
     assert said.startswith(
-        f"cannot ask the git server: flakeRef on {world.by_http}/none.git: fatal: repository"
+        f"cannot ask the git server: flakeRef on {repos.by_http}/none.git: fatal: repository"
     )
 
 
-async def test_a_git_server_that_is_away(world: World, root: Path, tmp_path: Path) -> None:
-    there = world.by_git
+async def test_a_git_server_that_is_away(
+    repos: GitRepositories, root: Path, tmp_path: Path
+) -> None:
+    there = repos.by_git
     away = f"git://127.0.0.1:{free_port()}"
     shutil.copytree(root / "flake", tmp_path / "flake")
     for file in ("flake.nix", "flake.lock"):
@@ -166,50 +170,52 @@ async def test_a_git_server_that_never_answers(root: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("protocol", ["git", "http"])
 @pytest.mark.parametrize("folder", ["", "nix"])
 async def test_a_flake_on_a_git_server(
-    world: World, tmp_path: Path, protocol: str, folder: str
+    repos: GitRepositories, tmp_path: Path, protocol: str, folder: str
 ) -> None:
-    server = world.by_git if protocol == "git" else world.by_http
+    server = repos.by_git if protocol == "git" else repos.by_http
     flake = f"git+{server}/infra.git" + (f"?dir={folder}" if folder else "")
     wanted = settings(flake, flake_ref="r1", app_ref="v2")
     one = await resolved(wanted, tmp_path)
-    rev = git(world.infra, "rev-parse", "r1^{commit}")
+    rev = git(repos.infra, "rev-parse", "r1^{commit}")
     assert one.flake.pin is not None
     assert (one.flake.pin.kind, one.flake.pin.rev.text) == (RefKind.TAG, rev)
     assert one.flake.identity == f"{rev}/{folder}"
-    assert locked_app(one) == world.app("v2")
+    assert locked_app(one) == repos.app("v2")
     assert one.record(wanted.flake) == {
         "appRef": "v2",
         "appRefKind": "tag",
-        "appRev": world.app("v2"),
+        "appRev": repos.app("v2"),
         "flake": flake,
         "flakeRev": rev,
         "lockSha256": one.lock_sha256,
     }
 
 
-async def test_a_flake_in_another_folder(world: World, tmp_path: Path) -> None:
-    folder = world.render(tmp_path / "elsewhere")
+async def test_a_flake_in_another_folder(repos: GitRepositories, tmp_path: Path) -> None:
+    folder = repos.render(tmp_path / "elsewhere")
     one = await resolved(settings(str(folder), app_ref="v2"), tmp_path / "program")
     assert (one.flake.pin, one.flake.url) == (None, f"path:{folder}")
-    assert locked_app(one) == world.app("v2")
+    assert locked_app(one) == repos.app("v2")
 
 
-async def test_a_folder_and_its_dir(world: World, tmp_path: Path) -> None:
-    world.render(tmp_path / "all" / "nix")
+async def test_a_folder_and_its_dir(repos: GitRepositories, tmp_path: Path) -> None:
+    repos.render(tmp_path / "all" / "nix")
     one = await resolved(settings("./all?dir=nix", app_ref="v2"), tmp_path)
     assert one.flake.identity.endswith("=/nix")
-    assert locked_app(one) == world.app("v2")
+    assert locked_app(one) == repos.app("v2")
 
 
-async def test_a_program_in_a_folder_with_an_unusual_name(world: World, tmp_path: Path) -> None:
+async def test_a_program_in_a_folder_with_an_unusual_name(
+    repos: GitRepositories, tmp_path: Path
+) -> None:
     root = tmp_path / "my project #1"
-    world.render(root / "flake")
-    assert locked_app(await resolved(settings("./flake", app_ref="v2"), root)) == world.app("v2")
+    repos.render(root / "flake")
+    assert locked_app(await resolved(settings("./flake", app_ref="v2"), root)) == repos.app("v2")
 
 
-async def test_a_local_repository(world: World, tmp_path: Path) -> None:
-    wanted = settings(f"git+file://{world.base}/infra.git", flake_ref="r1", app_ref="v2")
-    assert locked_app(await resolved(wanted, tmp_path)) == world.app("v2")
+async def test_a_local_repository(repos: GitRepositories, tmp_path: Path) -> None:
+    wanted = settings(f"git+file://{repos.base}/infra.git", flake_ref="r1", app_ref="v2")
+    assert locked_app(await resolved(wanted, tmp_path)) == repos.app("v2")
 
 
 async def test_a_folder_without_a_flake(tmp_path: Path) -> None:
@@ -218,7 +224,7 @@ async def test_a_folder_without_a_flake(tmp_path: Path) -> None:
     )
 
 
-async def test_a_flake_without_an_app(world: World, tmp_path: Path) -> None:
+async def test_a_flake_without_an_app(repos: GitRepositories, tmp_path: Path) -> None:
     (tmp_path / "flake").mkdir()
     (tmp_path / "flake/flake.nix").write_text(SIMPLE)
     wanted = settings("./flake")
@@ -235,7 +241,7 @@ async def test_a_flake_without_an_app(world: World, tmp_path: Path) -> None:
         "nothing to pin: appRef v1: the flake has no input app (its inputs: none)."
         " set appInput to the one that holds the app, or remove appRef"
     )
-    del world
+    del repos
 
 
 async def test_an_app_input_of_another_name(root: Path) -> None:
@@ -245,10 +251,10 @@ async def test_an_app_input_of_another_name(root: Path) -> None:
     )
 
 
-async def test_a_lock_that_is_out_of_date(world: World, tmp_path: Path) -> None:
-    folder = world.render(tmp_path / "flake")
+async def test_a_lock_that_is_out_of_date(repos: GitRepositories, tmp_path: Path) -> None:
+    folder = repos.render(tmp_path / "flake")
     text = (folder / "flake.nix").read_text()
-    more = f'  inputs.more = {{ url = "{world.by_git}/infra.git"; flake = false; }};\n\n  outputs ='
+    more = f'  inputs.more = {{ url = "{repos.by_git}/infra.git"; flake = false; }};\n\n  outputs ='
     (folder / "flake.nix").write_text(text.replace("  outputs =", more, 1))
     before = (folder / "flake.lock").read_text()
     assert await refused(settings("./flake", app_ref="v2"), tmp_path) == (
@@ -258,7 +264,7 @@ async def test_a_lock_that_is_out_of_date(world: World, tmp_path: Path) -> None:
     assert (folder / "flake.lock").read_text() == before
 
 
-@pytest.mark.usefixtures("world")
+@pytest.mark.usefixtures("repos")
 async def test_a_flake_that_is_no_nix(tmp_path: Path) -> None:
     (tmp_path / "flake").mkdir()
     (tmp_path / "flake/flake.nix").write_text("{ outputs = ")
@@ -279,18 +285,18 @@ async def test_the_lock_is_made_once(root: Path, nix_log: Path) -> None:
     assert not [line for line in nix_log.read_text().splitlines() if "flake lock" in line]
 
 
-async def test_a_host_with_its_own_ref(world: World, root: Path) -> None:
+async def test_a_host_with_its_own_ref(repos: GitRepositories, root: Path) -> None:
     hosts = (host("web1", app_ref="v1"), host("web2", app_ref="v2"), host("web3", app_ref="v1"))
     releases = await release.resolve(settings("./flake", app_ref="v1", hosts=hosts), root)
     assert {ref and ref.text for ref in releases} == {None, "v2"}
-    assert locked_app(releases[None]) == world.app("v1")
-    assert locked_app(releases[Ref("v2")]) == world.app("v2")
+    assert locked_app(releases[None]) == repos.app("v1")
+    assert locked_app(releases[Ref("v2")]) == repos.app("v2")
     assert releases[None].lock != releases[Ref("v2")].lock
 
 
-async def test_two_names_of_one_ref_at_once(world: World, tmp_path: Path) -> None:
+async def test_two_names_of_one_ref_at_once(repos: GitRepositories, tmp_path: Path) -> None:
     """Both make the same lock, side by side."""
-    world.render(tmp_path / "flake", {"web1": {"extraText": "two names"}})
+    repos.render(tmp_path / "flake", {"web1": {"extraText": "two names"}})
     hosts = (host("web1", app_ref="v2"), host("web2", app_ref="refs/tags/v2"))
     releases = await release.resolve(settings("./flake", app_ref="v2", hosts=hosts), tmp_path)
     assert len({one.lock for one in releases.values()}) == 1
@@ -306,9 +312,9 @@ async def test_no_lock_is_left_half_made(root: Path) -> None:
 # --- the same everywhere ------------------------------------------------------------------
 
 
-async def test_the_same_release_in_every_clone(world: World, tmp_path: Path) -> None:
+async def test_the_same_release_in_every_clone(repos: GitRepositories, tmp_path: Path) -> None:
     origin = tmp_path / "origin"
-    world.render(origin / "flake")
+    repos.render(origin / "flake")
     (origin / "Pulumi.prod.yaml").write_text("config: {}\n")
     commit(origin)
     roots = [tmp_path / "one", tmp_path / "deeper/other"]

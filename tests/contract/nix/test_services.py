@@ -15,7 +15,7 @@ from components.pipeline.release import nix, release
 from components.pipeline.targets.docker.image import Built, Kind
 from components.pipeline.values import Attr
 from harness.daemons import nix2container
-from harness.daemons.world import World, commit, git, run, settings
+from harness.daemons.git_repositories import GitRepositories, commit, git, run, settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.contract
 
 
 @pytest.fixture
-def root(world: World, tmp_path: Path) -> Path:
-    nix2container.add(world.render(tmp_path / "flake", {}), "nix-image", "app-image")
+def root(repos: GitRepositories, tmp_path: Path) -> Path:
+    nix2container.add(repos.render(tmp_path / "flake", {}), "nix-image", "app-image")
     return tmp_path
 
 
@@ -46,11 +46,11 @@ async def planned(
     return await service_plan.planned(await release.resolve(wanted, root), specs, app_input)
 
 
-async def test_the_apps_own_flake_at_the_pinned_commit(root: Path, world: World) -> None:
+async def test_the_apps_own_flake_at_the_pinned_commit(root: Path, repos: GitRepositories) -> None:
     """With its own lock; an image of the same name, and the edge, are this flake's."""
     specs = (service("app-image", Origin.APP, edge="app-image"), service("app-image"))
     own, infra = await planned(root, *specs)
-    url = f"git+file://{world.base}/app.git?ref=refs/tags/v1#packages.x86_64-linux.app-image"
+    url = f"git+file://{repos.base}/app.git?ref=refs/tags/v1#packages.x86_64-linux.app-image"
     assert own.image.out.path == run(*nix.NIX, "eval", "--raw", f"{url}.outPath")
     assert (own.image_name, infra.image_name) == ("app.app-image", "app-image")
     assert own.image.out != infra.image.out
@@ -77,19 +77,19 @@ async def test_an_image_that_the_apps_flake_does_not_have(root: Path) -> None:
     ]
 
 
-async def test_an_app_that_is_no_flake(root: Path, world: World, tmp_path: Path) -> None:
+async def test_an_app_that_is_no_flake(root: Path, repos: GitRepositories, tmp_path: Path) -> None:
     app = tmp_path / "plain"
     app.mkdir()
     (app / "VERSION").write_text("1\n")
     commit(app)
-    git(world.base, "clone", "--quiet", "--bare", str(app), f"plain-{tmp_path.name}.git")
+    git(repos.base, "clone", "--quiet", "--bare", str(app), f"plain-{tmp_path.name}.git")
     flake = root / "flake" / "flake.nix"
     flake.write_text(flake.read_text().replace("/app.git", f"/plain-{tmp_path.name}.git"))
     run(*nix.NIX, "flake", "lock", f"path:{root / 'flake'}")
     with pytest.raises(RefError) as caught:
         await planned(root, service("app-image", Origin.APP), ref="main")
     said = str(caught.value)
-    assert said.startswith(f"cannot read the flake: git+{world.by_git}/plain-{tmp_path.name}.git: ")
+    assert said.startswith(f"cannot read the flake: git+{repos.by_git}/plain-{tmp_path.name}.git: ")
     assert "flake.nix" in said
     assert re.search(r"\Wa service with from: app needs a flake.nix in the app, at main$", said)
 

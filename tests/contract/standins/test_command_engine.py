@@ -104,11 +104,11 @@ def test_the_life_of_a_command(stack: Stack, tmp_path: Path) -> None:
 def test_a_failed_create_stores_nothing_and_says_everything(stack: Stack, tmp_path: Path) -> None:
     text = f"echo seen; echo tried >> {tmp_path}/log; [ -e {tmp_path}/ok ]"
     stack.resources = {"it": {"kind": "local", "create": text}}
-    said = stack.up()
-    assert said.status != 0
-    assert "exit status 1: running" in said.text
-    assert text.partition(";")[0] in said.text
-    assert "Unexpected <class" not in said.text  # Python's own way to put it
+    result = stack.up()
+    assert result.status != 0
+    assert "exit status 1: running" in result.text
+    assert text.partition(";")[0] in result.text
+    assert "Unexpected <class" not in result.text  # Python's own way to put it
     assert stack.stored() == {}
     assert stack.planned() == {"it": "create"}
     (tmp_path / "ok").touch()
@@ -121,9 +121,9 @@ def test_a_failed_update_keeps_the_old_state(stack: Stack, server: Sshd, tmp_pat
     stack.resources = {"it": remote(server, "echo one")}
     assert stack.up().status == 0
     stack.resources = {"it": remote(server, f"echo two; [ -e {tmp_path}/ok ]")}
-    said = stack.up()
-    assert said.status != 0
-    assert "Process exited with status 1: running" in said.text
+    result = stack.up()
+    assert result.status != 0
+    assert "Process exited with status 1: running" in result.text
     stored = stack.stored()["it"]
     assert stored["outputs"]["stdout"] == "one"
     assert stored["outputs"]["create"] == "echo one"
@@ -137,15 +137,15 @@ def test_a_failed_update_keeps_the_old_state(stack: Stack, server: Sshd, tmp_pat
 @needs_sshd
 def test_connections_are_secret_in_state_and_output(stack: Stack, server: Sshd) -> None:
     stack.resources = {"it": remote(server, "echo in")}
-    said = stack.up()
-    assert said.status == 0
+    result = stack.up()
+    assert result.status == 0
     line = server.client_key_text.splitlines()[1]
     stored = stack.stored()["it"]
     for place in ("inputs", "outputs"):
         assert "ciphertext" in stored[place]["connection"]
     assert stored["outputs"]["stdout"] == "in"
     assert line not in json.dumps(stored)
-    assert line not in said.text
+    assert line not in result.text
     assert line not in stack.good("preview", "--diff")
 
 
@@ -157,9 +157,9 @@ def test_a_wrong_host_key_is_red_and_runs_nothing(
     stack.resources = {"it": remote(server, f"touch {tmp_path}/ran", host_key=other)}
     # A preview dials nobody, so it does not notice.
     assert stack.planned() == {"it": "create"}
-    said = stack.up()
-    assert said.status != 0
-    assert "after 1 failed attempts: ssh: handshake failed: ssh: host key mismatch" in said.text
+    result = stack.up()
+    assert result.status != 0
+    assert "after 1 failed attempts: ssh: handshake failed: ssh: host key mismatch" in result.text
     assert not (tmp_path / "ran").exists()
 
 
@@ -177,9 +177,9 @@ def test_many_hosts_at_once(stack: Stack, server: Sshd) -> None:
 def test_a_custom_timeout_bounds_the_dialling(stack: Stack, server: Sshd) -> None:
     given = remote(server, "true", port=free_port(), dial_error_limit=-1)
     stack.resources = {"it": given | {"timeouts": {"create": "2s"}}}
-    said = stack.up()
-    assert said.status != 0
-    assert "context deadline exceeded" in said.text
+    result = stack.up()
+    assert result.status != 0
+    assert "context deadline exceeded" in result.text
 
 
 @needs_sshd

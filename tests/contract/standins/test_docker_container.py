@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.daemons.docker_world import HEALTHY, SICK, made, named, sleeper, wait_for
+from harness.daemons.docker_fixtures import HEALTHY, SICK, made, named, sleeper, wait_for
 from harness.daemons.sshd import free_port
 from harness.providers.docker_driver import CONTAINER, Plugin, left
 from harness.providers.plugin_driver import FailedError

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.daemons.docker_world import HEALTHY, made, named, sleeper, wait_for
+from harness.daemons.docker_fixtures import HEALTHY, made, named, sleeper, wait_for
 from harness.daemons.dockerd import Dockerd, RefusedError
 from harness.daemons.sshd import Sshd, free_port, missing
 from harness.providers.docker_driver import CONTAINER, NETWORK, VOLUME, Plugin

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.daemons.docker_world import HEALTHY, SICK
+from harness.daemons.docker_fixtures import HEALTHY, SICK
 from harness.daemons.engine_stack import Stack, missing_engine
 from harness.providers.docker_driver import STAND_IN, plugin_path
 

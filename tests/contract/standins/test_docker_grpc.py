@@ -12,7 +12,7 @@ import pytest
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2
 
-from harness.daemons.docker_world import HEALTHY
+from harness.daemons.docker_fixtures import HEALTHY
 from harness.providers.docker_driver import CONTAINER, NETWORK, VOLUME, Made, Plugin, is_stand_in
 from harness.providers.plugin_driver import UNKNOWN, failing, is_secret, plain, secret, struct, urn
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from harness.daemons.docker_world import wait_for
+from harness.daemons.docker_fixtures import wait_for
 from harness.daemons.dockerd import LABEL, Dockerd, Json, RefusedError
 from harness.daemons.swarm import be_swarm, make_images, missing, own_daemon
 from harness.providers.docker_driver import Plugin, left

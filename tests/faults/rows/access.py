@@ -3,7 +3,7 @@
 import re
 import subprocess
 
-from tests.e2e.said import Said
+from harness.command_result import CommandResult
 from tests.faults.host_tools import STATE
 from tests.faults.row import By, Ending, Row
 from tests.faults.rows.systems import bad
@@ -25,7 +25,7 @@ EMPTY = (
 """Takes a system away, and all that says that there ever was one; the store stays."""
 
 
-def with_a_shared_connection(scene: Scene) -> Said:
+def with_a_shared_connection(scene: Scene) -> CommandResult:
     """A person's own ssh configuration shares connections, and one is open already."""
     assert isinstance(scene, EngineScene)
     home = scene.site.workspace.user
@@ -48,14 +48,14 @@ def with_a_shared_connection(scene: Scene) -> Said:
     return scene.deploy("sshd-stopped", times=SHUT)
 
 
-def other_key_from_the_start(scene: Scene) -> Said:
+def other_key_from_the_start(scene: Scene) -> CommandResult:
     """Somebody else answers at the host's address."""
     scene.grip.sh(OTHER_KEY)
     scene.later(OWN_KEY)
     return scene.deploy()
 
 
-def other_key_at_the_commit(scene: Scene) -> Said:
+def other_key_at_the_commit(scene: Scene) -> CommandResult:
     """The same from the activation on, until the host has gone back."""
     with scene.going("slow", times=SHUT) as going:
         scene.at_phase("activate")
@@ -67,7 +67,7 @@ def other_key_at_the_commit(scene: Scene) -> Said:
         return going.end()
 
 
-def other_machine(scene: Scene) -> Said:
+def other_machine(scene: Scene) -> CommandResult:
     """A new machine under the old name and address, with a key of its own and no system of ours.
 
     It is refused until its owner has put the new key into the config; and then until somebody

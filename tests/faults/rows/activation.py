@@ -4,8 +4,8 @@ import contextlib
 import re
 import time
 
-from harness.incus import DemoError
-from tests.e2e.said import Said
+from harness.command_result import CommandResult
+from harness.incus import HarnessError
 from tests.faults.row import By, Ending, Row
 from tests.faults.scene import ClassesScene, Scene
 
@@ -14,20 +14,20 @@ SWITCH = "bin/switch-to-configuration.*test"
 RUNNER = "attempts/.*/runner run"
 
 
-def kill_switch(scene: Scene) -> Said:
+def kill_switch(scene: Scene) -> CommandResult:
     """At a random moment of a slow activation: the wrapper, its script and what they started."""
     with scene.going("slow") as going:
         scene.kill_in_switch(1.2, "switch-to-configuration")
         return going.end()
 
 
-def kill_runner(scene: Scene) -> Said:
+def kill_runner(scene: Scene) -> CommandResult:
     with scene.going("slow") as going:
         scene.kill_in_switch(1.6, RUNNER)
         return going.end()
 
 
-def kill_all_of_it(scene: Scene) -> Said:
+def kill_all_of_it(scene: Scene) -> CommandResult:
     """The whole control group of the attempt at once."""
     with scene.going("slow") as going:
         scene.at_phase("stop")
@@ -38,14 +38,14 @@ def kill_all_of_it(scene: Scene) -> Said:
         return going.end()
 
 
-def freeze_runner(scene: Scene) -> Said:
+def freeze_runner(scene: Scene) -> CommandResult:
     with scene.going("slow") as going:
         scene.at_phase("activate")
         scene.kill(RUNNER, "STOP")
         return going.end()
 
 
-def kill_sessions(scene: Scene) -> Said:
+def kill_sessions(scene: Scene) -> CommandResult:
     with scene.going("slow") as going:
         scene.at_phase("stop")
         hits = 0
@@ -57,7 +57,7 @@ def kill_sessions(scene: Scene) -> Said:
         return going.end()
 
 
-def kill_sessions_committing(scene: Scene) -> Said:
+def kill_sessions_committing(scene: Scene) -> CommandResult:
     """The commit is sent again, and waits for the one that is under way."""
     with scene.going("boot-slow") as going:
         scene.at_state("committing")
@@ -67,7 +67,7 @@ def kill_sessions_committing(scene: Scene) -> Said:
         return going.end()
 
 
-def restart_early(scene: Scene) -> Said:
+def restart_early(scene: Scene) -> CommandResult:
     with scene.going("slow") as going:
         scene.at_phase("activate")
         scene.mark()
@@ -75,7 +75,7 @@ def restart_early(scene: Scene) -> Said:
         return going.end()
 
 
-def restart_somewhere(scene: Scene) -> Said:
+def restart_somewhere(scene: Scene) -> CommandResult:
     with scene.going("slow") as going:
         scene.at_state("prepared", "activating", "checking", "awaiting-confirm", "committed")
         scene.wait(0, 6)
@@ -84,7 +84,7 @@ def restart_somewhere(scene: Scene) -> Said:
         return going.end()
 
 
-def restart_awaiting(scene: Scene) -> Said:
+def restart_awaiting(scene: Scene) -> CommandResult:
     with scene.going("plain", pause=3) as going:
         scene.at_state("awaiting-confirm")
         scene.mark()
@@ -92,7 +92,7 @@ def restart_awaiting(scene: Scene) -> Said:
         return going.end()
 
 
-def restart_committing(scene: Scene) -> Said:
+def restart_committing(scene: Scene) -> CommandResult:
     with scene.going("plain") as going:
         scene.at_state("committing", "committed")
         scene.wait(0, 1.5)
@@ -101,38 +101,38 @@ def restart_committing(scene: Scene) -> Said:
         return going.end()
 
 
-def restart_after(scene: Scene) -> Said:
-    said = scene.deploy()
+def restart_after(scene: Scene) -> CommandResult:
+    result = scene.deploy()
     scene.grip.restart()
-    return said
+    return result
 
 
-def hang(scene: Scene) -> Said:
+def hang(scene: Scene) -> CommandResult:
     return scene.deploy("hanging", times={"timeout": "5s"})
 
 
-def pause(scene: Scene) -> Said:
+def pause(scene: Scene) -> CommandResult:
     """Frozen for longer than its time; the deployer gives up, and the timer has run on."""
     times = {"timeout": "5s", "checkDeadline": "3s", "confirm": "5s"}
     with scene.going("slower", times=times) as it:
         scene.at_phase("activate")
         scene.mark()
         thaws = time.monotonic() + 40
-        with contextlib.suppress(DemoError):  # seen once: it was frozen, and Incus said so never
+        with contextlib.suppress(HarnessError):  # seen once: it was frozen, and Incus said so never
             scene.grip.incus("pause")
         time.sleep(max(0.0, thaws - time.monotonic()))
         scene.grip.incus("resume")
         return it.end()
 
 
-def reexec(scene: Scene) -> Said:
+def reexec(scene: Scene) -> CommandResult:
     with scene.going("slow") as going:
         scene.at_phase("activate")
         scene.grip.sh("systemctl daemon-reexec; systemctl daemon-reload")
         return going.end()
 
 
-def reexec_unconfirmed(scene: Scene) -> Said:
+def reexec_unconfirmed(scene: Scene) -> CommandResult:
     """The deployer never comes back: only the timer can end it."""
     with scene.going("plain", pause=60) as going:
         scene.at_state("awaiting-confirm")
@@ -142,14 +142,14 @@ def reexec_unconfirmed(scene: Scene) -> Said:
         return going.end()
 
 
-def flood(scene: Scene) -> Said:
-    said = scene.deploy("flooding")
+def flood(scene: Scene) -> CommandResult:
+    result = scene.deploy("flooding")
     size = int(scene.grip.ask("stat -c %s /nix/var/flakeup/current/log"))
     assert size <= 1 << 20, f"the log has {size} bytes"
-    return said
+    return result
 
 
-def out_of_memory(scene: Scene) -> Said:
+def out_of_memory(scene: Scene) -> CommandResult:
     """The unit gets a limit, as a host has one; the activation wants four times as much."""
     with scene.going("eating") as going:
         scene.at_phase("activate")
@@ -161,14 +161,14 @@ def out_of_memory(scene: Scene) -> Said:
         return going.end()
 
 
-def collect_garbage(scene: Scene) -> Said:
+def collect_garbage(scene: Scene) -> CommandResult:
     with scene.going("slower") as going:
         scene.at_phase("activate")
         scene.grip.sh("nix-collect-garbage -d >/dev/null 2>&1", timeout=60)
         return going.end()
 
 
-def collect_garbage_and_fail(scene: Scene) -> Said:
+def collect_garbage_and_fail(scene: Scene) -> CommandResult:
     with scene.going("slower") as going:
         scene.at_phase("activate")
         scene.grip.sh("nix-collect-garbage -d >/dev/null 2>&1", timeout=60)
@@ -176,7 +176,7 @@ def collect_garbage_and_fail(scene: Scene) -> Said:
         return going.end()
 
 
-def collect_garbage_and_wait(scene: Scene) -> Said:
+def collect_garbage_and_wait(scene: Scene) -> CommandResult:
     """Between two tries to get NixOS's lock nothing of NEW runs, and nothing leads to it yet."""
     assert isinstance(scene, ClassesScene)
     with scene.going("slow-check") as going:
@@ -194,16 +194,16 @@ def collect_garbage_and_wait(scene: Scene) -> Said:
         return going.end()
 
 
-def collect_garbage_afterwards(scene: Scene) -> Said:
+def collect_garbage_afterwards(scene: Scene) -> CommandResult:
     """What was deployed before the last deployment outlives all generations."""
     scene.unroot(scene.old)
-    said = scene.deploy()
+    result = scene.deploy()
     scene.grip.sh("nix-collect-garbage -d >/dev/null 2>&1", timeout=60)
     assert scene.grip.tries(f"nix-store --check-validity {scene.old}"), "OLD was collected"
-    return said
+    return result
 
 
-def look_at_timers(scene: Scene) -> Said:
+def look_at_timers(scene: Scene) -> CommandResult:
     """No clock that somebody sets moves them: each counts from when it was armed."""
     show = "systemctl show -p TimersMonotonic -p TimersCalendar -p AccuracyUSec"
     with scene.going("slow", pause=2) as going:

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from components.pipeline.activation import protocol
-from tests.e2e.said import Said
+from harness.command_result import CommandResult
 from tests.faults.machine import Deployment
 from tests.faults.row import By, Ending, Row
 from tests.faults.scene import ClassesScene, Scene
@@ -13,16 +13,16 @@ from tests.faults.site import TIMES
 GROUP = "races"
 
 
-def two_deployers(scene: Scene) -> Said:
+def two_deployers(scene: Scene) -> CommandResult:
     """Both want another system; one gets the host, and the other is told who has it."""
     assert isinstance(scene, ClassesScene)
     rival_new = _rival(scene)
     with scene.going("plain") as mine:
         scene.wait(0, 0.4)
         rival = Deployment(work=scene.site.deploy(rival_new, scene.old, 0)).start()
-        said, other = mine.end(), rival.end()
-    assert (said.code == 0) != (other.code == 0), f"both: {said.text} // {other.text}"
-    loser, winner = (said, other) if other.code == 0 else (other, said)
+        result, other = mine.end(), rival.end()
+    assert (result.code == 0) != (other.code == 0), f"both: {result.text} // {other.text}"
+    loser, winner = (result, other) if other.code == 0 else (other, result)
     assert "being deployed by" in loser.text or "it runs" in loser.text, loser.text
     if winner is other:
         scene.meant(rival_new)
@@ -30,17 +30,17 @@ def two_deployers(scene: Scene) -> Said:
     return winner
 
 
-def start_during_a_start(scene: Scene) -> Said:
+def start_during_a_start(scene: Scene) -> CommandResult:
     """The second start comes while the pre-switch checks of the first one run: it has to wait."""
     assert isinstance(scene, ClassesScene)
     with scene.going("slow-check") as mine:
         scene.at_state("prepared")
         rival = Deployment(work=scene.site.deploy(_rival(scene), scene.old, 0)).start()
-        said, other = mine.end(), rival.end()
-    assert other.code, f"both: {said.text} // {other.text}"
+        result, other = mine.end(), rival.end()
+    assert other.code, f"both: {result.text} // {other.text}"
     assert "being deployed by faults" in other.text, f"the second was told: {other.text}"
     _only_one_switched(scene)
-    return said
+    return result
 
 
 def _rival(scene: Scene) -> str:
@@ -57,7 +57,7 @@ def _only_one_switched(scene: Scene) -> None:
     assert {system for _, _, system in phases} == {scene.new()}, f"phases: {phases}"
 
 
-def switch_by_hand(scene: Scene) -> Said:
+def switch_by_hand(scene: Scene) -> CommandResult:
     """Somebody's own switch holds NixOS's lock."""
     scene.grip.sh(
         "mkdir -p /run/nixos; systemd-run -q --unit=by-hand --collect"
@@ -68,7 +68,7 @@ def switch_by_hand(scene: Scene) -> Said:
     return scene.deploy()
 
 
-def drifted(scene: Scene) -> Said:
+def drifted(scene: Scene) -> CommandResult:
     """Somebody has switched to another system by hand, and gone back before the next `up`."""
     other = scene.site.stock["other"]
     scene.grip.sh(f"{other}/bin/switch-to-configuration test")
@@ -76,14 +76,14 @@ def drifted(scene: Scene) -> Said:
     return scene.deploy()
 
 
-def commit_at_the_deadline(scene: Scene) -> Said:
+def commit_at_the_deadline(scene: Scene) -> CommandResult:
     """The confirmation arrives around the moment at which the time for it ends."""
     pause = scene.random.uniform(2.2, 3.6)
     scene.notes.append(f"confirmed after {pause:.2f} s of 3")
     return scene.deploy("plain", pause=pause, times={"confirm": "3s"})
 
 
-def commit_after_the_deadline(scene: Scene) -> Said:
+def commit_after_the_deadline(scene: Scene) -> CommandResult:
     return scene.deploy("plain", pause=6, times={"confirm": "3s"})
 
 
@@ -96,14 +96,14 @@ def never_confirmed(scene: Scene) -> None:
     scene.mark()
 
 
-def second_commit(scene: Scene) -> Said:
-    said = scene.deploy()
+def second_commit(scene: Scene) -> CommandResult:
+    result = scene.deploy()
     code, reply = _say(scene, protocol.ENTRY, scene.new())
     assert (code, reply) == (0, "unchanged"), (code, reply)
-    return said
+    return result
 
 
-def two_commits_at_once(scene: Scene) -> Said:
+def two_commits_at_once(scene: Scene) -> CommandResult:
     assert isinstance(scene, ClassesScene)
     new, machine = scene.choose("plain"), scene.site.machine
 
@@ -115,7 +115,7 @@ def two_commits_at_once(scene: Scene) -> Said:
     began = time.monotonic()
     codes = asyncio.run(both())
     assert codes == [0, 0], codes
-    return Said(code=0, text="", seconds=time.monotonic() - began)
+    return CommandResult(code=0, text="", seconds=time.monotonic() - began)
 
 
 def commit_of_nothing(scene: Scene) -> None:
@@ -125,7 +125,7 @@ def commit_of_nothing(scene: Scene) -> None:
     assert code == 31, code
 
 
-def commit_of_another(scene: Scene) -> Said:
+def commit_of_another(scene: Scene) -> CommandResult:
     assert isinstance(scene, ClassesScene)
     with scene.going("plain", pause=4) as going:
         scene.at_state("awaiting-confirm")
@@ -134,19 +134,19 @@ def commit_of_another(scene: Scene) -> Said:
         return going.end()
 
 
-def abort_after_the_commit(scene: Scene) -> Said:
+def abort_after_the_commit(scene: Scene) -> CommandResult:
     assert isinstance(scene, ClassesScene)
-    said = scene.deploy()
+    result = scene.deploy()
     machine = scene.site.machine
     last = machine.attempt(scene.new(), scene.old)
     last.id = scene.grip.look().attempt
     reply = asyncio.run(last.abort("too late"))
     assert reply, "no answer"
     assert reply.event == "refused", reply
-    return said
+    return result
 
 
-def abort_instead(scene: Scene) -> Said:
+def abort_instead(scene: Scene) -> CommandResult:
     assert isinstance(scene, ClassesScene)
     new, machine = scene.choose("plain"), scene.site.machine
 
@@ -159,7 +159,7 @@ def abort_instead(scene: Scene) -> Said:
     began = time.monotonic()
     state = asyncio.run(taken_back())
     assert state == "rolled-back", state
-    return Said(code=1, text=state, seconds=time.monotonic() - began)
+    return CommandResult(code=1, text=state, seconds=time.monotonic() - began)
 
 
 def _say(scene: Scene, *words: str) -> tuple[int, str]:

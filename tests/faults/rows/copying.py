@@ -2,8 +2,8 @@
 
 import threading
 
+from harness.command_result import CommandResult
 from tests.e2e.processes import kill
-from tests.e2e.said import Said
 from tests.faults import local
 from tests.faults.host_tools import is_running, itself_not
 from tests.faults.row import Ending, Row
@@ -15,7 +15,7 @@ REMOTE = "nix-daemon --stdio"
 COPYING = is_running(REMOTE)
 
 
-def kill_nix(scene: Scene) -> Said:
+def kill_nix(scene: Scene) -> CommandResult:
     """The deployer's `nix copy`, or the ssh under it."""
     assert isinstance(scene, EngineScene)
     with scene.going("large") as engine:
@@ -30,13 +30,13 @@ def kill_nix(scene: Scene) -> Said:
         return engine.end()
 
 
-def kill_remote(scene: Scene) -> Said:
+def kill_remote(scene: Scene) -> CommandResult:
     with scene.going("large") as going:
         scene.kill_within(0.15, COPYING, REMOTE)
         return going.end()
 
 
-def link_down_for_a_while(scene: Scene) -> Said:
+def link_down_for_a_while(scene: Scene) -> CommandResult:
     with scene.going("large") as going:
         scene.grip.until(COPYING)
         scene.grip.sh("ip link set eth0 down")
@@ -47,7 +47,7 @@ def link_down_for_a_while(scene: Scene) -> Said:
         return going.end()
 
 
-def link_down(scene: Scene) -> Said:
+def link_down(scene: Scene) -> CommandResult:
     with scene.going("large") as going:
         scene.grip.until(COPYING)
         scene.grip.sh("ip link set eth0 down")
@@ -57,7 +57,7 @@ def link_down(scene: Scene) -> Said:
         return going.end()
 
 
-def dead_cache(scene: Scene) -> Said:
+def dead_cache(scene: Scene) -> CommandResult:
     """The host asks a cache that is not there, and then takes what it is sent."""
     conf = "/etc/nix/nix.conf"
     scene.grip.sh(

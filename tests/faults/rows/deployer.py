@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable
 
-from tests.e2e.said import Said
+from harness.command_result import CommandResult
 from tests.faults import local
 from tests.faults.row import Ending, Row
 from tests.faults.rows.copying import COPYING
@@ -51,9 +51,9 @@ def interrupted(scene: Scene) -> None:
         scene.at_phase("activate")
         scene.mark()
         engine.process.send_signal(2)
-        said = engine.end()
-    assert said.code, said.text
-    assert "update canceled" in said.text
+        result = engine.end()
+    assert result.code, result.text
+    assert "update canceled" in result.text
 
 
 def interrupted_twice(scene: Scene) -> None:
@@ -68,7 +68,7 @@ def interrupted_twice(scene: Scene) -> None:
         engine.end()
 
 
-def forgotten(scene: Scene) -> Said:
+def forgotten(scene: Scene) -> CommandResult:
     """The state is lost; the host has what is wanted, and keeps its units."""
     assert isinstance(scene, EngineScene)
     workspace = scene.site.workspace
@@ -82,7 +82,7 @@ def forgotten(scene: Scene) -> Said:
     return again
 
 
-def older_state(scene: Scene) -> Said:
+def older_state(scene: Scene) -> CommandResult:
     """The state of before the last deployment is put back."""
     assert isinstance(scene, EngineScene)
     workspace = scene.site.workspace
@@ -101,19 +101,19 @@ def destroyed(scene: Scene) -> None:
     scene.configure()
     scene.grip.incus("stop", "--force")
     try:
-        said = scene.site.workspace.pulumi("destroy", "--yes", "--skip-preview")
+        result = scene.site.workspace.pulumi("destroy", "--yes", "--skip-preview")
     finally:
         scene.grip.incus("start")
         scene.grip.started()
-    assert said.code == 0, said.text
+    assert result.code == 0, result.text
     assert not scene.site.recorded(), "the state still has the host"
 
 
 def _import(scene: EngineScene, text: str) -> None:
     file = scene.site.workspace.folder / "state.json"
     file.write_text(text)
-    said = scene.site.workspace.pulumi("stack", "import", "--file", str(file))
-    assert said.code == 0, said.text
+    result = scene.site.workspace.pulumi("stack", "import", "--file", str(file))
+    assert result.code == 0, result.text
 
 
 ROWS = (

@@ -3,8 +3,8 @@
 import re
 import time
 
+from harness.command_result import CommandResult
 from tests.e2e.docker_steps import LOAD, STEPS
-from tests.e2e.said import Said
 from tests.faults.row import By, Ending, Row
 from tests.faults.rows.harm import Harm
 from tests.faults.service import ServiceScene
@@ -19,12 +19,12 @@ may keep the network of that, with the address of what serves, for another minut
 BUSY = ("/bin/busybox", "sleep", "86400")
 
 
-def unhealthy(scene: ServiceScene) -> Said:
+def unhealthy(scene: ServiceScene) -> CommandResult:
     scene.new = "v3"
     return scene.deploy()
 
 
-def away(scene: ServiceScene) -> Said:
+def away(scene: ServiceScene) -> CommandResult:
     """Nobody answers the deployer; the daemon itself, and what it runs, is well."""
     with HARM.step(scene) as engine:
         with scene.proxy.gone():
@@ -33,24 +33,24 @@ def away(scene: ServiceScene) -> Said:
         return engine.end()
 
 
-def new_image_removed(scene: ServiceScene) -> Said:
+def new_image_removed(scene: ServiceScene) -> CommandResult:
     """Between its load and the candidate."""
     with scene.going() as engine:
         scene.proxy.slow(TRY, 2).wait()
-        scene.world.delete(f"/images/{scene.new_image()}?force=1")
+        scene.inspector.delete(f"/images/{scene.new_image()}?force=1")
         return engine.end()
 
 
-def old_image_removed(scene: ServiceScene) -> Said:
+def old_image_removed(scene: ServiceScene) -> CommandResult:
     """That of what serves, by its name, while the candidate is tried."""
     image = scene.daemon.seen.container(scene.serving)["Config"]["Image"]
     with scene.going() as engine:
         scene.proxy.slow(TRY, 2).wait()
-        scene.world.delete(f"/images/{image}?force=1")
+        scene.inspector.delete(f"/images/{image}?force=1")
         return engine.end()
 
 
-def port_taken(scene: ServiceScene) -> Said:
+def port_taken(scene: ServiceScene) -> CommandResult:
     """The service is to have a port, which a container has that is nobody's of the stack."""
     port = scene.stack.port + 1
     name = f"somebody-{scene.seed}"
@@ -60,15 +60,15 @@ def port_taken(scene: ServiceScene) -> Said:
         "ExposedPorts": {"9/tcp": {}},
         "HostConfig": {"PortBindings": {"9/tcp": [{"HostPort": str(port)}]}},
     }
-    scene.world.post(f"/containers/create?name={name}", body)
-    scene.undo.callback(scene.world.delete, f"/containers/{name}?force=1")
-    scene.world.post(f"/containers/{name}/start")
+    scene.inspector.post(f"/containers/create?name={name}", body)
+    scene.undo.callback(scene.inspector.delete, f"/containers/{name}?force=1")
+    scene.inspector.post(f"/containers/{name}/start")
     service = scene.stack.service(ports={str(port): "8080"})
-    said = scene.deploy(services={"app": service})
+    result = scene.deploy(services={"app": service})
     state = scene.daemon.seen.container(name)["State"]
     assert state["Running"], f"somebody's container: {state}"
-    assert re.search(f"{port}", said.text), said.text
-    return said
+    assert re.search(f"{port}", result.text), result.text
+    return result
 
 
 ROWS = (

@@ -1,31 +1,33 @@
 """Waves (F15): a bad canary, a bad host later on, one that is away, a deployer that dies."""
 
-from tests.e2e.said import Said
+from harness.command_result import CommandResult
 from tests.faults.fleet import FleetScene
 from tests.faults.row import By, Ending, Row
 
 GROUP = "fleet"
 
 
-def bad_canary(scene: FleetScene) -> Said:
+def bad_canary(scene: FleetScene) -> CommandResult:
     first, *others = scene.names
     scene.old, scene.untouched = (first,), tuple(others)
     return scene.deploy({first: "unit-fails"})
 
 
-def bad_later(scene: FleetScene) -> Said:
+def bad_later(scene: FleetScene) -> CommandResult:
     """The second of a pair; to go on in spite of errors does not take the later waves along."""
     first, second, third, *others = scene.names
     scene.new, scene.old, scene.untouched = (first, second), (third,), tuple(others)
     return scene.deploy({third: "unit-fails"}, "--continue-on-error")
 
 
-def bad_with_a_queue(scene: FleetScene) -> Said:
+def bad_with_a_queue(scene: FleetScene) -> CommandResult:
     """All others in one wave, one place: who is first in it fails, and who waits is left alone."""
     first, *others = scene.names
     scene.new = (first,)
     rollout = {"canary": 1, "maxParallel": 1}
-    said = scene.deploy(dict.fromkeys(others, "unit-fails"), "--continue-on-error", rollout=rollout)
+    result = scene.deploy(
+        dict.fromkeys(others, "unit-fails"), "--continue-on-error", rollout=rollout
+    )
     touched = [
         name
         for name in others
@@ -33,10 +35,10 @@ def bad_with_a_queue(scene: FleetScene) -> Said:
     ]
     assert len(touched) == 1, f"touched: {touched}"
     scene.old = (touched[0],)
-    return said
+    return result
 
 
-def away(scene: FleetScene) -> Said:
+def away(scene: FleetScene) -> CommandResult:
     first, second, third, _, fifth, *others = scene.names
     scene.new, scene.old, scene.untouched = (first, second, third), (fifth,), tuple(others)
     # A copy that fails stops the rollout before it begins: it is there already.

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.e2e.said import Said
+from harness.command_result import CommandResult
 from tests.e2e.stack import Engine
 from tests.faults.target import TargetScene
 
@@ -21,22 +21,22 @@ class Harm:
     after: float
     """Seconds after a step's request up to which the harm comes."""
 
-    def image_cut(self, scene: TargetScene) -> Said:
+    def image_cut(self, scene: TargetScene) -> CommandResult:
         """In the middle of the image; the daemon answers again after a moment."""
         with scene.going() as engine:
             scene.proxy.away(self.image, when="middle", seconds=scene.random.uniform(0.1, 3)).wait()
             scene.mark()
             return engine.end()
 
-    def restarted(self, scene: TargetScene) -> Said:
+    def restarted(self, scene: TargetScene) -> CommandResult:
         """As by an update of the machine."""
         return self._ended(scene, signal.SIGTERM)
 
-    def killed(self, scene: TargetScene) -> Said:
+    def killed(self, scene: TargetScene) -> CommandResult:
         """As when its memory is at an end."""
         return self._ended(scene, signal.SIGKILL)
 
-    def _ended(self, scene: TargetScene, number: int) -> Said:
+    def _ended(self, scene: TargetScene, number: int) -> CommandResult:
         with self.step(scene) as engine:
             scene.restart(number, scene.random.uniform(0, 2))
             return engine.end()

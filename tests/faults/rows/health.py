@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.e2e.said import Json, Said
+from harness.command_result import CommandResult, Json
 from tests.faults.row import Ending, Row
 from tests.faults.scene import Scene
 
@@ -11,17 +11,19 @@ QUICK = {"period": "1s", "timeout": "2s", "retries": 1}
 VERSION = {"contains": "app {appRef} ", **QUICK}
 
 
-def checked(system: str, **check: object) -> Callable[[Scene], Said]:
+def checked(system: str, **check: object) -> Callable[[Scene], CommandResult]:
     """Deploy a system whose host is asked for one thing."""
 
-    def play(scene: Scene) -> Said:
+    def play(scene: Scene) -> CommandResult:
         checks: Json = {"asked": {**QUICK, **check}}
         return scene.deploy(system, times={"checks": checks})
 
     return play
 
 
-def _row(name: str, what: str, play: Callable[[Scene], Said], says: str, quick: int = 0) -> Row:
+def _row(
+    name: str, what: str, play: Callable[[Scene], CommandResult], says: str, quick: int = 0
+) -> Row:
     return Row(
         id=name, group=GROUP, what=what, expected=Ending.OLD, play=play, says=says, quick=quick,
         within=20,

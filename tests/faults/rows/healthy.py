@@ -1,7 +1,7 @@
 """Nothing is wrong: a guard that takes back a good release is a fault of its own (H)."""
 
 from components.pipeline.config.activation_table import ACTIVATION
-from tests.e2e.said import Json, Said
+from harness.command_result import CommandResult, Json
 from tests.faults.row import By, Ending, Row
 from tests.faults.scene import Scene
 
@@ -14,11 +14,11 @@ DEFAULTS: Json = {
 nothing about a good release."""
 
 
-def healthy(scene: Scene) -> Said:
+def healthy(scene: Scene) -> CommandResult:
     return scene.deploy()
 
 
-def under_load(scene: Scene) -> Said:
+def under_load(scene: Scene) -> CommandResult:
     scene.grip.sh(
         "for n in 1 2 3 4; do systemd-run -q --collect --unit=load-$n"
         " sh -c 'while :; do :; done'; done"

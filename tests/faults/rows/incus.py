@@ -1,6 +1,6 @@
 """A host that is made in Incus, and harm to the daemon, the deployer or the image (F23)."""
 
-from tests.e2e.said import Said
+from harness.command_result import CommandResult
 from tests.faults.instance import NAME, InstanceScene
 from tests.faults.row import By, Ending, Row
 from tests.faults.rows.harm import Harm
@@ -14,23 +14,23 @@ HARM = Harm(image=IMPORT, steps=(IMPORT, MAKE, START, LOOK), after=1.5)
 """The image is sent, the instance made, started, and waited for."""
 
 
-def refused(scene: InstanceScene) -> Said:
+def refused(scene: InstanceScene) -> CommandResult:
     """Incus does not even make it."""
     return _unmade(scene, profiles=["default", "nobody-has-it"])
 
 
-def unstartable(scene: InstanceScene) -> Said:
+def unstartable(scene: InstanceScene) -> CommandResult:
     """Incus makes it, and cannot start it."""
     return _unmade(scene, devices={"card": {"type": "gpu"}})
 
 
-def _unmade(scene: InstanceScene, **incus: object) -> Said:
-    said = scene.deploy(hosts=scene.host(**incus))
+def _unmade(scene: InstanceScene, **incus: object) -> CommandResult:
+    result = scene.deploy(hosts=scene.host(**incus))
     assert not scene.daemon.instances(), f"left behind: {scene.daemon.instances()}"
-    return said
+    return result
 
 
-def image_removed(scene: InstanceScene) -> Said:
+def image_removed(scene: InstanceScene) -> CommandResult:
     """Between its import and the instance."""
     with scene.going() as engine:
         scene.proxy.slow(MAKE, 2).wait()
@@ -39,15 +39,15 @@ def image_removed(scene: InstanceScene) -> Said:
         return engine.end()
 
 
-def name_taken(scene: InstanceScene) -> Said:
+def name_taken(scene: InstanceScene) -> CommandResult:
     """Somebody has an instance of the name; it stays as it is."""
     wanted = {"name": NAME, "type": "container", "source": {"type": "none"}}
     scene.daemon.ask("POST", "/1.0/instances", wanted)
     scene.undo.callback(scene.daemon.ask, "DELETE", f"/1.0/instances/{NAME}")
     before = scene.daemon.instance(NAME)
-    said = scene.deploy()
+    result = scene.deploy()
     assert scene.daemon.instance(NAME) == before, "it was touched"
-    return said
+    return result
 
 
 ROWS = (

@@ -2,7 +2,7 @@
 
 import subprocess
 
-from tests.e2e.said import Said
+from harness.command_result import CommandResult
 from tests.faults.row import Ending, Row
 from tests.faults.rows.systems import bad
 from tests.faults.scene import EngineScene, Scene
@@ -10,7 +10,7 @@ from tests.faults.scene import EngineScene, Scene
 GROUP = "release"
 
 
-def moved_tag(scene: Scene) -> Said:
+def moved_tag(scene: Scene) -> CommandResult:
     assert isinstance(scene, EngineScene)
     tag = f"{scene.row.id}-{scene.seed}-{scene.site.host.name}".lower()
     repository = scene.site.workspace.folder.parents[1] / "git" / "app"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from tests.e2e.said import Said
+from harness.command_result import CommandResult
 from tests.faults.row import Ending, Row
 from tests.faults.scene import Scene
 
@@ -57,10 +57,10 @@ LIES: Final = {
 }
 
 
-def lie(filtering: str) -> Callable[[Scene], Said]:
+def lie(filtering: str) -> Callable[[Scene], CommandResult]:
     """Let `filtering` change what start and follow answer."""
 
-    def play(scene: Scene) -> Said:
+    def play(scene: Scene) -> CommandResult:
         liar = _LIAR.replace("{filter}", filtering)
         keys = "/root/.ssh/authorized_keys /home/deploy/.ssh/authorized_keys"
         # As root on both: the login user's command goes through sudo of its own.

@@ -1,6 +1,6 @@
 """No room: the store, /run and the guard's own folder are full (F7)."""
 
-from tests.e2e.said import Said
+from harness.command_result import CommandResult
 from tests.faults.row import Ending, Row
 from tests.faults.rows.copying import COPYING
 from tests.faults.scene import Scene
@@ -11,14 +11,14 @@ FILL = "for size in 64k 1; do dd if=/dev/zero of={0}/filler-$size bs=$size; done
 FREE = "rm -f {0}/filler-*"
 
 
-def full_state_before(scene: Scene) -> Said:
+def full_state_before(scene: Scene) -> CommandResult:
     _small_state(scene)
     scene.grip.sh(FILL.format(ETC))
     scene.mark()
     return scene.deploy()
 
 
-def full_state_meanwhile(scene: Scene) -> Said:
+def full_state_meanwhile(scene: Scene) -> CommandResult:
     _small_state(scene)
     with scene.going("slower") as going:
         scene.at_phase("activate")
@@ -41,7 +41,7 @@ def _small_state(scene: Scene) -> None:
     )
 
 
-def full_run(scene: Scene) -> Said:
+def full_run(scene: Scene) -> CommandResult:
     with scene.going("slower") as going:
         scene.at_phase("stop")
         scene.later(FREE.format("/run") + "; mount -o remount,size=3G /run")
@@ -53,13 +53,13 @@ def full_run(scene: Scene) -> Said:
         return going.end()
 
 
-def full_store(scene: Scene) -> Said:
+def full_store(scene: Scene) -> CommandResult:
     """A store of its own with 1 MB left: the copy needs thirty."""
     _small_store(scene, "1024")
     return scene.deploy("large")
 
 
-def full_store_meanwhile(scene: Scene) -> Said:
+def full_store_meanwhile(scene: Scene) -> CommandResult:
     _small_store(scene, "40960")
     with scene.going("large") as going:
         scene.grip.until(COPYING)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.e2e.said import Said
+from harness.command_result import CommandResult
 from tests.faults.row import By, Ending, Row
 from tests.faults.scene import EngineScene, Scene
 
@@ -11,16 +11,16 @@ SETTLE = {"settle": "4s"}
 LONG = {"settle": "8s"}
 
 
-def bad(name: str, **how: object) -> Callable[[Scene], Said]:
+def bad(name: str, **how: object) -> Callable[[Scene], CommandResult]:
     """Deploy a system that has its fault in it."""
 
-    def play(scene: Scene) -> Said:
+    def play(scene: Scene) -> CommandResult:
         return scene.deploy(name, **how)
 
     return play
 
 
-def failed_before(scene: Scene) -> Said:
+def failed_before(scene: Scene) -> CommandResult:
     """A unit of somebody else's is in trouble before; it is not the release's fault."""
     place = "/run/systemd/system/old-trouble.service"
     unit = "[Service]\\nType=exec\\nRestart=always\\nRestartSec=5\\nExecStart=/bin/false\\n"
@@ -31,7 +31,7 @@ def failed_before(scene: Scene) -> Said:
     return scene.deploy()
 
 
-def restless_before(scene: Scene) -> Said:
+def restless_before(scene: Scene) -> CommandResult:
     """A service of somebody else's is started again over and over, before and after."""
     place = "/run/systemd/system/old-trouble.service"
     unit = (
@@ -44,7 +44,7 @@ def restless_before(scene: Scene) -> Said:
     return scene.deploy(times=LONG)
 
 
-def boot_loader_of_both(scene: Scene) -> Said:
+def boot_loader_of_both(scene: Scene) -> CommandResult:
     """Nothing can be written where the boot loader is: not by NEW, and not by OLD."""
     boot = "mount --bind /boot /boot && mount -o remount,bind,ro /boot"
     with scene.going("slow") as going:
@@ -54,7 +54,7 @@ def boot_loader_of_both(scene: Scene) -> Said:
         return going.end()
 
 
-def old_fails_too(scene: Scene) -> Said:
+def old_fails_too(scene: Scene) -> CommandResult:
     """OLD has a unit that cannot be started any more when the way back needs it."""
     assert isinstance(scene, EngineScene)
     assert scene.deploy("sick").code == 0

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-class Witness:
+class ProcessScanner:
     """Remembers in which processes' arguments and environments a text was seen."""
 
     def __init__(self, needle: str) -> None:
@@ -18,7 +18,7 @@ class Witness:
         self.looks = 0
 
     @contextmanager
-    def watching(self) -> Iterator["Witness"]:
+    def watching(self) -> Iterator["ProcessScanner"]:
         thread = threading.Thread(target=self._watch)
         thread.start()
         try:

@@ -1,4 +1,4 @@
-"""What a `pulumi` command said, taken apart."""
+"""The result of a `pulumi` command, and what can be read from its output."""
 
 import json
 import re
@@ -10,8 +10,8 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """A command that has ended; `text` is stdout and stderr as they came, `json` stdout parsed."""
+class CommandResult:
+    """A finished command; `text` is its stdout and stderr, interleaved as they were printed."""
 
     code: int
     text: str
@@ -19,6 +19,7 @@ class Said:
 
     @property
     def json(self) -> Json:
+        """The JSON object in the output."""
         found: Json = json.loads(self.text[self.text.index("{\n") :])
         return found
 
@@ -30,7 +31,7 @@ class Said:
         return {what: int(count) for count, what in found}
 
     def systems(self) -> dict[str, str]:
-        """In the JSON of a preview: the hosts that change, and what each is to run."""
+        """From the JSON of a preview: the new system of each host that changes."""
         switches = (
             (step["urn"].rsplit("::", 1)[1].removesuffix("-switch"), step["newState"])
             for step in self.json["steps"]
@@ -39,12 +40,12 @@ class Said:
         return {name: new["inputs"]["create"].rsplit(" ", 1)[1] for name, new in switches}
 
     def diagnostics(self) -> str:
-        """The block that ends the output of a command: what a person reads last."""
+        """The `Diagnostics:` block at the end of the output."""
         _, _, rest = self.text.rpartition("Diagnostics:\n")
         return re.split(r"^(?:Outputs|Resources):$", rest, maxsplit=1, flags=re.MULTILINE)[0]
 
     def errors(self) -> list[str]:
-        """The errors in there, one for each resource, without the engine's own last word."""
+        """The errors in the diagnostics, one per resource, without the engine's closing line."""
         blocks = re.split(r"^  \S.*:$", self.diagnostics(), flags=re.MULTILINE)
         texts = ("\n".join(line.strip() for line in block.splitlines()) for block in blocks)
         found = (text.partition("error: ")[2].strip() for text in texts)

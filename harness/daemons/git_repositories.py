@@ -41,7 +41,7 @@ def commit(folder: Path, message: str = "A change") -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class GitRepositories:
     """Bare repositories `app.git` and `infra.git`, and the addresses of their servers."""
 
     base: Path
@@ -62,21 +62,21 @@ class World:
         return folder
 
 
-def made(world: World) -> World:
-    """Fill the folders of a world."""
-    work = world.infra.with_name(f"{world.base.name}-app")
+def made(repos: GitRepositories) -> GitRepositories:
+    """Create and fill the repositories."""
+    work = repos.infra.with_name(f"{repos.base.name}-app")
     run(DEMO / "app-repo", work)
-    git(world.base, "clone", "--quiet", "--bare", str(work), "app.git")
-    app = world.base / "app.git"
+    git(repos.base, "clone", "--quiet", "--bare", str(work), "app.git")
+    app = repos.base / "app.git"
     git(app, "update-ref", "refs/tags/twin", "v1")
     git(app, "update-ref", "refs/heads/twin", "v2")
     git(app, "update-ref", "refs/pull/7/head", "v3")
-    world.render(world.infra)
-    shutil.copytree(world.infra, world.infra / "nix")
-    commit(world.infra, "The flake")
-    git(world.infra, "tag", "--annotate", "r1", "--message", "The first")
-    git(world.base, "clone", "--quiet", "--bare", str(world.infra), "infra.git")
-    return world
+    repos.render(repos.infra)
+    shutil.copytree(repos.infra, repos.infra / "nix")
+    commit(repos.infra, "The flake")
+    git(repos.infra, "tag", "--annotate", "r1", "--message", "The first")
+    git(repos.base, "clone", "--quiet", "--bare", str(repos.infra), "infra.git")
+    return repos
 
 
 def settings(
