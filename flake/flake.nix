@@ -67,6 +67,10 @@
         }
       );
 
+      devShells = forEachSystem (pkgs: {
+        default = pkgs.callPackage ./shell.nix { };
+      });
+
       checks = forEachSystem (pkgs: import ./checks { inherit inputs lib pkgs; });
 
       formatter = forEachSystem (pkgs: pkgs.nixfmt-tree);

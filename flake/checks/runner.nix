@@ -1,5 +1,5 @@
-# The script that flakeup sends to hosts, put together from its parts in the order that
-# components/pipeline/activation/runner/__init__.py gives them: a test holds this against what is really sent.
+# The script that flakeup sends to hosts, assembled from its parts in the order given by
+# components/pipeline/activation/runner/__init__.py; a test compares it with what is really sent.
 #
 # It lies outside of this folder. Where the flake is addressed as a folder of its repository
 # (`nix flake check ./flake`, or `git+file:…?dir=flake`) the whole repository is there; flakeup itself
@@ -16,7 +16,7 @@ let
     readFile
     split
     ;
-  folder = ../../components/pipeline/runner;
+  folder = ../../components/pipeline/activation/runner;
   source = readFile (folder + "/__init__.py");
   list = head (split "\n[)]" (elemAt (split "PARTS: Final = [(]\n" source) 2));
   partOf = line: match " *\"([a-z]+)\"," line;

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,6 +114,42 @@ def test_every_option_says_what_it_is(env: dict[str, str]) -> None:
 @needs_nix
 def test_the_guards_tests_get_the_script_that_is_sent(env: dict[str, str]) -> None:
     assert evaluate(f"import {FLAKE}/checks/runner.nix", env) == runner.text().decode()
+
+
+@needs_nix
+@pytest.mark.parametrize("pulumi", ["3.221.0", "3.259.0", "3.300.1"])
+def test_shell_has_what_the_program_runs(env: dict[str, str], pulumi: str) -> None:
+    shells = evaluate(
+        f'import {DATA}/shell.nix {{ flake = {FLAKE}; pulumi = "{pulumi}"; }}',
+        env,
+    )
+    assert set(shells) == {"x86_64-linux", "aarch64-linux"}
+    shell = shells["x86_64-linux"]["default"]
+    packages = {package["name"]: package for package in shell["packages"]}
+    assert set(packages) == {"git", "nix", "openssh", "pulumi", "python3"}
+    assert ("warning" in packages["pulumi"]) is (pulumi == "3.221.0")
+    assert shell["env"] == {
+        "LD_LIBRARY_PATH": ["gcc/lib"],
+        "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
+    }
+
+
+def test_wheels_need_no_other_library_than_the_shell_has() -> None:
+    """NixOS's loader finds glibc, and what `LD_LIBRARY_PATH` names: here gcc's own libraries."""
+    ldd = shutil.which("ldd")
+    if ldd is None:
+        pytest.skip("ldd is not on PATH; it comes with glibc")
+    wheels = Path(sysconfig.get_path("platlib"))
+    modules = sorted(wheels.rglob("*.so"))
+    listed = run(ldd, *map(str, modules), env=dict(os.environ))
+    needed = {
+        line.split()[0].rpartition("/")[2].partition(".so")[0]
+        for line in listed.splitlines()
+        if ".so" in line and line.startswith("\t")
+    }
+    glibc = {"libc", "libdl", "libm", "libpthread", "librt", "linux-vdso"}
+    loader = {name for name in needed if name.startswith("ld-linux")}
+    assert needed - glibc - loader == {"libstdc++", "libgcc_s"}
 
 
 def activations() -> Iterator[dict[str, Any]]:
