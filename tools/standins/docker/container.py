@@ -14,8 +14,8 @@ from providers.sdk.resource import Created, Found
 from standins.docker import body, look, uploads
 from standins.docker.container_table import CONTAINER
 from standins.docker.daemon import DaemonError
-from standins.docker.offered import refused
 from standins.docker.resource import OfDaemon
+from standins.docker.supported import refused
 from standins.docker.units import nanoseconds
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ async def _furnish(daemon: Daemon, identity: str, inputs: Inputs) -> None:
     for upload in inputs.each("uploads"):
         content, path = uploads.archive(upload), f"/containers/{identity}/archive"
         kind = "application/x-tar"
-        request = daemon.call("PUT", path, {"path": "/"}, content=content, kind=kind)
+        request = daemon.call("PUT", path, {"path": "/"}, content=content, content_type=kind)
         await _said("Unable to upload volume content", request)
 
 

@@ -1,4 +1,4 @@
-"""The daemon's API: versions, errors in its own words, images."""
+"""The daemon's API: version negotiation, errors, images."""
 
 from __future__ import annotations
 
@@ -8,37 +8,38 @@ import json
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from providers.sdk.errors import OperationError
 
-from standins.docker.wire import Answer, Wire, WireError
+from standins.docker.transport import TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from standins.docker.roads import Road
+    import httpx
+
+    from standins.docker.transport import Transport
 
     Query = Mapping[str, str | int]
 
 Version = tuple[int, ...]
 _NEWEST: Final[Version] = (1, 51)
-"""Of the API, as the release's client knows it."""
+"""The newest API version that the release's client knows."""
 _JSON: Final = "application/json"
 
 
 class DaemonError(OperationError):
-    """The daemon refused; the text is its own."""
+    """The daemon answered with an error; the text is its message on one line."""
 
-    def __init__(self, status: int, said: str) -> None:
-        """`said` is made one line."""
-        super().__init__(f"Error response from daemon: {' '.join(said.split())}")
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"Error response from daemon: {' '.join(message.split())}")
         self.status = status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """How to log in at a registry; secrets are kept out of its `repr`."""
+    """A login for a registry; the password is kept out of its `repr`."""
 
     username: str
     password: str = field(repr=False)
@@ -46,43 +47,43 @@ class Credential:
 
 @dataclass(slots=True, kw_only=True)
 class Daemon:
-    """One daemon, connected to when it is first asked something."""
+    """One daemon; the first request negotiates the version of its API."""
 
     address: str
-    road: Road
+    """As error messages name it."""
+    transport: Transport
     credentials: Mapping[str, Credential] = field(default_factory=dict)
     """By the registry's host."""
-    _wire: Wire | None = None
     _version: Version = ()
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def version(self) -> Version:
-        """The version of the API that both sides know.
+        """The newest version of the API that both sides know.
 
         Raises:
             OperationError: it cannot be reached.
         """
         async with self._lock:
             if not self._version:
-                self._version = await self._greet()
+                self._version = await self._ping()
         return self._version
 
-    async def _greet(self) -> Version:
+    async def _ping(self) -> Version:
         try:
-            answer = await self._send("GET", "/_ping", {}, b"")
-            if answer.status != HTTPStatus.OK:
-                raise DaemonError(answer.status, _message(answer))
+            response = await self._send("GET", "/_ping")
+            if response.status_code != HTTPStatus.OK:
+                raise DaemonError(response.status_code, _message(response))
         except OperationError as error:
             msg = (
                 f"Error pinging Docker server, please make sure that {self.address} is reachable "
                 f"and has a  '_ping' endpoint. Error: {error}"
             )
             raise OperationError(msg) from error
-        told = answer.headers.get("api-version", "1.24")
-        return min(_NEWEST, tuple(int(part) for part in told.split(".")))
+        version = response.headers.get("api-version", "1.24")
+        return min(_NEWEST, tuple(int(part) for part in version.split(".")))
 
     async def get(self, path: str) -> Any:
-        """An object."""
+        """Inspect an object."""
         return await self.call("GET", path)
 
     async def post(
@@ -92,7 +93,7 @@ class Daemon:
         query: Query | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """Have something done."""
+        """Send a JSON body, or none."""
         content = b"" if body is None else json.dumps(body).encode()
         return await self.call("POST", path, query, content=content, headers=headers)
 
@@ -103,31 +104,28 @@ class Daemon:
         query: Query | None = None,
         *,
         content: bytes = b"",
-        kind: str = _JSON,
+        content_type: str = _JSON,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """One request; returns what the answer's JSON says, None for an empty one.
+        """Send one request; returns the JSON of the response, None for an empty one.
 
         Raises:
-            DaemonError: refused.
+            DaemonError: it answered with an error.
             OperationError: it cannot be reached.
         """
         version = ".".join(map(str, await self.version()))
-        told = urlencode(query or {})
-        target = f"/v{version}{path}{'?' if told else ''}{told}"
-        sent = {**(headers or {}), **({"Content-Type": kind} if content else {})}
-        answer = await self._send(method, target, sent, content)
-        if answer.status >= HTTPStatus.BAD_REQUEST:
-            raise DaemonError(answer.status, _message(answer))
-        return _last_json(answer.body)
+        all_headers = {**(headers or {}), **({"Content-Type": content_type} if content else {})}
+        response = await self._send(
+            method, f"/v{version}{path}", query=query, headers=all_headers, content=content
+        )
+        if response.is_error:
+            raise DaemonError(response.status_code, _message(response))
+        return _last_json(response.content)
 
-    async def _send(
-        self, method: str, target: str, headers: dict[str, str], content: bytes
-    ) -> Answer:
-        self._wire = self._wire or Wire(self.road)
+    async def _send(self, method: str, path: str, **details: Any) -> httpx.Response:
         try:
-            return await self._wire.ask(method, target, headers=headers, body=content)
-        except WireError as error:
+            return await self.transport.request(method, path, **details)
+        except TransportError as error:
             msg = (
                 f"Cannot connect to the Docker daemon at {self.address} ({error}). "
                 "Is the docker daemon running?"
@@ -135,10 +133,10 @@ class Daemon:
             raise OperationError(msg) from error
 
     async def ensure_image(self, name: str) -> None:
-        """Make sure of an image: one that is there is not asked for again.
+        """Pull an image unless the daemon has it.
 
         Raises:
-            OperationError: neither there nor to be pulled.
+            OperationError: it cannot be pulled.
         """
         try:
             await self.get(f"/images/{quote(name)}/json")
@@ -153,34 +151,34 @@ class Daemon:
             query["tag"] = "latest"
         try:
             last = await self.call("POST", "/images/create", query, headers=self.login(name))
-            # That it failed half-way is the last line of an answer that began well.
-            why = last.get("error") if isinstance(last, dict) else None
+            # A pull that fails half-way says so in the last line of a successful response.
+            reason = last.get("error") if isinstance(last, dict) else None
         except DaemonError as error:
-            why = str(error)
-        if why:
-            msg = f"unable to pull image {name}: error pulling image {name}: {why}"
+            reason = str(error)
+        if reason:
+            msg = f"unable to pull image {name}: error pulling image {name}: {reason}"
             raise OperationError(msg)
 
     def login(self, image: str) -> dict[str, str]:
-        """The header for a registry that is known by its host."""
+        """The authentication header for the image's registry; empty without a login for it."""
         host = image.partition("/")[0] if "/" in image else ""
-        known = self.credentials.get(host)
-        if known is None:
+        login = self.credentials.get(host)
+        if login is None:
             return {}
-        told = {"username": known.username, "password": known.password, "serveraddress": host}
-        packed = base64.urlsafe_b64encode(json.dumps(told).encode()).decode()
-        return {"X-Registry-Auth": packed}
+        auth = {"username": login.username, "password": login.password, "serveraddress": host}
+        encoded = base64.urlsafe_b64encode(json.dumps(auth).encode()).decode()
+        return {"X-Registry-Auth": encoded}
 
 
-def _message(answer: Answer) -> str:
+def _message(response: httpx.Response) -> str:
     try:
-        return str(json.loads(answer.body)["message"])
+        return str(response.json()["message"])
     except (ValueError, KeyError, TypeError):
-        return answer.body.decode("utf-8", "replace") or HTTPStatus(answer.status).phrase
+        return response.text or response.reason_phrase
 
 
 def _last_json(body: bytes) -> Any:
-    """The answer, or the last line of one that reported on its progress."""
+    """The document, or the last one of a progress stream with one a line."""
     lines = body.strip().splitlines()
     if not lines:
         return None

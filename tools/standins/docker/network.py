@@ -9,8 +9,8 @@ from providers.sdk.errors import OperationError
 from providers.sdk.resource import Created, Found
 
 from standins.docker import body, look
-from standins.docker.patience import removed
 from standins.docker.resource import OfDaemon
+from standins.docker.retry import removed
 from standins.docker.tables import NETWORK
 
 if TYPE_CHECKING:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from providers.sdk.errors import OperationError
-from providers.sdk.inputs import Inputs
 from providers.sdk.plugin import Plugin
 
 from standins.docker import VERSION
+from standins.docker.connection import Connection
 from standins.docker.container import Container
-from standins.docker.daemon import Credential, Daemon
 from standins.docker.network import Network
-from standins.docker.offered import refused
-from standins.docker.roads import road
 from standins.docker.secret import Secret
 from standins.docker.service import Service
+from standins.docker.supported import refused
 from standins.docker.tables import SETTINGS
 from standins.docker.volume import Volume
 
@@ -24,9 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from providers.sdk.fields import Shape
+    from providers.sdk.inputs import Inputs
     from providers.sdk.resource import Resource
-
-_HOST: Final = "unix:///var/run/docker.sock"
 
 
 class DockerPlugin(Plugin):
@@ -37,25 +33,23 @@ class DockerPlugin(Plugin):
     settings: ClassVar[Shape] = SETTINGS
 
     def __init__(self) -> None:
+        connection = Connection()
         self.resources: Sequence[Resource[Any]] = (
-            Container(self), Network(self), Secret(self), Service(self), Volume(self),
+            Container(connection), Network(connection), Secret(connection), Service(connection),
+            Volume(connection),
         )  # fmt: skip
-        self._settings = Inputs({})
-        self._daemon: Daemon | None = None
+        self._connection = connection
 
     async def configure(self, settings: Inputs) -> None:
-        """Note the settings; nobody is connected to before a resource is to be made or seen."""
+        """Keep the settings; no connection is opened before a resource needs the daemon."""
         given = {name: settings.value(name) for name in SETTINGS.fields}
         for failure in refused(SETTINGS, given):
             raise OperationError(failure.reason)
-        self._settings = settings
+        self._connection.configure(settings)
 
-    async def daemon(self) -> Daemon:
-        """The daemon, which has answered once."""
-        if self._daemon is None:
-            self._daemon = _daemon(self._settings)
-        await self._daemon.version()
-        return self._daemon
+    async def close(self) -> None:
+        """Close the connections to the daemon."""
+        await self._connection.close()
 
     def not_offered(self, what: str, token: str) -> str:
         """The release has more of them."""
@@ -64,20 +58,3 @@ class DockerPlugin(Plugin):
             f"{what} {token!r} is not in this stand-in for pulumi-docker: it has {known}; "
             "install the released plugin for the others"
         )
-
-
-def _daemon(settings: Inputs) -> Daemon:
-    address = settings.text("host") or os.environ.get("DOCKER_HOST") or _HOST
-    options = settings.texts("sshOpts") or tuple(os.environ.get("DOCKER_SSH_OPTS", "").split())
-    credentials = dict(_credential(each) for each in settings.each("registryAuth"))
-    return Daemon(address=address, road=road(address, options), credentials=credentials)
-
-
-def _credential(given: Inputs) -> tuple[str, Credential]:
-    address = given.text("address", "")
-    host = address.removeprefix("https://").removeprefix("http://").partition("/")[0]
-    user, password = given.text("username"), given.text("password")
-    if not user or password is None:
-        msg = f"registryAuth: {host}: this stand-in takes a username and a password only"
-        raise OperationError(msg)
-    return host, Credential(username=user, password=password)

@@ -1,4 +1,4 @@
-"""What the resources of a daemon share: how it is reached, and how one that is gone is told."""
+"""What all resource types share: the connection to the daemon, and how its objects are read."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from providers.sdk.resource import Operation, Stored
     from providers.sdk.values import Properties
 
+    from standins.docker.connection import Connection
     from standins.docker.daemon import Daemon
-    from standins.docker.plugin import DockerPlugin
 
 
 class OfDaemon(Bridged):
-    """A resource that a Docker daemon has."""
+    """A resource type whose resources are objects of a Docker daemon."""
 
-    def __init__(self, plugin: DockerPlugin) -> None:
-        """The plugin knows the daemon once it is configured."""
-        self._plugin = plugin
+    def __init__(self, connection: Connection) -> None:
+        """`connection` may be configured later."""
+        self._connection = connection
 
     async def daemon(self, operation: Operation) -> Daemon:
-        """The daemon, which has answered once."""
-        return await operation.scope.race(self._plugin.daemon())
+        """The daemon, after it has answered a ping."""
+        return await operation.scope.race(self._connection.daemon())
 
     async def told(self, path: str, operation: Operation) -> Any | None:
         """What the daemon tells of a resource; None where it has none.

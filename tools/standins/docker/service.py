@@ -13,10 +13,10 @@ from providers.sdk.inputs import Inputs
 from providers.sdk.resource import Created, Found
 
 from standins.docker.daemon import DaemonError
-from standins.docker.offered import refused_in_service
 from standins.docker.resource import OfDaemon
 from standins.docker.service_spec import spec, state
 from standins.docker.service_table import SERVICE
+from standins.docker.supported import refused_in_service
 from standins.docker.units import duration, nanoseconds
 
 if TYPE_CHECKING:

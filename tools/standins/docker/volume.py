@@ -9,9 +9,9 @@ from providers.sdk.resource import Created, Found
 
 from standins.docker import body, look
 from standins.docker.daemon import DaemonError
-from standins.docker.offered import refused
-from standins.docker.patience import removed
 from standins.docker.resource import OfDaemon
+from standins.docker.retry import removed
+from standins.docker.supported import refused
 from standins.docker.tables import VOLUME
 
 if TYPE_CHECKING:

@@ -1,0 +1,60 @@
+"""The daemon that the provider's configuration names, shared by all resources."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from providers.sdk.errors import OperationError
+from providers.sdk.inputs import Inputs
+
+from standins.docker.daemon import Credential, Daemon
+from standins.docker.transport import Address, Transport
+
+_HOST: Final = "unix:///var/run/docker.sock"
+
+
+class Connection:
+    """The configured daemon, connected to when the first resource needs it."""
+
+    def __init__(self) -> None:
+        self._settings = Inputs({})
+        self._daemon: Daemon | None = None
+
+    def configure(self, settings: Inputs) -> None:
+        """Set the provider's configuration, before the daemon is first used."""
+        self._settings = settings
+
+    async def daemon(self) -> Daemon:
+        """The daemon, after it has answered a ping.
+
+        Raises:
+            OperationError: it cannot be reached, or the configuration does not name one.
+        """
+        if self._daemon is None:
+            self._daemon = _daemon(self._settings)
+        await self._daemon.version()
+        return self._daemon
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._daemon is not None:
+            await self._daemon.transport.close()
+
+
+def _daemon(settings: Inputs) -> Daemon:
+    host = settings.text("host") or os.environ.get("DOCKER_HOST") or _HOST
+    options = settings.texts("sshOpts") or tuple(os.environ.get("DOCKER_SSH_OPTS", "").split())
+    credentials = dict(_credential(each) for each in settings.each("registryAuth"))
+    transport = Transport(Address.parse(host, options))
+    return Daemon(address=host, transport=transport, credentials=credentials)
+
+
+def _credential(settings: Inputs) -> tuple[str, Credential]:
+    address = settings.text("address", "")
+    host = address.removeprefix("https://").removeprefix("http://").partition("/")[0]
+    username, password = settings.text("username"), settings.text("password")
+    if not username or password is None:
+        msg = f"registryAuth: {host}: this stand-in takes a username and a password only"
+        raise OperationError(msg)
+    return host, Credential(username=username, password=password)
