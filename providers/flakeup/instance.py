@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from components.pipeline.errors import IncusError
-from components.pipeline.targets.incus import boot, instance, moving
+from components.pipeline.targets.incus import boot, cluster, instance
 from components.pipeline.targets.incus.api import Incus, steadily
 from components.pipeline.targets.incus.desired import Wanted
 from components.pipeline.targets.incus.observed import Seen, find, look
@@ -106,9 +106,7 @@ class InstanceResource(Resource[Spec]):
             seen = await find(incus, drift.uuid_of(stored), new.name, old.name)
             if seen is None:
                 raise OperationError(_gone(incus, old))
-            # Somebody may have moved it, as an evacuation does: only a new word moves it back.
-            if new.member not in ("", old.member, seen.member):
-                await moving.move(incus, seen, new, say)
+            cluster.refuse_move(seen, old, new, spec.place.remote, spec.place.project)
             if seen.name != new.name:
                 await instance.rename(incus, seen, new, say)
             if spec.policy == "rebuild" and seen.image != new.image:
@@ -207,12 +205,15 @@ class InstanceResource(Resource[Spec]):
         if policy != "ignore" and drift.another(new.get("image"), stored.state.get("madeFrom")):
             kept.append(Difference(path="image", top="image", replaces=policy == "replace"))
         known = {one.path for one in kept}
-        drifted = () if "*" in operation.ignored else await self._drifted(new, stored, operation)
+        drifted: tuple[Difference, ...] = ()
+        if "*" not in operation.ignored:
+            replaced = any(one.replaces for one in kept)
+            drifted = await self._drifted(new, stored, operation, replaced=replaced)
         more = (one for one in drifted if one.path not in known)
         return Diff(differences=(*kept, *more), delete_before_replace=True)
 
     async def _drifted(
-        self, new: Properties, stored: Stored, operation: Operation
+        self, new: Properties, stored: Stored, operation: Operation, *, replaced: bool
     ) -> tuple[Difference, ...]:
         try:
             seen = await self._seen(stored, new)
@@ -221,6 +222,11 @@ class InstanceResource(Resource[Spec]):
             return ()
         if seen is None:
             return (Difference(path="name", top="name", replaces=True),)
+        if not replaced:  # a replacement is created on the new member
+            old, spec = (Spec.of(Inputs(one)) for one in (stored.inputs, new))
+            wanted, place = _written(spec.wanted, operation), spec.place
+            with told():
+                cluster.refuse_move(seen, old.wanted, wanted, place.remote, place.project)
         return drift.drifted(new, seen, stored, Owner.of_urn(operation.urn))
 
     async def _seen(self, stored: Stored, new: Properties) -> Seen | None:

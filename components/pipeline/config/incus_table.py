@@ -246,9 +246,9 @@ INCUS_HOST: Final = Table(
             takes="a cluster member's name",
             write="write the name of a member that `incus cluster list` shows",
             meaning=(
-                "The member of a cluster that it is made on, with its volumes. Another one moves "
-                "it, for which it is stopped; one with volumes stays. One that somebody else has "
-                "moved is left there."
+                "The cluster member that it is created on, with its volumes. An existing instance "
+                "is not moved: another member is refused, with the command that moves it; one "
+                "that was moved by hand, or evacuated, is left where it is."
             ),
             limits=_NAME_LIMITS,
             otherwise="where its volumes are, else the server chooses",

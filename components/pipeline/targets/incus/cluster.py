@@ -11,6 +11,7 @@ from ...errors import IncusError, message, printable
 from . import messages
 from .api import Incus, asked, segment
 from .desired import Wanted
+from .observed import Seen
 
 NONE: Final = ("", "none")
 ONLINE: Final = "Online"
@@ -56,25 +57,15 @@ async def _members(incus: Incus) -> Mapping[str, str] | None:
     return {str(row["server_name"]): str(row["status"]) for row in rows}
 
 
-async def home(incus: Incus, wanted: Wanted) -> str:
-    """The member that it has to be on: the one that is wanted, else where its volumes are.
+async def choose_member(incus: Incus, wanted: Wanted) -> str:
+    """The member to create it on: the one in the config, else the one that has its volumes.
 
     Raises:
-        IncusError: it cannot be where all of them are.
+        IncusError: no such member, or not the one that has all of its volumes.
     """
     await check(incus, wanted)
-    return await beside_volumes(incus, wanted, wanted.devices, wanted.member)
-
-
-async def beside_volumes(
-    incus: Incus, wanted: Wanted, devices: Mapping[str, Mapping[str, str]], member: str
-) -> str:
-    """The member where its volumes are: each stays on its own, and nothing starts without it.
-
-    Raises:
-        IncusError: one is on another member than the rest, or than `member`.
-    """
-    for device in devices.values():
+    member = wanted.member
+    for device in wanted.devices.values():
         found = await _location(incus, device)
         if found and member and found != member:
             volume = f"its volume {device['source']} (pool {device['pool']})"
@@ -84,6 +75,27 @@ async def beside_volumes(
             raise IncusError(message("not without its volume", where, detail, remedy))
         member = member or found
     return member
+
+
+def refuse_move(seen: Seen, old: Wanted, new: Wanted, remote: str, project: str) -> None:
+    """Refuse a changed `member`: a move stops the instance and leaves its volumes behind.
+
+    An instance that was moved to the new member by hand, or evacuated while the config stays the
+    same, is left where it is.
+
+    Raises:
+        IncusError: the config names another member than before, and the instance is not on it.
+    """
+    if new.member in ("", old.member, seen.member):
+        return
+    key, where = f"`{new.written}.member`", f"{printable(seen.name)} ({remote}, project {project})"
+    if not seen.member:
+        detail = f"it is to be on {new.member}, and the server is no cluster"
+        raise IncusError(message("no such member", where, detail, f"remove {key}"))
+    detail = f"it is on {seen.member}, and {key} is {new.member}"
+    command = f"`incus move {remote}:{seen.name} --target {new.member} --project {project}`"
+    remedy = f"set {key} back to {seen.member}, or stop the instance and move it: {command}"
+    raise IncusError(message("an existing instance is not moved", where, detail, remedy))
 
 
 async def _location(incus: Incus, device: Mapping[str, str]) -> str:

@@ -83,7 +83,7 @@ async def _make(incus: Incus, wanted: Wanted, owner: Owner) -> None:
         "config": {**wanted.config, OWNER: owner.text, MAC: _mac(incus, wanted, owner)},
         "devices": wanted.devices,
     }
-    path, target = "/1.0/instances", await cluster.home(incus, wanted)
+    path, target = "/1.0/instances", await cluster.choose_member(incus, wanted)
     where = asked(path, target=target) if target else path
     for tries_left in (1, 0):
         try:
