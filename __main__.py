@@ -9,8 +9,8 @@ from components.fleet import Fleet, FleetArgs
 from components.hosts.observe import observed
 from components.pipeline.deploy import plan
 from components.pipeline.evaluate import evaluate, host_defaults, service_plan
-from components.pipeline.process.concurrency import beside
-from components.pipeline.process.timings import Stages
+from components.pipeline.process.concurrency import background
+from components.pipeline.process.timings import Timings
 from components.pipeline.release import release
 from components.pipeline.targets.docker import preflight as docker_preflight
 from components.pipeline.targets.docker import remote
@@ -22,15 +22,15 @@ from components.stack.release_record import ReleaseRecord
 
 async def main() -> pulumi.Inputs:
     """Run the stages in the order in which data flows."""
-    stages, settings = Stages(), config.load()
+    timings, settings = Timings(), config.load()
     incus_preflight.check(host.incus for host in settings.hosts)
-    identity = ssh.write_identity(config.folder(), settings.hosts, settings.ssh_key)
+    identity = ssh.write_ssh_files(config.folder(), settings.hosts, settings.ssh_key)
     remote.pin(settings.services.host, settings.services.host_key, identity)
     await docker_preflight.checked(settings.services, config.folder())
-    async with beside(stages.timed("observe", observed(settings, identity))) as seen:
-        with stages.span("release"):
+    async with background(timings.timed("observe", observed(settings, identity))) as seen:
+        with timings.span("release"):
             releases = await release.resolve(settings, Path.cwd())
-        with stages.span("evaluate"):
+        with timings.span("evaluate"):
             systems = await evaluate.evaluate(releases, settings.hosts)
             settings = config.load(host_defaults.grounds(systems, settings.hosts))
             images = await evaluate.evaluate_images(releases, settings.hosts)
@@ -43,14 +43,14 @@ async def main() -> pulumi.Inputs:
         identity=identity,
         ssh_key=settings.ssh_key,
         record=ReleaseRecord(settings, releases),
-        stages=stages,
+        timings=timings,
         rollout=settings.rollout,
         services=settings.services,
         service_plans=service_plans,
-        left_out=settings.left_out,
+        disabled=settings.disabled,
     )
     fleet = Fleet("fleet", args)
-    return outputs.of(releases[None], fleet, stages)
+    return outputs.of(releases[None], fleet, timings)
 
 
 entrypoint.run(main)

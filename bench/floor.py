@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from components.pipeline.config.stack import parse
-from components.pipeline.transport.ssh import Identity, Ssh
+from components.pipeline.transport.ssh import Ssh, SshFiles
 from harness.incus import HarnessError
 
 TIMEOUT: Final = 120
@@ -80,7 +80,7 @@ class Shell:
         settings = parse(
             {"flake": "./flake", "hosts": {name: {"address": address, "hostKey": _KEY}}}
         )
-        files = Identity(
+        files = SshFiles(
             known_hosts=PurePosixPath(self.identity / "known_hosts"),
             key=PurePosixPath(self.identity / "key"),
         )

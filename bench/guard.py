@@ -19,8 +19,8 @@ from components.pipeline.activation.request import AttemptSpec
 from components.pipeline.config.stack import parse
 from components.pipeline.errors import FlakeupError
 from components.pipeline.process.run import Argv, run
-from components.pipeline.process.timings import Stages
-from components.pipeline.transport.ssh import Ssh, write_identity
+from components.pipeline.process.timings import Timings
+from components.pipeline.transport.ssh import Ssh, write_ssh_files
 from components.pipeline.values import StorePath
 from harness.hosts import ContainerHost, public_key
 from harness.incus import HarnessError
@@ -64,7 +64,7 @@ class Switcher:
     host: ContainerHost
     ssh: Ssh
     runs: Release
-    stages: Stages = field(default_factory=Stages)
+    stages: Timings = field(default_factory=Timings)
     """Where the time of the last guarded switch went, as far as the deployer sees it."""
 
     def guarded(self, release: Release) -> float:
@@ -122,7 +122,7 @@ class Switcher:
 class _Marks:
     """Makes stages of what an attempt says of its progress: one ends where the next begins."""
 
-    _stages: Stages = field(default_factory=Stages)
+    _stages: Timings = field(default_factory=Timings)
     _stage: str = "start"
     _began: float = field(default_factory=time.monotonic)
 
@@ -130,7 +130,7 @@ class _Marks:
         self._stages.mark(self._stage, self._began)
         self._stage, self._began = progress.split(" ", 1)[0], time.monotonic()
 
-    def end(self) -> Stages:
+    def end(self) -> Timings:
         self._stages.mark(self._stage, self._began)
         return self._stages
 
@@ -162,5 +162,5 @@ def _ssh(ground: Ground, host: ContainerHost) -> Ssh:
         "activation": {"settle": "0s", "checks": _CHECKS},
     }
     (parsed,) = parse(raw).hosts
-    identity = write_identity(ground.folder / "ssh", [parsed], key.read_text())
+    identity = write_ssh_files(ground.folder / "ssh", [parsed], key.read_text())
     return Ssh.of(parsed, identity)

@@ -6,8 +6,8 @@ import pulumi
 from pulumi_command import local
 
 from .hosts.connection import Reach
-from .hosts.copy_hooks import Copying
-from .hosts.disabled import LeftOutHost
+from .hosts.copy_hooks import BuildAndCopy
+from .hosts.disabled import DisabledHost
 from .hosts.incus import IncusHost, IncusHostArgs, IncusImage, IncusImageArgs, image_name
 from .hosts.nixos import NixosHost, NixosHostArgs
 from .hosts.switch_hooks import SharedRelease
@@ -19,11 +19,11 @@ from .pipeline.deploy.plan import HostPlan
 from .pipeline.deploy.waves import Rollout, waves_of
 from .pipeline.evaluate.evaluate import ImageBuild
 from .pipeline.evaluate.service_plan import ServicePlan
-from .pipeline.process.timings import Stages
-from .pipeline.transport.ssh import Identity
-from .stack.dependency import settled
+from .pipeline.process.timings import Timings
+from .pipeline.transport.ssh import SshFiles
+from .stack.dependency import depends_even_if_failed
 from .stack.release_record import ReleaseRecord
-from .stack.rollout import Turns
+from .stack.rollout import RolloutTracker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,15 +31,15 @@ class FleetArgs:
     """What a fleet is made from."""
 
     plans: tuple[HostPlan, ...]
-    identity: Identity
+    identity: SshFiles
     ssh_key: str | None
     record: ReleaseRecord
     """The record of the release, which may refuse it: nothing is built before."""
-    stages: Stages
+    timings: Timings
     rollout: Rollout
     services: Services = Services()  # noqa: RUF009 frozen
     service_plans: tuple[ServicePlan, ...] = ()
-    left_out: tuple[HostSpec, ...] = ()
+    disabled: tuple[HostSpec, ...] = ()
 
 
 class Fleet(pulumi.ComponentResource):
@@ -54,7 +54,7 @@ class Fleet(pulumi.ComponentResource):
         of_hosts = (part for plan in args.plans for part in plan.builds)
         of_services = (part for plan in args.service_plans for part in plan.builds)
         builds = (*of_hosts, *of_services)
-        copying = Copying(builds, args.stages)
+        copying = BuildAndCopy(builds, args.timings)
         build = local.Command(
             "build",
             local.CommandArgs(
@@ -67,22 +67,22 @@ class Fleet(pulumi.ComponentResource):
             ),
         )
         waves = waves_of([plan.host.name for plan in args.plans], args.rollout)
-        turns = Turns(
+        tracker = RolloutTracker(
             waves,
             args.rollout.max_parallel,
-            left_out=[host.name for host in args.left_out],
+            disabled=[host.name for host in args.disabled],
             component=self,
         )
-        release = SharedRelease(copying=copying, record=args.record, turns=turns)
+        release = SharedRelease(copying=copying, record=args.record, tracker=tracker)
         self._args, self._release = args, release
-        self._built = settled(build, "build", self)
+        self._built = depends_even_if_failed(build, "build", self)
         self._images: dict[str, IncusImage] = {}
         self.pushed: dict[str, pulumi.Output[str]] = {}
         """Images in the registry, by name: `<address>/<name>@sha256:…`."""
         self.hosts = {plan.host.name: self._host(plan) for plan in args.plans}
         self.services = self._services(args)
-        for host in args.left_out:
-            LeftOutHost(host, pulumi.ResourceOptions(parent=self))
+        for host in args.disabled:
+            DisabledHost(host, pulumi.ResourceOptions(parent=self))
         self._switch(waves)
         self.register_outputs({})
 

@@ -3,11 +3,11 @@
 import pulumi
 
 from .fleet import Fleet
-from .pipeline.process.timings import Stages
+from .pipeline.process.timings import Timings
 from .pipeline.release.release import Release
 
 
-def of(release: Release, fleet: Fleet, stages: Stages) -> pulumi.Inputs:
+def of(release: Release, fleet: Fleet, timings: Timings) -> pulumi.Inputs:
     """`release{appRef,appRev,flakeRev}`, `hosts{name:{toplevel,outcome}}`, `services{name:…}`.
 
     Images that are in a registry are `images{name:…@sha256:…}`.
@@ -17,7 +17,7 @@ def of(release: Release, fleet: Fleet, stages: Stages) -> pulumi.Inputs:
     app, pin = release.app, release.flake.pin
     # Of nothing, `all` would make a list.
     hosts = pulumi.Output.all(**fleet.outputs) if fleet.outputs else pulumi.Output.from_input({})
-    pulumi.Output.all(hosts, *fleet.services.values()).apply(lambda _: _say_times(stages))
+    pulumi.Output.all(hosts, *fleet.services.values()).apply(lambda _: _say_times(timings))
     return {
         "release": {
             "appRef": app.ref.text if app and app.ref else None,
@@ -30,6 +30,6 @@ def of(release: Release, fleet: Fleet, stages: Stages) -> pulumi.Inputs:
     }
 
 
-def _say_times(stages: Stages) -> None:
+def _say_times(timings: Timings) -> None:
     if not pulumi.runtime.is_dry_run():
-        pulumi.log.info(str(stages))
+        pulumi.log.info(str(timings))

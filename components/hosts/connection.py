@@ -7,7 +7,7 @@ import pulumi
 
 from ..pipeline.config.stack import Endpoint, HostSpec
 from ..pipeline.transport import ssh
-from ..pipeline.transport.ssh import Identity, Ssh, Transport
+from ..pipeline.transport.ssh import Ssh, SshFiles, Transport
 from ..pipeline.values import HostAddress, HostKey
 
 Told = tuple[str, str]
@@ -25,7 +25,7 @@ class Reach:
     def __init__(
         self,
         host: HostSpec,
-        identity: Identity,
+        identity: SshFiles,
         told: pulumi.Output[Told | None] | None = None,
     ) -> None:
         self.host = host

@@ -13,22 +13,22 @@ import pulumi
 
 from ..pipeline.deploy import closure
 from ..pipeline.deploy.plan import HostPlan
-from ..pipeline.evaluate.evaluate import System
-from ..pipeline.process.timings import Stages
-from ..stack.rollout import Turns
+from ..pipeline.evaluate.evaluate import EvaluatedAttr
+from ..pipeline.process.timings import Timings
+from ..stack.rollout import RolloutTracker
 from .connection import Reach
 from .incus_connection import Inside
 
 
-class Copying:
+class BuildAndCopy:
     """One build for all hosts of a run, made when the first resource needs it."""
 
-    def __init__(self, systems: tuple[System, ...], stages: Stages) -> None:
+    def __init__(self, systems: tuple[EvaluatedAttr, ...], timings: Timings) -> None:
         self._systems = systems
-        self.stages = stages
+        self.timings = timings
         self._built: asyncio.Task[None] | None = None
 
-    async def built(self) -> None:
+    async def ensure_built(self) -> None:
         """Wait until this machine's store has every host's closure.
 
         Raises:
@@ -39,7 +39,7 @@ class Copying:
         await asyncio.shield(self._built)
 
     async def _build(self) -> None:
-        with self.stages.span("build"):
+        with self.timings.span("build"):
             await closure.realise(self._systems)
 
     def build_hooks(self, name: str = "build") -> pulumi.ResourceHookBinding:
@@ -48,27 +48,32 @@ class Copying:
             return pulumi.ResourceHookBinding()
 
         async def before_build(_: pulumi.ResourceHookArgs) -> None:
-            await self.built()
+            await self.ensure_built()
 
         hook = pulumi.ResourceHook(name, before_build)
         return pulumi.ResourceHookBinding(before_create=[hook], before_update=[hook])
 
-    def hooks(
-        self, plan: HostPlan, reach: Reach | Inside, turns: Turns, *, component: pulumi.Resource
+    def copy_hooks(
+        self,
+        plan: HostPlan,
+        reach: Reach | Inside,
+        tracker: RolloutTracker,
+        *,
+        component: pulumi.Resource,
     ) -> pulumi.ResourceHookBinding:
         """The hooks of the resource `copy` of one host; `component` is where it is seen."""
         name, began = plan.host.name, 0.0
 
         async def before_copy(_: pulumi.ResourceHookArgs) -> None:
             nonlocal began
-            await self.built()
+            await self.ensure_built()
             began = time.monotonic()
             pulumi.log.info(f"{name}: copying", resource=component, ephemeral=True)
-            with turns.copying(name):
+            with tracker.copying(name):
                 await closure.copy(plan.system, await reach.way())
 
         async def after_copy(_: pulumi.ResourceHookArgs) -> None:
-            self.stages.mark("copy", began)
+            self.timings.mark("copy", began)
 
         if pulumi.runtime.is_dry_run():
             return pulumi.ResourceHookBinding()

@@ -1,4 +1,4 @@
-"""`LeftOutHost`: a host with `enabled: false`, kept in the state as it was deployed last."""
+"""`DisabledHost`: a host with `enabled: false`, kept in the state as it was deployed last."""
 
 import pulumi
 from pulumi_command import local, remote
@@ -12,7 +12,7 @@ NOTHING = ":"
 """A command that is never run: what the state has is kept."""
 
 
-class LeftOutHost(pulumi.ComponentResource):
+class DisabledHost(pulumi.ComponentResource):
     """A host that this run does not touch, whatever the release is.
 
     Its resources are registered, since those that are not would be deleted, and what was deployed
@@ -22,7 +22,7 @@ class LeftOutHost(pulumi.ComponentResource):
     def __init__(self, host: HostSpec, opts: pulumi.ResourceOptions | None = None) -> None:
         kind = "NixosHost" if host.incus is None else "IncusHost"
         super().__init__(f"flakeup:index:{kind}", host.name, {}, opts)
-        pulumi.log.info(f"{host.name}: left out (enabled: false)", resource=self)
+        pulumi.log.info(f"{host.name}: skipped (enabled: false)", resource=self)
         if host.incus:
             self._keep_instance(host, host.incus)
         local.Command(
@@ -51,9 +51,9 @@ class LeftOutHost(pulumi.ComponentResource):
         self, host: HostSpec, name: str, *, protect: bool = False
     ) -> pulumi.ResourceOptions:
         async def refuse(_: pulumi.ResourceHookArgs) -> None:
-            remedy = "take it out of hosts until it is to be deployed, or enable it"
-            detail = "it is not enabled, and was never deployed: there is nothing to keep"
-            raise ActivationError(message("cannot leave out", host.name, detail, remedy))
+            remedy = "remove it from hosts, or enable it"
+            detail = "it is disabled and was never deployed: there is nothing to keep"
+            raise ActivationError(message("cannot skip", host.name, detail, remedy))
 
         hook = pulumi.ResourceHook(name, refuse, pulumi.ResourceHookOptions(on_dry_run=True))
         return pulumi.ResourceOptions(

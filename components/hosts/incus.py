@@ -18,11 +18,11 @@ from ..pipeline.errors import HostError, UnreachableError
 from ..pipeline.evaluate.evaluate import ImageBuild
 from ..pipeline.targets.incus.ownership import Owner
 from ..pipeline.transport import ssh
-from ..pipeline.transport.ssh import Identity, Ssh, Transport
+from ..pipeline.transport.ssh import Ssh, SshFiles, Transport
 from ..pipeline.values import GrammarError, HostAddress, HostKey
-from ..stack.dependency import or_else, settled, unless_failed
+from ..stack.dependency import depends_even_if_failed, either, output_or
 from .connection import Reach, Told
-from .copy_hooks import Copying
+from .copy_hooks import BuildAndCopy
 from .incus_connection import Inside
 from .nixos import NixosHost, NixosHostArgs
 
@@ -78,7 +78,7 @@ class IncusImageArgs:
     build: ImageBuild
     spec: IncusSpec
     """Of an instance that is made from it: which server, and which project."""
-    copying: Copying
+    copying: BuildAndCopy
     after: pulumi.Input[pulumi.Resource]
     """What has to be done before it is sent: the build."""
 
@@ -99,16 +99,16 @@ class IncusImage(pulumi.ComponentResource):
             name,
             {
                 **place(args.spec),
-                "metadata": args.build.metadata.out.path,
-                "rootfs": args.build.rootfs.out.path,
+                "metadata": args.build.metadata.out_path.path,
+                "rootfs": args.build.rootfs.out_path.path,
                 "system": args.build.attr,
             },
             pulumi.ResourceOptions(
                 parent=self, depends_on=[args.after], hooks=args.copying.build_hooks(name)
             ),
         )
-        self.sent = settled(image, name, self)
-        self.fingerprint = or_else(image.fingerprint, "", self.sent)
+        self.sent = depends_even_if_failed(image, name, self)
+        self.fingerprint = output_or(image.fingerprint, "", self.sent)
         self.register_outputs({})
 
 
@@ -116,7 +116,7 @@ class IncusImage(pulumi.ComponentResource):
 class IncusHostArgs:
     """What an instance needs beside what every host does; `host.reach` is made from it."""
 
-    identity: Identity
+    identity: SshFiles
     image: IncusImage
     spec: IncusSpec
 
@@ -136,7 +136,7 @@ class IncusHost(NixosHost):
         self._incus = incus
         super().__init__(name, args, opts)
         # One that cannot be made says nothing about the release: the others need not wait for it.
-        self.copied = unless_failed(self._instance, self.copied, self)
+        self.copied = either(self._instance, self.copied, self)
 
     def _prepare(self, args: NixosHostArgs) -> NixosHostArgs:
         name, spec = args.plan.host.name, self._incus.spec
@@ -151,8 +151,8 @@ class IncusHost(NixosHost):
                 custom_timeouts=_timeouts(spec),
             ),
         )
-        made = settled(instance, f"{name}-instance", self)
-        told = or_else(instance.told, None, made)
+        made = depends_even_if_failed(instance, f"{name}-instance", self)
+        told = output_or(instance.told, None, made)
         identity, reach = self._incus.identity, args.reach
         if spec.transport is Way.SSH:
             reach = Reach(args.plan.host, identity, told)
@@ -161,7 +161,7 @@ class IncusHost(NixosHost):
         return replace(
             args,
             reach=reach,
-            root=or_else(instance.root, "", made),
+            root=output_or(instance.root, "", made),
             after=(*args.after, made),
         )
 
@@ -171,7 +171,7 @@ class IncusHost(NixosHost):
         """A volume, which goes with nothing and nobody unless that is asked for."""
         options = pulumi.ResourceOptions(parent=self, protect=volume.protect)
         made = Volume(f"{host}-{volume.key}", spec, volume, options)
-        return settled(made, f"{host}-{volume.key}", self)
+        return depends_even_if_failed(made, f"{host}-{volume.key}", self)
 
 
 class Volume(pulumi.CustomResource):
@@ -226,7 +226,7 @@ def _timeouts(spec: IncusSpec) -> pulumi.CustomTimeouts:
 
 
 async def ways(
-    hosts: Iterable[HostSpec], identity: Identity
+    hosts: Iterable[HostSpec], identity: SshFiles
 ) -> tuple[tuple[Transport, ...], Mapping[str, HostError]]:
     """The ways to those hosts that are there, for a preview.
 
@@ -255,7 +255,7 @@ async def ways(
 
 
 def _way(
-    host: HostSpec, spec: IncusSpec, said: Mapping[str, Any] | None, identity: Identity
+    host: HostSpec, spec: IncusSpec, said: Mapping[str, Any] | None, identity: SshFiles
 ) -> Transport | None:
     """The way to an instance of this stack that runs; another's is not ours to log in to."""
     owner = Owner(f"{pulumi.get_project()}/{pulumi.get_stack()}")

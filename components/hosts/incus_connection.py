@@ -7,13 +7,13 @@ import pulumi
 
 from ..pipeline.config.stack import HostSpec
 from ..pipeline.transport.incus_exec import Exec
-from ..pipeline.transport.ssh import Identity, Transport
+from ..pipeline.transport.ssh import SshFiles, Transport
 
 
 class Inside:
     """As `Reach`, for `transport: exec`: known before the instance is there."""
 
-    def __init__(self, host: HostSpec, identity: Identity) -> None:
+    def __init__(self, host: HostSpec, identity: SshFiles) -> None:
         self.exec = Exec(host=host, folder=PurePosixPath(identity.known_hosts.parent))
 
     def text(self, make: Callable[[Transport], str]) -> pulumi.Input[str]:

@@ -9,7 +9,7 @@ from pulumi_command import local, remote
 from ..pipeline.activation import protocol
 from ..pipeline.deploy import closure
 from ..pipeline.deploy.plan import HostPlan
-from ..stack.dependency import settled
+from ..stack.dependency import depends_even_if_failed
 from .connection import Reach
 from .incus_connection import Inside
 from .switch_hooks import Activation, SharedRelease
@@ -61,7 +61,7 @@ class NixosHost(pulumi.ComponentResource):
         args = self._prepare(args)
         system = args.plan.system
         self._args = args
-        self.toplevel = system.out.path
+        self.toplevel = system.out_path.path
         copy = local.Command(
             f"{name}-copy",
             local.CommandArgs(
@@ -74,12 +74,12 @@ class NixosHost(pulumi.ComponentResource):
             pulumi.ResourceOptions(
                 parent=self,
                 depends_on=list(args.after),
-                hooks=args.release.copying.hooks(
-                    args.plan, args.reach, args.release.turns, component=self
+                hooks=args.release.copying.copy_hooks(
+                    args.plan, args.reach, args.release.tracker, component=self
                 ),
             ),
         )
-        self.copied = settled(copy, f"{name}-copy", self)
+        self.copied = depends_even_if_failed(copy, f"{name}-copy", self)
 
     def _prepare(self, args: NixosHostArgs) -> NixosHostArgs:
         """Make what has to be there before the first copy: nothing, for a machine that exists."""
@@ -107,16 +107,16 @@ class NixosHost(pulumi.ComponentResource):
         )
         activation.watch(switch)
         self.register_outputs({"toplevel": self.toplevel, "outcome": self.outcome})
-        return settled(switch, f"{name}-switch", self)
+        return depends_even_if_failed(switch, f"{name}-switch", self)
 
     def _commit(self, name: str, opts: pulumi.ResourceOptions) -> remote.Command | local.Command:
         """The resource `switch`: a new connection, which is the confirmation."""
-        args, out = self._args, self._args.plan.system.out
+        args, out = self._args, self._args.plan.system.out_path
         if isinstance(args.reach, Inside):
             return local.Command(
                 name,
                 local.CommandArgs(
-                    create=closure.text(args.reach.exec.argv(*protocol.commit_words(out))),
+                    create=closure.text(args.reach.exec.argv(*protocol.commit_argv(out))),
                     triggers=args.triggers,
                     logging=local.Logging.NONE,
                     add_previous_output_in_env=False,
@@ -126,7 +126,7 @@ class NixosHost(pulumi.ComponentResource):
         return remote.Command(
             name,
             remote.CommandArgs(
-                create=protocol.commit_text(out, root=args.plan.host.is_root),
+                create=protocol.commit_command(out, root=args.plan.host.is_root),
                 connection=_connection(args, args.reach),
                 triggers=args.triggers,
                 logging=remote.Logging.NONE,

@@ -5,11 +5,11 @@ import pulumi
 from ..pipeline.config.stack import Observe, Settings
 from ..pipeline.deploy import observe
 from ..pipeline.deploy.observe import Observed
-from ..pipeline.transport.ssh import Identity
+from ..pipeline.transport.ssh import SshFiles
 from . import incus
 
 
-async def observed(settings: Settings, identity: Identity) -> Observed:
+async def observed(settings: Settings, identity: SshFiles) -> Observed:
     """Ask each host what it runs; an answer that cannot be had is an answer too.
 
     Only previews ask: an update finds out by doing, on the same connections.

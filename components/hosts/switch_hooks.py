@@ -29,15 +29,15 @@ from ..pipeline.evaluate.change_set import change_set
 from ..pipeline.transport.ssh import Transport
 from ..pipeline.values import StorePath
 from ..stack.release_record import ReleaseRecord
-from ..stack.rollout import Standing, Turns
+from ..stack.rollout import HostStatus, RolloutTracker
 from .connection import Reach
-from .copy_hooks import Copying
+from .copy_hooks import BuildAndCopy
 from .incus_connection import Inside
 
 COMMIT_TRIES = 10
 CANCELED = "context canceled"
 """What the provider says of a dial after Ctrl-C: it makes one, and waits for no other."""
-ANEW = "its root is made anew first: nothing of what is on it now is kept"
+ANEW = "its root disk is recreated first; everything on it is lost"
 PAUSE = 1.0
 """Seconds before a commit is tried again."""
 EXITED = "Process exited with status"
@@ -52,9 +52,9 @@ FOR_GOOD = ("host key mismatch", "unable to authenticate", "no matching host key
 class SharedRelease:
     """What the hosts of a release share: its one build, its record, and whose turn it is."""
 
-    copying: Copying
+    copying: BuildAndCopy
     record: ReleaseRecord
-    turns: Turns
+    tracker: RolloutTracker
 
 
 class Activation:
@@ -74,7 +74,7 @@ class Activation:
         self._reach = reach
         self._copying = release.copying
         self._record = release.record
-        self._turns = release.turns
+        self._tracker = release.tracker
         self._component = component
         self._began = time.monotonic()
         self._changes = False
@@ -104,8 +104,8 @@ class Activation:
         def look(urn: str) -> None:
             if self._changes:
                 return
-            self._turns.pass_over(self._plan.host.name)
-            if line := drift(self._plan, self._plan.system.out, urn):
+            self._tracker.skip(self._plan.host.name)
+            if line := drift(self._plan, self._plan.system.out_path, urn):
                 pulumi.log.warn(line, resource=self._component)
 
         switch.urn.apply(look)
@@ -122,9 +122,9 @@ class Activation:
 
     async def _preview(self, old: StorePath | None, urn: str) -> None:
         plan = self._plan
-        lines = [f"{plan.host.name}: {plan.system.out.path}"]
+        lines = [f"{plan.host.name}: {plan.system.out_path.path}"]
         if old:
-            lines[0] = f"{plan.host.name}: {old.path} → {plan.system.out.path}"
+            lines[0] = f"{plan.host.name}: {old.path} → {plan.system.out_path.path}"
             lines += await self._change_lines(old)
         lines += self._mode_lines()
         lines += [ANEW] if await self._is_anew() else self._state_lines(old, urn)
@@ -165,11 +165,11 @@ class Activation:
     # --- up --------------------------------------------------------------------------------
 
     async def _activate(self, old: StorePath | None) -> None:
-        await self._turns.take(self._plan.host.name)
+        await self._tracker.acquire(self._plan.host.name)
         try:
             await self._attempt(old)
         except BaseException:
-            self._turns.end(self._plan.host.name, Standing.FAILED)
+            self._tracker.finish(self._plan.host.name, HostStatus.FAILED)
             raise
 
     async def _attempt(self, old: StorePath | None) -> None:
@@ -178,7 +178,7 @@ class Activation:
         attempt = Attempt(
             transport=way,
             old=old,
-            new=self._plan.system.out,
+            new=self._plan.system.out_path,
             spec=self._spec(way),
             progress=lambda state: self._tell(_WORDS.get(state, state), ephemeral=True),
         )
@@ -186,7 +186,7 @@ class Activation:
             state = await attempt.run()
         except Absent:
             # The state says that it was copied, the host says otherwise: the host is right.
-            await self._copying.built()
+            await self._copying.ensure_built()
             await closure.copy(self._plan.system, way)
             state = await self._once_more(attempt)
         self._awaiting, self._is_unchanged = attempt, state is None
@@ -214,7 +214,7 @@ class Activation:
             stack=_stack(),
             values={
                 **self._record.names(self._plan.host),
-                "toplevel": self._plan.system.out.path,
+                "toplevel": self._plan.system.out_path.path,
             },
         )
 
@@ -225,10 +225,10 @@ class Activation:
         except ReplyError as error:  # the engine only warns of what a hook raises after the fact
             self._gave_up(str(error))
             return
-        self._copying.stages.mark("switch", self._began)
+        self._copying.timings.mark("switch", self._began)
         seconds = time.monotonic() - self._began
-        self._turns.end(self._plan.host.name, Standing.COMMITTED)
-        self._tell(f"{outcome}: {self._plan.system.out.path} ({seconds:.1f} s)")
+        self._tracker.finish(self._plan.host.name, HostStatus.COMMITTED)
+        self._tell(f"{outcome}: {self._plan.system.out_path.path} ({seconds:.1f} s)")
 
     async def _on_error(self, args: pulumi.ErrorHookArgs) -> bool:
         """Send the commit again where the connection, not the host, was the reason.
@@ -250,21 +250,21 @@ class Activation:
             await asyncio.sleep(PAUSE)
             return True
         if self._is_unchanged:
-            remedy = f"it runs {self._plan.system.out.path} already; run `pulumi up` again"
+            remedy = f"it runs {self._plan.system.out_path.path} already; run `pulumi up` again"
             return self._gave_up(str(outcome.not_deployed(name, why, remedy)))
-        last = await self._awaiting.take_back(why)
-        return self._gave_up(str(outcome.taken_back(name, why, last)))
+        last = await self._awaiting.abort_and_wait(why)
+        return self._gave_up(str(outcome.aborted(name, why, last)))
 
     def _is_of_the_host(self, error: str) -> bool:
         """Whether the host, and not the way to it, was the reason."""
         if isinstance(self._reach, Inside):
             found = INSIDE.match(error)
-            return found is not None and not self._reach.exec.is_broken(int(found[1]))
+            return found is not None and not self._reach.exec.is_transport_failure(int(found[1]))
         return EXITED in error
 
     def _gave_up(self, text: str) -> bool:
         """Say why, and that it is not to be tried again."""
-        self._turns.end(self._plan.host.name, Standing.FAILED)
+        self._tracker.finish(self._plan.host.name, HostStatus.FAILED)
         pulumi.log.error(text, resource=self._component)
         return False
 
@@ -277,9 +277,9 @@ class Activation:
 _WORDS: dict[str, str] = {
     State.PREPARED: "starting",
     State.AWAITING: "waiting to be confirmed",
-    State.ROLLING_BACK: "going back",
+    State.ROLLING_BACK: "rolling back",
     State.ROLLED_BACK: "rolled back",
-    State.ROLLBACK_FAILED: "could not go back",
+    State.ROLLBACK_FAILED: "rollback failed",
 }
 """States as people read them, where the protocol's own words do not say it."""
 

@@ -7,10 +7,10 @@ from typing import Final
 
 import pulumi
 
-from ..hosts.copy_hooks import Copying
+from ..hosts.copy_hooks import BuildAndCopy
 from ..pipeline.config.registry import Registry
-from ..pipeline.evaluate.evaluate import System
-from ..stack.dependency import or_else, settled
+from ..pipeline.evaluate.evaluate import EvaluatedAttr
+from ..stack.dependency import depends_even_if_failed, output_or
 
 IMAGE: Final = "flakeup:docker:Image"
 
@@ -39,11 +39,11 @@ class Image(pulumi.CustomResource):
 class DockerImageArgs:
     """An image that nix builds, and the daemon that is to have it."""
 
-    build: System
+    build: EvaluatedAttr
     host: str
     registry: Registry | None = None
     """Where it is pushed, for the daemon to pull it."""
-    copying: Copying
+    copying: BuildAndCopy
     after: pulumi.Input[pulumi.Resource]
     """What has to be done before it is loaded: the build."""
 
@@ -67,16 +67,16 @@ class DockerImage(pulumi.ComponentResource):
             {
                 "host": args.host,
                 "ref": self.ref,
-                "built": args.build.out.path,
-                "copier": args.build.copier.out.path if args.build.copier else None,
+                "built": args.build.out_path.path,
+                "copier": args.build.copier.out_path.path if args.build.copier else None,
                 **_login(args.registry),
             },
             pulumi.ResourceOptions(
                 parent=self, depends_on=[args.after], hooks=args.copying.build_hooks(name)
             ),
         )
-        self.loaded = settled(image, name, self)
-        self.digest = or_else(image.digest, "", self.loaded)
+        self.loaded = depends_even_if_failed(image, name, self)
+        self.digest = output_or(image.digest, "", self.loaded)
         self.register_outputs({"ref": self.ref, "digest": self.digest})
 
     @property
@@ -95,8 +95,8 @@ def _login(registry: Registry | None) -> dict[str, object]:
     return {"registry": registry.address, **hidden}
 
 
-def reference(build: System, registry: Registry | None = None) -> str:
+def reference(build: EvaluatedAttr, registry: Registry | None = None) -> str:
     """The name of an image: its tag is the hash of the store path, and is never moved."""
     name = re.sub(r"[^a-z0-9]+", "-", build.attr.lower()).strip("-") or "image"
     place = f"{registry.address}/" if registry else ""
-    return f"{place}{name}:{build.out.digest}"
+    return f"{place}{name}:{build.out_path.digest}"

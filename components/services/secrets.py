@@ -6,7 +6,7 @@ import pulumi
 import pulumi_docker as docker
 
 from ..pipeline.targets.docker import secret
-from ..stack.dependency import or_else, settled
+from ..stack.dependency import depends_even_if_failed, output_or
 
 Holding = tuple[docker.ContainerVolumeArgs, pulumi.Input[pulumi.Resource]]
 """What a service's container has from it, and what it has to wait for."""
@@ -45,6 +45,6 @@ def held(
         must_run=False,
         opts=pulumi.ResourceOptions.merge(opts, own),
     )
-    made = settled(holder, name, opts.parent) if opts.parent else holder
-    from_holder = or_else(holder.name.apply(secret.volumes_from), "", made)
+    made = depends_even_if_failed(holder, name, opts.parent) if opts.parent else holder
+    from_holder = output_or(holder.name.apply(secret.volumes_from), "", made)
     return docker.ContainerVolumeArgs(from_container=from_holder), made

@@ -16,7 +16,7 @@ import pulumi_docker as docker
 from ..pipeline.config.services import ServiceSpec, Strategy
 from ..pipeline.targets.docker import ownership, route
 from ..pipeline.targets.docker.route import Route
-from ..stack.dependency import or_else, settled
+from ..stack.dependency import depends_even_if_failed, output_or
 from . import cleanup_hooks
 from .image import DockerImage, Own
 from .secrets import Holding, held
@@ -70,15 +70,15 @@ class DockerService(pulumi.ComponentResource):
         super().__init__("flakeup:index:DockerService", name, {}, opts)
         self._args = args
         trial = self._trial(name)
-        self.container = self._served(name, settled(trial, f"{name}-trial", self))
+        self.container = self._served(name, depends_even_if_failed(trial, f"{name}-trial", self))
         self.register_outputs({"container": self.container, "image": args.image.ref})
 
     def _served(self, name: str, tried: pulumi.Input[pulumi.Resource]) -> pulumi.Output[str]:
         """Make what serves, once the candidate was well; gives its name."""
         edge = self._args.edge
         container = self._container(name, tried)
-        served = settled(container, name, self)
-        known = or_else(container.name, "", served)
+        served = depends_even_if_failed(container, name, self)
+        known = output_or(container.name, "", served)
         self._traffic(name, known, self._edge(name, edge, served) if edge else "")
         return known
 
@@ -188,7 +188,7 @@ class DockerService(pulumi.ComponentResource):
                 hooks=cleanup_hooks.edge(f"{name}-edge", args.host, owner_of_stack(), spec),
             ),
         )
-        return or_else(edge.id, "", settled(edge, f"{name}-edge", self))
+        return output_or(edge.id, "", depends_even_if_failed(edge, f"{name}-edge", self))
 
     def _traffic(self, name: str, container: pulumi.Output[str], edge: pulumi.Input[str]) -> None:
         spec = self._args.spec

@@ -3,15 +3,15 @@
 import pulumi
 import pulumi_docker as docker
 
-from ..hosts.copy_hooks import Copying
+from ..hosts.copy_hooks import BuildAndCopy
 from ..pipeline.config.docker import Machine
 from ..pipeline.config.services import Services, Strategy
-from ..pipeline.evaluate.evaluate import System
+from ..pipeline.evaluate.evaluate import EvaluatedAttr
 from ..pipeline.evaluate.service_plan import ServicePlan
 from ..pipeline.targets.docker import ownership, remote
-from ..pipeline.transport.ssh import identity_in
+from ..pipeline.transport.ssh import ssh_files_in
 from ..stack import config
-from ..stack.dependency import or_else, settled
+from ..stack.dependency import depends_even_if_failed, output_or
 from . import cleanup_hooks
 from .image import DockerImage, DockerImageArgs
 from .service import DockerService, DockerServiceArgs, ServiceNetwork, owner_of_stack
@@ -25,7 +25,7 @@ class DockerServices:
         self,
         services: Services,
         plans: tuple[ServicePlan, ...],
-        copying: Copying,
+        copying: BuildAndCopy,
         built: pulumi.Input[pulumi.Resource],
         parent: pulumi.Resource,
     ) -> None:
@@ -68,12 +68,12 @@ class DockerServices:
                 hooks=cleanup_hooks.network(name, self._where.host, owner_of_stack(), label),
             ),
         )
-        made = settled(network, name, self._parent)
+        made = depends_even_if_failed(network, name, self._parent)
         return ServiceNetwork(
-            name=or_else(network.name, "", made), id=or_else(network.id, "", made)
+            name=output_or(network.name, "", made), id=output_or(network.id, "", made)
         )
 
-    def _image(self, name: str, build: System) -> DockerImage:
+    def _image(self, name: str, build: EvaluatedAttr) -> DockerImage:
         """One for all services that run the same one."""
         if name not in self.images:
             args = DockerImageArgs(
@@ -92,4 +92,4 @@ def _ssh_options(services: Services) -> list[str] | None:
     """As for a host; the provider's folder is the program's."""
     if services.host_key is None:
         return None
-    return list(remote.options(Machine.parse(services.host), identity_in(config.folder())))
+    return list(remote.options(Machine.parse(services.host), ssh_files_in(config.folder())))

@@ -13,7 +13,7 @@ import pulumi_docker as docker
 from ..pipeline.config.services import ServiceSpec
 from ..pipeline.targets.docker import ownership, secret
 from ..pipeline.targets.docker.swarm import CONVERGENCE, MONITOR, go_duration
-from ..stack.dependency import or_else, settled
+from ..stack.dependency import depends_even_if_failed, output_or
 from . import cleanup_hooks
 from .image import Own
 from .service import ALLOWANCE, LOG_OPTIONS, RETRIES, TASKS, DockerService, owner_of_stack
@@ -27,19 +27,19 @@ class SwarmService(DockerService):
 
     def _served(self, name: str, tried: pulumi.Input[pulumi.Resource]) -> pulumi.Output[str]:
         service = self._service(name, tried)
-        served = settled(service, name, self)
+        served = depends_even_if_failed(service, name, self)
         spec, args = self._args.spec, self._args
         props = {
             "host": args.host,
             "service": spec.name,
-            "swarmService": or_else(service.id, "", served),
+            "swarmService": output_or(service.id, "", served),
             "image": args.image.ref,
             "replicas": spec.replicas,
             "wait": float(_rollout(spec)),
         }
         options = pulumi.ResourceOptions(parent=self, custom_timeouts=_timeouts(spec))
         Own(TASKS, f"{name}-tasks", props, options)
-        return or_else(service.name, "", served)
+        return output_or(service.name, "", served)
 
     def _service(self, name: str, tried: pulumi.Input[pulumi.Resource]) -> docker.Service:
         spec, args = self._args.spec, self._args
@@ -132,11 +132,11 @@ class SwarmService(DockerService):
                     delete_before_replace=False,
                 ),
             )
-            there = settled(made, one, self)
+            there = depends_even_if_failed(made, one, self)
             files.append(
                 docker.ServiceTaskSpecContainerSpecSecretArgs(
-                    secret_id=or_else(made.id, "", there),
-                    secret_name=or_else(made.name, "", there),
+                    secret_id=output_or(made.id, "", there),
+                    secret_name=output_or(made.name, "", there),
                     file_name=file,
                     file_mode=secret.MODE,
                 )

@@ -13,7 +13,7 @@ from pulumi.resource import DependencyResource
 T = TypeVar("T")
 
 
-def settled(
+def depends_even_if_failed(
     resource: pulumi.CustomResource, name: str, parent: pulumi.Resource
 ) -> pulumi.Input[pulumi.Resource]:
     """`resource` for `depends_on`: waited for, and then named, whether it has failed or not.
@@ -32,7 +32,7 @@ def settled(
     return pulumi.Output.from_input(stand_in())
 
 
-def or_else(
+def output_or(
     output: pulumi.Output[T], instead: T, resource: pulumi.Input[pulumi.Resource]
 ) -> pulumi.Output[T]:
     """`output` as an input of others: `instead` where the resource that it is of has failed.
@@ -52,14 +52,14 @@ def or_else(
     return pulumi.Output(resources(), value(), told.is_known(), told.is_secret())
 
 
-def unless_failed(
+def either(
     resource: pulumi.Resource,
     then: pulumi.Input[pulumi.Resource],
     instead: pulumi.Resource,
 ) -> pulumi.Input[pulumi.Resource]:
     """`then` for `depends_on`, or `instead` where `resource` has failed."""
 
-    async def either() -> pulumi.Resource:
+    async def chosen() -> pulumi.Resource:
         try:
             await resource.urn.future()
         except Exception:  # noqa: BLE001 whatever it was, the engine has reported it
@@ -67,4 +67,4 @@ def unless_failed(
         known = await pulumi.Output.from_input(then).future()
         return known or instead
 
-    return pulumi.Output.from_input(either())
+    return pulumi.Output.from_input(chosen())

@@ -9,7 +9,7 @@ import pulumi
 from ..pipeline.config.stack import HostSpec, Settings
 from ..pipeline.errors import RefError, message
 from ..pipeline.evaluate import previous
-from ..pipeline.evaluate.evaluate import System, evaluated
+from ..pipeline.evaluate.evaluate import EvaluatedAttr, evaluated
 from ..pipeline.release.git import RefKind
 from ..pipeline.release.release import Release
 from ..pipeline.values import Ref, StorePath
@@ -52,7 +52,7 @@ class ReleaseRecord:
     def _of(self, host: HostSpec) -> Record:
         return {**self._now, **self._now.get("hosts", {}).get(host.name, {})}
 
-    async def previous(self, host: HostSpec, out: StorePath) -> System | None:
+    async def previous(self, host: HostSpec, out: StorePath) -> EvaluatedAttr | None:
         """The system that was deployed as `out`, so far as it can be evaluated here."""
         found = evaluated(out)
         if found:

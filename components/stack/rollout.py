@@ -16,10 +16,10 @@ import pulumi
 from ..pipeline.errors import ActivationError, message
 
 
-class Standing(StrEnum):
+class HostStatus(StrEnum):
     """How far a host has come in this run."""
 
-    LEFT_OUT = "left out"
+    DISABLED = "skipped"
     UNTOUCHED = "untouched"
     COPYING = "copying"
     NOT_COPIED = "not copied"
@@ -29,11 +29,11 @@ class Standing(StrEnum):
     FAILED = "failed"
 
 
-_MOVING: Final = frozenset({Standing.COPYING, Standing.UNDER_WAY})
-_FAILED: Final = frozenset({Standing.NOT_COPIED, Standing.FAILED})
+_MOVING: Final = frozenset({HostStatus.COPYING, HostStatus.UNDER_WAY})
+_FAILED: Final = frozenset({HostStatus.NOT_COPIED, HostStatus.FAILED})
 
 
-class Turns:
+class RolloutTracker:
     """The hosts of one run; `component` is where the summary appears."""
 
     def __init__(
@@ -41,27 +41,27 @@ class Turns:
         waves: Sequence[Sequence[str]],
         max_parallel: int | None,
         *,
-        left_out: Sequence[str] = (),
+        disabled: Sequence[str] = (),
         component: pulumi.Resource,
     ) -> None:
-        self._standing = {name: Standing.UNTOUCHED for wave in waves for name in wave}
-        self._places = asyncio.Semaphore(max_parallel or max(1, len(self._standing)))
-        self._standing.update(dict.fromkeys(left_out, Standing.LEFT_OUT))
+        self._status = {name: HostStatus.UNTOUCHED for wave in waves for name in wave}
+        self._places = asyncio.Semaphore(max_parallel or max(1, len(self._status)))
+        self._status.update(dict.fromkeys(disabled, HostStatus.DISABLED))
         self._component = component
         self._said = ""
 
     @contextmanager
     def copying(self, name: str) -> Iterator[None]:
         """A copy to a host, which may fail: then no host begins any more."""
-        self._standing[name] = Standing.COPYING
+        self._status[name] = HostStatus.COPYING
         try:
             yield
         except BaseException:
-            self._stand(name, Standing.NOT_COPIED)
+            self._stand(name, HostStatus.NOT_COPIED)
             raise
-        self._stand(name, Standing.UNTOUCHED)
+        self._stand(name, HostStatus.UNTOUCHED)
 
-    async def take(self, name: str) -> None:
+    async def acquire(self, name: str) -> None:
         """Wait for a place.
 
         Raises:
@@ -70,34 +70,34 @@ class Turns:
         await self._places.acquire()
         if failed := self._failed():
             self._places.release()
-            remedy = "mend the release and run `pulumi up` again"
+            remedy = "fix the release, then run `pulumi up` again"
             raise ActivationError(message("left untouched", name, f"{failed[0]} failed", remedy))
-        self._standing[name] = Standing.UNDER_WAY
+        self._status[name] = HostStatus.UNDER_WAY
 
-    def end(self, name: str, standing: Standing) -> None:
+    def finish(self, name: str, status: HostStatus) -> None:
         """Give the place back, and say how the host has ended."""
-        if self._standing[name] is not Standing.UNDER_WAY:
+        if self._status[name] is not HostStatus.UNDER_WAY:
             return
         self._places.release()
-        self._stand(name, standing)
+        self._stand(name, status)
 
-    def pass_over(self, name: str) -> None:
+    def skip(self, name: str) -> None:
         """Note that nothing changes on a host."""
-        self._standing[name] = Standing.UNCHANGED
+        self._status[name] = HostStatus.UNCHANGED
 
-    def _stand(self, name: str, standing: Standing) -> None:
-        self._standing[name] = standing
-        if self._failed() and not _MOVING.intersection(self._standing.values()):
+    def _stand(self, name: str, status: HostStatus) -> None:
+        self._status[name] = status
+        if self._failed() and not _MOVING.intersection(self._status.values()):
             self._say_summary()
 
     def _failed(self) -> list[str]:
-        return [name for name, how in self._standing.items() if how in _FAILED]
+        return [name for name, how in self._status.items() if how in _FAILED]
 
     def _say_summary(self) -> None:
-        by_standing: dict[Standing, list[str]] = {}
-        for name, standing in self._standing.items():
-            by_standing.setdefault(standing, []).append(name)
-        parts = "; ".join(f"{how}: {', '.join(names)}" for how, names in by_standing.items())
+        by_status: dict[HostStatus, list[str]] = {}
+        for name, status in self._status.items():
+            by_status.setdefault(status, []).append(name)
+        parts = "; ".join(f"{how}: {', '.join(names)}" for how, names in by_status.items())
         if parts != self._said:  # copies of later waves may go on, and change nothing of it
             pulumi.log.warn(f"the rollout stopped: {parts}", resource=self._component)
         self._said = parts

@@ -35,7 +35,7 @@ class FarDocker:
 
     def write(self, *, key: str | None = None, host_key: str | None = None) -> None:
         """What the program writes before all else."""
-        identity = ssh.write_identity(self.folder, (), key or self.server.client_key_text)
+        identity = ssh.write_ssh_files(self.folder, (), key or self.server.client_key_text)
         remote.pin(self.host, HostKey.parse(host_key or self.server.host_key_line), identity)
 
     @property

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..sdk.values import Properties
 
 AGAIN: Final = (
-    "what served before serves on; mend the release and run `pulumi up` again, "
+    "what served before serves on; fix the release, then run `pulumi up` again, "
     "or `pulumi up --refresh` where somebody has stopped or removed it"
 )
 

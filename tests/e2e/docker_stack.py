@@ -47,7 +47,7 @@ HEALTHCHECK: Final = ["/bin/busybox", "wget", "-q", "-O", "-", "http://127.0.0.1
 CONVERGED: Final = {"unchanged": 15}
 """Stack, two providers, release, fleet, build, two images of two each, the network, and of the
 service: itself, trial, container, edge, traffic."""
-AGAIN: Final = "mend the release and run `pulumi up` again"
+AGAIN: Final = "fix the release, then run `pulumi up` again"
 
 
 class DockerStack(Workspace):

@@ -19,11 +19,11 @@ from components.pipeline.config.stack import Endpoint, HostSpec, Settings
 from components.pipeline.deploy import closure
 from components.pipeline.errors import ActivationError
 from components.pipeline.evaluate import evaluate
-from components.pipeline.evaluate.evaluate import System
+from components.pipeline.evaluate.evaluate import EvaluatedAttr
 from components.pipeline.process.concurrency import all_of
 from components.pipeline.process.run import run
 from components.pipeline.release import release
-from components.pipeline.transport.ssh import Ssh, write_identity
+from components.pipeline.transport.ssh import Ssh, write_ssh_files
 from components.pipeline.values import (
     Attr,
     Duration,
@@ -77,11 +77,11 @@ class Machine:
     ssh: Ssh
     outside: ContainerHost
 
-    def attempt(self, new: System, old: System | None, **changes: Any) -> Attempt:
+    def attempt(self, new: EvaluatedAttr, old: EvaluatedAttr | None, **changes: Any) -> Attempt:
         return Attempt(
             transport=self.ssh,
-            old=old.out if old else None,
-            new=new.out,
+            old=old.out_path if old else None,
+            new=new.out_path,
             spec=AttemptSpec(
                 activation=replace(TIMES, **changes), by="tests (pid 1)", release="v1"
             ),
@@ -91,28 +91,28 @@ class Machine:
     async def say(self, *words: str) -> tuple[int, Reply]:
         """Run one command of the runner; its exit code, and its last line."""
         done = await run(self.ssh.argv(*words), timeout=60, stdin=runner.text(), check=False)
-        assert done.stdout, done.complaint
+        assert done.stdout, done.stderr_text
         return done.code, protocol.parse("host", done.stdout.splitlines()[-1])
 
-    async def commit(self, system: System) -> tuple[int, Reply]:
-        return await self.say(protocol.ENTRY, system.out.path)
+    async def commit(self, system: EvaluatedAttr) -> tuple[int, Reply]:
+        return await self.say(protocol.ENTRY, system.out_path.path)
 
     async def observe(self) -> Observation:
-        return Observation.of((await self.say(*protocol.observe_words()))[1])
+        return Observation.of((await self.say(*protocol.observe_argv()))[1])
 
     async def runs(self) -> tuple[StorePath | None, StorePath | None]:
         """The system that it runs, and the boot default."""
         seen = await self.observe()
         return seen.current, seen.profile
 
-    async def bring_to(self, system: System) -> None:
+    async def bring_to(self, system: EvaluatedAttr) -> None:
         """End what is under way, and make `system` what runs and boots."""
         seen = await self.observe()
         if seen.attempt:
             last = self.attempt(system, None)
             last.id = seen.attempt
             await last.abort("the next test")
-        elif seen.current == seen.profile == system.out:
+        elif seen.current == seen.profile == system.out_path:
             return
         await self.attempt(system, None).run()
         code, reply = await self.commit(system)
@@ -147,10 +147,10 @@ def runner_place(
 
 
 @pytest.fixture(scope="module")
-def systems(runner_place: Path, app: Path) -> dict[str, System]:
+def systems(runner_place: Path, app: Path) -> dict[str, EvaluatedAttr]:
     """The systems by name, built."""
 
-    async def build() -> dict[str, System]:
+    async def build() -> dict[str, EvaluatedAttr]:
         flake = runner_place / "flake"
         url = f"git+file://{app}"
         await run((str(ROOT / "demo/render-flake"), str(flake), url), timeout=60)
@@ -165,21 +165,21 @@ def systems(runner_place: Path, app: Path) -> dict[str, System]:
 
 
 @pytest.fixture(scope="module")
-def machines(runner_place: Path, systems: dict[str, System]) -> Iterator[dict[str, Machine]]:
+def machines(runner_place: Path, systems: dict[str, EvaluatedAttr]) -> Iterator[dict[str, Machine]]:
     """Two hosts that have all systems but one in their stores."""
     containers.remove(PREFIX)
     try:
         keys = runner_place / "keys"
         hosts = containers.launch(PREFIX, tuple(USERS), keys)
         specs = [spec(n, h.address, USERS[n], h.host_key) for n, h in hosts.items()]
-        identity = write_identity(runner_place / "ssh", specs, (keys / "client").read_text())
+        identity = write_ssh_files(runner_place / "ssh", specs, (keys / "client").read_text())
         made = {
             one.name: Machine(ssh=Ssh.of(one, identity), outside=hosts[one.name]) for one in specs
         }
 
         async def copy(machine: Machine, first: str, *others: str) -> None:
-            argv = machine.ssh.copy_argv(systems[first].drv)
-            more = tuple(f"{systems[name].drv.path}^out" for name in others)
+            argv = machine.ssh.copy_argv(systems[first].drv_path)
+            more = tuple(f"{systems[name].drv_path.path}^out" for name in others)
             await run((*argv, *more), timeout=120, env={"NIX_SSHOPTS": machine.ssh.nix_sshopts})
 
         async def copy_all() -> None:
@@ -192,7 +192,7 @@ def machines(runner_place: Path, systems: dict[str, System]) -> Iterator[dict[st
 
 
 @pytest.fixture
-async def web1(machines: dict[str, Machine], systems: dict[str, System]) -> Machine:
+async def web1(machines: dict[str, Machine], systems: dict[str, EvaluatedAttr]) -> Machine:
     """A host, reached as root, that runs `old`; nothing is under way."""
     await machines["web1"].bring_to(systems["old"])
     return machines["web1"]
@@ -225,5 +225,5 @@ async def reachable(machine: Machine) -> None:
         )
         if done.code == 0:
             return
-        assert time.monotonic() < end, done.complaint
+        assert time.monotonic() < end, done.stderr_text
         await asyncio.sleep(0.2)

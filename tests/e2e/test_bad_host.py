@@ -24,10 +24,10 @@ def test_a_failed_activation_is_red_and_ends_on_old(workspace: Workspace, hosts:
     first, *log, remedy = error.splitlines()
     assert first == (
         'before hook "web2-switch" failed: not deployed: web2: the activation ended with 2:'
-        " rolled back to the system from before"
+        " rolled back to the previous system"
     )
     assert "cannot create the directory /var/lib/app: read-only file system" in log
-    assert remedy == (f"it runs {old['web2']} now; mend the release and run `pulumi up` again")
+    assert remedy == (f"it runs {old['web2']} now; fix the release, then run `pulumi up` again")
     assert system(hosts["web2"]) == profile(hosts["web2"]) == old["web2"]
     assert answers(hosts) == serving("v2", "web1") | serving("v1", "web2")
     assert workspace.recorded() == {"web1": system(hosts["web1"]), "web2": old["web2"]}

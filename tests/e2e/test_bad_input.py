@@ -137,7 +137,7 @@ def test_a_build_that_fails(workspace: Workspace, hosts: Hosts) -> None:
         'before hook "build" failed: the build failed: web2: error: builder for \'/nix/store/'
     )
     assert "> cannot build this host (fault build-fails)" in detail
-    assert remedy == "no host was touched; mend the flake or the app, and run `pulumi up` again"
+    assert remedy == "no host was touched; fix the flake or the app, then run `pulumi up` again"
 
     workspace.fleet()
     result = workspace.up()
@@ -146,7 +146,7 @@ def test_a_build_that_fails(workspace: Workspace, hosts: Hosts) -> None:
 
 
 HOST_FAULTS: dict[str, Json] = {
-    r"host key is not the pinned one: web2 \(deploy@ADDRESS, port 22\): "
+    r"host key mismatch: web2 \(deploy@ADDRESS, port 22\): "
     r"pinned SHA256:yNT5n8hdRjAknFoYsWMCuhr3b1QNQiKze9WJ3iJTfHY, offered SHA256:\S{43}\. "
     r"find out why it changed; only then put the new key into hosts' hostKey": {
         "hostKey": OTHER_KEY

@@ -11,9 +11,9 @@ import pytest
 from components.pipeline.activation.attempt import Attempt
 from components.pipeline.activation.protocol import State
 from components.pipeline.config.checks import Check, CheckKind, Vantage
-from components.pipeline.evaluate.evaluate import System
+from components.pipeline.evaluate.evaluate import EvaluatedAttr
 from components.pipeline.process.run import run
-from components.pipeline.transport.ssh import Ssh, write_identity
+from components.pipeline.transport.ssh import Ssh, write_ssh_files
 from components.pipeline.values import Duration
 from tests.e2e.host_state import Hosts
 from tests.e2e.runner_hosts import Machine, failure, spec
@@ -77,18 +77,18 @@ BAD = (
 
 
 @pytest.fixture(scope="module")
-def new(systems: dict[str, System]) -> System:
+def new(systems: dict[str, EvaluatedAttr]) -> EvaluatedAttr:
     return systems["new"]
 
 
 @pytest.fixture(scope="module")
-def machine(hosts: Hosts, keys: Path, place: Path, new: System) -> Machine:
+def machine(hosts: Hosts, keys: Path, place: Path, new: EvaluatedAttr) -> Machine:
     """web1 as the runner is driven; NEW is in its store."""
     host = hosts["web1"]
     one = spec(host.name, host.address, "root", host.host_key)
-    identity = write_identity(place / "ssh", [one], (keys / "client").read_text())
+    identity = write_ssh_files(place / "ssh", [one], (keys / "client").read_text())
     made = Machine(ssh=Ssh.of(one, identity), outside=host)
-    argv = made.ssh.copy_argv(new.drv)
+    argv = made.ssh.copy_argv(new.drv_path)
     asyncio.run(run(argv, timeout=120, env={"NIX_SSHOPTS": made.ssh.nix_sshopts}))
     return made
 
@@ -101,7 +101,7 @@ def web1(machine: Machine, workspace: Workspace) -> Iterator[Machine]:  # noqa: 
     machine.outside.exec("rm", "-r", TRACES)
 
 
-def attempt(machine: Machine, new: System, *checks: Check) -> Attempt:
+def attempt(machine: Machine, new: EvaluatedAttr, *checks: Check) -> Attempt:
     made = machine.attempt(new, None)
     made.spec = replace(made.spec, checks=checks)
     return made
@@ -111,12 +111,12 @@ def tries(machine: Machine, name: str) -> int:
     return len(machine.outside.exec("cat", f"{TRACES}/{name}").splitlines())
 
 
-async def test_all_are_good(web1: Machine, new: System) -> None:
+async def test_all_are_good(web1: Machine, new: EvaluatedAttr) -> None:
     before = await web1.runs()
     one = attempt(web1, new, *GOOD)
     state, meanwhile = await one.run(), await web1.runs()
     last = await one.abort("seen enough")
-    assert (state, meanwhile) == (State.AWAITING, (new.out, before[1]))
+    assert (state, meanwhile) == (State.AWAITING, (new.out_path, before[1]))
     assert tries(web1, "third") == 3
     assert tries(web1, "held") >= 3
     assert last
@@ -125,10 +125,10 @@ async def test_all_are_good(web1: Machine, new: System) -> None:
 
 
 @pytest.mark.parametrize(("bad", "why"), BAD, ids=("tcp", "status", "header", "unit", "hold"))
-async def test_one_is_bad(web1: Machine, new: System, bad: Check, why: str) -> None:
+async def test_one_is_bad(web1: Machine, new: EvaluatedAttr, bad: Check, why: str) -> None:
     before = await web1.runs()
     result = await failure(attempt(web1, new, bad))
     assert result.splitlines()[0] == (
-        f"not deployed: web1: check {bad.name}: {why}: rolled back to the system from before"
+        f"not deployed: web1: check {bad.name}: {why}: rolled back to the previous system"
     )
     assert await web1.runs() == before

@@ -135,7 +135,7 @@ def test_a_machine_that_is_away_or_another_one(
     docker_proxy.forget()
     stack.write(appRef="v1")
     message = (
-        f"host key is not the pinned one: {where(far.server)}: "
+        f"host key mismatch: {where(far.server)}: "
         f"pinned {HostKey.parse(pinned).fingerprint}, "
         f"offered {HostKey.parse(offered).fingerprint}. "
         "find out why it changed; only then put the new key into docker.hostKey"

@@ -110,7 +110,7 @@ def test_a_release_that_breaks_is_taken_back(workspace: Workspace, web1: Alone) 
     result = workspace.up()
     assert result.code
     assert "not deployed: web1: unit app-worker.service failed" in result.text
-    assert "rolled back to the system from before" in result.text
+    assert "rolled back to the previous system" in result.text
     assert (web1.runs(), web1.boots(), web1.answers()) == (before, before, "app v1 on web1")
 
 

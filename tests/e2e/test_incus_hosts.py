@@ -82,7 +82,7 @@ def test_a_host_key_that_changes_is_refused_until_it_is_read_anew(two: IncusEnvi
     assert result.code != 0
     (error,) = result.errors()
     assert error == (
-        'before hook "web1-copy" failed: host key is not the pinned one: '
+        'before hook "web1-copy" failed: host key mismatch: '
         f"web1 (root@{host.address}, port 22): pinned {pinned}, offered {offered}. "
         "find out why it changed; then `pulumi refresh` reads it anew through Incus"
     )
@@ -190,7 +190,7 @@ def test_a_new_image_is_a_new_root_where_that_is_wanted(two: IncusEnvironment) -
         two.stack.write(appRef="v1", hosts=two.stack.hosts(**policies))
         assert two.stack.preview("--json").systems() == systems(old)
         result = two.stack.preview()
-        assert result.text.count("its root is made anew first") == 2
+        assert result.text.count("its root disk is recreated first") == 2
         two.up()
         hosts = two.hosts()
         assert answers(hosts) == serving("v1", *hosts)

@@ -76,7 +76,7 @@ def test_a_canary_that_breaks_stops_the_rollout(three: Workspace, trio: Hosts) -
         (error,) = result.errors()
         assert error.startswith(
             'before hook "web1-switch" failed: not deployed: web1: unit broken.service failed:'
-            " rolled back to the system from before"
+            " rolled back to the previous system"
         )
         assert "the rollout stopped: failed: web1; untouched: web2, web3" in result.diagnostics()
         assert systems(trio) == profiles(trio) == old
@@ -142,13 +142,13 @@ def test_who_waits_for_a_place_is_left_untouched(
         )
 
 
-def test_a_host_that_is_left_out(three: Workspace, trio: Hosts) -> None:
+def test_a_disabled_host(three: Workspace, trio: Hosts) -> None:
     host = trio["web3"]
     old, units, came, kept = system(host), host.started(), logins(host), resources(three, "web3")
     three.write(appRef="v2", hosts=three.hosts(web3={"enabled": False}))
     preview = three.preview()
     assert preview.code == 0, preview.text
-    assert "web3: left out (enabled: false)" in preview.diagnostics()
+    assert "web3: skipped (enabled: false)" in preview.diagnostics()
     result = three.up()
     assert result.code == 0, result.text
     assert answers(trio) == serving("v2", "web1", "web2") | serving("v1", "web3")
@@ -167,15 +167,15 @@ def test_a_host_that_is_left_out(three: Workspace, trio: Hosts) -> None:
     assert result.summary()["unchanged"] == 10
 
 
-def test_a_host_that_was_never_deployed_cannot_be_left_out(three: Workspace) -> None:
+def test_a_host_that_was_never_deployed_cannot_be_disabled(three: Workspace) -> None:
     new = {**three.config["hosts"]["web3"], "address": "192.0.2.4", "enabled": False}
     three.write(appRef="v1", hosts={**three.hosts(), "web4": new})
     result = three.preview()
     assert result.code != 0
     errors = [error for error in result.errors() if "web4" in error]
     wanted = (
-        "cannot leave out: web4: it is not enabled, and was never deployed: there is nothing to"
-        " keep. take it out of hosts until it is to be deployed, or enable it"
+        "cannot skip: web4: it is disabled and was never deployed: there is nothing to"
+        " keep. remove it from hosts, or enable it"
     )
     assert errors, result.text
     assert all(error.endswith(wanted) for error in errors), errors

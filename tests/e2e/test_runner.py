@@ -11,8 +11,8 @@ import pytest
 from components.pipeline.activation import protocol, runner
 from components.pipeline.activation.attempt import Absent
 from components.pipeline.activation.protocol import State
-from components.pipeline.evaluate.evaluate import System
-from components.pipeline.process.concurrency import all_of, beside
+from components.pipeline.evaluate.evaluate import EvaluatedAttr
+from components.pipeline.process.concurrency import all_of, background
 from components.pipeline.process.run import run
 from components.pipeline.values import Duration
 from tests.e2e.runner_hosts import USERS, Machine, failure, reachable, rested
@@ -25,19 +25,19 @@ pytestmark = pytest.mark.e2e
 
 @pytest.mark.parametrize("name", USERS)
 async def test_the_first_release_and_the_second(
-    machines: dict[str, Machine], systems: dict[str, System], name: str
+    machines: dict[str, Machine], systems: dict[str, EvaluatedAttr], name: str
 ) -> None:
     """Observe, publish, start, follow and commit: as root, and as a user with sudo."""
     host, old, new = machines[name], systems["old"], systems["new"]
     assert await host.runs() == (None, None)
     assert await host.attempt(old, None).run() is State.AWAITING
-    assert await host.runs() == (old.out, None)
+    assert await host.runs() == (old.out_path, None)
     code, reply = await host.commit(old)
     assert (code, reply.event, reply["generation"]) == (0, "committed", "1")
 
     assert await host.attempt(new, old).run() is State.AWAITING
-    assert await host.runs() == (new.out, old.out)
-    assert (await host.observe()).attempt_new == new.out
+    assert await host.runs() == (new.out_path, old.out_path)
+    assert (await host.observe()).attempt_new == new.out_path
     code, reply = await host.commit(new)
     assert (code, reply.event, reply["outcome"], reply["generation"]) == (
         0,
@@ -45,30 +45,30 @@ async def test_the_first_release_and_the_second(
         "committed",
         "2",
     )
-    assert reply.path("toplevel") == new.out
-    assert await host.runs() == (new.out, new.out)
+    assert reply.path("toplevel") == new.out_path
+    assert await host.runs() == (new.out_path, new.out_path)
     assert (await host.observe()).attempt == ""
     last = host.outside.exec("readlink", "/nix/var/nix/gcroots/flakeup/last").strip()
-    assert last == old.out.path
+    assert last == old.out_path.path
     mode = host.outside.exec("stat", "-c", "%U %a", "/run/flakeup/switch", "/nix/var/flakeup")
     assert mode.splitlines() == ["root 700", "root 700"]
 
 
-async def test_a_commit_may_be_sent_twice(web1: Machine, systems: dict[str, System]) -> None:
+async def test_a_commit_may_be_sent_twice(web1: Machine, systems: dict[str, EvaluatedAttr]) -> None:
     await web1.attempt(systems["new"], systems["old"]).run()
     assert (await web1.commit(systems["new"]))[1]["outcome"] == "committed"
     code, reply = await web1.commit(systems["new"])
     assert (code, reply["outcome"]) == (0, "unchanged")
 
 
-async def test_two_commits_at_once(web1: Machine, systems: dict[str, System]) -> None:
+async def test_two_commits_at_once(web1: Machine, systems: dict[str, EvaluatedAttr]) -> None:
     await web1.attempt(systems["new"], systems["old"]).run()
     both = await all_of(web1.commit(systems["new"]) for _ in range(2))
     assert [code for code, _ in both] == [0, 0]
-    assert await web1.runs() == (systems["new"].out, systems["new"].out)
+    assert await web1.runs() == (systems["new"].out_path, systems["new"].out_path)
 
 
-async def test_unchanged_touches_nothing(web1: Machine, systems: dict[str, System]) -> None:
+async def test_unchanged_touches_nothing(web1: Machine, systems: dict[str, EvaluatedAttr]) -> None:
     before, attempts = web1.outside.started(), web1.attempts()
     assert await web1.attempt(systems["old"], systems["old"]).run() is None
     code, reply = await web1.commit(systems["old"])
@@ -81,7 +81,7 @@ async def test_unchanged_touches_nothing(web1: Machine, systems: dict[str, Syste
 
 
 async def test_the_same_release_twice_at_once_is_one_attempt(
-    web1: Machine, systems: dict[str, System]
+    web1: Machine, systems: dict[str, EvaluatedAttr]
 ) -> None:
     before = set(web1.attempts())
     pair = [web1.attempt(systems["slow"], systems["old"]) for _ in range(2)]
@@ -90,24 +90,26 @@ async def test_the_same_release_twice_at_once_is_one_attempt(
     assert set(web1.attempts()) - before == {pair[0].id}
 
 
-async def test_another_release_has_to_wait(web1: Machine, systems: dict[str, System]) -> None:
+async def test_another_release_has_to_wait(
+    web1: Machine, systems: dict[str, EvaluatedAttr]
+) -> None:
     await web1.attempt(systems["new"], systems["old"]).run()
     assert await failure(web1.attempt(systems["other"], systems["old"])) == (
         "not deployed: web1: it is being deployed by tests (pid 1) (awaiting-confirm,"
-        f" to {systems['new'].out.path}). wait for its end, then run `pulumi up` again"
+        f" to {systems['new'].out_path.path}). wait for its end, then run `pulumi up` again"
     )
-    assert (await web1.runs())[0] == systems["new"].out
+    assert (await web1.runs())[0] == systems["new"].out_path
     assert (await web1.commit(systems["other"]))[0] == 31
     assert (await web1.commit(systems["new"]))[0] == 0
 
 
 async def test_a_deployer_that_never_confirms_does_not_hold_the_host_for_ever(
-    web1: Machine, systems: dict[str, System]
+    web1: Machine, systems: dict[str, EvaluatedAttr]
 ) -> None:
     await web1.attempt(systems["new"], systems["old"], confirm=Duration("1s")).run()
-    assert await web1.runs() == (systems["new"].out, systems["old"].out)
+    assert await web1.runs() == (systems["new"].out_path, systems["old"].out_path)
     await rested(web1)
-    assert await web1.runs() == (systems["old"].out, systems["old"].out)
+    assert await web1.runs() == (systems["old"].out_path, systems["old"].out_path)
     code, reply = await web1.commit(systems["new"])
     assert (code, reply["reason"]) == (
         31,
@@ -115,54 +117,58 @@ async def test_a_deployer_that_never_confirms_does_not_hold_the_host_for_ever(
     )
     assert await web1.attempt(systems["other"], systems["old"]).run() is State.AWAITING
     assert (await web1.commit(systems["other"]))[0] == 0
-    assert await web1.runs() == (systems["other"].out, systems["other"].out)
+    assert await web1.runs() == (systems["other"].out_path, systems["other"].out_path)
 
 
-async def test_a_switch_by_hand_is_seen(web1: Machine, systems: dict[str, System]) -> None:
-    other = systems["other"].out.path
+async def test_a_switch_by_hand_is_seen(web1: Machine, systems: dict[str, EvaluatedAttr]) -> None:
+    other = systems["other"].out_path.path
     web1.outside.exec(f"{other}/bin/switch-to-configuration", "test")
     assert (await failure(web1.attempt(systems["new"], systems["old"]))).startswith(
         f"not deployed: web1: it runs {other}, and the last deployment was"
-        f" {systems['old'].out.path}. to bring it to this release all the same"
+        f" {systems['old'].out_path.path}. to bring it to this release all the same"
     )
-    assert (await web1.runs())[0] == systems["other"].out
+    assert (await web1.runs())[0] == systems["other"].out_path
     assert await web1.attempt(systems["new"], None).run() is State.AWAITING
 
 
 async def test_a_switch_by_hand_before_the_commit(
-    web1: Machine, systems: dict[str, System]
+    web1: Machine, systems: dict[str, EvaluatedAttr]
 ) -> None:
     await web1.attempt(systems["new"], systems["old"]).run()
-    web1.outside.exec(f"{systems['other'].out.path}/bin/switch-to-configuration", "test")
+    web1.outside.exec(f"{systems['other'].out_path.path}/bin/switch-to-configuration", "test")
     code, reply = await web1.commit(systems["new"])
     assert (code, reply["reason"]) == (31, "the host runs another system")
-    assert (await web1.runs())[1] == systems["old"].out
+    assert (await web1.runs())[1] == systems["old"].out_path
 
 
-async def test_a_commit_that_nobody_prepared(web1: Machine, systems: dict[str, System]) -> None:
+async def test_a_commit_that_nobody_prepared(
+    web1: Machine, systems: dict[str, EvaluatedAttr]
+) -> None:
     code, reply = await web1.commit(systems["new"])
     assert (code, reply.event) == (31, "refused")
     assert reply["reason"].startswith(("no attempt awaits", "its attempt has ended"))
-    assert await web1.runs() == (systems["old"].out, systems["old"].out)
+    assert await web1.runs() == (systems["old"].out_path, systems["old"].out_path)
 
 
-async def test_a_closure_that_is_not_there(web1: Machine, systems: dict[str, System]) -> None:
+async def test_a_closure_that_is_not_there(
+    web1: Machine, systems: dict[str, EvaluatedAttr]
+) -> None:
     attempts = web1.attempts()
     with pytest.raises(Absent):
         await web1.attempt(systems["absent"], systems["old"]).run()
     assert web1.attempts() == attempts
 
 
-async def test_a_reboot_before_the_commit(web1: Machine, systems: dict[str, System]) -> None:
+async def test_a_reboot_before_the_commit(web1: Machine, systems: dict[str, EvaluatedAttr]) -> None:
     await web1.attempt(systems["new"], systems["old"]).run()
     web1.outside.incus.call("restart", web1.outside.instance, "--force")
     await reachable(web1)
-    assert await web1.runs() == (systems["old"].out, systems["old"].out)
+    assert await web1.runs() == (systems["old"].out_path, systems["old"].out_path)
     gone = await run(
-        web1.ssh.argv(protocol.ENTRY, systems["new"].out.path), timeout=30, check=False
+        web1.ssh.argv(protocol.ENTRY, systems["new"].out_path.path), timeout=30, check=False
     )
     assert (gone.code, gone.stdout) == (127, b"")
-    code, reply = await web1.say(*protocol.publish(systems["new"].out.path))
+    code, reply = await web1.say(*protocol.publish(systems["new"].out_path.path))
     assert (code, reply["reason"]) == (
         31,
         "its attempt has ended: rolled-back: the host was rebooted",
@@ -173,36 +179,38 @@ async def test_a_reboot_before_the_commit(web1: Machine, systems: dict[str, Syst
 # --- the way back -------------------------------------------------------------------------
 
 
-async def test_a_unit_that_fails(web1: Machine, systems: dict[str, System]) -> None:
+async def test_a_unit_that_fails(web1: Machine, systems: dict[str, EvaluatedAttr]) -> None:
     result = await failure(web1.attempt(systems["failing"], systems["old"]))
     assert result.startswith(
-        "not deployed: web1: unit broken.service failed: rolled back to the system from before\n"
+        "not deployed: web1: unit broken.service failed: rolled back to the previous system\n"
     )
     assert "cannot read its configuration" in result
     assert result.endswith(
-        f"it runs {systems['old'].out.path} now; mend the release and run `pulumi up` again"
+        f"it runs {systems['old'].out_path.path} now; fix the release, then run `pulumi up` again"
     )
-    assert await web1.runs() == (systems["old"].out, systems["old"].out)
+    assert await web1.runs() == (systems["old"].out_path, systems["old"].out_path)
     assert (await web1.commit(systems["failing"]))[0] == 31
 
 
 async def test_a_unit_that_is_started_over_and_over(
-    web1: Machine, systems: dict[str, System]
+    web1: Machine, systems: dict[str, EvaluatedAttr]
 ) -> None:
     result = await failure(web1.attempt(systems["looping"], systems["old"]))
-    assert "unit looping.service failed: rolled back to the system from before" in result
-    assert (await web1.runs())[0] == systems["old"].out
+    assert "unit looping.service failed: rolled back to the previous system" in result
+    assert (await web1.runs())[0] == systems["old"].out_path
 
 
-async def test_an_activation_script_that_fails(web1: Machine, systems: dict[str, System]) -> None:
+async def test_an_activation_script_that_fails(
+    web1: Machine, systems: dict[str, EvaluatedAttr]
+) -> None:
     result = await failure(web1.attempt(systems["crashing"], systems["old"]))
-    assert "the activation ended with 2: rolled back to the system from before" in result
+    assert "the activation ended with 2: rolled back to the previous system" in result
     assert "cannot create the directory /var/lib/app: read-only file system" in result
-    assert await web1.runs() == (systems["old"].out, systems["old"].out)
+    assert await web1.runs() == (systems["old"].out_path, systems["old"].out_path)
 
 
 async def test_a_unit_that_had_failed_before_is_not_blamed(
-    web1: Machine, systems: dict[str, System]
+    web1: Machine, systems: dict[str, EvaluatedAttr]
 ) -> None:
     place = "/run/systemd/system/old-trouble.service"
     unit = "[Service]\\nType=exec\\nRestart=always\\nRestartSec=5\\nExecStart=/bin/false\\n"
@@ -249,7 +257,7 @@ def restless(host: Machine) -> Iterator[str]:
 
 
 async def test_a_service_that_was_started_over_and_over_before_is_not_blamed(
-    web1: Machine, systems: dict[str, System]
+    web1: Machine, systems: dict[str, EvaluatedAttr]
 ) -> None:
     """It may be between two starts when it is looked at; a switch counts its starts anew."""
     with restless(web1):
@@ -258,7 +266,7 @@ async def test_a_service_that_was_started_over_and_over_before_is_not_blamed(
 
 
 async def test_a_service_that_was_started_over_and_over_long_before(
-    web1: Machine, systems: dict[str, System], monkeypatch: pytest.MonkeyPatch
+    web1: Machine, systems: dict[str, EvaluatedAttr], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = runner.text().replace(b"\nRESTLESS_FOR=60 ", b"\nRESTLESS_FOR=-60 ")
     assert text != runner.text()
@@ -269,7 +277,7 @@ async def test_a_service_that_was_started_over_and_over_long_before(
 
 
 async def test_a_service_that_was_started_over_and_over_before_and_is_given_up(
-    web1: Machine, systems: dict[str, System]
+    web1: Machine, systems: dict[str, EvaluatedAttr]
 ) -> None:
     with restless(web1) as place:
         new = web1.attempt(systems["new"], systems["old"], settle=SETTLE)
@@ -279,44 +287,46 @@ async def test_a_service_that_was_started_over_and_over_before_and_is_given_up(
             f"sed -i 's/always/no/; s,/bin/sleep,/bin/false,' {place}; systemctl daemon-reload; "
             "systemctl restart --no-block restless"
         )
-        async with beside(failure(new)) as result:
+        async with background(failure(new)) as result:
             await asyncio.to_thread(web1.outside.exec, "sh", "-ec", fails)
             assert "unit restless.service failed" in await result
 
 
-async def test_a_release_that_needs_a_reboot(web1: Machine, systems: dict[str, System]) -> None:
+async def test_a_release_that_needs_a_reboot(
+    web1: Machine, systems: dict[str, EvaluatedAttr]
+) -> None:
     before = web1.outside.started()
     assert await failure(web1.attempt(systems["rebooting"], systems["old"])) == (
         "not deployed: web1: refused: the init interface changed: this release needs a reboot\n"
         "  warning: the new system has another init interface; it takes a reboot to switch to it\n"
         "nothing was changed"
     )
-    assert await web1.runs() == (systems["old"].out, systems["old"].out)
+    assert await web1.runs() == (systems["old"].out_path, systems["old"].out_path)
     assert web1.outside.started() == before
 
 
-async def test_its_own_checks_refuse(web1: Machine, systems: dict[str, System]) -> None:
+async def test_its_own_checks_refuse(web1: Machine, systems: dict[str, EvaluatedAttr]) -> None:
     before = web1.outside.started()
     result = await failure(web1.attempt(systems["unchecked"], systems["old"]))
     assert result.startswith("not deployed: web1: refused: its own checks refuse: ")
     assert "switching into it is not safe" in result
     assert result.endswith("nothing was changed")
-    assert await web1.runs() == (systems["old"].out, systems["old"].out)
+    assert await web1.runs() == (systems["old"].out_path, systems["old"].out_path)
     assert web1.outside.started() == before
 
 
 async def test_a_boot_loader_that_fails_takes_the_system_back(
-    web1: Machine, systems: dict[str, System]
+    web1: Machine, systems: dict[str, EvaluatedAttr]
 ) -> None:
     assert await web1.attempt(systems["unbootable"], systems["old"]).run() is State.AWAITING
     code, reply = await web1.commit(systems["unbootable"])
     assert (code, reply.event) == (24, "failed")
     assert "Failed to install bootloader" in web1.log()
-    assert await web1.runs() == (systems["old"].out, systems["old"].out)
+    assert await web1.runs() == (systems["old"].out_path, systems["old"].out_path)
     assert (await web1.commit(systems["unbootable"]))[0] == 31
 
 
-async def test_taking_it_back(web1: Machine, systems: dict[str, System]) -> None:
+async def test_taking_it_back(web1: Machine, systems: dict[str, EvaluatedAttr]) -> None:
     one = web1.attempt(systems["new"], systems["old"])
     await one.run()
     last = await one.abort("the check from outside failed; $(reboot) 'x'")
@@ -325,7 +335,7 @@ async def test_taking_it_back(web1: Machine, systems: dict[str, System]) -> None
         State.ROLLED_BACK,
         "the check from outside failed; $(reboot) 'x'",
     )
-    assert await web1.runs() == (systems["old"].out, systems["old"].out)
+    assert await web1.runs() == (systems["old"].out_path, systems["old"].out_path)
     code, reply = await web1.commit(systems["new"])
     assert code == 31
     assert reply["reason"].startswith("its attempt has ended: rolled-back: the check from outside")
@@ -336,13 +346,13 @@ async def test_taking_it_back(web1: Machine, systems: dict[str, System]) -> None
 
 
 async def test_a_flood_with_control_characters_comes_out_clean(
-    web1: Machine, systems: dict[str, System]
+    web1: Machine, systems: dict[str, EvaluatedAttr]
 ) -> None:
     one = web1.attempt(systems["flooding"], systems["old"])
     assert await one.run() is State.AWAITING
     assert "\x1b" in web1.log()
     assert all(line.isprintable() for line in one._log)
-    argv = web1.ssh.argv(*protocol.publish(*protocol.follow_words(one.id, 0)))
+    argv = web1.ssh.argv(*protocol.publish(*protocol.follow_argv(one.id, 0)))
     raw = (await run(argv, timeout=60, stdin=runner.text())).stdout
     assert b"a very long line of output [31m with control characters" in raw
     assert not [byte for byte in raw if byte < 0x20 and byte != 0x0A]

@@ -15,7 +15,7 @@ from typing import Final
 from components.pipeline.config.stack import parse
 from components.pipeline.deploy import closure
 from components.pipeline.evaluate import evaluate
-from components.pipeline.evaluate.evaluate import System
+from components.pipeline.evaluate.evaluate import EvaluatedAttr
 from components.pipeline.process.run import run
 from components.pipeline.release import release
 from harness import hosts as containers
@@ -46,7 +46,7 @@ class Ground:
     stacks: bool = True
     """Whether the first systems are deployed by the engine, into stacks; else by the classes."""
     sites: list[Site] = field(default_factory=list)
-    _systems: dict[str, System] = field(default_factory=dict)
+    _systems: dict[str, EvaluatedAttr] = field(default_factory=dict)
     _url: str = ""
 
     @property
@@ -96,7 +96,7 @@ class Ground:
         workspace.init({host.name: host}, key.read_text())
         machine = Machine.make(host.name, spec(host), TIMES, key, place / "ssh")
         site = Site(host=host, workspace=workspace, machine=machine, keys=self.keys)
-        site.stock = {name: system.out.path for name, system in self._systems.items()}
+        site.stock = {name: system.out_path.path for name, system in self._systems.items()}
         site.write()
         asyncio.run(self._copy_stock(site))
         result = workspace.up() if self.stacks else site.deploy(site.stock["plain"], None)()
@@ -108,7 +108,7 @@ class Ground:
         good = [site for site in self.sites if not site.lost]
         return Fleet.open(good, self.folder / "work" / "fleet", self._url, self.keys / "client")
 
-    async def _build(self) -> dict[str, System]:
+    async def _build(self) -> dict[str, EvaluatedAttr]:
         flake = self.folder / "work" / "stock"
         await run((str(ROOT / "demo/render-flake"), str(flake), self._url), timeout=60)
         (flake / "hosts.json").write_text(json.dumps(stock()))
@@ -123,7 +123,7 @@ class Ground:
     async def _copy_stock(self, site: Site) -> None:
         first, *others = self._systems.values()
         ssh = site.machine.ssh
-        argv = (*ssh.copy_argv(first.drv), *(f"{one.drv.path}^out" for one in others))
+        argv = (*ssh.copy_argv(first.drv_path), *(f"{one.drv_path.path}^out" for one in others))
         await run(argv, timeout=120, env={"NIX_SSHOPTS": ssh.nix_sshopts})
         # They outlive a garbage collection.
         links = "; ".join(

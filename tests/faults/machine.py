@@ -14,7 +14,7 @@ from components.pipeline.activation.request import AttemptSpec
 from components.pipeline.config.stack import parse
 from components.pipeline.errors import FlakeupError, ProcessError
 from components.pipeline.process.run import run
-from components.pipeline.transport.ssh import SSH_FAILED, Ssh, write_identity
+from components.pipeline.transport.ssh import SSH_FAILED, Ssh, write_ssh_files
 from components.pipeline.values import StorePath
 from harness.command_result import CommandResult, Json
 
@@ -37,7 +37,7 @@ class Machine:
         """`spec` is the host as the config has it, `key` the private key to log in with."""
         hosts = {name: {**spec, "activation": activation}}
         host = parse({"flake": "./flake", "hosts": hosts}).hosts[0]
-        identity = write_identity(folder, [host], key.read_text())
+        identity = write_ssh_files(folder, [host], key.read_text())
         return cls(ssh=Ssh.of(host, identity))
 
     def timed(self, activation: Json) -> "Machine":

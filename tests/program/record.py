@@ -23,11 +23,11 @@ from components.pipeline.config.activation import Activation, Mode
 from components.pipeline.config.stack import Endpoint, HostSpec, Settings
 from components.pipeline.deploy import plan
 from components.pipeline.deploy.waves import Rollout
-from components.pipeline.evaluate.evaluate import System
-from components.pipeline.process.timings import Stages
+from components.pipeline.evaluate.evaluate import EvaluatedAttr
+from components.pipeline.process.timings import Timings
 from components.pipeline.release.git import Pin, RefKind
 from components.pipeline.release.release import Flake, Release
-from components.pipeline.transport.ssh import Identity
+from components.pipeline.transport.ssh import SshFiles
 from components.pipeline.values import (
     Attr,
     FlakeUrl,
@@ -51,7 +51,7 @@ class Scenario:
     """What there is to deploy, and how; `kept` are resources of the state that do not change."""
 
     hosts: tuple[str, ...] = ("web1", "web2")
-    left_out: tuple[str, ...] = ()
+    disabled: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     canary: str | int = 1
     waves: tuple[int, ...] = ()
@@ -85,9 +85,11 @@ def spec(name: str, mode: str) -> HostSpec:
     )
 
 
-def system(name: str) -> System:
+def system(name: str) -> EvaluatedAttr:
     path = f"/nix/store/{name[-1] * 32}-nixos-system-{name}-25.11"
-    return System(attr=name, drv=StorePath.parse(f"{path}.drv"), out=StorePath.parse(path))
+    return EvaluatedAttr(
+        attr=name, drv_path=StorePath.parse(f"{path}.drv"), out_path=StorePath.parse(path)
+    )
 
 
 def settings(scenario: Scenario) -> Settings:
@@ -96,7 +98,7 @@ def settings(scenario: Scenario) -> Settings:
         app_ref=Ref.parse("v1"),
         ssh_key=KEY,
         hosts=tuple(spec(name, scenario.mode) for name in scenario.hosts),
-        left_out=tuple(spec(name, scenario.mode) for name in scenario.left_out),
+        disabled=tuple(spec(name, scenario.mode) for name in scenario.disabled),
         rollout=Rollout(
             canary=scenario.canary, waves=scenario.waves, max_parallel=scenario.max_parallel
         ),
@@ -113,7 +115,7 @@ def release() -> Release:
 
 def make_fleet(wanted: Settings) -> None:
     systems = {host.name: system(host.name) for host in wanted.hosts}
-    identity = Identity(
+    identity = SshFiles(
         known_hosts=PurePosixPath(".flakeup/dev/ssh/known_hosts"),
         key=PurePosixPath(".flakeup/dev/ssh/key"),
     )
@@ -123,9 +125,9 @@ def make_fleet(wanted: Settings) -> None:
         identity=identity,
         ssh_key=wanted.ssh_key,
         record=ReleaseRecord(wanted, {None: release()}),
-        stages=Stages(),
+        timings=Timings(),
         rollout=wanted.rollout,
-        left_out=wanted.left_out,
+        disabled=wanted.disabled,
     )
     Fleet("fleet", args)
 

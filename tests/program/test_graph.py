@@ -140,7 +140,7 @@ def test_a_host_costs_at_most_four_resources(graph: Graph) -> None:
 def test_switch_is_one_short_line_with_the_store_path(graph: Graph) -> None:
     for host, prefix in (("web1", ""), ("web2", "sudo -n ")):
         inputs = graph[f"{host}-switch"]["inputs"]
-        assert inputs["create"] == f"{prefix}/run/flakeup/switch {system(host).out.path}"
+        assert inputs["create"] == f"{prefix}/run/flakeup/switch {system(host).out_path.path}"
 
 
 def test_nothing_replaces_and_nothing_is_deleted_on_a_host(graph: Graph) -> None:
@@ -271,7 +271,7 @@ def test_those_that_wait_for_a_place_are_not_begun_after_a_failure(record: Recor
     assert "made to fail" in switched.pop(f"{failed}-switch")
     for name in {"web2", "web3", "web4"} - {failed}:
         assert switched.pop(f"{name}-switch") == (
-            f"left untouched: {name}: {failed} failed. mend the release and run `pulumi up` again"
+            f"left untouched: {name}: {failed} failed. fix the release, then run `pulumi up` again"
         )
     assert switched == {}
     assert done.summary == dict.fromkeys(FIVE, "untouched") | {
@@ -295,37 +295,37 @@ def test_those_under_way_finish_after_a_failure(record: Record) -> None:
 # --- hosts that are left out ----------------------------------------------------------------
 
 
-def test_a_host_that_is_left_out_is_kept_as_it_is(record: Record) -> None:
+def test_a_host_that_is_disabled_is_kept_as_it_is(record: Record) -> None:
     kept = ("web2-copy", "web2-switch")
     for preview in (False, True):
-        done = record(Scenario(hosts=("web1",), left_out=("web2",), kept=kept, preview=preview))
+        done = record(Scenario(hosts=("web1",), disabled=("web2",), kept=kept, preview=preview))
         assert done.rows["web2"] == {
             "type": "flakeup:index:NixosHost", "inputs": {}, "after": [], "ignores": [], "ended": ""
         }  # fmt: skip
         for name in kept:
             assert done.rows[name]["ignores"] == ["*"]
             assert done.rows[name]["after"] == []
-        assert "info: web2: left out (enabled: false)" in done.said
+        assert "info: web2: skipped (enabled: false)" in done.said
         assert "begin web2" not in done.events
         assert done.ended("") == {}
 
 
 def test_its_resources_are_those_of_a_host(record: Record, graph: Graph) -> None:
     """Another type or name would be another resource, and the one from before deleted."""
-    left = record(Scenario(hosts=("web1",), left_out=("web2",), kept=("web2-copy", "web2-switch")))
+    left = record(Scenario(hosts=("web1",), disabled=("web2",), kept=("web2-copy", "web2-switch")))
     assert {name: row["type"] for name, row in left.rows.items()} == {
         name: row["type"] for name, row in graph.items()
     }
 
 
 @pytest.mark.parametrize("preview", [True, False])
-def test_a_host_that_was_never_deployed_cannot_be_left_out(
+def test_a_host_that_was_never_deployed_cannot_be_disabled(
     record: Record, *, preview: bool
 ) -> None:
-    done = record(Scenario(hosts=("web1",), left_out=("web2",), preview=preview))
+    done = record(Scenario(hosts=("web1",), disabled=("web2",), preview=preview))
     text = (
-        "cannot leave out: web2: it is not enabled, and was never deployed: there is nothing to"
-        " keep. take it out of hosts until it is to be deployed, or enable it"
+        "cannot skip: web2: it is disabled and was never deployed: there is nothing to"
+        " keep. remove it from hosts, or enable it"
     )
     assert done.ended("") == {"web2-copy": text, "web2-switch": text}
 
@@ -337,21 +337,21 @@ def test_a_preview_touches_no_host(record: Record) -> None:
     done = record(Scenario(preview=True))
     assert done.most == 0
     assert sorted(done.said) == [
-        f"info: {name}: {system(name).out.path}" for name in ("web1", "web2")
+        f"info: {name}: {system(name).out_path.path}" for name in ("web1", "web2")
     ]
 
 
 def test_a_preview_says_that_it_is_for_the_next_start(record: Record) -> None:
     line = "\n  mode boot: it becomes the boot default unproven, and runs from the next start"
     assert sorted(record(Scenario(preview=True, mode="boot")).said) == [
-        f"info: {name}: {system(name).out.path}{line}" for name in ("web1", "web2")
+        f"info: {name}: {system(name).out_path.path}{line}" for name in ("web1", "web2")
     ]
 
 
 def test_an_update_says_when_it_is_committed(waves: Recording) -> None:
     for name in FIVE:
         (line,) = [said for said in waves.said if said.startswith(f"info: {name}: committed")]
-        assert system(name).out.path in line
+        assert system(name).out_path.path in line
 
 
 def _plain(value: Any) -> Any:

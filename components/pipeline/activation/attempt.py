@@ -113,7 +113,7 @@ class Attempt:
                     raise
                 self._trouble = error
             await asyncio.sleep(PAUSE)
-        raise outcome.silent(self._name, self.bound, self._trouble)
+        raise outcome.no_result(self._name, self.bound, self._trouble)
 
     async def _call(self) -> Reply | None:
         """One connection: start, or follow what was started; the last line, if it is a last one."""
@@ -154,16 +154,16 @@ class Attempt:
             raise protocol.unusable(self._name, error.detail, remedy) from error
         except ProcessError as error:
             # The runner's own exit codes come with a last line that says more.
-            if self.transport.is_broken(error.code) or last is None:
+            if self.transport.is_transport_failure(error.code) or last is None:
                 raise self.transport.explain(error) from error
 
     def _command(self) -> tuple[Argv, bytes]:
         # Published each time: a host that has been rebooted meanwhile has lost the runner, and
         # says with it that the attempt is over.
         if self._started:
-            words = protocol.follow_words(self.id, self._offset)
+            words = protocol.follow_argv(self.id, self._offset)
         else:
-            words = protocol.start_words(self.id, self.old, self.new)
+            words = protocol.start_argv(self.id, self.old, self.new)
         stdin = runner.text() + (b"" if self._started else self.spec.text)
         return self.transport.argv(*protocol.publish(*words)), stdin
 
@@ -203,12 +203,12 @@ class Attempt:
         try:
             await deployer_checks.healthy(checks, deadline=seconds)
         except Unhealthy as found:
-            raise await self._taken_back(f"{found} (seen from the deployer)") from found
+            raise await self._aborted(f"{found} (seen from the deployer)") from found
 
-    async def _taken_back(self, why: str) -> Exception:
-        return outcome.taken_back(self._name, why, await self.take_back(why))
+    async def _aborted(self, why: str) -> Exception:
+        return outcome.aborted(self._name, why, await self.abort_and_wait(why))
 
-    async def take_back(self, why: str) -> Reply | None:
+    async def abort_and_wait(self, why: str) -> Reply | None:
         """Abort, and wait for the host's last word; None where it has none within its own times.
 
         A host that can't be told goes back by itself once nobody has confirmed it.
@@ -228,7 +228,7 @@ class Attempt:
 
     async def abort(self, why: str) -> Reply | None:
         """Take back an attempt that awaits its confirmation; the host's answer, if there is one."""
-        argv = self.transport.argv(*protocol.publish(*protocol.abort_words(self.id, why)))
+        argv = self.transport.argv(*protocol.publish(*protocol.abort_argv(self.id, why)))
         last = None
         with contextlib.suppress(ProcessError, HostError):
             seconds = self.spec.activation.call.seconds

@@ -9,14 +9,14 @@ from ..errors import ActivationError, HostError, message, printable
 from .protocol import Reply, State
 
 DETAIL_LIMIT = 4000
-AGAIN = "mend the release and run `pulumi up` again"
+AGAIN = "fix the release, then run `pulumi up` again"
 
 UNCONFIRMED = "22"
 """Exit code of the runner where nobody came to confirm."""
 
 _ENDED = {
-    State.ROLLED_BACK: "rolled back to the system from before",
-    State.ROLLBACK_FAILED: "and the system from before could not be activated either",
+    State.ROLLED_BACK: "rolled back to the previous system",
+    State.ROLLBACK_FAILED: "and the previous system could not be activated either",
     State.SUPERSEDED: "another deployment took over",
 }
 _NOT_A_VERDICT = {"", "0", "4"}
@@ -35,7 +35,7 @@ def failure(
         case "result":
             return _ended(host, last, log, trouble)
         case "held":
-            return _held(host, last)
+            return _locked_by_other(host, last)
         case "drifted":
             return _drifted(host, last)
         case "blocked" | "refused":
@@ -53,7 +53,7 @@ def not_deployed(host: str, detail: str, remedy: str) -> ActivationError:
     return ActivationError(message("not deployed", host, text, remedy))
 
 
-def taken_back(host: str, why: str, last: Reply | None) -> ActivationError:
+def aborted(host: str, why: str, last: Reply | None) -> ActivationError:
     """The error for a host that was not confirmed because of `why`; `last` is its last word."""
     if last is None:
         remedy = f"the host could not be told; its timer brings it back; {AGAIN}"
@@ -63,17 +63,17 @@ def taken_back(host: str, why: str, last: Reply | None) -> ActivationError:
     return not_deployed(host, f"{why}: {_how(last)}", f"it runs {last['current']} now; {AGAIN}")
 
 
-def silent(host: str, seconds: float, trouble: HostError | None) -> ActivationError:
+def no_result(host: str, seconds: float, trouble: HostError | None) -> ActivationError:
     """The error for a host that has not said how its attempt ended."""
     why = f" ({trouble})" if trouble else ""
     return not_deployed(
         host,
-        f"it has not said how the attempt ended within {seconds:.0f} s{why}",
+        f"no result from the host after {seconds:.0f} s{why}",
         "its own timer brings it back; when it answers again, run `pulumi up` again",
     )
 
 
-def _held(host: str, last: Reply) -> ActivationError:
+def _locked_by_other(host: str, last: Reply) -> ActivationError:
     who = last["by"] or "somebody else"
     to = f" ({last['state']}, to {last['new']})" if last["new"] else ""
     remedy = "wait for its end, then run `pulumi up` again"
@@ -108,9 +108,9 @@ def _ended(
 def _how(last: Reply) -> str:
     """How an attempt has ended, in words that follow the reason."""
     if last.state is State.ROLLBACK_FAILED and not last["old"]:
-        return "and there was no system before it to go back to"
+        return "and there was no previous system to roll back to"
     if last.state is State.ROLLBACK_FAILED and last["trouble"]:
-        return f"it went back to the system from before, and {last['trouble']}"
+        return f"it rolled back to the previous system, but {last['trouble']}"
     if last.state not in _ENDED:
         return f"it ended in a state that we do not know: {last['state']}"
     if last.state is State.ROLLED_BACK and last["revertCode"] not in _NOT_A_VERDICT:

@@ -57,12 +57,12 @@ def publish(*words: str) -> tuple[str, ...]:
     return ("/bin/sh", "-c", _PUBLISH, "flakeup", str(len(runner.text())), *words)
 
 
-def observe_words() -> tuple[str, ...]:
+def observe_argv() -> tuple[str, ...]:
     """The remote command that only looks: the runner is read from stdin, nothing is written."""
     return ("/bin/sh", "-s", "--", "observe")
 
 
-def start_words(attempt: str, old: StorePath | None, new: StorePath) -> tuple[str, ...]:
+def start_argv(attempt: str, old: StorePath | None, new: StorePath) -> tuple[str, ...]:
     """`start`: take the host for NEW; OLD is None where nothing is known of the host.
 
     The spec of the attempt follows the runner on stdin.
@@ -70,28 +70,28 @@ def start_words(attempt: str, old: StorePath | None, new: StorePath) -> tuple[st
     return ("start", attempt, old.path if old else "-", new.path)
 
 
-def follow_words(attempt: str, offset: int) -> tuple[str, ...]:
+def follow_argv(attempt: str, offset: int) -> tuple[str, ...]:
     """`follow`, from a byte of the log on."""
     return ("follow", attempt, str(offset))
 
 
-def abort_words(attempt: str, why: str) -> tuple[str, ...]:
+def abort_argv(attempt: str, why: str) -> tuple[str, ...]:
     """`abort`: give up an attempt that awaits its confirmation."""
     return ("abort", attempt, printable(why, 900))
 
 
-def commit_words(new: StorePath) -> tuple[str, ...]:
+def commit_argv(new: StorePath) -> tuple[str, ...]:
     """The commit, for a way that needs no shell."""
     return (ENTRY, new.path)
 
 
-def commit_text(new: StorePath, *, root: bool) -> str:
+def commit_command(new: StorePath, *, root: bool) -> str:
     """The text of the resource `switch`: short, since a pull request shows two of them."""
     return f"{'' if root else 'sudo -n '}{ENTRY} {new.path}"
 
 
 def committed_path(text: str) -> StorePath | None:
-    """The store path in a text of `commit_text`; None for another text."""
+    """The store path in a text of `commit_command`; None for another text."""
     try:
         return StorePath.parse(text.rsplit(" ", 1)[-1])
     except ValueError:

@@ -66,7 +66,7 @@ class Hosts:
     """The hosts of a config, sorted by name."""
 
     enabled: tuple[HostSpec, ...] = ()
-    left_out: tuple[HostSpec, ...] = ()
+    disabled: tuple[HostSpec, ...] = ()
     names: Mapping[str, bool] = field(default_factory=dict)
     """Whether each host that is written down is enabled; also those with problems."""
 
@@ -106,7 +106,7 @@ def read_hosts(
         stack.refuse("hosts", "has no host that is enabled", "write enabled: true in one at least")
     return Hosts(
         enabled=tuple(host for host in specs if names[host.name]),
-        left_out=tuple(host for host in specs if not names[host.name]),
+        disabled=tuple(host for host in specs if not names[host.name]),
         names=names,
     )
 

@@ -53,7 +53,7 @@ class Settings:
     app_rev: Rev | None = None
     hosts: tuple[HostSpec, ...]
     services: Services = Services()  # noqa: RUF009 frozen
-    left_out: tuple[HostSpec, ...] = ()
+    disabled: tuple[HostSpec, ...] = ()
     """Those with `enabled: false`, sorted by name."""
     ssh_key: str | None = field(default=None, repr=False)
     activation: Activation = DEFAULTS
@@ -119,7 +119,7 @@ def _stack(
         app_rev=app_rev,
         hosts=hosts.enabled,
         services=services,
-        left_out=hosts.left_out,
+        disabled=hosts.disabled,
         ssh_key=None if ssh_key is None else ssh_key.text,
         activation=activation,
         rollout=rollout,

@@ -4,26 +4,26 @@ import shlex
 from pathlib import Path
 
 from ..errors import BuildError, CopyError, ProcessError, message
-from ..evaluate.evaluate import System
+from ..evaluate.evaluate import EvaluatedAttr
 from ..process.run import Argv
 from ..release import nix
-from ..transport.ssh import PLAIN_NIX, SSH_FAILED, Transport, copy_words
+from ..transport.ssh import PLAIN_NIX, SSH_FAILED, Transport, copy_argv
 
 BUILD_TIMEOUT = 6 * 3600.0
 COPY_TIMEOUT = 3600.0
 
 
-def build_argv(systems: tuple[System, ...]) -> Argv:
+def build_argv(systems: tuple[EvaluatedAttr, ...]) -> Argv:
     """One command for all hosts: nix's scheduler sees the whole graph.
 
     Never one build a host side by side: where they share a derivation, nix polls its lock
     every 5 s.
     """
-    return (*PLAIN_NIX, *_build_words(systems))
+    return (*PLAIN_NIX, *_build_argv(systems))
 
 
-def _build_words(systems: tuple[System, ...]) -> Argv:
-    outputs = sorted({f"{system.drv.path}^out" for system in systems})
+def _build_argv(systems: tuple[EvaluatedAttr, ...]) -> Argv:
+    outputs = sorted({f"{system.drv_path.path}^out" for system in systems})
     return ("build", "--no-link", "--", *outputs)
 
 
@@ -32,47 +32,47 @@ def text(argv: Argv) -> str:
     return f"exec {shlex.join(argv)}"
 
 
-def copy_text(system: System, transport: Transport) -> str:
+def copy_text(system: EvaluatedAttr, transport: Transport) -> str:
     """The command of the resource `copy`, which does nothing where its hook has just copied.
 
     To repeat a copy that has nothing to send costs another connection: half a second of a core.
     """
-    mark = transport.mark(system.out)
-    return f"test -e {mark} || {transport.copy_text(system.drv, system.out)}"
+    mark = transport.copied_marker(system.out_path)
+    return f"test -e {mark} || {transport.copy_text(system.drv_path, system.out_path)}"
 
 
-async def realise(systems: tuple[System, ...]) -> None:
+async def realise(systems: tuple[EvaluatedAttr, ...]) -> None:
     """Build what is not in this machine's store.
 
     Raises:
         BuildError: with the end of the log of the derivation that failed.
     """
-    missing = tuple(system for system in systems if not nix.is_present(system.out))
+    missing = tuple(system for system in systems if not nix.is_present(system.out_path))
     if not missing:
         return
     try:
-        await nix.command(*_build_words(missing), timeout=BUILD_TIMEOUT)
+        await nix.command(*_build_argv(missing), timeout=BUILD_TIMEOUT)
     except ProcessError as error:
         attrs = ", ".join(sorted({system.attr for system in missing}))
-        remedy = "no host was touched; mend the flake or the app, and run `pulumi up` again"
+        remedy = "no host was touched; fix the flake or the app, then run `pulumi up` again"
         _, marker, reason = error.last_lines(25).partition("error: ")
         detail = f"error: {reason}" if marker else error.last_lines(25)
         msg = message("the build failed", attrs, detail, remedy)
         raise BuildError(msg) from error
 
 
-async def copy(system: System, transport: Transport) -> None:
+async def copy(system: EvaluatedAttr, transport: Transport) -> None:
     """Copy a closure to a host, now.
 
     Raises:
         CopyError: nix's own words, and what to look at.
         HostError: the connection could not be made.
     """
-    mark, host = Path(transport.mark(system.out)), transport.host
+    mark, host = Path(transport.copied_marker(system.out_path)), transport.host
     _forget(mark)
     try:
         async with transport.store() as store:
-            words = copy_words(host, store.url, system.drv)
+            words = copy_argv(host, store.url, system.drv_path)
             await nix.command(*words, timeout=COPY_TIMEOUT, env=store.environment)
     except ProcessError as error:
         if "failed to start SSH connection" in error.detail:

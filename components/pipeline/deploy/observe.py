@@ -24,7 +24,7 @@ async def observe(ways: Iterable[Transport]) -> Observed:
 
 
 async def _ask(way: Transport) -> Observation | HostError:
-    argv = way.argv(*protocol.observe_words())
+    argv = way.argv(*protocol.observe_argv())
     try:
         seconds = min(TIMEOUT, way.host.activation.call.seconds)
         answer = await run(argv, timeout=seconds, stdin=runner.text())

@@ -8,7 +8,7 @@ from ..activation.protocol import Observation
 from ..config.activation import Mode
 from ..config.stack import HostSpec
 from ..errors import HostError
-from ..evaluate.evaluate import ImageBuild, System
+from ..evaluate.evaluate import EvaluatedAttr, ImageBuild
 from ..values import StorePath
 from .observe import Observed
 
@@ -31,7 +31,7 @@ class HostPlan:
     """One host: what it is to run, what it runs, and why it may not get there."""
 
     host: HostSpec
-    system: System
+    system: EvaluatedAttr
     action: Action
     current: StorePath | None = None
     default: StorePath | None = None
@@ -43,14 +43,14 @@ class HostPlan:
     """What it is made from, where the program makes it."""
 
     @property
-    def builds(self) -> tuple[System, ...]:
+    def builds(self) -> tuple[EvaluatedAttr, ...]:
         """All that has to be built for it."""
         return (self.system, *(self.image.parts if self.image else ()))
 
 
 def decide(
     hosts: tuple[HostSpec, ...],
-    systems: Mapping[str, System],
+    systems: Mapping[str, EvaluatedAttr],
     observed: Observed,
     images: Mapping[str, ImageBuild] | None = None,
 ) -> tuple[HostPlan, ...]:
@@ -60,13 +60,15 @@ def decide(
     return tuple(replace(plan, image=made.get(plan.host.name)) for plan in plans)
 
 
-def _decide(host: HostSpec, system: System, seen: Observation | HostError | None) -> HostPlan:
+def _decide(
+    host: HostSpec, system: EvaluatedAttr, seen: Observation | HostError | None
+) -> HostPlan:
     match seen:
         case None:
             return HostPlan(host=host, system=system, action=Action.UNKNOWN)
         case HostError():
             return HostPlan(host=host, system=system, action=Action.UNREACHABLE, trouble=seen)
-        case Observation(current=current) if current == system.out == seen.profile:
+        case Observation(current=current) if current == system.out_path == seen.profile:
             action = Action.UNCHANGED
         case Observation(current=current) if _is_staged(host, system, seen):
             action = Action.STAGED
@@ -85,8 +87,8 @@ def _decide(host: HostSpec, system: System, seen: Observation | HostError | None
     )
 
 
-def _is_staged(host: HostSpec, system: System, seen: Observation) -> bool:
-    return host.activation.mode is Mode.BOOT and seen.profile == system.out
+def _is_staged(host: HostSpec, system: EvaluatedAttr, seen: Observation) -> bool:
+    return host.activation.mode is Mode.BOOT and seen.profile == system.out_path
 
 
 def one_ahead(plan: HostPlan, recorded: StorePath | None, stack: str) -> str | None:
@@ -96,9 +98,9 @@ def one_ahead(plan: HostPlan, recorded: StorePath | None, stack: str) -> str | N
     """
     if recorded is None or plan.committed != (stack, recorded):
         return None
-    if plan.current is None or plan.current in (recorded, plan.system.out):
+    if plan.current is None or plan.current in (recorded, plan.system.out_path):
         return None
-    return f"it runs {plan.current.path}: the `up` that deployed it was cut off"
+    return f"it runs {plan.current.path}: the `up` that deployed it was interrupted"
 
 
 def drift(plan: HostPlan, recorded: StorePath | None, urn: str) -> str | None:
@@ -107,7 +109,7 @@ def drift(plan: HostPlan, recorded: StorePath | None, urn: str) -> str | None:
     `recorded` is what the state says was deployed last; None where it says nothing. `urn` is the
     resource to be replaced.
     """
-    ours = (recorded, plan.system.out)
+    ours = (recorded, plan.system.out_path)
     if recorded is None or plan.current is None:
         return None
     if plan.current not in ours:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .derivation import Derivation, difference
-from .evaluate import System
+from .evaluate import EvaluatedAttr
 
 _VERSIONED = re.compile(r"^(?P<name>.+?)-(?P<version>[^a-zA-Z].*|v\d.*)$")
 """Nix's rule for names (manual, builtins.parseDrvName), and versions written `v2`."""
@@ -77,9 +77,9 @@ class ChangeSet:
         return [*packages, *units, *rebuilt, reboot]
 
 
-def change_set(old: System, new: System) -> ChangeSet:
+def change_set(old: EvaluatedAttr, new: EvaluatedAttr) -> ChangeSet:
     """Compare two systems by the derivations that they are built from."""
-    removed, added = difference(old.drv, new.drv)
+    removed, added = difference(old.drv_path, new.drv_path)
     gone, come = _packages(removed.values()), _packages(added.values())
     names = sorted(name for name in gone.keys() | come.keys() if gone.get(name) != come.get(name))
     return ChangeSet(
@@ -141,12 +141,15 @@ def _verb(text: str) -> str:
 
 
 def _reboot(
-    removed: Mapping[str, Derivation], added: Mapping[str, Derivation], old: System, new: System
+    removed: Mapping[str, Derivation],
+    added: Mapping[str, Derivation],
+    old: EvaluatedAttr,
+    new: EvaluatedAttr,
 ) -> tuple[str, ...]:
     changed = [drv.name for drv in (*removed.values(), *added.values())]
     parts = [what for what, name in _REBOOT.items() if any(map(name.search, changed))]
     before, after = (
-        side[system.drv.path].environment if system.drv.path in side else {}
+        side[system.drv_path.path].environment if system.drv_path.path in side else {}
         for side, system in ((removed, old), (added, new))
     )
     parts += [

@@ -30,15 +30,15 @@ EVALUATION_MEMORY = 1_700 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class System:
+class EvaluatedAttr:
     """A host's toplevel: what builds it, and the store path that it will have."""
 
     attr: str
-    drv: StorePath
-    out: StorePath
+    drv_path: StorePath
+    out_path: StorePath
     activation: Mapping[str, object] = field(default_factory=dict, hash=False)
     """What a host's system says itself of how it is switched: `config.flakeup.activation`."""
-    copier: "System | None" = None
+    copier: "EvaluatedAttr | None" = None
     """The script that copies it, where it is an image of nix2container."""
 
 
@@ -47,25 +47,25 @@ class ImageBuild:
     """The two parts of an Incus image of one system, each of them a derivation."""
 
     attr: str
-    metadata: System
-    rootfs: System
+    metadata: EvaluatedAttr
+    rootfs: EvaluatedAttr
 
     @property
-    def parts(self) -> tuple[System, System]:
+    def parts(self) -> tuple[EvaluatedAttr, EvaluatedAttr]:
         """Both, for the build."""
         return self.metadata, self.rootfs
 
 
 async def evaluate(
     releases: dict[Ref | None, Release], hosts: tuple[HostSpec, ...]
-) -> dict[str, System]:
+) -> dict[str, EvaluatedAttr]:
     """The system of each host, by host name.
 
     Raises:
         EvaluationError: one message for all the attributes that do not evaluate.
     """
     wanted = {
-        host.name: _Wanted(_chosen(releases, host), Attribute.toplevel(host.attr.text))
+        host.name: _Request(_chosen(releases, host), Attribute.toplevel(host.attr.text))
         for host in hosts
     }
     return {name: system for name, (system,) in (await _all(wanted)).items()}
@@ -81,7 +81,7 @@ async def evaluate_images(
     """
     attrs = {host.name: (host.incus.image or host.attr).text for host in hosts if host.incus}
     wanted = {
-        host.name: _Wanted(_chosen(releases, host), Attribute.container(attrs[host.name]))
+        host.name: _Request(_chosen(releases, host), Attribute.container(attrs[host.name]))
         for host in hosts
         if host.incus
     }
@@ -93,20 +93,20 @@ async def evaluate_images(
 
 async def evaluate_packages(
     packages: Iterable[tuple[Release, Attribute]],
-) -> dict[tuple[Path, Attribute], System]:
+) -> dict[tuple[Path, Attribute], EvaluatedAttr]:
     """Packages of releases, by lock and attribute.
 
     Raises:
         EvaluationError: one message for all that do not evaluate.
     """
-    wanted = {one.key: one for one in (_Wanted(*package) for package in packages)}
+    wanted = {one.key: one for one in (_Request(*package) for package in packages)}
     return {key: system for key, (system,) in (await _all(wanted)).items()}
 
 
-async def evaluate_one(release: Release, attr: str) -> System:
+async def evaluate_one(release: Release, attr: str) -> EvaluatedAttr:
     """The system of one attribute; raises EvaluationError."""
-    wanted = _Wanted(release, Attribute.toplevel(attr))
-    (system,) = await _remembered(wanted, await nix.version())
+    wanted = _Request(release, Attribute.toplevel(attr))
+    (system,) = await _evaluate_cached(wanted, await nix.version())
     return system
 
 
@@ -115,7 +115,7 @@ def _chosen(releases: dict[Ref | None, Release], host: HostSpec) -> Release:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Request:
     """An attribute of a release."""
 
     release: Release
@@ -126,7 +126,7 @@ class _Wanted:
         return self.release.lock, self.attribute
 
 
-async def _all(wanted: Mapping[_Name, _Wanted]) -> dict[_Name, tuple[System, ...]]:
+async def _all(wanted: Mapping[_Name, _Request]) -> dict[_Name, tuple[EvaluatedAttr, ...]]:
     """The builds of what each name wants; what several want is evaluated once."""
     if not wanted:
         return {}
@@ -134,9 +134,9 @@ async def _all(wanted: Mapping[_Name, _Wanted]) -> dict[_Name, tuple[System, ...
     distinct = {one.key: one for one in wanted.values()}
     slots = asyncio.Semaphore(_workers())
 
-    async def one_of(one: _Wanted) -> tuple[System, ...]:
+    async def one_of(one: _Request) -> tuple[EvaluatedAttr, ...]:
         async with slots:
-            return await _remembered(one, version)
+            return await _evaluate_cached(one, version)
 
     outcomes = await asyncio.gather(*map(one_of, distinct.values()), return_exceptions=True)
     systems = _all_or_errors(dict(zip(distinct, outcomes, strict=True)))
@@ -144,8 +144,8 @@ async def _all(wanted: Mapping[_Name, _Wanted]) -> dict[_Name, tuple[System, ...
 
 
 def _all_or_errors(
-    outcomes: dict[_Key, tuple[System, ...] | BaseException],
-) -> dict[_Key, tuple[System, ...]]:
+    outcomes: dict[_Key, tuple[EvaluatedAttr, ...] | BaseException],
+) -> dict[_Key, tuple[EvaluatedAttr, ...]]:
     systems = {key: it for key, it in outcomes.items() if isinstance(it, tuple)}
     failures = [it for it in outcomes.values() if isinstance(it, BaseException)]
     for failure in failures:
@@ -166,7 +166,7 @@ def _workers() -> int:
     return max(1, min(os.cpu_count() or 1, int(free * 0.75) // EVALUATION_MEMORY))
 
 
-async def _remembered(wanted: _Wanted, version: str) -> tuple[System, ...]:
+async def _evaluate_cached(wanted: _Request, version: str) -> tuple[EvaluatedAttr, ...]:
     """Ask nix only for what was never asked: the answer depends on nothing else than the key.
 
     A derivation that has left the store since is made again, by evaluating again.
@@ -182,26 +182,26 @@ async def _remembered(wanted: _Wanted, version: str) -> tuple[System, ...]:
     systems = await _evaluate(wanted)
     for memo, system in zip(memos, systems, strict=True):
         _save(memo, system)
-        _save(_memo("outputs", system.out.digest), system)
+        _save(_memo("outputs", system.out_path.digest), system)
     return systems
 
 
-def _is_known(system: System) -> bool:
+def _is_known(system: EvaluatedAttr) -> bool:
     copier = system.copier
-    return nix.is_present(system.drv) and (copier is None or nix.is_present(copier.drv))
+    return nix.is_present(system.drv_path) and (copier is None or nix.is_present(copier.drv_path))
 
 
 def _digest(key: list[str]) -> str:
     return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
 
 
-def evaluated(out: StorePath) -> System | None:
+def evaluated(out: StorePath) -> EvaluatedAttr | None:
     """The system that has this output, where it was evaluated on this machine before."""
     system = _load(_memo("outputs", out.digest))
-    return system if system and system.out == out and nix.is_present(system.drv) else None
+    return system if system and system.out_path == out and nix.is_present(system.drv_path) else None
 
 
-async def _evaluate(wanted: _Wanted) -> tuple[System, ...]:
+async def _evaluate(wanted: _Request) -> tuple[EvaluatedAttr, ...]:
     release, attribute = wanted.release, wanted.attribute
     words = (
         "eval",
@@ -222,8 +222,10 @@ async def _evaluate(wanted: _Wanted) -> tuple[System, ...]:
     return tuple(replace(_system(attribute.name, built), **fields) for built in said["builds"])
 
 
-def _system(attr: str, built: Mapping[str, Any]) -> System:
-    return System(attr=attr, drv=StorePath.parse(built["drv"]), out=StorePath.parse(built["out"]))
+def _system(attr: str, built: Mapping[str, Any]) -> EvaluatedAttr:
+    return EvaluatedAttr(
+        attr=attr, drv_path=StorePath.parse(built["drv"]), out_path=StorePath.parse(built["out"])
+    )
 
 
 _NAMED_BY: Final = {
@@ -234,7 +236,7 @@ _NAMED_BY: Final = {
 """The key of the config that an attribute comes from."""
 
 
-async def _explain(wanted: _Wanted, error: ProcessError) -> EvaluationError:
+async def _explain(wanted: _Request, error: ProcessError) -> EvaluationError:
     attribute, attr = wanted.attribute, wanted.attribute.name
     if missing := re.search(r"attribute '(metadata|squashfs)' missing", error.detail):
         detail = f"{attribute.path} has no config.system.build.{missing[1]}"
@@ -255,7 +257,7 @@ async def _explain(wanted: _Wanted, error: ProcessError) -> EvaluationError:
     return EvaluationError(message("the flake does not evaluate", attr, detail, remedy))
 
 
-async def _attributes(wanted: _Wanted) -> list[str]:
+async def _attributes(wanted: _Request) -> list[str]:
     words = (
         "eval",
         "--json",
@@ -275,7 +277,7 @@ def _memo(kind: str, digest: str) -> Path:
     return folder / f"{digest}.json"
 
 
-def _load(memo: Path) -> System | None:
+def _load(memo: Path) -> EvaluatedAttr | None:
     try:
         fields: dict[str, Any] = json.loads(memo.read_bytes())
         copier = fields.get("copier")
@@ -288,15 +290,15 @@ def _load(memo: Path) -> System | None:
         return None
 
 
-def _save(memo: Path, system: System) -> None:
+def _save(memo: Path, system: EvaluatedAttr) -> None:
     fields: dict[str, object] = {
         "attr": system.attr,
-        "drv": system.drv.path,
-        "out": system.out.path,
+        "drv": system.drv_path.path,
+        "out": system.out_path.path,
         "activation": system.activation,
     }
     if system.copier:
-        fields["copier"] = {"drv": system.copier.drv.path, "out": system.copier.out.path}
+        fields["copier"] = {"drv": system.copier.drv_path.path, "out": system.copier.out_path.path}
     partial = memo.with_name(f"{memo.name}.{os.getpid()}")
     partial.write_text(json.dumps(fields), encoding="ascii")
     partial.replace(memo)

@@ -7,10 +7,12 @@ from ..config.hosts import HostSpec
 from ..config.schema import STACK
 from ..config.section import Section
 from ..errors import EvaluationError, Problem, message
-from .evaluate import System
+from .evaluate import EvaluatedAttr
 
 
-def grounds(systems: Mapping[str, System], hosts: Iterable[HostSpec]) -> Mapping[str, Activation]:
+def grounds(
+    systems: Mapping[str, EvaluatedAttr], hosts: Iterable[HostSpec]
+) -> Mapping[str, Activation]:
     """The `config.flakeup.activation` of each host that has one, by host name.
 
     Raises:
@@ -28,7 +30,7 @@ def grounds(systems: Mapping[str, System], hosts: Iterable[HostSpec]) -> Mapping
     return found
 
 
-def _read(system: System, problems: list[Problem]) -> Activation:
+def _read(system: EvaluatedAttr, problems: list[Problem]) -> Activation:
     section = Section(
         values={"activation": system.activation},
         table=STACK,

@@ -15,18 +15,18 @@ from ..release import nix, release
 from ..release.git import Pin, RefKind
 from ..release.release import Release
 from ..values import FlakeUrl, Ref, Rev, StorePath
-from .evaluate import System, evaluate_one
+from .evaluate import EvaluatedAttr, evaluate_one
 
 
 async def system(
     record: Mapping[str, Any], settings: Settings, root: Path, attr: str, out: StorePath
-) -> System | None:
+) -> EvaluatedAttr | None:
     """The system of `attr` in the recorded release, if that is what `out` came from."""
     try:
         found = await evaluate_one(await _release(record, settings, root), attr)
     except (FlakeupError, KeyError, ValueError):
         return None
-    return found if found.out == out else None
+    return found if found.out_path == out else None
 
 
 async def _release(record: Mapping[str, Any], settings: Settings, root: Path) -> Release:

@@ -9,7 +9,7 @@ from ..release import release
 from ..release.release import Release
 from ..values import Attr, Ref
 from .attribute import Attribute
-from .evaluate import System, evaluate_packages
+from .evaluate import EvaluatedAttr, evaluate_packages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +17,8 @@ class ServicePlan:
     """One service, its image, and that of its edge."""
 
     spec: ServiceSpec
-    image: System
-    edge: System | None = None
+    image: EvaluatedAttr
+    edge: EvaluatedAttr | None = None
 
     @property
     def image_name(self) -> str:
@@ -36,7 +36,7 @@ class ServicePlan:
         return attr.text if system == SERVICE["system"].default else f"{attr.text}.{system}"
 
     @property
-    def builds(self) -> tuple[System, ...]:
+    def builds(self) -> tuple[EvaluatedAttr, ...]:
         """All that has to be built for it."""
         images = (self.image, *((self.edge,) if self.edge else ()))
         return (*images, *(one.copier for one in images if one.copier))
@@ -62,7 +62,7 @@ async def planned(
     edges = {spec.name: of(spec, spec.edge, Origin.FLAKE) for spec in specs if spec.edge}
     found = await evaluate_packages((*images.values(), *edges.values()))
 
-    def system(home: Release, attribute: Attribute) -> System:
+    def system(home: Release, attribute: Attribute) -> EvaluatedAttr:
         return found[home.lock, attribute]
 
     return tuple(

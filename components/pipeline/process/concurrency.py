@@ -21,7 +21,7 @@ async def all_of(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 @contextlib.asynccontextmanager
-async def beside(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
+async def background(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
     """Run `work` beside the block, which awaits it; where the block fails, it is ended."""
     task = asyncio.ensure_future(work)
     try:

@@ -1,4 +1,4 @@
-"""What may be done again is done again, where a daemon is restarted in the middle of it."""
+"""Repeat an idempotent operation while its daemon restarts."""
 
 import asyncio
 import time
@@ -8,41 +8,42 @@ from typing import Final, Protocol, TypeVar
 T = TypeVar("T")
 
 RESTART: Final = 20.0
-"""Seconds that a daemon may be away."""
-CUTS: Final = 5
-"""Times that it may come back, and go again, while one thing is done."""
+"""Seconds that a daemon may take to restart."""
+MAX_OUTAGES: Final = 5
+"""Times that it may go away during one operation."""
 PAUSE: Final = 0.5
 
 
-class Heard(Protocol):
-    """Whoever speaks with a daemon."""
+class DaemonClient(Protocol):
+    """A client of a daemon."""
 
-    heard: float
-    """When it answered last (`time.monotonic`)."""
+    last_response: float
+    """When the daemon last responded (`time.monotonic`)."""
 
 
-async def steadily(
-    daemon: Heard,
+async def retry_through_restart(
+    daemon: DaemonClient,
     work: Callable[[], Awaitable[T]],
-    away: type[Exception],
+    unavailable: type[Exception],
     *,
     restart: float | None = None,
 ) -> T:
-    """Do what may be done again; `away` is what it raises where the daemon does not answer.
+    """Repeat `work`, which must be idempotent, while the daemon is unavailable.
 
-    `restart` is how long that may be, RESTART where nothing is said.
+    `unavailable` is what `work` raises when the daemon does not respond. `restart` is how many
+    seconds that may last; the default is RESTART.
 
     Raises:
-        Exception: `away`: it was so for longer than a restart takes, or goes each time it comes.
+        Exception: `unavailable`: for longer than a restart takes, or after too many outages.
     """
-    cuts, gone, longest = 0, 0.0, RESTART if restart is None else restart
+    outages, since, longest = 0, 0.0, RESTART if restart is None else restart
     while True:
         began = time.monotonic()
         try:
             return await work()
-        except away:
-            if not cuts or daemon.heard > began:  # it was there in this try
-                cuts, gone = cuts + 1, time.monotonic()
-            if cuts > CUTS or time.monotonic() - gone > longest:
+        except unavailable:
+            if not outages or daemon.last_response > began:  # it responded during this try
+                outages, since = outages + 1, time.monotonic()
+            if outages > MAX_OUTAGES or time.monotonic() - since > longest:
                 raise
             await asyncio.sleep(PAUSE)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import ProcessError, printable
-from .concurrency import all_of, beside
+from .concurrency import all_of, background
 
 log = logging.getLogger("flakeup")
 
@@ -32,7 +32,7 @@ _LOOK = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class CompletedProcess:
     """A process that has ended: its exit code and all that it printed."""
 
     argv: Argv
@@ -46,7 +46,7 @@ class Finished:
         return self.stdout.decode(errors="replace").rstrip("\n")
 
     @property
-    def complaint(self) -> str:
+    def stderr_text(self) -> str:
         """Stderr as text, stripped."""
         return self.stderr.decode(errors="replace").strip()
 
@@ -58,7 +58,7 @@ async def run(
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
     check: bool = True,
-) -> Finished:
+) -> CompletedProcess:
     """Run `argv` to its end, or end it after `timeout` seconds.
 
     `env` is added to the environment. With `check`, an exit code other than 0 raises.
@@ -75,9 +75,9 @@ async def run(
     finally:
         await end(process)
     code = process.returncode if process.returncode is not None else -signal.SIGKILL
-    finished = Finished(argv=argv, code=code, stdout=stdout, stderr=stderr)
+    finished = CompletedProcess(argv=argv, code=code, stdout=stdout, stderr=stderr)
     if check and code != 0:
-        raise failed(argv, code, finished.complaint)
+        raise failed(argv, code, finished.stderr_text)
     return finished
 
 
@@ -97,14 +97,14 @@ async def write(
         try:
             async with asyncio.timeout(timeout):
                 stderr = process.stderr or asyncio.StreamReader()
-                complaint = await _unless_held(process, read(stderr, argv))
+                stderr_text = await _unless_held(process, read(stderr, argv))
                 code = await process.wait()
         except TimeoutError:
             raise failed(argv, None, f"no end after {timeout:g} s") from None
         finally:
             await end(process)
     if code != 0:
-        raise failed(argv, code, complaint.decode(errors="replace").strip())
+        raise failed(argv, code, stderr_text.decode(errors="replace").strip())
 
 
 async def start(
@@ -165,9 +165,9 @@ async def _communicate(
         return b""
 
     work = all_of((read(stdout, argv), read(stderr, argv), fed()))
-    printed, complaint, _ = await _unless_held(process, work)
+    printed, stderr_text, _ = await _unless_held(process, work)
     await process.wait()
-    return printed, complaint
+    return printed, stderr_text
 
 
 async def _unless_held(process: asyncio.subprocess.Process, reading: Coroutine[Any, Any, T]) -> T:
@@ -175,7 +175,7 @@ async def _unless_held(process: asyncio.subprocess.Process, reading: Coroutine[A
 
     The ssh under a nix that is gone waits for a host that may never answer again.
     """
-    async with beside(reading) as task:
+    async with background(reading) as task:
         while not task.done():
             has_ended = process.returncode is not None
             await asyncio.wait({task}, timeout=HELD if has_ended else _LOOK)

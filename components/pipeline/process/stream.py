@@ -52,7 +52,7 @@ async def _iterate(
     timeout: float,  # noqa: ASYNC109 bounds the process, not the task
 ) -> AsyncGenerator[bytes, None]:
     stdout, stderr = run.streams(running)
-    complaint = asyncio.create_task(run.read(stderr, argv))
+    stderr_text = asyncio.create_task(run.read(stderr, argv))
     feeding = asyncio.create_task(run.feed(running, stdin))
     deadline = asyncio.get_running_loop().time() + timeout
     try:
@@ -66,14 +66,14 @@ async def _iterate(
         async with asyncio.timeout_at(deadline):
             await feeding
             if code := await running.wait():
-                text = (await complaint).decode(errors="replace").strip()
+                text = (await stderr_text).decode(errors="replace").strip()
                 raise run.failed(argv, code, text)
     except TimeoutError:
         raise run.failed(argv, None, f"no end after {timeout:g} s") from None
     finally:
         feeding.cancel()
-        complaint.cancel()
-        await asyncio.wait((feeding, complaint))
+        stderr_text.cancel()
+        await asyncio.wait((feeding, stderr_text))
 
 
 async def _line(stream: asyncio.StreamReader, argv: Argv) -> bytes:
@@ -92,7 +92,7 @@ async def piped(argv: Argv) -> AsyncIterator[Pipe]:
         ProcessError: it cannot be started.
     """
     running = await run.start(argv)
-    complaint = asyncio.create_task(run.read(run.streams(running)[1], argv))
+    stderr_text = asyncio.create_task(run.read(run.streams(running)[1], argv))
     try:
         if running.stdin is None or running.stdout is None:
             msg = "started without pipes"
@@ -100,20 +100,20 @@ async def piped(argv: Argv) -> AsyncIterator[Pipe]:
         yield Pipe(
             reader=running.stdout,
             writer=running.stdin,
-            failure=lambda: _failure(running, argv, complaint),
+            failure=lambda: _failure(running, argv, stderr_text),
         )
     finally:
-        complaint.cancel()
-        await asyncio.wait([complaint])
+        stderr_text.cancel()
+        await asyncio.wait([stderr_text])
         await run.end(running)
 
 
 async def _failure(
-    running: asyncio.subprocess.Process, argv: Argv, complaint: asyncio.Task[bytes]
+    running: asyncio.subprocess.Process, argv: Argv, stderr_text: asyncio.Task[bytes]
 ) -> ProcessError | None:
     with contextlib.suppress(TimeoutError, ProcessError):
         async with asyncio.timeout(run.TERM_GRACE):
-            said = (await asyncio.shield(complaint)).decode(errors="replace").strip()
+            said = (await asyncio.shield(stderr_text)).decode(errors="replace").strip()
             code = await running.wait()
             return run.failed(argv, code, said) if code else None
     return None

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class Stages:
+class Timings:
     """Wall-clock seconds of each stage, from its first beginning to its last end.
 
     Hosts go through a stage side by side: what counts is how long the stage was under way.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ProcessError, RefError, message, printable
-from ..process.run import Argv, Finished, run
+from ..process.run import Argv, CompletedProcess, run
 from ..values import StorePath
 
 TIMEOUT = 600.0
@@ -43,7 +43,7 @@ async def command(
     timeout: float = TIMEOUT,  # noqa: ASYNC109 bounds the process, not the task
     env: Mapping[str, str] | None = None,
     check: bool = True,
-) -> Finished:
+) -> CompletedProcess:
     """Run one nix command with our cache folder."""
     environment = {"NIX_CACHE_HOME": str(cache_folder() / "cache"), **(env or {})}
     return await run((*NIX, *words), timeout=timeout, env=environment, check=check)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from ..config.stack import Settings
 from ..errors import RefError, message
-from ..process.concurrency import all_of, beside
+from ..process.concurrency import all_of, background
 from ..values import FlakeKind, FlakeUrl, GrammarError, Ref
 from . import git, nix
 from .git import Pin
@@ -92,7 +92,7 @@ async def resolve(settings: Settings, root: Path) -> dict[Ref | None, Release]:
     Raises:
         RefError: a ref, a git server or a flake that cannot be used.
     """
-    async with beside(nix.version()) as version:
+    async with background(nix.version()) as version:
         flake = await _pin_flake(settings, root)
         await version  # it is remembered: later stages don't have to wait for it
     refs = {host.app_ref for host in settings.hosts if host.app_ref != settings.app_ref}

@@ -53,13 +53,13 @@ class Exec:
         """What a failure of Incus's client, or of the command, means."""
         where = f"{self.host.name} ({self.place[0]}, project {self.place[-1]})"
         last = error.last_lines(1)
-        if not self.is_broken(error.code):
+        if not self.is_transport_failure(error.code):
             remedy = "look at it: a full disk, its PATH, its shell"
             return HostError(message("the host could not run the command", where, last, remedy))
         remedy = f"check that the instance runs, and that `{shlex.join(self.argv('true'))}` works"
         return UnreachableError(message("cannot reach the host", where, last, remedy))
 
-    def is_broken(self, code: int | None) -> bool:
+    def is_transport_failure(self, code: int | None) -> bool:
         """Whether the client has failed, or was ended."""
         return code is None or code < 0 or code == CLIENT_FAILED
 
@@ -76,6 +76,6 @@ class Exec:
         imported = shlex.join(self.argv("nix-store", "--import"))
         return f"{{ {realise} && nix-store --export $({query}) | {imported}; }} > /dev/null"
 
-    def mark(self, out: StorePath) -> PurePosixPath:
+    def copied_marker(self, out: StorePath) -> PurePosixPath:
         """The file that says, within one run, that `out` has been copied to the host."""
         return self.folder / f"copied-{self.host.name}-{out.digest}"

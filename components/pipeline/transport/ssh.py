@@ -28,7 +28,7 @@ SSH_FAILED = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class SshFiles:
     """The files ssh needs, named relative to the program's folder.
 
     Relative, because the names are inputs of resources: the same stack in another folder, or
@@ -38,7 +38,7 @@ class Identity:
     known_hosts: PurePosixPath
     key: PurePosixPath | None
 
-    def pins_of(self, host: HostSpec) -> PurePosixPath:
+    def known_hosts_for(self, host: HostSpec) -> PurePosixPath:
         """The known_hosts file of a host.
 
         An instance has one of its own, which is written when its key is known; the others' file
@@ -50,7 +50,7 @@ class Identity:
 
     def options(self, host: HostSpec) -> Argv:
         """The options of each ssh process to a host, ours and those that nix starts."""
-        return self.options_to(host.name, host.port, self.pins_of(host))
+        return self.options_to(host.name, host.port, self.known_hosts_for(host))
 
     def options_to(self, alias: str, port: int, pins: PurePosixPath) -> Argv:
         """The options of each ssh process: `pins` is where `alias` has its key."""
@@ -105,7 +105,7 @@ class Transport(Protocol):
     def explain(self, error: ProcessError) -> HostError:
         """What a failure of such a command means for the person who reads it."""
 
-    def is_broken(self, code: int | None) -> bool:
+    def is_transport_failure(self, code: int | None) -> bool:
         """Whether an exit code is the transport's, and not the remote command's."""
 
     def store(self) -> AbstractAsyncContextManager[Store]:
@@ -114,7 +114,7 @@ class Transport(Protocol):
     def copy_text(self, build: StorePath, out: StorePath) -> str:
         """A command of a shell that builds and copies a closure to the host."""
 
-    def mark(self, out: StorePath) -> PurePosixPath:
+    def copied_marker(self, out: StorePath) -> PurePosixPath:
         """The file that says, within one run, that `out` has been copied to the host."""
 
 
@@ -124,10 +124,10 @@ class Ssh:
 
     host: HostSpec
     endpoint: Endpoint
-    identity: Identity
+    identity: SshFiles
 
     @classmethod
-    def of(cls, host: HostSpec, identity: Identity) -> "Ssh":
+    def of(cls, host: HostSpec, identity: SshFiles) -> "Ssh":
         """A host whose place is known.
 
         Raises:
@@ -191,17 +191,17 @@ class Ssh:
 
     def copy_argv(self, build: StorePath) -> Argv:
         """`nix copy` to the host, with NIX_SSHOPTS in the environment."""
-        return (*PLAIN_NIX, *copy_words(self.host, self.store_url, build))
+        return (*PLAIN_NIX, *copy_argv(self.host, self.store_url, build))
 
     def explain(self, error: ProcessError) -> HostError:
         """What an ssh failure means: key, login, sudo or network."""
         return explain(self, error)
 
-    def is_broken(self, code: int | None) -> bool:
+    def is_transport_failure(self, code: int | None) -> bool:
         """Whether ssh has failed, or was ended."""
         return code in (None, SSH_FAILED)
 
-    def mark(self, out: StorePath) -> PurePosixPath:
+    def copied_marker(self, out: StorePath) -> PurePosixPath:
         """The file that says, within one run, that `out` has been copied to the host."""
         return self.identity.known_hosts.with_name(f"copied-{self.host.name}-{out.digest}")
 
@@ -211,7 +211,7 @@ class Ssh:
         return nix_sshopts(self.host, self.identity)
 
 
-def copy_words(host: HostSpec, url: str, build: StorePath) -> Argv:
+def copy_argv(host: HostSpec, url: str, build: StorePath) -> Argv:
     """`nix copy` of what a derivation builds to a store.
 
     Unsigned paths may pass: the way is authenticated, and leads to root's rights; what the host
@@ -221,7 +221,7 @@ def copy_words(host: HostSpec, url: str, build: StorePath) -> Argv:
     return ("copy", "--no-check-sigs", *substitute, "--to", url, "--", f"{build.path}^out")
 
 
-def nix_sshopts(host: HostSpec, identity: Identity) -> str:
+def nix_sshopts(host: HostSpec, identity: SshFiles) -> str:
     """NIX_SSHOPTS: nix splits it at white space, and none of our options has any."""
     return " ".join(identity.options(host))
 
@@ -231,7 +231,7 @@ def folder_of(stack: str) -> Path:
     return Path(".flakeup", stack, "ssh")
 
 
-def write_identity(folder: Path, hosts: Iterable[HostSpec], key: str | None) -> Identity:
+def write_ssh_files(folder: Path, hosts: Iterable[HostSpec], key: str | None) -> SshFiles:
     """Write known_hosts and, where the config has one, the ssh key, into `folder`.
 
     The folder is private (0700) and the key 0600; both are replaced by renaming, since a
@@ -246,21 +246,21 @@ def write_identity(folder: Path, hosts: Iterable[HostSpec], key: str | None) -> 
         (folder / "key").unlink(missing_ok=True)
     else:
         write_private(folder / "key", key.rstrip("\n") + "\n")
-    return identity_in(folder)
+    return ssh_files_in(folder)
 
 
-def identity_in(folder: Path) -> Identity:
+def ssh_files_in(folder: Path) -> SshFiles:
     """What the last run of the program has written into the stack's folder."""
     key = folder / "key"
-    return Identity(
+    return SshFiles(
         known_hosts=PurePosixPath(folder / "known_hosts"),
         key=PurePosixPath(key) if key.exists() else None,
     )
 
 
-def pin(identity: Identity, host: HostSpec, endpoint: Endpoint) -> Ssh:
+def pin(identity: SshFiles, host: HostSpec, endpoint: Endpoint) -> Ssh:
     """Write down the key of an instance, which has just been told; gives the way to it."""
-    write_private(Path(identity.pins_of(host)), _pin(host, endpoint))
+    write_private(Path(identity.known_hosts_for(host)), _pin(host, endpoint))
     return Ssh(host=host, endpoint=endpoint, identity=identity)
 
 

@@ -19,7 +19,7 @@ def refused(
     if "Host key verification failed" in said or "no matching host key type" in said:
         offered = re.search(r"SHA256:[A-Za-z0-9+/]{43}", said)
         detail = f"pinned {pinned.fingerprint}, offered {offered[0] if offered else 'none'}"
-        return HostKeyError(message("host key is not the pinned one", where, detail, remedy))
+        return HostKeyError(message("host key mismatch", where, detail, remedy))
     if "Permission denied (" in said:
         remedy = "add the public half of sshKey (or of your agent's key) to its authorized keys"
         if not has_key and "SSH_AUTH_SOCK" not in os.environ:

@@ -150,7 +150,7 @@ def test_a_spec_that_was_cut_off() -> None:
         done = subprocess.run(argv, input=part, capture_output=True, check=False, timeout=20)
         assert (done.returncode, parse("here", done.stdout)["reason"]) == (
             64,
-            "the spec was cut off",
+            "the spec was truncated",
         )
 
 

@@ -268,7 +268,7 @@ def test_a_trial_that_does_not_go_well_is_one_message(place: Place) -> None:
         place.plugin.make(TRIAL, place.trial(command=["sh", "-c", "exit 3"]), name="it")
     assert str(caught.value) == (
         f"not healthy: {place.service}: it ended with exit code 3. what served before serves on; "
-        "mend the release and run `pulumi up` again"
+        "fix the release, then run `pulumi up` again"
     )
     assert caught.value.left is None
 
@@ -390,7 +390,7 @@ def test_traffic_to_one_that_is_not_well_is_one_message(place: Place) -> None:
     one = place.served("one")
     place.dockerd.ask("POST", f"/containers/{one}/stop?t=0")
     again = (
-        "what served before serves on; mend the release and run `pulumi up` again, "
+        "what served before serves on; fix the release, then run `pulumi up` again, "
         "or `pulumi up --refresh` where somebody has stopped or removed it"
     )
     with pytest.raises(FailedError) as caught:

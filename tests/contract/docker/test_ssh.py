@@ -141,7 +141,7 @@ async def test_each_failure_is_one_message(
     error = await refused(far)
     assert isinstance(error, DockerKeyError)
     assert str(error) == (
-        f"host key is not the pinned one: {far.where}: "
+        f"host key mismatch: {far.where}: "
         f"pinned {HostKey.parse(pinned).fingerprint}, "
         f"offered {HostKey.parse(offered).fingerprint}. "
         "find out why it changed; only then put the new key into docker.hostKey"
@@ -228,7 +228,7 @@ def test_the_provider_finds_the_files_in_the_folder_of_the_project(
         assert far.server.connections() == 1, "it is kept for the next look"
         far.write(host_key=another_key(tmp_path))
         assert far.server.kill_sessions() == 1
-        with pytest.raises(FailedError, match="host key is not the pinned one"):
+        with pytest.raises(FailedError, match="host key mismatch"):
             plugin.changes(image, asked)
         far.write()
         assert plugin.changes(image, asked).kinds == {}

@@ -12,7 +12,7 @@ from components.pipeline.deploy import closure
 from components.pipeline.errors import BuildError, EvaluationError
 from components.pipeline.evaluate import evaluate
 from components.pipeline.evaluate.attribute import Attribute
-from components.pipeline.evaluate.evaluate import System
+from components.pipeline.evaluate.evaluate import EvaluatedAttr
 from components.pipeline.release import nix, release
 from components.pipeline.values import Attr
 from harness.daemons.git_repositories import GitRepositories, run, settings
@@ -37,7 +37,9 @@ def root(repos: GitRepositories, tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def systems(root: Path, *hosts: HostSpec, app_ref: str | None = "v1") -> dict[str, System]:
+async def systems(
+    root: Path, *hosts: HostSpec, app_ref: str | None = "v1"
+) -> dict[str, EvaluatedAttr]:
     named = hosts or (host("web1", app_ref=app_ref),)
     releases = await release.resolve(settings("./flake", app_ref=app_ref, hosts=named), root)
     return await evaluate.evaluate(releases, named)
@@ -55,30 +57,30 @@ async def test_paths_are_those_that_are_built(root: Path) -> None:
     hosts = (host("web1", app_ref="v1"), host("web2", app_ref="v1"))
     found = await systems(root, *hosts)
     assert set(found) == {"web1", "web2"}
-    assert not any(nix.is_present(system.out) for system in found.values())
+    assert not any(nix.is_present(system.out_path) for system in found.values())
     await closure.realise(tuple(found.values()))
     for name, system in found.items():
         assert system.attr == name
-        assert (Path(system.out.path) / "etc/hostname").read_text() == f"{name}\n"
-        argv = (*nix.NIX, "build", "--no-link", "--print-out-paths", f"{system.drv.path}^out")
-        assert run(*argv) == system.out.path
+        assert (Path(system.out_path.path) / "etc/hostname").read_text() == f"{name}\n"
+        argv = (*nix.NIX, "build", "--no-link", "--print-out-paths", f"{system.drv_path.path}^out")
+        assert run(*argv) == system.out_path.path
 
 
 async def test_each_release_has_paths_of_its_own(root: Path) -> None:
     one = (await systems(root, app_ref="v1"))["web1"]
     two = (await systems(root, app_ref="v2"))["web1"]
-    assert one.out != two.out
-    assert one.drv != two.drv
+    assert one.out_path != two.out_path
+    assert one.drv_path != two.drv_path
     assert (await systems(root, app_ref="v1"))["web1"] == one
     await closure.realise((two,))
-    assert "2" in (Path(two.out.path) / "sw/bin/app-serve").resolve().parents[1].name
+    assert "2" in (Path(two.out_path.path) / "sw/bin/app-serve").resolve().parents[1].name
 
 
 async def test_hosts_with_refs_of_their_own(root: Path) -> None:
     alone = {ref: (await systems(root, app_ref=ref))["web1"] for ref in ("v1", "v2")}
     both = await systems(root, host("web1", app_ref="v2"), host("web2", app_ref="v1"))
     assert both["web1"] == alone["v2"]
-    assert both["web2"].out != alone["v1"].out
+    assert both["web2"].out_path != alone["v1"].out_path
 
 
 async def test_two_hosts_of_one_attribute_are_evaluated_once(root: Path, nix_log: Path) -> None:
@@ -100,24 +102,24 @@ async def test_the_second_run_evaluates_nothing(root: Path, nix_log: Path) -> No
     assert len(evaluations(nix_log)) == 1
     assert await systems(root) == first
     assert len(evaluations(nix_log)) == 1
-    assert evaluate.evaluated(first["web1"].out) == first["web1"]
+    assert evaluate.evaluated(first["web1"].out_path) == first["web1"]
 
 
 async def test_a_derivation_that_was_collected_is_made_again(root: Path, nix_log: Path) -> None:
     first = await systems(root)
     system = first["web1"]
-    run(*nix.NIX, "store", "delete", system.drv.path)
-    assert not nix.is_present(system.drv)
-    assert evaluate.evaluated(system.out) is None
+    run(*nix.NIX, "store", "delete", system.drv_path.path)
+    assert not nix.is_present(system.drv_path)
+    assert evaluate.evaluated(system.out_path) is None
     assert await systems(root) == first
-    assert nix.is_present(system.drv)
+    assert nix.is_present(system.drv_path)
     assert len(evaluations(nix_log)) == 2
 
 
 async def test_a_changed_flake_is_evaluated_again(root: Path) -> None:
     first = (await systems(root))["web1"]
     (root / "flake/hosts.json").write_text('{"web1": {"extraText": "changed"}}')
-    assert (await systems(root))["web1"].out != first.out
+    assert (await systems(root))["web1"].out_path != first.out_path
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"attr": "web1", "drv": "/etc", "out": 3}'])
@@ -191,7 +193,7 @@ async def test_packages(root: Path) -> None:
     found = await evaluate.evaluate_packages([(here, image)])
     (system,) = found.values()
     assert found == {(here.lock, image): system}
-    assert (system.out.name, system.copier) == ("docker-image-app-image.tar", None)
+    assert (system.out_path.name, system.copier) == ("docker-image-app-image.tar", None)
     with pytest.raises(EvaluationError) as caught:
         await evaluate.evaluate_packages(
             [(here, image), (here, Attribute.package("x86_64-linux", "app-imag"))]
@@ -213,7 +215,7 @@ async def test_a_build_that_fails(root: Path) -> None:
     assert said.startswith("the build failed: broken: ")
     assert "cannot build this host (fault build-fails)" in said
     assert said.endswith(
-        "no host was touched; mend the flake or the app, and run `pulumi up` again"
+        "no host was touched; fix the flake or the app, then run `pulumi up` again"
     )
 
 
@@ -242,7 +244,7 @@ async def test_the_users_builders_are_honoured(
 
 async def test_a_preview_builds_nothing(root: Path) -> None:
     found = await systems(root)
-    assert not nix.is_present(found["web1"].out)
+    assert not nix.is_present(found["web1"].out_path)
 
 
 async def test_what_a_host_says_of_how_it_is_switched(

@@ -51,15 +51,15 @@ async def test_the_apps_own_flake_at_the_pinned_commit(root: Path, repos: GitRep
     specs = (service("app-image", Origin.APP, edge="app-image"), service("app-image"))
     own, infra = await planned(root, *specs)
     url = f"git+file://{repos.base}/app.git?ref=refs/tags/v1#packages.x86_64-linux.app-image"
-    assert own.image.out.path == run(*nix.NIX, "eval", "--raw", f"{url}.outPath")
+    assert own.image.out_path.path == run(*nix.NIX, "eval", "--raw", f"{url}.outPath")
     assert (own.image_name, infra.image_name) == ("app.app-image", "app-image")
-    assert own.image.out != infra.image.out
+    assert own.image.out_path != infra.image.out_path
     assert own.edge == infra.image
     ((later,), (again,)) = await planned(root, specs[0], ref="v2"), await planned(root, specs[0])
-    assert later.image.out != own.image.out
+    assert later.image.out_path != own.image.out_path
     assert again == own
     await closure.realise(own.builds)
-    assert Built(image=own.image.out).kind is Kind.ARCHIVE
+    assert Built(image=own.image.out_path).kind is Kind.ARCHIVE
 
 
 async def test_an_image_that_the_apps_flake_does_not_have(root: Path) -> None:
@@ -110,6 +110,6 @@ async def test_an_image_of_nix2container_and_its_script(root: Path) -> None:
     assert made.builds == (made.image, made.image.copier)
     assert (await planned(root, service("nix-image"))) == (made,), "it is remembered too"
     await closure.realise(made.builds)
-    built = Built(image=made.image.out, copier=made.image.copier.out)
+    built = Built(image=made.image.out_path, copier=made.image.copier.out_path)
     assert built.kind is Kind.NIX2CONTAINER
-    assert built.copy_to("dir:/x") == (f"{made.image.copier.out.path}/bin/copy-to", "dir:/x")
+    assert built.copy_to("dir:/x") == (f"{made.image.copier.out_path.path}/bin/copy-to", "dir:/x")

@@ -13,7 +13,7 @@ from components.pipeline.activation.attempt import Attempt
 from components.pipeline.activation.request import AttemptSpec
 from components.pipeline.config.activation import Activation
 from components.pipeline.errors import ActivationError, FlakeupError
-from components.pipeline.transport.ssh import Identity, Ssh
+from components.pipeline.transport.ssh import Ssh, SshFiles
 from tests.unit.hosts import host, toplevel
 
 OLD, NEW, OTHER = toplevel("a"), toplevel("b"), toplevel("c")
@@ -110,7 +110,7 @@ def make(progress: list[str]) -> Make:
     """Makes attempts on `web1`."""
 
     def made(*, user: str = "root", spec: AttemptSpec = SPEC) -> Attempt:
-        identity = Identity(known_hosts=PurePosixPath("known_hosts"), key=None)
+        identity = SshFiles(known_hosts=PurePosixPath("known_hosts"), key=None)
         ssh = Ssh.of(host(user=user), identity)
         return Attempt(transport=ssh, old=OLD, new=NEW, spec=spec, progress=progress.append, id=ID)
 

@@ -32,10 +32,10 @@ async def test_rolled_back(web1: Host, make: Make) -> None:
         code=21,
     )
     assert await failure(make()) == (
-        "not deployed: web1: unit broken.service failed: rolled back to the system from before\n"
+        "not deployed: web1: unit broken.service failed: rolled back to the previous system\n"
         "  Starting A unit that fails...\n"
         "  cannot read its \\x1b[31mconfiguration | table |\n"
-        f"it runs {OLD.path} now; mend the release and run `pulumi up` again"
+        f"it runs {OLD.path} now; fix the release, then run `pulumi up` again"
     )
     assert web1.calls == 1
 
@@ -60,11 +60,11 @@ async def test_without_a_unit_to_blame_the_end_of_the_log_is_shown(web1: Host, m
     )
     text = await failure(make())
     assert text.startswith(
-        "not deployed: web1: the activation ended with 2: rolled back to the system from before\n"
+        "not deployed: web1: the activation ended with 2: rolled back to the previous system\n"
         "  line 20\n"
     )
     assert text.endswith(
-        f"  line 39\nit runs {OLD.path} now; mend the release and run `pulumi up` again"
+        f"  line 39\nit runs {OLD.path} now; fix the release, then run `pulumi up` again"
     )
 
 
@@ -72,7 +72,7 @@ async def test_without_a_unit_to_blame_the_end_of_the_log_is_shown(web1: Host, m
     ("last", "code", "expected"),
     [
         (result("blocked", reason="another lock"), 30, "refused: another lock. nothing was"),
-        (result("rollback-failed", reason="why"), 50, "why: and the system from before could not"),
+        (result("rollback-failed", reason="why"), 50, "why: and the previous system could not"),
         (line("blocked", id=ID, reason="its own checks"), 30, "refused: its own checks. nothing"),
         (line("refused", reason="the lock"), 75, "refused: the lock. nothing was changed"),
         (line("held", id="x", by="ci"), 75, "it is being deployed by ci"),
@@ -95,8 +95,8 @@ async def test_a_connection_that_broke_on_the_way_is_no_part_of_another_reason(
     web1.answers(STARTED, then=NO_ROUTE, code=255)
     web1.answers(result("rolled-back", exit="21", reason="check web: got 500"), code=21)
     assert await failure(make()) == (
-        "not deployed: web1: check web: got 500: rolled back to the system from before."
-        f" it runs {OLD.path} now; mend the release and run `pulumi up` again"
+        "not deployed: web1: check web: got 500: rolled back to the previous system."
+        f" it runs {OLD.path} now; fix the release, then run `pulumi up` again"
     )
 
 

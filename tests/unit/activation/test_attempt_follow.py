@@ -67,7 +67,7 @@ async def test_once_started_no_transport_error_is_a_verdict(
     web1.answers(result("rolled-back", exit="22", reason="nobody confirmed it in time"), code=22)
     text = await failure(make())
     assert text.startswith("not deployed: web1: nobody confirmed it in time (")
-    assert text.endswith(f"it runs {OLD.path} now; mend the release and run `pulumi up` again")
+    assert text.endswith(f"it runs {OLD.path} now; fix the release, then run `pulumi up` again")
     assert web1.calls == 7
 
 
@@ -108,7 +108,7 @@ IN_TWO_SECONDS = AttemptSpec(
     )
 )
 SILENT = (
-    "not deployed: web1: it has not said how the attempt ended within 2 s{}."
+    "not deployed: web1: no result from the host after 2 s{}."
     " its own timer brings it back; when it answers again, run `pulumi up` again"
 )
 

@@ -85,8 +85,8 @@ async def test_a_bad_site_takes_the_host_back(web1: Host, make: Make, site: Site
     web1.answers(STARTED, WAITS)
     web1.answers(result("rolled-back", exit="21", reason=why), code=21)
     assert await failure(make(spec=site.spec)) == (
-        f"not deployed: web1: {why}: rolled back to the system from before."
-        f" it runs {OLD.path} now; mend the release and run `pulumi up` again"
+        f"not deployed: web1: {why}: rolled back to the previous system."
+        f" it runs {OLD.path} now; fix the release, then run `pulumi up` again"
     )
     assert web1.verbs[1:] == [["abort", ID, why]]
 
@@ -103,7 +103,7 @@ async def test_a_bad_site_of_a_host_that_cannot_be_told(
     assert await failure(make(spec=replace(site.spec, activation=times))) == (
         "not deployed: web1: check outside: expected status 200, got 500 (seen from the deployer)."
         " the host could not be told; its timer brings it back;"
-        " mend the release and run `pulumi up` again"
+        " fix the release, then run `pulumi up` again"
     )
     assert web1.calls > 5
 
@@ -162,7 +162,7 @@ async def test_taking_back_waits_for_an_end(web1: Host, make: Make) -> None:
     web1.answers(line("refused", reason="the lock of flakeup is held by another call"), code=75)
     web1.answers(line("progress", state="rolling-back", offset="0"), code=10)
     web1.answers(result("rolled-back", exit="24"), code=24)
-    last = await make().take_back("why")
+    last = await make().abort_and_wait("why")
     assert last
     assert last.state is State.ROLLED_BACK
     assert web1.calls == 4

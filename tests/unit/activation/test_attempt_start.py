@@ -101,7 +101,7 @@ async def test_a_host_that_answers_the_third_time(web1: Host, make: Make) -> Non
 @pytest.mark.parametrize(
     ("said", "kind", "message"),
     [
-        ("Host key verification failed.", HostKeyError, "host key is not the pinned one: web1"),
+        ("Host key verification failed.", HostKeyError, "host key mismatch: web1"),
         ("Permission denied (publickey).", HostError, "the login was refused: web1"),
         ("sudo: a password is required", HostError, "sudo was refused: web1"),
     ],

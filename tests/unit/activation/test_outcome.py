@@ -11,7 +11,7 @@ from components.pipeline.errors import UnreachableError
 from tests.unit.hosts import toplevel
 
 OLD, NEW, OTHER = (toplevel(letter).path for letter in "abc")
-AGAIN = "mend the release and run `pulumi up` again"
+AGAIN = "fix the release, then run `pulumi up` again"
 AWAY = UnreachableError("cannot reach the host: web1: No route to host. check address")
 
 
@@ -32,36 +32,36 @@ def text(last: Reply, log: tuple[str, ...] = (), trouble: UnreachableError | Non
     [
         pytest.param(
             result("rolled-back", exit="20", reason="the activation ended with 2"),
-            "the activation ended with 2: rolled back to the system from before."
+            "the activation ended with 2: rolled back to the previous system."
             f" it runs {OLD} now; {AGAIN}",
             id="rolled back",
         ),
         pytest.param(
             result("rolled-back", exit="21", reason="check web: expected status 200, got 500"),
-            "check web: expected status 200, got 500: rolled back to the system from before."
+            "check web: expected status 200, got 500: rolled back to the previous system."
             f" it runs {OLD} now; {AGAIN}",
             id="a check",
         ),
         pytest.param(
             result("rolled-back", exit="20"),
-            f"no reason given: rolled back to the system from before. it runs {OLD} now; {AGAIN}",
+            f"no reason given: rolled back to the previous system. it runs {OLD} now; {AGAIN}",
             id="no reason",
         ),
         pytest.param(
             result("rollback-failed", exit="50", current=NEW, reason="the activation failed"),
-            "the activation failed: and the system from before could not be activated either."
+            "the activation failed: and the previous system could not be activated either."
             f" it runs {NEW} now; {AGAIN}",
             id="rollback failed",
         ),
         pytest.param(
             result("rollback-failed", old="", current=NEW, reason="check web: no answer in 5 s"),
-            "check web: no answer in 5 s: and there was no system before it to go back to."
+            "check web: no answer in 5 s: and there was no previous system to roll back to."
             f" it runs {NEW} now; {AGAIN}",
             id="nothing to go back to",
         ),
         pytest.param(
             result("rollback-failed", exit="50", current="", reason="the activation failed"),
-            "the activation failed: and the system from before could not be activated either."
+            "the activation failed: and the previous system could not be activated either."
             f" it runs no system of ours now; {AGAIN}",
             id="no system of ours",
         ),
@@ -72,7 +72,7 @@ def text(last: Reply, log: tuple[str, ...] = (), trouble: UnreachableError | Non
                 reason="the commit was ended (timeout)",
                 trouble="the boot loader could not be put back (status 1)",
             ),
-            "the commit was ended (timeout): it went back to the system from before, and the boot"
+            "the commit was ended (timeout): it rolled back to the previous system, but the boot"
             f" loader could not be put back (status 1). it runs {OLD} now; {AGAIN}",
             id="boot loader not put back",
         ),
@@ -145,7 +145,7 @@ def test_trouble_says_why_nobody_confirmed() -> None:
     last = result("rolled-back", exit="22", reason="nobody confirmed it in time")
     assert text(last, trouble=AWAY) == (
         "not deployed: web1: nobody confirmed it in time (cannot reach the host: web1:"
-        " No route to host. check address): rolled back to the system from before."
+        " No route to host. check address): rolled back to the previous system."
         f" it runs {OLD} now; {AGAIN}"
     )
 
@@ -171,7 +171,7 @@ def test_a_way_back_that_went_well(code: str) -> None:
 def test_a_way_back_that_went_badly(code: str) -> None:
     last = result("rolled-back", exit="21", reason="why", revertCode=code)
     assert text(last) == (
-        f"not deployed: web1: why: rolled back to the system from before,"
+        f"not deployed: web1: why: rolled back to the previous system,"
         f" whose own activation ended with {code}. it runs {OLD} now; {AGAIN}"
     )
 
@@ -187,7 +187,7 @@ def test_a_way_back_that_failed_needs_no_code() -> None:
 def test_the_lines_of_the_unit() -> None:
     last = result("rolled-back", exit="21", reason="unit a.service failed")
     assert text(last, ("one", "two")) == (
-        "not deployed: web1: unit a.service failed: rolled back to the system from before\n"
+        "not deployed: web1: unit a.service failed: rolled back to the previous system\n"
         "  one\n"
         "  two\n"
         f"it runs {OLD} now; {AGAIN}"
@@ -210,12 +210,12 @@ def test_a_long_reason_keeps_its_end() -> None:
 
 
 def test_silent() -> None:
-    assert str(outcome.silent("web1", 870.4, None)) == (
-        "not deployed: web1: it has not said how the attempt ended within 870 s."
+    assert str(outcome.no_result("web1", 870.4, None)) == (
+        "not deployed: web1: no result from the host after 870 s."
         " its own timer brings it back; when it answers again, run `pulumi up` again"
     )
-    assert "within 870 s (cannot reach the host: web1: No route" in str(
-        outcome.silent("web1", 870.4, AWAY)
+    assert "after 870 s (cannot reach the host: web1: No route" in str(
+        outcome.no_result("web1", 870.4, AWAY)
     )
 
 
@@ -246,7 +246,7 @@ def test_whatever_is_said_is_one_message_about_the_host(event: str, fields: dict
         (None, "why. the host could not be told; its timer brings it back; " + AGAIN),
         (
             result("rolled-back"),
-            f"why: rolled back to the system from before. it runs {OLD} now; {AGAIN}",
+            f"why: rolled back to the previous system. it runs {OLD} now; {AGAIN}",
         ),
         (
             reply("refused", state="committed", current=NEW),
@@ -255,7 +255,7 @@ def test_whatever_is_said_is_one_message_about_the_host(event: str, fields: dict
         (
             result("rollback-failed", current=NEW),
             (
-                "why: and the system from before could not be activated either."
+                "why: and the previous system could not be activated either."
                 f" it runs {NEW} now; {AGAIN}"
             ),
         ),
@@ -267,4 +267,4 @@ def test_whatever_is_said_is_one_message_about_the_host(event: str, fields: dict
     ids=["no answer", "rolled back", "committed", "rollback failed", "superseded"],
 )
 def test_taken_back(last: Reply | None, expected: str) -> None:
-    assert str(outcome.taken_back("web1", "why", last)) == f"not deployed: web1: {expected}"
+    assert str(outcome.aborted("web1", "why", last)) == f"not deployed: web1: {expected}"

@@ -25,17 +25,17 @@ def line(**fields: object) -> bytes:
 
 
 def test_words() -> None:
-    assert protocol.start_words(ID, OLD, NEW) == ("start", ID, OLD.path, NEW.path)
-    assert protocol.start_words(ID, None, NEW)[2] == "-"
-    assert protocol.follow_words(ID, 4096) == ("follow", ID, "4096")
-    assert protocol.abort_words(ID, "status 500") == ("abort", ID, "status 500")
-    assert protocol.observe_words() == ("/bin/sh", "-s", "--", "observe")
+    assert protocol.start_argv(ID, OLD, NEW) == ("start", ID, OLD.path, NEW.path)
+    assert protocol.start_argv(ID, None, NEW)[2] == "-"
+    assert protocol.follow_argv(ID, 4096) == ("follow", ID, "4096")
+    assert protocol.abort_argv(ID, "status 500") == ("abort", ID, "status 500")
+    assert protocol.observe_argv() == ("/bin/sh", "-s", "--", "observe")
 
 
 @examples(max_examples=200, deadline=None)
 @given(st.text())
 def test_a_reason_is_one_short_printable_word(why: str) -> None:
-    word = protocol.abort_words(ID, why)[2]
+    word = protocol.abort_argv(ID, why)[2]
     assert word.isprintable()
     assert len(word) <= 900
 
@@ -123,7 +123,7 @@ def test_the_runner_is_read_whole() -> None:
     ],
 )
 def test_commit_text_names_one_path(root: bool, text: str) -> None:  # noqa: FBT001
-    assert protocol.commit_text(NEW, root=root) == text
+    assert protocol.commit_command(NEW, root=root) == text
     assert shlex.split(text)[-1] == NEW.path
     assert protocol.committed_path(text) == NEW
 

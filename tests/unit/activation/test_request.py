@@ -13,11 +13,11 @@ from components.pipeline.activation import runner
 from components.pipeline.activation.request import SEPARATOR, TEXT_LIMIT, AttemptSpec
 from components.pipeline.config.activation import Activation, Mode
 from components.pipeline.config.checks import CheckKind, Vantage
-from components.pipeline.transport.ssh import Identity, Ssh
+from components.pipeline.transport.ssh import Ssh, SshFiles
 from components.pipeline.values import Duration
 from tests.unit.hosts import check, host, toplevel
 
-IDENTITY = Identity(known_hosts=PurePosixPath("known_hosts"), key=None)
+IDENTITY = SshFiles(known_hosts=PurePosixPath("known_hosts"), key=None)
 TIMES = Activation(
     timeout=Duration("11m"),
     settle=Duration("12s"),

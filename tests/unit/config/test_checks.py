@@ -77,7 +77,7 @@ def test_a_hosts_checks_are_laid_over_the_stacks_by_name() -> None:
     assert stack.settle.seconds == host.settle.seconds == 0
 
 
-def test_left_out_hosts_are_apart_and_have_all_their_settings() -> None:
+def test_disabled_hosts_are_apart_and_have_all_their_settings() -> None:
     other = VALID["hosts"]["web1"] | {"address": "10.0.0.6"}
     hosts = {
         "web3": other | {"address": "10.0.0.7", "enabled": "false"},
@@ -86,17 +86,17 @@ def test_left_out_hosts_are_apart_and_have_all_their_settings() -> None:
     }
     settings = parse(VALID | {"hosts": hosts})
     assert [host.name for host in settings.hosts] == ["web1"]
-    assert [(host.name, host.port) for host in settings.left_out] == [("web2", 2222), ("web3", 22)]
+    assert [(host.name, host.port) for host in settings.disabled] == [("web2", 2222), ("web3", 22)]
 
 
-def test_a_left_out_host_needs_no_release_for_its_checks() -> None:
+def test_a_disabled_host_needs_no_release_for_its_checks() -> None:
     web1 = VALID["hosts"]["web1"]
     checks = {"checks": {"web": {"command": "test {appRef}"}}}
     hosts = {
         "web1": web1,
         "web2": web1 | {"address": "10.0.0.6", "enabled": False, "activation": checks},
     }
-    assert parse({"hosts": hosts}).left_out[0].activation.checks[0].name == "web"
+    assert parse({"hosts": hosts}).disabled[0].activation.checks[0].name == "web"
     with pytest.raises(ConfigError, match=r"is required for \{appRef\} in the check web of web2"):
         parse({"hosts": hosts | {"web2": hosts["web2"] | {"enabled": True}}})
 

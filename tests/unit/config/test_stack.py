@@ -94,7 +94,7 @@ def test_the_least_config_has_the_defaults_of_the_documentation() -> None:
         app_ref=None,
         app_rev=None,
         hosts=(web1,),
-        left_out=(),
+        disabled=(),
         ssh_key=None,
         activation=activation,
         rollout=Rollout(canary=1, waves=(), max_parallel=None),

@@ -8,12 +8,12 @@ from components.pipeline.activation.protocol import Observation
 from components.pipeline.config.activation import Activation, Mode
 from components.pipeline.deploy.plan import Action, HostPlan, decide, drift, one_ahead
 from components.pipeline.errors import HostError, ReplyError, UnreachableError
-from components.pipeline.evaluate.evaluate import System
+from components.pipeline.evaluate.evaluate import EvaluatedAttr
 from components.pipeline.values import StorePath
 from tests.unit.hosts import derivation, host, toplevel
 
 OLD, NEW, OTHER = toplevel("a"), toplevel("b"), toplevel("c")
-SYSTEM = System(attr="web1", drv=derivation("d"), out=NEW)
+SYSTEM = EvaluatedAttr(attr="web1", drv_path=derivation("d"), out_path=NEW)
 IDLE = Observation(
     current=OLD,
     profile=OLD,
@@ -138,7 +138,7 @@ AHEAD = replace(IDLE, current=OTHER, profile=OTHER, committed_from=OLD, committe
 
 def test_a_host_one_release_ahead_of_the_state_is_no_drift() -> None:
     assert one_ahead(plan(AHEAD), OLD, STACK) == (
-        f"it runs {OTHER.path}: the `up` that deployed it was cut off"
+        f"it runs {OTHER.path}: the `up` that deployed it was interrupted"
     )
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from components.pipeline.evaluate.derivation import Derivation
-from components.pipeline.evaluate.evaluate import System
+from components.pipeline.evaluate.evaluate import EvaluatedAttr
 from components.pipeline.values import StorePath
 
 DATA = Path(__file__).parents[2] / "data" / "derivations"
@@ -19,10 +19,10 @@ def read_all() -> dict[str, Derivation]:
     return found
 
 
-def _system(hashed: str) -> System:
+def _system(hashed: str) -> EvaluatedAttr:
     drv = StorePath.parse(f"/nix/store/{hashed}-nixos-system-web1-25.11.drv")
     out = StorePath.parse(f"/nix/store/{hashed}-nixos-system-web1-25.11")
-    return System(attr="web1", drv=drv, out=out)
+    return EvaluatedAttr(attr="web1", drv_path=drv, out_path=out)
 
 
 OLD = _system("yh2l6qawf0j4n8scyh2l6qawf0j4n80j")

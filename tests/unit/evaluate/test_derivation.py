@@ -23,7 +23,7 @@ def named(drvs: dict[str, Derivation], name: str) -> Derivation:
 
 
 def test_name(store: dict[str, Derivation]) -> None:
-    assert store[OLD.drv.path].name == "nixos-system-web1-25.11"
+    assert store[OLD.drv_path.path].name == "nixos-system-web1-25.11"
 
 
 def test_inputs_are_the_derivations_and_not_the_sources(store: dict[str, Derivation]) -> None:
@@ -33,7 +33,7 @@ def test_inputs_are_the_derivations_and_not_the_sources(store: dict[str, Derivat
 
 
 def test_environment(store: dict[str, Derivation]) -> None:
-    environment = store[OLD.drv.path].environment
+    environment = store[OLD.drv_path.path].environment
     assert environment["kernelParams"] == "loglevel=4"
     assert environment["quoted"] == 'a "b"\\c\n\td'
     assert set(environment) == {"name", "out", "kernelParams", "initInterfaceVersion", "quoted"}
@@ -53,7 +53,7 @@ def test_several_outputs_of_an_input(tmp_path: Path) -> None:
 
 
 def test_difference_leaves_out_what_is_shared() -> None:
-    removed, added = difference(OLD.drv, NEW.drv)
+    removed, added = difference(OLD.drv_path, NEW.drv_path)
     shared = {"glibc-2.40-36", "unit-same.service", "linux-6.12.58"}
     assert shared.isdisjoint(drv.name for drv in (*removed.values(), *added.values()))
     assert removed.keys().isdisjoint(added)
@@ -62,7 +62,7 @@ def test_difference_leaves_out_what_is_shared() -> None:
 
 
 def test_no_difference() -> None:
-    assert difference(OLD.drv, OLD.drv) == ({}, {})
+    assert difference(OLD.drv_path, OLD.drv_path) == ({}, {})
 
 
 def test_each_derivation_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from components.pipeline.config.activation import DEFAULTS, Activation
 from components.pipeline.config.checks import Check
 from components.pipeline.config.stack import Settings, parse
 from components.pipeline.errors import ConfigError, EvaluationError
-from components.pipeline.evaluate.evaluate import System
+from components.pipeline.evaluate.evaluate import EvaluatedAttr
 from components.pipeline.evaluate.host_defaults import grounds
 from components.pipeline.values import Duration, StorePath
 from tests.unit.hosts import HOST_KEY, host
@@ -14,10 +14,10 @@ from tests.unit.hosts import HOST_KEY, host
 WEB = {"http": "http://localhost:8080/", "hold": "2s"}
 
 
-def system(activation: object) -> System:
+def system(activation: object) -> EvaluatedAttr:
     path = StorePath.parse(f"/nix/store/{'a' * 32}-nixos-system-web1")
     assert isinstance(activation, dict)
-    return System(attr="web1", drv=path, out=path, activation=activation)
+    return EvaluatedAttr(attr="web1", drv_path=path, out_path=path, activation=activation)
 
 
 def read(activation: object) -> Activation:

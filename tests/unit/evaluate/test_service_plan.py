@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from components.pipeline.config import services
 from components.pipeline.config.services import Origin, ServiceSpec
-from components.pipeline.evaluate.evaluate import System
+from components.pipeline.evaluate.evaluate import EvaluatedAttr
 from components.pipeline.evaluate.service_plan import ServicePlan
 from components.pipeline.values import Attr, StorePath
 
@@ -13,7 +13,7 @@ OUT = StorePath(f"/nix/store/{'a' * 32}-image.tar")
 
 def test_each_of_the_images_of_one_name_has_its_own() -> None:
     """Of both flakes, and for both processors: each is another one."""
-    image = System(attr="x", drv=OUT, out=OUT)
+    image = EvaluatedAttr(attr="x", drv_path=OUT, out_path=OUT)
     plan = ServicePlan(
         spec=ServiceSpec(name="app", image=Attr("app"), edge=Attr("edge")), image=image, edge=image
     )

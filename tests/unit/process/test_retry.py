@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from components.pipeline.process import retry
-from components.pipeline.process.retry import steadily
+from components.pipeline.process.retry import retry_through_restart
 
 
 class AwayError(Exception):
@@ -14,7 +14,7 @@ class AwayError(Exception):
 
 @dataclass
 class Daemon:
-    heard: float = 0.0
+    last_response: float = 0.0
     tries: int = 0
     away: int = 0
     """How many tries it is away for."""
@@ -24,7 +24,7 @@ class Daemon:
     async def work(self) -> str:
         self.tries += 1
         if self.answers:
-            self.heard = float("inf")
+            self.last_response = float("inf")
         if self.tries <= self.away:
             raise AwayError
         return "done"
@@ -38,27 +38,27 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_done_at_once() -> None:
     daemon = Daemon()
-    assert await steadily(daemon, daemon.work, AwayError) == "done"
+    assert await retry_through_restart(daemon, daemon.work, AwayError) == "done"
     assert daemon.tries == 1
 
 
 async def test_done_again_until_the_daemon_is_back() -> None:
     daemon = Daemon(away=7)
-    assert await steadily(daemon, daemon.work, AwayError) == "done"
+    assert await retry_through_restart(daemon, daemon.work, AwayError) == "done"
     assert daemon.tries == 8
 
 
 async def test_away_for_too_long() -> None:
     daemon = Daemon(away=1_000_000)
     with pytest.raises(AwayError):
-        await steadily(daemon, daemon.work, AwayError)
+        await retry_through_restart(daemon, daemon.work, AwayError)
 
 
 async def test_a_daemon_that_goes_each_time_it_comes_is_given_up() -> None:
     daemon = Daemon(away=1_000_000, answers=True)
     with pytest.raises(AwayError):
-        await steadily(daemon, daemon.work, AwayError)
-    assert daemon.tries == retry.CUTS + 1
+        await retry_through_restart(daemon, daemon.work, AwayError)
+    assert daemon.tries == retry.MAX_OUTAGES + 1
 
 
 async def test_anything_else_is_raised_at_once() -> None:
@@ -69,5 +69,5 @@ async def test_anything_else_is_raised_at_once() -> None:
         raise ValueError
 
     with pytest.raises(ValueError):  # noqa: PT011 it has no text
-        await steadily(Daemon(), refused, AwayError)
+        await retry_through_restart(Daemon(), refused, AwayError)
     assert len(tries) == 1

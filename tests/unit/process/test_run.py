@@ -50,7 +50,7 @@ async def written(path: Path, seconds: float = 5.0) -> str:
 
 async def test_gives_what_was_printed() -> None:
     done = await run(sh("printf 'one\\ntwo\\n\\n'; printf ' oh \\n' >&2"), timeout=5)
-    assert (done.code, done.stdout, done.text, done.complaint) == (
+    assert (done.code, done.stdout, done.text, done.stderr_text) == (
         0,
         b"one\ntwo\n\n",
         "one\ntwo",
@@ -166,7 +166,7 @@ async def test_what_a_killed_process_has_left_does_not_hold_us(
     script = "echo printed; sleep 300 & echo $! >&2; kill -KILL $$"
     done = await run(sh(script), timeout=60, check=False)
     assert (done.code, done.text) == (-9, "printed")
-    assert await gone(int(done.complaint))
+    assert await gone(int(done.stderr_text))
 
 
 async def test_cancelling_leaves_nothing(tmp_path: Path) -> None:

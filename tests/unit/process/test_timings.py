@@ -6,34 +6,34 @@ import time
 
 import pytest
 
-from components.pipeline.process.timings import Stages
+from components.pipeline.process.timings import Timings
 
 
 def test_nothing_yet() -> None:
-    assert str(Stages()) == ""
+    assert str(Timings()) == ""
 
 
 def test_stages_in_the_order_of_their_beginning() -> None:
-    stages = Stages()
+    timings = Timings()
     for name in ("release", "evaluate", "build"):
-        with stages.span(name):
+        with timings.span(name):
             pass
-    assert re.sub(r"\d\.\d", "N", str(stages)) == "release N s, evaluate N s, build N s"
+    assert re.sub(r"\d\.\d", "N", str(timings)) == "release N s, evaluate N s, build N s"
 
 
 def test_hosts_side_by_side_count_from_first_to_last() -> None:
-    stages = Stages()
+    timings = Timings()
     now = time.monotonic()
-    stages.mark("switch", now - 2)
-    stages.mark("switch", now - 5)
-    stages.mark("switch", now - 1)
-    assert str(stages) == "switch 5.0 s"
+    timings.mark("switch", now - 2)
+    timings.mark("switch", now - 5)
+    timings.mark("switch", now - 1)
+    assert str(timings) == "switch 5.0 s"
 
 
 def test_a_stage_that_fails_counts_too() -> None:
-    stages = Stages()
+    timings = Timings()
 
-    @stages.span("build")
+    @timings.span("build")
     def build() -> None:
         time.sleep(0.1)
         msg = "no"
@@ -41,17 +41,17 @@ def test_a_stage_that_fails_counts_too() -> None:
 
     with pytest.raises(ValueError, match="no"):
         build()
-    assert float(str(stages).split()[1]) >= 0.1
+    assert float(str(timings).split()[1]) >= 0.1
 
 
 def test_one_instance_knows_nothing_of_another() -> None:
-    one, other = Stages(), Stages()
+    one, other = Timings(), Timings()
     with one.span("build"):
         pass
     assert str(other) == ""
 
 
 async def test_what_is_awaited_counts_and_gives_its_result() -> None:
-    stages = Stages()
-    assert await stages.timed("build", asyncio.sleep(0.1, "built")) == "built"
-    assert 0.1 <= float(str(stages).split()[1]) < 5
+    timings = Timings()
+    assert await timings.timed("build", asyncio.sleep(0.1, "built")) == "built"
+    assert 0.1 <= float(str(timings).split()[1]) < 5

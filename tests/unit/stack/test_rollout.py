@@ -10,7 +10,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from components.pipeline.errors import ActivationError
-from components.stack.rollout import Standing, Turns
+from components.stack.rollout import HostStatus, RolloutTracker
 
 
 class Component(pulumi.Resource):
@@ -32,8 +32,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
     return said
 
 
-def of(*waves: tuple[str, ...], max_parallel: int | None = None) -> Turns:
-    return Turns(waves, max_parallel, component=COMPONENT)
+def of(*waves: tuple[str, ...], max_parallel: int | None = None) -> RolloutTracker:
+    return RolloutTracker(waves, max_parallel, component=COMPONENT)
 
 
 async def soon(work: asyncio.Task[None]) -> bool:
@@ -46,19 +46,19 @@ async def soon(work: asyncio.Task[None]) -> bool:
 async def test_without_a_limit_all_of_a_wave_go_at_once(told: Told) -> None:
     hosts = of(("a",), ("b", "c", "d"))
     for name in "bcd":
-        await asyncio.wait_for(hosts.take(name), 1)
+        await asyncio.wait_for(hosts.acquire(name), 1)
     for name in "bcd":
-        hosts.end(name, Standing.COMMITTED)
+        hosts.finish(name, HostStatus.COMMITTED)
     assert told == []
 
 
 async def test_a_place_is_waited_for_and_given_back(told: Told) -> None:
     hosts = of(("a", "b", "c"), max_parallel=2)
-    await hosts.take("a")
-    await hosts.take("b")
-    third = asyncio.create_task(hosts.take("c"))
+    await hosts.acquire("a")
+    await hosts.acquire("b")
+    third = asyncio.create_task(hosts.acquire("c"))
     assert not await soon(third)
-    hosts.end("a", Standing.COMMITTED)
+    hosts.finish("a", HostStatus.COMMITTED)
     assert await soon(third)
     await third
     assert told == []
@@ -66,28 +66,28 @@ async def test_a_place_is_waited_for_and_given_back(told: Told) -> None:
 
 async def test_the_end_of_a_host_gives_one_place_however_often_it_is_said() -> None:
     hosts = of(("a", "b", "c"), max_parallel=1)
-    await hosts.take("a")
-    hosts.end("a", Standing.COMMITTED)
-    hosts.end("a", Standing.COMMITTED)
-    hosts.end("b", Standing.COMMITTED)  # it never took one
-    await hosts.take("b")
-    third = asyncio.create_task(hosts.take("c"))
+    await hosts.acquire("a")
+    hosts.finish("a", HostStatus.COMMITTED)
+    hosts.finish("a", HostStatus.COMMITTED)
+    hosts.finish("b", HostStatus.COMMITTED)  # it never took one
+    await hosts.acquire("b")
+    third = asyncio.create_task(hosts.acquire("c"))
     assert not await soon(third)
-    hosts.end("b", Standing.COMMITTED)
+    hosts.finish("b", HostStatus.COMMITTED)
     await third
 
 
 async def test_a_failure_refuses_those_that_wait(told: Told) -> None:
     hosts = of(("a", "b", "c"), max_parallel=1)
-    await hosts.take("a")
-    waiting = [asyncio.create_task(hosts.take(name)) for name in "bc"]
+    await hosts.acquire("a")
+    waiting = [asyncio.create_task(hosts.acquire(name)) for name in "bc"]
     assert not await soon(waiting[0])
-    hosts.end("a", Standing.FAILED)
+    hosts.finish("a", HostStatus.FAILED)
     for name, one in zip("bc", waiting, strict=True):
         with pytest.raises(ActivationError) as caught:
             await asyncio.wait_for(one, 1)
         assert str(caught.value) == (
-            f"left untouched: {name}: a failed. mend the release and run `pulumi up` again"
+            f"left untouched: {name}: a failed. fix the release, then run `pulumi up` again"
         )
     assert told == [("the rollout stopped: failed: a; untouched: b, c", COMPONENT)]
 
@@ -95,38 +95,38 @@ async def test_a_failure_refuses_those_that_wait(told: Told) -> None:
 async def test_a_failure_refuses_those_that_come_later() -> None:
     """With --continue-on-error the engine goes on to whatever does not depend on the failure."""
     hosts = of(("a",), ("b",))
-    await hosts.take("a")
-    hosts.end("a", Standing.FAILED)
+    await hosts.acquire("a")
+    hosts.finish("a", HostStatus.FAILED)
     with pytest.raises(ActivationError, match="left untouched: b: a failed"):
-        await hosts.take("b")
+        await hosts.acquire("b")
 
 
 async def test_those_under_way_finish_and_the_last_one_sums_up(told: Told) -> None:
     hosts = of(("a",), ("b", "c", "d"), ("e", "f"))
-    await hosts.take("a")
-    hosts.end("a", Standing.COMMITTED)
+    await hosts.acquire("a")
+    hosts.finish("a", HostStatus.COMMITTED)
     for name in "bcd":
-        await hosts.take(name)
-    hosts.end("c", Standing.FAILED)
+        await hosts.acquire(name)
+    hosts.finish("c", HostStatus.FAILED)
     assert told == []
-    hosts.end("b", Standing.COMMITTED)
+    hosts.finish("b", HostStatus.COMMITTED)
     assert told == []
-    hosts.pass_over("f")
-    hosts.end("d", Standing.FAILED)
+    hosts.skip("f")
+    hosts.finish("d", HostStatus.FAILED)
     summary = "the rollout stopped: committed: a, b; failed: c, d; untouched: e; unchanged: f"
     assert told == [(summary, COMPONENT)]
-    hosts.end("d", Standing.FAILED)
+    hosts.finish("d", HostStatus.FAILED)
     with pytest.raises(ActivationError):
-        await hosts.take("e")
-    hosts.end("e", Standing.FAILED)
+        await hosts.acquire("e")
+    hosts.finish("e", HostStatus.FAILED)
     assert told == [(summary, COMPONENT)]
 
 
 async def test_a_run_without_failure_says_nothing(told: Told) -> None:
     hosts = of(("a",), ("b",))
     for name in "ab":
-        await hosts.take(name)
-        hosts.end(name, Standing.COMMITTED)
+        await hosts.acquire(name)
+        hosts.finish(name, HostStatus.COMMITTED)
     assert told == []
 
 
@@ -142,7 +142,7 @@ async def test_a_copy_that_fails_stops_the_rollout_once_the_others_have_ended(to
         pass
     assert told == said, "the same is not said again"
     with pytest.raises(ActivationError, match="left untouched: a: b failed"):
-        await hosts.take("a")
+        await hosts.acquire("a")
 
 
 async def test_copies_that_work_leave_the_turns_as_they_are(told: Told) -> None:
@@ -150,32 +150,32 @@ async def test_copies_that_work_leave_the_turns_as_they_are(told: Told) -> None:
     for name in "ab":
         with hosts.copying(name):
             pass
-        await hosts.take(name)
-        hosts.end(name, Standing.COMMITTED)
+        await hosts.acquire(name)
+        hosts.finish(name, HostStatus.COMMITTED)
     assert told == []
 
 
 async def test_one_that_gives_up_waiting_holds_no_place() -> None:
     hosts = of(("a", "b", "c"), max_parallel=1)
-    await hosts.take("a")
-    second = asyncio.create_task(hosts.take("b"))
+    await hosts.acquire("a")
+    second = asyncio.create_task(hosts.acquire("b"))
     assert not await soon(second)
     second.cancel()
     await asyncio.wait([second])
-    hosts.end("a", Standing.COMMITTED)
-    await asyncio.wait_for(hosts.take("c"), 1)
+    hosts.finish("a", HostStatus.COMMITTED)
+    await asyncio.wait_for(hosts.acquire("c"), 1)
 
 
 @dataclass
 class Run:
-    """Hosts that all ask at once; each ends as written, after so many turns of the loop."""
+    """Hosts that all ask at once; each ends as written, after so many tracker of the loop."""
 
-    ends: list[tuple[Standing, int]]
+    ends: list[tuple[HostStatus, int]]
     limit: int | None
     under_way: int = 0
     most: int = 0
     has_failed: bool = False
-    standing: dict[str, Standing] = field(default_factory=dict)
+    standing: dict[str, HostStatus] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
 
     @property
@@ -183,7 +183,7 @@ class Run:
         return tuple(f"web{number}" for number in range(len(self.ends)))
 
     async def all(self) -> None:
-        hosts = Turns([self.names], self.limit, component=COMPONENT)
+        hosts = RolloutTracker([self.names], self.limit, component=COMPONENT)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(pulumi.log, "warn", self.hear)
             async with asyncio.timeout(10):
@@ -193,13 +193,13 @@ class Run:
         assert self.under_way == 0
         self.said.append(text)
 
-    async def one(self, hosts: Turns, number: int) -> None:
+    async def one(self, hosts: RolloutTracker, number: int) -> None:
         name, (end, pauses) = self.names[number], self.ends[number]
         try:
-            await hosts.take(name)
+            await hosts.acquire(name)
         except ActivationError:
             assert self.has_failed
-            self.standing[name] = Standing.UNTOUCHED
+            self.standing[name] = HostStatus.UNTOUCHED
             return
         assert not self.has_failed
         self.under_way += 1
@@ -207,24 +207,24 @@ class Run:
         for _ in range(pauses):
             await asyncio.sleep(0)
         self.under_way -= 1
-        self.has_failed |= end is Standing.FAILED
+        self.has_failed |= end is HostStatus.FAILED
         self.standing[name] = end
-        hosts.end(name, end)
+        hosts.finish(name, end)
 
 
 async def test_hosts_that_are_left_out_are_in_the_summary(told: Told) -> None:
-    hosts = Turns([("a",)], None, left_out=["d", "e"], component=COMPONENT)
-    await hosts.take("a")
-    hosts.end("a", Standing.FAILED)
-    assert told == [("the rollout stopped: failed: a; left out: d, e", COMPONENT)]
+    hosts = RolloutTracker([("a",)], None, disabled=["d", "e"], component=COMPONENT)
+    await hosts.acquire("a")
+    hosts.finish("a", HostStatus.FAILED)
+    assert told == [("the rollout stopped: failed: a; skipped: d, e", COMPONENT)]
 
 
-ENDS = st.tuples(st.sampled_from([Standing.COMMITTED, Standing.FAILED]), st.integers(0, 5))
+ENDS = st.tuples(st.sampled_from([HostStatus.COMMITTED, HostStatus.FAILED]), st.integers(0, 5))
 
 
 @examples(max_examples=200, deadline=None)
 @given(st.lists(ENDS, min_size=1, max_size=12), st.none() | st.integers(1, 5))
-def test_whatever_the_order(ends: list[tuple[Standing, int]], limit: int | None) -> None:
+def test_whatever_the_order(ends: list[tuple[HostStatus, int]], limit: int | None) -> None:
     """Never more than the limit; none begins after a failure; one summary, once all have ended."""
     run = Run(ends=ends, limit=limit)
     asyncio.run(run.all())

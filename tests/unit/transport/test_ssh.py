@@ -15,11 +15,11 @@ from components.pipeline.errors import (
     UnreachableError,
     printable,
 )
-from components.pipeline.transport.ssh import Identity, Ssh, explain, write_identity
+from components.pipeline.transport.ssh import Ssh, SshFiles, explain, write_ssh_files
 from tests.unit.hosts import FINGERPRINT, HOST_KEY, host
 
-AGENT = Identity(known_hosts=PurePosixPath(".flakeup/prod/known_hosts"), key=None)
-KEY = Identity(
+AGENT = SshFiles(known_hosts=PurePosixPath(".flakeup/prod/known_hosts"), key=None)
+KEY = SshFiles(
     known_hosts=PurePosixPath(".flakeup/prod/known_hosts"), key=PurePosixPath(".flakeup/prod/key")
 )
 
@@ -82,7 +82,7 @@ WITH_KEY = ("-i", ".flakeup/prod/key", "-o", "IdentitiesOnly=yes")
         ),
     ],
 )  # fmt: skip
-def test_argv(spec: HostSpec, identity: Identity, expected: list[str]) -> None:
+def test_argv(spec: HostSpec, identity: SshFiles, expected: list[str]) -> None:
     assert list(Ssh.of(spec, identity).argv("uname", "-m")) == expected
 
 
@@ -111,7 +111,7 @@ def test_store_url(spec: HostSpec, url: str) -> None:
 
 
 @pytest.mark.parametrize("identity", [AGENT, KEY])
-def test_nix_splits_its_ssh_options_as_they_were(identity: Identity) -> None:
+def test_nix_splits_its_ssh_options_as_they_were(identity: SshFiles) -> None:
     """Nix splits NIX_SSHOPTS at white space and knows no quotes."""
     ssh = Ssh.of(host(port=2222), identity)
     assert ssh.nix_sshopts.split() == list(identity.options(ssh.host))
@@ -134,7 +134,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_identity_is_private_and_relative(folder: Path) -> None:
     old = os.umask(0)
     try:
-        identity = write_identity(folder, [host("web1"), host("db_1")], "KEY\n\n")
+        identity = write_ssh_files(folder, [host("web1"), host("db_1")], "KEY\n\n")
     finally:
         os.umask(old)
     assert identity == KEY
@@ -148,16 +148,16 @@ def test_identity_is_private_and_relative(folder: Path) -> None:
 
 
 def test_identity_without_a_key_has_none(folder: Path) -> None:
-    assert write_identity(folder, [host()], None) == AGENT
+    assert write_ssh_files(folder, [host()], None) == AGENT
     assert [path.name for path in folder.iterdir()] == ["known_hosts"]
 
 
 def test_identity_replaces_and_leaves_open_files_whole(folder: Path) -> None:
-    write_identity(folder, [host("web1")], "OLD")
+    write_ssh_files(folder, [host("web1")], "OLD")
     folder.chmod(0o755)
     (folder / "key").chmod(0o644)
     with (folder / "known_hosts").open() as before:
-        write_identity(folder, [host("web2")], "NEW")
+        write_ssh_files(folder, [host("web2")], "NEW")
         assert before.read() == f"web1 {HOST_KEY.line}\n"
     assert (folder / "known_hosts").read_text() == f"web2 {HOST_KEY.line}\n"
     assert (folder / "key").read_text() == "NEW\n"
@@ -190,7 +190,7 @@ FIND_OUT = "find out why it changed; only then put the new key into hosts' hostK
     [
         pytest.param(
             255, CHANGED, HostKeyError,
-            f"host key is not the pinned one: {WHERE}: pinned {FINGERPRINT}, offered "
+            f"host key mismatch: {WHERE}: pinned {FINGERPRINT}, offered "
             f"SHA256:yLmlGPE2rHEsCtTl9cOCXEnOGzVkUI8YCFgvpRHMOUg. {FIND_OUT}",
             id="changed key",
         ),
@@ -199,7 +199,7 @@ FIND_OUT = "find out why it changed; only then put the new key into hosts' hostK
             "Unable to negotiate with 192.0.2.10 port 22: no matching host key type found."
             " Their offer: rsa-sha2-512,ssh-rsa",
             HostKeyError,
-            f"host key is not the pinned one: {WHERE}: pinned {FINGERPRINT}, offered none."
+            f"host key mismatch: {WHERE}: pinned {FINGERPRINT}, offered none."
             f" {FIND_OUT}",
             id="no ed25519 key",
         ),

@@ -19,7 +19,7 @@ start() { # ID OLD|- NEW, the spec on stdin
     case $spec in
     *"
 end") ;;
-    *) finish 64 refused reason "the spec was cut off" ;; # a connection that broke
+    *) finish 64 refused reason "the spec was truncated" ;; # a connection that broke
     esac
     read_spec <<END
 $spec

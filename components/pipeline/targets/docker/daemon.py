@@ -44,7 +44,7 @@ class Daemon:
 
     def __init__(self, host: str, folder: Path = HERE) -> None:
         self.host = host
-        self.heard = 0.0
+        self.last_response = 0.0
         """When the daemon answered last (`time.monotonic`)."""
         self._place = urlsplit(host)
         self._remote = Remote.find(host, folder) if self._place.scheme == "ssh" else None
@@ -176,7 +176,7 @@ class Daemon:
             if self._remote and self._broken and self._broken[0] >= began:
                 raise self._remote.explain(self._broken[1]) from error
             raise self._away(error, type(error).__name__) from error
-        self.heard = time.monotonic()
+        self.last_response = time.monotonic()
         return answer
 
     def _away(self, error: Exception, otherwise: str) -> DockerAwayError:
@@ -193,7 +193,7 @@ async def steadily(docker: Daemon, work: Callable[[], Awaitable[T]]) -> T:
     Raises:
         DockerAwayError: it was away for longer than a restart takes, or goes each time it comes.
     """
-    return await retry.steadily(docker, work, DockerAwayError, restart=RESTART)
+    return await retry.retry_through_restart(docker, work, DockerAwayError, restart=RESTART)
 
 
 def segment(text: str) -> str:

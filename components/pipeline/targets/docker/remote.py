@@ -19,7 +19,7 @@ from ...errors import (
     message,
 )
 from ...process.run import Argv
-from ...transport.ssh import SSH_FAILED, Identity, identity_in, write_private
+from ...transport.ssh import SSH_FAILED, SshFiles, ssh_files_in, write_private
 from ...transport.ssh_errors import refused
 from ...values import GrammarError, HostKey
 
@@ -36,7 +36,7 @@ class Remote:
 
     machine: Machine
     host_key: HostKey
-    identity: Identity
+    identity: SshFiles
 
     @classmethod
     def find(cls, host: str, folder: Path) -> Self:
@@ -45,7 +45,7 @@ class Remote:
         Raises:
             DockerError: it has written none for this machine.
         """
-        machine, identity = Machine.parse(host), identity_in(folder)
+        machine, identity = Machine.parse(host), ssh_files_in(folder)
         pins = Path(_pins_of(machine, identity))
         try:
             host_key = HostKey.parse(pins.read_text().removeprefix(f"{ALIAS} "))
@@ -92,19 +92,19 @@ class Remote:
         return DockerAwayError(message("cannot reach Docker", where, last, remedy))
 
 
-def options(machine: Machine, identity: Identity) -> Argv:
+def options(machine: Machine, identity: SshFiles) -> Argv:
     """The options of ssh, with files relative to the program's folder: inputs of a resource."""
     return identity.options_to(ALIAS, machine.port, _pins_of(machine, identity))
 
 
-def pin(host: str, host_key: HostKey | None, identity: Identity) -> None:
+def pin(host: str, host_key: HostKey | None, identity: SshFiles) -> None:
     """Write down the key of a daemon's machine, where it is reached over ssh."""
     if host_key is not None:
         pins = _pins_of(Machine.parse(host), identity)
         write_private(Path(pins), f"{ALIAS} {host_key.line}\n")
 
 
-def _pins_of(machine: Machine, identity: Identity) -> PurePosixPath:
+def _pins_of(machine: Machine, identity: SshFiles) -> PurePosixPath:
     """A known_hosts of its own: where another machine comes, what was on this one has to go."""
     name = f"docker-{machine.address.canonical}-{machine.port}"
     return identity.known_hosts.with_name(name)

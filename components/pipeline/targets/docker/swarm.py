@@ -21,7 +21,7 @@ MONITOR: Final = 5
 CONVERGENCE: Final = 5
 """Seconds in which the swarm tells its nodes of a task that is to stop, and is told that it has."""
 AGAIN: Final = (
-    "what served before serves on; mend the release and run `pulumi up` again, "
+    "what served before serves on; fix the release, then run `pulumi up` again, "
     "or `pulumi up --refresh` where nothing is to be mended"
 )
 _BACK: Final = {

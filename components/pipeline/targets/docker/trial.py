@@ -16,7 +16,7 @@ PAUSE: Final = 0.3
 LOG_LINES: Final = 10
 STEADY: Final = 3.0
 """Seconds that a container without a health check has to run to count as healthy."""
-MEND: Final = "what served before serves on; mend the release and run `pulumi up` again"
+MEND: Final = "what served before serves on; fix the release, then run `pulumi up` again"
 _NANO: Final = 1_000_000_000
 _NOBODY: Final = "1/tcp"
 """A port of a candidate at which nobody listens."""

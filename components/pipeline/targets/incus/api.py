@@ -50,7 +50,7 @@ class Incus:
     def __init__(self, remote: Remote, project: str) -> None:
         self.remote = remote
         self.project = project
-        self.heard = 0.0
+        self.last_response = 0.0
         """When the server answered last (`time.monotonic`)."""
         transport = (
             httpx.AsyncHTTPTransport(uds=str(remote.socket))
@@ -188,7 +188,7 @@ class Incus:
             if refused := _refused_certificate(error):
                 raise await self._not_trusted(refused) from error
             raise self._away(_text(error) or type(error).__name__) from error
-        self.heard = time.monotonic()
+        self.last_response = time.monotonic()
         if answer.status_code == HTTPStatus.FORBIDDEN:
             raise self._not_let_in(answer)
         return answer
@@ -229,7 +229,7 @@ async def steadily(incus: Incus, work: Callable[[], Awaitable[T]]) -> T:
     Raises:
         IncusAwayError: it was away for longer than a restart takes, or goes each time it comes.
     """
-    return await retry.steadily(incus, work, IncusAwayError)
+    return await retry.retry_through_restart(incus, work, IncusAwayError)
 
 
 @contextlib.contextmanager

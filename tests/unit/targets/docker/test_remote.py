@@ -9,7 +9,7 @@ from components.pipeline.config.docker import Machine
 from components.pipeline.errors import DockerAwayError, DockerError, ProcessError
 from components.pipeline.targets.docker import remote
 from components.pipeline.targets.docker.remote import Remote
-from components.pipeline.transport.ssh import Identity, folder_of, write_identity
+from components.pipeline.transport.ssh import SshFiles, folder_of, write_ssh_files
 from tests.unit.hosts import HOST_KEY
 from tests.unit.transport.test_ssh import AGENT, KEY, WITH_KEY
 
@@ -42,7 +42,7 @@ def options(*key: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("identity", "key"), [(AGENT, ()), (KEY, WITH_KEY)], ids=["agent", "key"])
-def test_the_command_has_the_options_of_a_host(identity: Identity, key: tuple[str, ...]) -> None:
+def test_the_command_has_the_options_of_a_host(identity: SshFiles, key: tuple[str, ...]) -> None:
     machine = Machine.parse(HOST)
     assert list(remote.options(machine, identity)) == options(*key)
     assert list(Remote(machine=machine, host_key=HOST_KEY, identity=identity).argv) == [
@@ -56,7 +56,7 @@ def test_the_files_are_private_and_named_relative_to_the_program(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     folder = folder_of("prod")
-    identity = write_identity(folder, (), "a key")
+    identity = write_ssh_files(folder, (), "a key")
     remote.pin(HOST, HOST_KEY, identity)
     remote.pin("unix:///var/run/docker.sock", None, identity)
     pins = folder / PINS
@@ -67,7 +67,7 @@ def test_the_files_are_private_and_named_relative_to_the_program(
     assert identity.key == PurePosixPath(".flakeup/prod/ssh/key")
     assert not any(word.startswith("/") for word in remote.options(found.machine, identity))
     # Another one, without a key: who logs in is an agent's affair, and not that of an old file.
-    write_identity(folder, (), None)
+    write_ssh_files(folder, (), None)
     assert Remote.find(HOST, folder).identity.key is None
 
 
