@@ -12,7 +12,6 @@ from components.pipeline.evaluate import evaluate, host_defaults, service_plan
 from components.pipeline.process.concurrency import background
 from components.pipeline.process.timings import Timings
 from components.pipeline.release import release
-from components.pipeline.targets.docker import preflight as docker_preflight
 from components.pipeline.targets.docker import remote
 from components.pipeline.targets.incus import preflight as incus_preflight
 from components.pipeline.transport import ssh
@@ -26,7 +25,6 @@ async def main() -> pulumi.Inputs:
     incus_preflight.check(host.incus for host in settings.hosts)
     identity = ssh.write_ssh_files(config.folder(), settings.hosts, settings.ssh_key)
     remote.pin(settings.services.host, settings.services.host_key, identity)
-    await docker_preflight.checked(settings.services, config.folder())
     async with background(timings.timed("observe", observed(settings, identity))) as seen:
         with timings.span("release"):
             releases = await release.resolve(settings, Path.cwd())

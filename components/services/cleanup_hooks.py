@@ -10,36 +10,21 @@ from collections.abc import Awaitable, Callable
 import pulumi
 
 from ..pipeline.config.services import ServiceSpec
-from ..pipeline.targets.docker import ownership, swarm
+from ..pipeline.targets.docker import ownership
 from ..pipeline.targets.docker.daemon import Daemon, steadily
 from ..stack import config
 
 
-def network(
-    name: str, host: str, owner: str, label: str = ownership.OWNER
-) -> pulumi.ResourceHookBinding:
+def network(name: str, host: str, owner: str) -> pulumi.ResourceHookBinding:
     """The hook of a stack's network."""
-    return _before_create(
-        name, host, lambda docker: ownership.remove_networks(docker, {label: owner})
-    )
+    labels = {ownership.OWNER: owner}
+    return _before_create(name, host, lambda docker: ownership.remove_networks(docker, labels))
 
 
 def container(host: str, owner: str, spec: ServiceSpec) -> pulumi.ResourceHookBinding:
     """The hook of a service's container that is to be the only one."""
 
     async def work(docker: Daemon) -> None:
-        for label in (ownership.SERVICE, ownership.EDGE):
-            found = await ownership.containers(docker, {ownership.OWNER: owner, label: spec.name})
-            await ownership.end(docker, found, spec.grace.seconds)
-
-    return _before_create(spec.name, host, work)
-
-
-def swarm_service(host: str, owner: str, spec: ServiceSpec) -> pulumi.ResourceHookBinding:
-    """The hook of a service of a swarm, which is to have its ports."""
-
-    async def work(docker: Daemon) -> None:
-        await swarm.end(docker, {ownership.OWNER: owner, ownership.SERVICE: spec.name})
         for label in (ownership.SERVICE, ownership.EDGE):
             found = await ownership.containers(docker, {ownership.OWNER: owner, label: spec.name})
             await ownership.end(docker, found, spec.grace.seconds)

@@ -68,7 +68,6 @@ class DockerImage(pulumi.ComponentResource):
                 "host": args.host,
                 "ref": self.ref,
                 "built": args.build.out_path.path,
-                "copier": args.build.copier.out_path.path if args.build.copier else None,
                 **_login(args.registry),
             },
             pulumi.ResourceOptions(

@@ -25,7 +25,6 @@ T = TypeVar("T")
 
 TRIAL: Final = "flakeup:docker:Trial"
 TRAFFIC: Final = "flakeup:docker:Traffic"
-TASKS: Final = "flakeup:docker:Tasks"
 HALF_MADE: Final = ["#initerror"]
 """What the engine calls a container that was made and could not be started.
 
@@ -38,14 +37,6 @@ LOG_OPTIONS: Final = {"max-size": "10m", "max-file": "3"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceNetwork:
-    """The network that a stack's services share; a container takes its name, a swarm its id."""
-
-    name: pulumi.Output[str]
-    id: pulumi.Output[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DockerServiceArgs:
     """A service, its images, and where it runs."""
 
@@ -54,7 +45,8 @@ class DockerServiceArgs:
     image: DockerImage
     edge: DockerImage | None
     provider: docker.Provider
-    network: ServiceNetwork
+    network: pulumi.Output[str]
+    """The name of the network that the stack's services share."""
     is_secret: bool = False
     """Whether what the container is given is not to be in the state in clear."""
 
@@ -91,9 +83,8 @@ class DockerService(pulumi.ComponentResource):
             "command": self._hidden(list(spec.command)),
             "environment": self._hidden(dict(spec.env)),
             "secrets": pulumi.Output.secret(dict(spec.secrets)) if spec.secrets else None,
-            "network": args.network.name,
+            "network": args.network,
             "ports": [str(port) for port in sorted(spec.ports)],
-            "swarm": spec.strategy is Strategy.SWARM or None,
             "user": spec.user or None,
             "readOnly": spec.read_only,
             "healthcheck": self._hidden(list(spec.healthcheck)),
@@ -119,7 +110,7 @@ class DockerService(pulumi.ComponentResource):
             healthcheck=self._hidden(_healthcheck(spec)) if spec.healthcheck else None,
             labels=_labels({ownership.SERVICE: spec.name, ownership.SPEC: _digest(spec)}),
             networks_advanced=[
-                docker.ContainerNetworksAdvancedArgs(name=args.network.name, aliases=[spec.name])
+                docker.ContainerNetworksAdvancedArgs(name=args.network, aliases=[spec.name])
             ],
             ports=None if is_beside else _ports(spec.ports),
             volumes=[
@@ -172,7 +163,7 @@ class DockerService(pulumi.ComponentResource):
             labels=_labels({ownership.EDGE: spec.name}),
             uploads=[docker.ContainerUploadArgs(file=route.CONFIG, content=nobody.config)],
             ports=_ports({port: port for port in spec.ports}),
-            networks_advanced=[docker.ContainerNetworksAdvancedArgs(name=args.network.name)],
+            networks_advanced=[docker.ContainerNetworksAdvancedArgs(name=args.network)],
             must_run=True,
             restart=route.RESTART,
             stop_signal=route.STOP_SIGNAL,

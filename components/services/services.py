@@ -5,7 +5,7 @@ import pulumi_docker as docker
 
 from ..hosts.copy_hooks import BuildAndCopy
 from ..pipeline.config.docker import Machine
-from ..pipeline.config.services import Services, Strategy
+from ..pipeline.config.services import Services
 from ..pipeline.evaluate.evaluate import EvaluatedAttr
 from ..pipeline.evaluate.service_plan import ServicePlan
 from ..pipeline.targets.docker import ownership, remote
@@ -14,8 +14,7 @@ from ..stack import config
 from ..stack.dependency import depends_even_if_failed, output_or
 from . import cleanup_hooks
 from .image import DockerImage, DockerImageArgs
-from .service import DockerService, DockerServiceArgs, ServiceNetwork, owner_of_stack
-from .swarm import SwarmService
+from .service import DockerService, DockerServiceArgs, owner_of_stack
 
 
 class DockerServices:
@@ -35,10 +34,9 @@ class DockerServices:
         self._provider = docker.Provider(
             "docker", host=services.host, ssh_opts=_ssh_options(services), opts=options
         )
-        kinds = {plan.spec.name: plan.spec.strategy is Strategy.SWARM for plan in plans}
-        networks = {of_swarm: self._network(of_swarm=of_swarm) for of_swarm in set(kinds.values())}
+        network = self._network()
         self.services = {
-            plan.spec.name: (SwarmService if kinds[plan.spec.name] else DockerService)(
+            plan.spec.name: DockerService(
                 plan.spec.name,
                 DockerServiceArgs(
                     spec=plan.spec,
@@ -46,7 +44,7 @@ class DockerServices:
                     image=self._image(plan.image_name, plan.image),
                     edge=self._image(plan.edge_name, plan.edge) if plan.edge else None,
                     provider=self._provider,
-                    network=networks[kinds[plan.spec.name]],
+                    network=network,
                     is_secret=services.is_secret,
                 ),
                 options,
@@ -54,24 +52,20 @@ class DockerServices:
             for plan in plans
         }
 
-    def _network(self, *, of_swarm: bool) -> ServiceNetwork:
-        """The network of those services; a swarm's is open to candidates too."""
-        name, label = ("swarm", ownership.SWARM) if of_swarm else ("services", ownership.OWNER)
+    def _network(self) -> pulumi.Output[str]:
+        """The name of the network that all services share."""
+        name = "services"
         network = docker.Network(
             name,
-            driver="overlay" if of_swarm else None,
-            attachable=True if of_swarm else None,
-            labels=[docker.NetworkLabelArgs(label=label, value=owner_of_stack())],
+            labels=[docker.NetworkLabelArgs(label=ownership.OWNER, value=owner_of_stack())],
             opts=pulumi.ResourceOptions(
                 parent=self._parent,
                 provider=self._provider,
-                hooks=cleanup_hooks.network(name, self._where.host, owner_of_stack(), label),
+                hooks=cleanup_hooks.network(name, self._where.host, owner_of_stack()),
             ),
         )
         made = depends_even_if_failed(network, name, self._parent)
-        return ServiceNetwork(
-            name=output_or(network.name, "", made), id=output_or(network.id, "", made)
-        )
+        return output_or(network.name, "", made)
 
     def _image(self, name: str, build: EvaluatedAttr) -> DockerImage:
         """One for all services that run the same one."""

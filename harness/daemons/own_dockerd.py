@@ -94,8 +94,6 @@ class OwnDockerd:
         try:
             if not self.runs:
                 self.start()
-            with suppress(RefusedError):  # it is none; a swarm would make its tasks again
-                self.seen.ask("POST", "/swarm/leave?force=1")
             for one in self.seen.ask("GET", "/containers/json?all=1"):
                 with suppress(RefusedError):  # it is going by itself
                     self.seen.ask("DELETE", f"/containers/{one['Id']}?force=1")

@@ -13,13 +13,11 @@ import pytest
 
 from components.pipeline.config.registry import Registry
 from components.pipeline.targets.docker.daemon import Daemon, steadily
-from components.pipeline.targets.docker.image import Built
 from components.pipeline.targets.docker.pull import pulled
 from components.pipeline.targets.docker.push import pushed
 from harness.daemons import registry as registries
 from harness.daemons.dockerd import RefusedError
 from harness.daemons.registry import PASSWORD
-from tests.contract.docker.test_image import at
 from tests.unit.targets.docker.archives import CONFIG, layer, write
 
 if TYPE_CHECKING:
@@ -57,9 +55,7 @@ class Place:
 
     async def push(self, path: Path, registry: Registry | None = None, tag: str = HASH) -> str:
         registry = registry or self.registry()
-        return await pushed(
-            Built(image=at(path)), self.ref(registry, tag), registry, self.said.append
-        )
+        return await pushed(path, self.ref(registry, tag), registry, self.said.append)
 
     async def pull(self, digest: str, registry: Registry | None = None, tag: str = HASH) -> str:
         registry = registry or self.registry()

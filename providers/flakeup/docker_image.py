@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from components.pipeline.config.registry import Registry
 from components.pipeline.errors import DockerKeyError
 from components.pipeline.targets.docker import image
 from components.pipeline.targets.docker.daemon import Daemon, segment, steadily
-from components.pipeline.targets.docker.image import Built
 from components.pipeline.targets.docker.pull import pulled
 from components.pipeline.targets.docker.push import pushed
-from components.pipeline.values import StorePath
 
 from ..sdk.diff import Diff, Difference
 from ..sdk.errors import OperationError
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from .docker import Daemons
 
 
-MEANS: Final = frozenset({"copier", "username", "password"})
+MEANS: Final = frozenset({"username", "password"})
 """Inputs that say how it gets there: another one changes nothing about what is there."""
 
 
@@ -41,7 +40,7 @@ class ImageSpec:
 
     host: str
     ref: str
-    built: Built
+    built: Path
     registry: Registry | None
 
 
@@ -59,14 +58,11 @@ class DockerImageResource(Resource[ImageSpec]):
 
     def parse(self, inputs: Inputs) -> ImageSpec:
         """The inputs as values."""
-        copier, address = inputs.text("copier"), inputs.text("registry")
+        address = inputs.text("registry")
         return ImageSpec(
             host=inputs.text("host", ""),
             ref=inputs.text("ref", ""),
-            built=Built(
-                image=StorePath(inputs.text("built", "")),
-                copier=StorePath(copier) if copier else None,
-            ),
+            built=Path(inputs.text("built", "")),
             registry=Registry(
                 address=address,
                 username=inputs.text("username", ""),

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from components.pipeline.targets.docker import ownership, swarm, trial
+from components.pipeline.targets.docker import ownership, trial
 from components.pipeline.targets.docker.daemon import steadily
 from components.pipeline.targets.docker.trial import Candidate, Health
 from components.pipeline.targets.incus.ownership import Owner
@@ -57,7 +57,6 @@ class TrialResource(Resource[TrialSpec]):
             read_only=bool(inputs.flag("readOnly")),
             health=health,
             ports=tuple(map(int, inputs.texts("ports"))),
-            of_swarm=bool(inputs.flag("swarm")),
         )
         return TrialSpec(
             host=inputs.text("host", ""), candidate=candidate, wait=inputs.number("wait", 60.0)
@@ -96,13 +95,6 @@ class TrialResource(Resource[TrialSpec]):
                 for label in (ownership.SERVICE, ownership.EDGE, ownership.SECRETS):
                     labels = {ownership.OWNER: owner, label: service}
                     await ownership.end(docker, await ownership.containers(docker, labels), grace=0)
-                await swarm.end(docker, {ownership.OWNER: owner, ownership.SERVICE: service})
-                await swarm.end_secrets(
-                    docker, {ownership.OWNER: owner, ownership.SERVICE: service}
-                )
-                if state.flag("swarm"):
-                    # The network is removed next, and the provider does not try it again.
-                    await swarm.gone(docker, swarm.GOING)
 
             await steadily(docker, work)
 

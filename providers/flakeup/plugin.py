@@ -10,7 +10,6 @@ from ..sdk.plugin import Plugin
 from . import VERSION
 from .docker import Daemons
 from .docker_image import DockerImageResource
-from .docker_tasks import TasksResource
 from .docker_traffic import TrafficResource
 from .docker_trial import TrialResource
 from .image import ImageResource
@@ -41,7 +40,6 @@ class FlakeupPlugin(Plugin):
             DockerImageResource(self._daemons),
             TrialResource(self._daemons),
             TrafficResource(self._daemons),
-            TasksResource(self._daemons),
         )
 
     async def close(self) -> None:

@@ -70,7 +70,6 @@ DOCKER_IMAGE: Final = Shape(
         "host": Field(required=True, replaces=True, description="The daemon, as in DOCKER_HOST."),
         "ref": Field(required=True, replaces=True, description="Its name; the tag is its hash."),
         "built": Field(required=True, replaces=True, description="Store path of what nix builds."),
-        "copier": Field(description="Store path of its `copyTo`, where it is of nix2container."),
         "registry": Field(description="The address of the registry that it goes through."),
         "username": Field(secret=True, description="Who logs in there."),
         "password": Field(secret=True, description="Their password."),
@@ -91,7 +90,6 @@ TRIAL: Final = Shape(
         "secrets": Field(kind="map", secret=True, description="Files in /run/secrets."),
         "network": Field(required=True, description="The network that it is tried in."),
         "ports": Field(kind="list", description="Ports that nobody else may have."),
-        "swarm": Field(kind="boolean", description="Whether they are those of a swarm."),
         "user": Field(description="Who it runs as."),
         "readOnly": Field(kind="boolean", description="Whether its root is read-only."),
         "healthcheck": Field(kind="list", description="What says in it whether it is well."),
@@ -110,16 +108,5 @@ TRAFFIC: Final = Shape(
         "traffic": Field(default="http", choices=("http", "tcp"), description="What goes there."),
         "grace": Field(kind="number", default=10.0, description="Seconds for what is under way."),
         "wait": Field(kind="number", default=60.0, description="Seconds to become healthy."),
-    },
-)
-TASKS: Final = Shape(
-    token="flakeup:docker:Tasks",  # noqa: S106 a type, no password
-    fields={
-        "host": Field(required=True, replaces=True, description="The daemon, as in DOCKER_HOST."),
-        "service": Field(required=True, replaces=True, description="The service's name."),
-        "swarmService": Field(required=True, description="Its id in the swarm."),
-        "image": Field(required=True, description="The image that all tasks are to run."),
-        "replicas": Field(kind="integer", default=1.0, description="How many there are to be."),
-        "wait": Field(kind="number", default=60.0, description="Seconds for all of them."),
     },
 )

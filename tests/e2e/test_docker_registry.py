@@ -1,4 +1,4 @@
-"""Images by way of a registry with a login: of the app's own flake, and of nix2container."""
+"""Images by way of a registry with a login: of the app's own flake, and of this one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import yaml
 
-from harness.daemons import nix2container, registry
+from harness.daemons import registry
 from harness.daemons.http_load import Load
 from harness.daemons.registry import PASSWORD, USER
 from tests.e2e.docker_stack import (
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 OWN: Final = "app-image"
 """The image of the app's own flake."""
-NIX: Final = f"{RUN}-nix"
-"""That of nix2container."""
 
 
 @pytest.fixture(scope="module")
@@ -174,27 +172,24 @@ def test_back_to_images_that_go_straight_to_the_daemon(
     assert len(server.tags(f"{RUN}/{OWN}")) == 2
 
 
-def test_an_image_of_nix2container(
+def test_a_registry_where_the_user_has_logged_in(
     services: DockerStack, docker_inspector: DockerInspector, server: Registry
 ) -> None:
-    """Copied by its own script, to a registry where the user has logged in."""
-    stack, flake = services, services.folder / "flake" / "lib"
-    archives = (flake / "images.nix").read_text()
+    """Without a login in the config: that of `docker login` is used, to push and to pull."""
+    stack = services
     login = stack.user / ".docker" / "config.json"
     login.parent.mkdir()
     login.write_text(registry.config_with(server.address, (USER, PASSWORD)))
     try:
-        nix2container.add(stack.folder / "flake", NIX, APP)
         place = {**stack.config["docker"], "registry": {"address": f"{server.address}/{RUN}"}}
-        app = {"app": stack.service(image=NIX)}
+        app = {"app": stack.service()}
         stack.write(appRef="v1", docker=place, services=app)
         result = stack.up()
         assert result.code == 0, result.text
         assert stack.ask() == "app v1 on docker"
-        (image,) = images(docker_inspector, server, NIX)
-        assert server.tags(f"{RUN}/{NIX}") == [image.rpartition(":")[2]]
+        (image,) = images(docker_inspector, server, APP)
+        assert server.tags(f"{RUN}/{APP}") == [image.rpartition(":")[2]]
         result = stack.up()
         assert (result.code, result.summary()) == (0, CONVERGED), result.text
     finally:
         login.unlink()
-        (flake / "images.nix").write_text(archives)

@@ -13,7 +13,7 @@ from . import service_maps
 from .docker import read_daemon
 from .hosts import WRITE_NAME
 from .registry import Registry, read_registry
-from .section import Section, flag, number_of, one_of, path_to, time_of
+from .section import Section, flag, one_of, path_to, time_of
 from .services_table import DOCKER, SERVICE, SERVICES
 
 _USER: Final = re.compile(r"[0-9]{1,10}(?::[0-9]{1,10})?")
@@ -41,7 +41,6 @@ class Strategy(StrEnum):
 
     BLUE_GREEN = "blue-green"
     RECREATE = "recreate"
-    SWARM = "swarm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +52,6 @@ class ServiceSpec:
     origin: Origin = Origin.FLAKE
     system: System = System.X86_64
     strategy: Strategy = Strategy.BLUE_GREEN
-    replicas: int = 1
     ports: Mapping[int, int] = field(default_factory=dict)
     """Port of the daemon's machine → port of the container."""
     edge: Attr | None = None
@@ -83,11 +81,6 @@ class Services:
     specs: tuple[ServiceSpec, ...] = ()
     is_secret: bool = False
     """Whether there is a Pulumi secret in them: which of their texts it is, nobody says."""
-
-    @property
-    def of_swarm(self) -> tuple[str, ...]:
-        """The names of those that are a swarm's."""
-        return tuple(spec.name for spec in self.specs if spec.strategy is Strategy.SWARM)
 
 
 def read_services(stack: Section) -> Services:
@@ -139,7 +132,6 @@ def _service(services: Section, name: str, *, has_app: bool) -> ServiceSpec | No
         edge=one.read("edge", Attr.parse),
         system=one.read("system", one_of(System)) or plain.system,
         strategy=one.read("strategy", one_of(Strategy)) or plain.strategy,
-        replicas=one.read("replicas", number_of(SERVICE["replicas"])) or plain.replicas,
         traffic=one.read("traffic", one_of(Traffic)) or plain.traffic,
         ports=service_maps.ports(one, "ports"),
         command=service_maps.words(one, "command"),
@@ -157,7 +149,7 @@ def _service(services: Section, name: str, *, has_app: bool) -> ServiceSpec | No
     if made.origin is Origin.APP and not has_app:
         why = "is the app's flake, and nothing says at which commit"
         one.refuse("from", why, "set appRef, or write from: flake")
-    _check_secrets(one, made)
+    secret.refuse(one, made.name, made.secrets, made.volumes)
     return made
 
 
@@ -183,15 +175,6 @@ def _check_edge(one: Section, made: ServiceSpec) -> None:
     if has_ports and made.strategy is Strategy.BLUE_GREEN and not has_edge:
         why = "cannot be had by two containers at once, as blue-green has them"
         one.refuse("ports", why, "write an edge too, or strategy: recreate")
-    if "replicas" in one.values and made.strategy is not Strategy.SWARM:
-        why = "has nothing to do: one container serves, unless strategy is swarm"
-        one.refuse("replicas", why, "remove it, or write strategy: swarm")
-
-
-def _check_secrets(one: Section, made: ServiceSpec) -> None:
-    secret.refuse(one, made.name, made.secrets, made.volumes)
-    if made.strategy is Strategy.SWARM:
-        secret.refuse_names(one, made.name, made.secrets)
 
 
 def _check_ports(services: Section, specs: tuple[ServiceSpec, ...]) -> None:

@@ -69,7 +69,7 @@ SERVICE: Final = Table(
             write="write the name of an image in packages.<system>, such as app-image",
             meaning=(
                 "The image: `packages.<system>.<image>` of the flake, an archive of dockerTools, "
-                "a script that writes one, or an image of nix2container."
+                "or a script that writes one."
             ),
             limits="as a host's `attr`",
             required=True,
@@ -96,30 +96,15 @@ SERVICE: Final = Table(
         ),
         Key(
             name="strategy",
-            takes="blue-green, recreate or swarm",
-            write="write blue-green, recreate or swarm",
+            takes="blue-green or recreate",
+            write="write blue-green or recreate",
             meaning=(
                 "`blue-green`: the new container stands beside the old one until it is healthy, "
                 "then the edge sends it what is asked, then the old one goes. `recreate`: the old "
-                "one goes first, with a gap; for what may run only once. `swarm`: a service of "
-                "Docker's swarm, whose tasks are replaced one by one, each new one before its old "
-                "one; the swarm goes back by itself where one does not run."
+                "one goes first, with a gap; for what may run only once."
             ),
-            limits=(
-                "`blue-green`, `recreate` or `swarm`; `blue-green` with `ports` needs an `edge`; "
-                "for `swarm` the daemon is a manager, and the image has to be on each node"
-            ),
+            limits="`blue-green` or `recreate`; `blue-green` with `ports` needs an `edge`",
             default="blue-green",
-        ),
-        Key(
-            name="replicas",
-            takes="a whole number",
-            write="write how many are to run, 1 to 100",
-            meaning="How many tasks of a service of a swarm run side by side.",
-            limits="1 to 100; only with strategy `swarm`",
-            default="1",
-            within=(1, 100),
-            plain=int,
         ),
         Key(
             name="ports",
@@ -175,8 +160,7 @@ SERVICE: Final = Table(
             ),
             limits=(
                 "at most 64, each a Pulumi secret of 1 byte to 500 KiB; names of "
-                "`A-Z a-z 0-9 _ . -`, no `.` or `-` at their start; for `swarm` 55 characters "
-                "with the service's name"
+                "`A-Z a-z 0-9 _ . -`, no `.` or `-` at their start"
             ),
         ),
         Key(

@@ -16,8 +16,6 @@ class Attribute:
     builds: tuple[str, ...]
     data: str = ""
     """A path within it to what is no derivation, and may be missing."""
-    beside: str = ""
-    """A path within the first of `builds` to another derivation, which may be missing."""
 
     @classmethod
     def toplevel(cls, name: str) -> "Attribute":
@@ -32,8 +30,8 @@ class Attribute:
 
     @classmethod
     def package(cls, system: str, name: str) -> "Attribute":
-        """A package for one kind of processor; of an image of nix2container, its script too."""
-        return cls(f'packages."{system}"', name, ("",), beside=".copyTo")
+        """A package for one kind of processor."""
+        return cls(f'packages."{system}"', name, ("",))
 
     @property
     def what(self) -> str:
@@ -49,15 +47,10 @@ class Attribute:
 
     @property
     def expression(self) -> str:
-        """A function for `nix eval --apply`: to `builds`, `beside` (`drv` and `out`) and `data`."""
+        """A function for `nix eval --apply`: to `builds` (`drv` and `out`) and `data`."""
         builds = " ".join(f"(it{build})" for build in self.builds)
         data = f"it{self.data} or {{ }}" if self.data else "{ }"
-        beside = "[ ]"
-        if self.beside:
-            path = f"it{self.builds[0]}{self.beside}"
-            beside = f'(if ({path}.type or "") == "derivation" then [ {path} ] else [ ])'
-        parts = (f"builds = f [ {builds} ];", f"beside = f {beside};", f"data = {data};")
-        return f"it: let f = map ({_OF_PATH}); in {{ {' '.join(parts)} }}"
+        return f"it: {{ builds = map ({_OF_PATH}) [ {builds} ]; data = {data}; }}"
 
     def installable(self, url: str) -> str:
         """The attribute as nix names it."""

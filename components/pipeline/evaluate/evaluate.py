@@ -38,8 +38,6 @@ class EvaluatedAttr:
     out_path: StorePath
     activation: Mapping[str, object] = field(default_factory=dict, hash=False)
     """What a host's system says itself of how it is switched: `config.flakeup.activation`."""
-    copier: "EvaluatedAttr | None" = None
-    """The script that copies it, where it is an image of nix2container."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,10 +171,11 @@ async def _evaluate_cached(wanted: _Request, version: str) -> tuple[EvaluatedAtt
     """
     release = wanted.release
     name = wanted.attribute.installable(release.flake.identity)
-    beside = f" and {wanted.attribute.beside}" if wanted.attribute.beside else ""
-    keys = [[name, b + beside, release.lock_sha256, version] for b in wanted.attribute.builds]
+    keys = [[name, build, release.lock_sha256, version] for build in wanted.attribute.builds]
     memos = [_memo("systems", _digest(key)) for key in keys]
-    known = [system for memo in memos if (system := _load(memo)) and _is_known(system)]
+    known = [
+        system for memo in memos if (system := _load(memo)) and nix.is_present(system.drv_path)
+    ]
     if len(known) == len(memos):
         return tuple(known)
     systems = await _evaluate(wanted)
@@ -184,11 +183,6 @@ async def _evaluate_cached(wanted: _Request, version: str) -> tuple[EvaluatedAtt
         _save(memo, system)
         _save(_memo("outputs", system.out_path.digest), system)
     return systems
-
-
-def _is_known(system: EvaluatedAttr) -> bool:
-    copier = system.copier
-    return nix.is_present(system.drv_path) and (copier is None or nix.is_present(copier.drv_path))
 
 
 def _digest(key: list[str]) -> str:
@@ -217,9 +211,8 @@ async def _evaluate(wanted: _Request) -> tuple[EvaluatedAttr, ...]:
     except ProcessError as error:
         raise await _explain(wanted, error) from error
     said = json.loads(answer.stdout)
-    copiers = [_system(attribute.name, built) for built in said["beside"]]
-    fields = {"activation": said["data"], "copier": copiers[0] if copiers else None}
-    return tuple(replace(_system(attribute.name, built), **fields) for built in said["builds"])
+    systems = [_system(attribute.name, built) for built in said["builds"]]
+    return tuple(replace(system, activation=said["data"]) for system in systems)
 
 
 def _system(attr: str, built: Mapping[str, Any]) -> EvaluatedAttr:
@@ -280,12 +273,8 @@ def _memo(kind: str, digest: str) -> Path:
 def _load(memo: Path) -> EvaluatedAttr | None:
     try:
         fields: dict[str, Any] = json.loads(memo.read_bytes())
-        copier = fields.get("copier")
-        return replace(
-            _system(str(fields["attr"]), fields),
-            activation=dict(fields.get("activation") or {}),
-            copier=_system(str(fields["attr"]), copier) if copier else None,
-        )
+        system = _system(str(fields["attr"]), fields)
+        return replace(system, activation=dict(fields.get("activation") or {}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -297,8 +286,6 @@ def _save(memo: Path, system: EvaluatedAttr) -> None:
         "out": system.out_path.path,
         "activation": system.activation,
     }
-    if system.copier:
-        fields["copier"] = {"drv": system.copier.drv_path.path, "out": system.copier.out_path.path}
     partial = memo.with_name(f"{memo.name}.{os.getpid()}")
     partial.write_text(json.dumps(fields), encoding="ascii")
     partial.replace(memo)

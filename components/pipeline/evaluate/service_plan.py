@@ -38,8 +38,7 @@ class ServicePlan:
     @property
     def builds(self) -> tuple[EvaluatedAttr, ...]:
         """All that has to be built for it."""
-        images = (self.image, *((self.edge,) if self.edge else ()))
-        return (*images, *(one.copier for one in images if one.copier))
+        return (self.image, self.edge) if self.edge else (self.image,)
 
 
 async def planned(

@@ -9,8 +9,7 @@ import pytest
 from components.pipeline.errors import DockerAwayError, DockerError
 from components.pipeline.targets.docker import image
 from components.pipeline.targets.docker.daemon import Daemon, steadily
-from components.pipeline.targets.docker.image import Built, Kind
-from components.pipeline.values import StorePath
+from components.pipeline.targets.docker.image import Kind
 from harness.daemons.docker_proxy import DockerProxy
 from harness.daemons.dockerd import RefusedError, static_busybox
 from tests.unit.targets.docker.archives import layer, members, write
@@ -45,7 +44,7 @@ class Place:
         async with Daemon(self.proxy.host) as docker:
             return await steadily(
                 docker,
-                lambda: image.ensure(docker, Built(image=at(path)), self.ref, self.said.append),
+                lambda: image.ensure(docker, path, self.ref, self.said.append),
             )
 
     async def remove(self, identity: str = "") -> None:
@@ -69,13 +68,6 @@ class Place:
             for tag in one["RepoTags"] or ()
             if tag.startswith(prefix) and tag.removeprefix(prefix) not in self._before
         }
-
-
-def at(path: Path) -> StorePath:
-    """A path outside the store, in the place of one in it."""
-    made = object.__new__(StorePath)
-    object.__setattr__(made, "path", str(path))
-    return made
 
 
 @pytest.fixture

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import stat
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from components.pipeline.errors import DockerError, RegistryError
 from components.pipeline.targets.docker import image
 from components.pipeline.targets.docker.daemon import Daemon
-from components.pipeline.targets.docker.image import Built, Kind
-from components.pipeline.targets.docker.push import pushed
 from harness.daemons.git_repositories import run
 from harness.daemons.registry import PASSWORD, USER
 from harness.daemons.registry_place import (
@@ -22,18 +17,13 @@ from harness.daemons.registry_place import (
     Place,
     closed,
     locked,
-    message_of,
     nobody,
     place,
     server,
     tools,
 )
 from harness.providers.docker_driver import Plugin
-from tests.contract.docker.test_image import at
 from tests.contract.docker.test_provider import IMAGE, PLUGIN
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["closed", "locked", "nobody", "place", "server", "tools"]
 pytestmark = pytest.mark.contract
@@ -131,66 +121,3 @@ def test_the_life_of_an_image(closed: Place) -> None:
 
 def is_secret(value: Any) -> bool:
     return isinstance(value, dict) and "value" in value
-
-
-# --- nix2container -----------------------------------------------------------------------------
-
-
-def nix2container(folder: Path, archive: Path) -> Built:
-    """An image that is its description, and the script that alone can copy it.
-
-    As nix2container's lib/copyTo.nix: what it is given goes to skopeo behind the image. The image
-    is an archive here, as nix2container's own skopeo cannot be had.
-    """
-    json_file = folder / "image-app.json"
-    text = {"version": 1, "image-config": {}, "layers": [], "arch": "amd64"}
-    json_file.write_text(json.dumps(text))
-    script = folder / "copy" / "bin" / "copy-to"
-    script.parent.mkdir(parents=True)
-    image_of_it = f"docker-archive:{archive}"
-    script.write_text(
-        f"#!/bin/sh\nset -eu\necho Running skopeo --insecure-policy copy {image_of_it} $@\n"
-        f"skopeo --insecure-policy copy {image_of_it} $@\n"
-    )
-    script.chmod(stat.S_IRWXU)
-    return Built(image=at(json_file), copier=at(script.parents[1]))
-
-
-async def test_an_image_of_nix2container(place: Place) -> None:
-    """By way of a registry, and straight to a daemon."""
-    archive = place.archive()
-    built, registry = nix2container(place.folder, archive), place.registry()
-    assert built.kind is Kind.NIX2CONTAINER
-    ref, identity = place.ref(registry), image.read_manifest(archive).config
-    digest = await pushed(built, ref, registry, place.said.append)
-    assert digest == place.server.digest(place.path, HASH)
-    assert await place.pull(digest) == identity
-    place.clean()
-    async with Daemon(place.dockerd.host) as docker:
-        assert await image.ensure(docker, built, ref, place.said.append) == identity
-    assert place.of_daemon().keys() == {ref}
-
-
-async def test_an_image_of_nix2container_without_its_script(place: Place) -> None:
-    built = Built(image=nix2container(place.folder, place.archive()).image)
-    ref = place.ref(place.registry())
-    with pytest.raises(DockerError) as caught:
-        await pushed(built, ref, place.registry(), place.said.append)
-    assert message_of(caught) == (
-        f"not an image: {built.path}: it is nix2container's, and the attribute has no `copyTo`, "
-        "which alone reads it. name the image itself, as nix2container.buildImage gives it"
-    )
-
-
-async def test_a_script_of_nix2container_that_fails(place: Place) -> None:
-    built = nix2container(place.folder, place.folder / "none.tar")
-    ref = place.ref(place.registry())
-    with pytest.raises(RegistryError) as caught:
-        await pushed(built, ref, place.registry(), place.said.append)
-    said = message_of(caught)
-    assert said.startswith(f"the push failed: {ref}: ")
-    assert "none.tar: no such file or directory" in said
-    async with Daemon(place.dockerd.host) as docker:
-        with pytest.raises(DockerError) as failed:
-            await image.ensure(docker, built, ref, place.said.append)
-    assert str(failed.value).startswith(f"the image's script failed: {built.path}: ")

@@ -193,7 +193,7 @@ async def test_packages(root: Path) -> None:
     found = await evaluate.evaluate_packages([(here, image)])
     (system,) = found.values()
     assert found == {(here.lock, image): system}
-    assert (system.out_path.name, system.copier) == ("docker-image-app-image.tar", None)
+    assert system.out_path.name == "docker-image-app-image.tar"
     with pytest.raises(EvaluationError) as caught:
         await evaluate.evaluate_packages(
             [(here, image), (here, Attribute.package("x86_64-linux", "app-imag"))]

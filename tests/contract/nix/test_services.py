@@ -1,8 +1,9 @@
-"""Images of services, evaluated by the real nix: this flake's, the app's, nix2container's."""
+"""Images of services, evaluated by the real nix: this flake's and the app's."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,14 +13,11 @@ from components.pipeline.deploy import closure
 from components.pipeline.errors import EvaluationError, RefError
 from components.pipeline.evaluate import service_plan
 from components.pipeline.release import nix, release
-from components.pipeline.targets.docker.image import Built, Kind
+from components.pipeline.targets.docker.image import Kind
 from components.pipeline.values import Attr
-from harness.daemons import nix2container
 from harness.daemons.git_repositories import GitRepositories, commit, git, run, settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from components.pipeline.evaluate.service_plan import ServicePlan
 
 pytest_plugins = ["harness.daemons.servers"]
@@ -28,7 +26,7 @@ pytestmark = pytest.mark.contract
 
 @pytest.fixture
 def root(repos: GitRepositories, tmp_path: Path) -> Path:
-    nix2container.add(repos.render(tmp_path / "flake", {}), "nix-image", "app-image")
+    repos.render(tmp_path / "flake", {})
     return tmp_path
 
 
@@ -59,7 +57,7 @@ async def test_the_apps_own_flake_at_the_pinned_commit(root: Path, repos: GitRep
     assert later.image.out_path != own.image.out_path
     assert again == own
     await closure.realise(own.builds)
-    assert Built(image=own.image.out_path).kind is Kind.ARCHIVE
+    assert Kind.of(Path(own.image.out_path.path)) is Kind.ARCHIVE
 
 
 async def test_an_image_that_the_apps_flake_does_not_have(root: Path) -> None:
@@ -100,16 +98,3 @@ async def test_nothing_says_which_app(root: Path) -> None:
             await planned(root, service("app-image", Origin.APP), ref=ref, app_input=app_input)
         assert str(caught.value).startswith("nothing to pin: ")
         assert "\n" not in str(caught.value)
-
-
-async def test_an_image_of_nix2container_and_its_script(root: Path) -> None:
-    plain, made = await planned(root, service("app-image"), service("nix-image"))
-    assert plain.image.copier is None
-    assert len(plain.builds) == 1
-    assert made.image.copier is not None
-    assert made.builds == (made.image, made.image.copier)
-    assert (await planned(root, service("nix-image"))) == (made,), "it is remembered too"
-    await closure.realise(made.builds)
-    built = Built(image=made.image.out_path, copier=made.image.copier.out_path)
-    assert built.kind is Kind.NIX2CONTAINER
-    assert built.copy_to("dir:/x") == (f"{made.image.copier.out_path.path}/bin/copy-to", "dir:/x")

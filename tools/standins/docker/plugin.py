@@ -11,8 +11,6 @@ from standins.docker import VERSION
 from standins.docker.connection import Connection
 from standins.docker.container import Container
 from standins.docker.network import Network
-from standins.docker.secret import Secret
-from standins.docker.service import Service
 from standins.docker.supported import refused
 from standins.docker.tables import SETTINGS
 from standins.docker.volume import Volume
@@ -35,8 +33,7 @@ class DockerPlugin(Plugin):
     def __init__(self) -> None:
         connection = Connection()
         self.resources: Sequence[Resource[Any]] = (
-            Container(connection), Network(connection), Secret(connection), Service(connection),
-            Volume(connection),
+            Container(connection), Network(connection), Volume(connection),
         )  # fmt: skip
         self._connection = connection
 

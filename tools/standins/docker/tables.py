@@ -34,14 +34,6 @@ NETWORK: Final = Shape(
     },
     outputs={"scope": Field(required=True)},
 )
-SECRET: Final = Shape(
-    token="docker:index/secret:Secret",  # noqa: S106 a type, no password
-    fields={
-        "data": Field(required=True, secret=True, replaces=True),
-        "labels": labels("Secret"),
-        "name": fixed(),
-    },
-)
 VOLUME: Final = Shape(
     token="docker:index/volume:Volume",  # noqa: S106 a type, no password
     fields={

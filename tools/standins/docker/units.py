@@ -59,11 +59,3 @@ def nano_cpus(text: str) -> int | None:
 def cpus(nanos: int) -> str:
     """Processors as a decimal number."""
     return _decimal(nanos, _SECOND)
-
-
-def short(nanos: int) -> str:
-    """A duration without the parts that are zero, as services tell it: `1m`, `2h`."""
-    text = duration(nanos)
-    for unit, end in (("m", "0s"), ("h", "0m")):
-        text = text.removesuffix(end) if text.endswith(f"{unit}{end}") else text
-    return text

@@ -23,8 +23,6 @@ from typing import Any, Final
 
 from ...errors import DockerAwayError, DockerError, ProcessError, message, printable
 from ...process import run
-from ...process.run import Argv
-from ...values import StorePath
 from .daemon import Daemon, segment
 
 STREAM_TIMEOUT: Final = 1800.0
@@ -46,8 +44,6 @@ class Kind(StrEnum):
     """A docker-archive, compressed or not (dockerTools.buildImage, buildLayeredImage)."""
     STREAM = "stream"
     """A script that writes one (dockerTools.streamLayeredImage)."""
-    NIX2CONTAINER = "nix2container"
-    """A description of its layers, which are made when it is copied (nix2container.buildImage)."""
 
     @classmethod
     def of(cls, path: Path) -> "Kind":
@@ -56,7 +52,7 @@ class Kind(StrEnum):
         Raises:
             DockerError: it is neither.
         """
-        remedy = "the attribute has to be an image of dockerTools or nix2container"
+        remedy = "the attribute has to be an image of dockerTools"
         if not path.exists():
             raise DockerError(message("not an image", str(path), "it is not in this store", remedy))
         if path.is_file() and tarfile.is_tarfile(path):
@@ -70,51 +66,7 @@ class Kind(StrEnum):
         if start == _ZSTD:
             detail = "it is compressed with zstd, which cannot be looked into"
             remedy = 'write compressor = "gz" or "none" in the image'
-        elif start[:1] == b"{" and _describes_layers(path):
-            return cls.NIX2CONTAINER
         raise DockerError(message("not an image", str(path), detail, remedy))
-
-
-def _describes_layers(path: Path) -> bool:
-    """Whether a JSON text is an image of nix2container (its types/types.go)."""
-    try:
-        said = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(said.get("layers"), list) and "image-config" in said
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """What nix has built: an image and, where it is of nix2container, its script `copyTo`."""
-
-    image: StorePath
-    copier: StorePath | None = None
-
-    @property
-    def path(self) -> Path:
-        """Where it is in this machine's store."""
-        return Path(self.image.path)
-
-    @property
-    def kind(self) -> Kind:
-        """What it is; raises DockerError where it is none."""
-        return Kind.of(self.path)
-
-    def copy_to(self, *words: str) -> Argv:
-        """The command that copies an image of nix2container, with skopeo's words for where to.
-
-        Raises:
-            DockerError: it has no such script.
-        """
-        programs = sorted(Path(self.copier.path, "bin").glob("*")) if self.copier else []
-        if len(programs) != 1:
-            detail = (
-                "it is nix2container's, and the attribute has no `copyTo`, which alone reads it"
-            )
-            remedy = "name the image itself, as nix2container.buildImage gives it"
-            raise DockerError(message("not an image", str(self.path), detail, remedy))
-        return (str(programs[0]), *words)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +137,7 @@ def not_whole(archive: Path, detail: str) -> DockerError:
     return DockerError(message("not a whole image archive", str(archive), detail, remedy))
 
 
-async def ensure(docker: Daemon, built: Built, ref: str, say: Callable[[str], None]) -> str:
+async def ensure(docker: Daemon, built: Path, ref: str, say: Callable[[str], None]) -> str:
     """Have the image in the daemon under the name `ref`; gives Docker's own name for it.
 
     Raises:
@@ -194,33 +146,28 @@ async def ensure(docker: Daemon, built: Built, ref: str, say: Callable[[str], No
     """
     if there := await docker.find(f"/images/{segment(ref)}/json"):
         return str(there["Id"])
-    async with archive_of(built, ref, say) as archive:
+    async with archive_of(built, say) as archive:
         return await _load(docker, archive, ref, say)
 
 
 @contextlib.asynccontextmanager
-async def archive_of(built: Built, ref: str, say: Callable[[str], None]) -> AsyncIterator[Path]:
-    """The image as an archive, for as long as the block takes; `ref` is a name for it.
+async def archive_of(built: Path, say: Callable[[str], None]) -> AsyncIterator[Path]:
+    """The image as an archive, for as long as the block takes.
 
     Raises:
         DockerError: it is no image, or its script fails.
     """
-    kind = built.kind
-    if kind is Kind.ARCHIVE:
-        yield built.path
+    if Kind.of(built) is Kind.ARCHIVE:
+        yield built
         return
     with tempfile.TemporaryDirectory(prefix="flakeup-image-") as folder:
         archive = Path(folder) / "image.tar"
         say("writing the image")
         try:
-            if kind is Kind.STREAM:
-                await run.write((str(built.path),), archive, timeout=STREAM_TIMEOUT)
-            else:
-                words = built.copy_to(f"docker-archive:{archive}:{ref}")
-                await run.run(words, timeout=STREAM_TIMEOUT)
+            await run.write((str(built),), archive, timeout=STREAM_TIMEOUT)
         except ProcessError as error:
             detail, remedy = error.last_lines(6), "run it by hand to see more"
-            text = message("the image's script failed", str(built.path), detail, remedy)
+            text = message("the image's script failed", str(built), detail, remedy)
             raise DockerError(text) from error
         yield archive
 

@@ -19,8 +19,6 @@ OWNER: Final = "flakeup.owner"
 """Label of a container and a network: the stack that it is of."""
 SERVICE: Final = "flakeup.service"
 """Label of a container: the service that it is of."""
-SWARM: Final = "flakeup.swarm"
-"""Label of the network of a swarm: the stack that it is of."""
 EDGE: Final = "flakeup.edge"
 """Label of an edge: the service that it is for."""
 SECRETS: Final = "flakeup.secrets"
@@ -87,9 +85,7 @@ async def end(docker: Daemon, some: Iterable[Container], grace: int) -> None:
 async def remove_networks(docker: Daemon, labels: Mapping[str, str]) -> None:
     """Remove the networks with all of these labels that nobody is in."""
     for one in await docker.get(f"/networks?{_asked(labels)}"):
-        # A swarm says of one that is in use that the request is bad.
-        used = (HTTPStatus.FORBIDDEN, HTTPStatus.CONFLICT, HTTPStatus.BAD_REQUEST)
-        with _unless(HTTPStatus.NOT_FOUND, *used):
+        with _unless(HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN, HTTPStatus.CONFLICT):
             await docker.change("DELETE", f"/networks/{one['Id']}")
 
 

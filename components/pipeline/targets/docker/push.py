@@ -19,7 +19,6 @@ from ...process import run
 from ...process.run import Argv
 from . import image, login
 from .decompress import plain
-from .image import Built, Kind
 
 PUSH_TIMEOUT: Final = 3600.0
 ASK_TIMEOUT: Final = 60.0
@@ -89,7 +88,7 @@ _BEFORE_A_PUSH: Final = (_MISSING, _LOGINS, _PLAIN, _UNTRUSTED, _AWAY)
 _ALL: Final = (*_BEFORE_A_PUSH, _REFUSED, _CUT)
 
 
-async def pushed(built: Built, ref: str, registry: Registry, say: Callable[[str], None]) -> str:
+async def pushed(built: Path, ref: str, registry: Registry, say: Callable[[str], None]) -> str:
     """Have the image in the registry under the name `ref`; gives its digest.
 
     Raises:
@@ -110,12 +109,8 @@ async def pushed(built: Built, ref: str, registry: Registry, say: Callable[[str]
             return _digest(file, ref)
 
 
-async def _push(built: Built, ref: str, options: Argv, say: Callable[[str], None]) -> None:
-    if built.kind is Kind.NIX2CONTAINER:
-        say("pushing the image")
-        await _steadily(built.copy_to(f"docker://{ref}", *options))
-        return
-    async with image.archive_of(built, ref, say) as archive, plain(archive) as readable:
+async def _push(built: Path, ref: str, options: Argv, say: Callable[[str], None]) -> None:
+    async with image.archive_of(built, say) as archive, plain(archive) as readable:
         say(f"pushing the image, {archive.stat().st_size / 1e6:.0f} MB and less")
         # Compressed here first: only so is known which layers the registry has already.
         words = ("copy", "--dest-precompute-digests", *options, "--")

@@ -17,8 +17,6 @@ FOLDER: Final = "/run/secrets"
 MODE: Final = 0o444
 """As Docker's own secrets have it."""
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
-LONGEST: Final = 55
-"""Characters of a service and a secret, for a name in a swarm: 64 with what the provider adds."""
 MOST: Final = 500 * 1024
 """Bytes of one: Docker's own limit."""
 IDLE: Final = ("never-started",)
@@ -59,14 +57,6 @@ def refuse(
         if f"{posixpath.normpath(path)}/".startswith(f"{FOLDER}/"):
             why = f"has {volume}: {path}, where the secrets are"
             one.refuse("volumes", why, "write another path")
-
-
-def refuse_names(one: Section, service: str, secrets: Mapping[str, str]) -> None:
-    """Refuse names that a swarm has no room for."""
-    for name in secrets:
-        if len(service) + len(name) > LONGEST:
-            why = f"has {name}, which is too long: a swarm names it by its service too"
-            one.refuse("secrets", why, f"write names of {LONGEST} characters together")
 
 
 def _argument(service: str, name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from ...errors import DockerAwayError, DockerError, message, printable
-from . import ownership, secret, swarm
+from . import ownership, secret
 from .daemon import Daemon, segment
 
 PAUSE: Final = 0.3
@@ -61,8 +61,6 @@ class Candidate:
     health: Health | None = None
     ports: tuple[int, ...] = ()
     """Ports of the machine that the service will have: nobody else may have them."""
-    of_swarm: bool = False
-    """Whether they are a swarm's, as those are that the stack's services have there."""
 
     @property
     def body(self) -> dict[str, Any]:
@@ -102,11 +100,6 @@ async def tried(
     # What the stack has already passes from one of its containers to another.
     own = await ownership.containers(docker, {ownership.OWNER: owner})
     had = frozenset[int]().union(*(one.ports for one in own))
-    if candidate.of_swarm:
-        had |= await swarm.ports(docker, {ownership.OWNER: owner})
-    elif candidate.ports and (taken := await swarm.ports(docker, {}) & {*candidate.ports}):
-        # A daemon does not always say so, and the swarm lets go of it only at the end of an `up`.
-        raise _taken(candidate.service, f"a service of the swarm has {min(taken)}")
     new = tuple(port for port in candidate.ports if port not in had)
     candidate = replace(candidate, ports=new)
     name = f"{candidate.service}-trial-{secrets.token_hex(4)}"
@@ -208,14 +201,11 @@ def _refused(candidate: Candidate, error: DockerError) -> DockerError:
     if isinstance(error, DockerAwayError) or not error.code:
         return error
     if any(said in str(error) for said in _TAKEN):
-        return _taken(candidate.service, str(error), error.code)
+        remedy = f"free it, or write another in services.{candidate.service}"
+        text = message("a port is taken", candidate.service, str(error), remedy)
+        return DockerError(text, code=error.code)
     remedy = f"look at services.{candidate.service}"
     if _GONE in str(error):
         remedy = "somebody has removed it: run `pulumi up` again, which loads it anew"
     text = message("Docker refused the container", candidate.service, str(error), remedy)
     return DockerError(text, code=error.code)
-
-
-def _taken(service: str, detail: str, code: int = 0) -> DockerError:
-    remedy = f"free it, or write another in services.{service}"
-    return DockerError(message("a port is taken", service, detail, remedy), code=code)

@@ -45,13 +45,7 @@ def test_a_script(tmp_path: Path) -> None:
     assert Kind.of(path) is Kind.STREAM
 
 
-def test_an_image_of_nix2container(tmp_path: Path) -> None:
-    path = tmp_path / "image.json"
-    path.write_text('{"version": 1, "image-config": {}, "layers": [], "arch": "amd64"}')
-    assert Kind.of(path) is Kind.NIX2CONTAINER
-
-
-OF_DOCKER_TOOLS = "the attribute has to be an image of dockerTools or nix2container"
+OF_DOCKER_TOOLS = "the attribute has to be an image of dockerTools"
 NEITHER = "it is neither an image archive nor a script that writes one"
 
 
@@ -63,7 +57,6 @@ NEITHER = "it is neither an image archive nor a script that writes one"
         ("text", NEITHER, OF_DOCKER_TOOLS),
         ("empty", NEITHER, OF_DOCKER_TOOLS),
         ("other.json", NEITHER, OF_DOCKER_TOOLS),
-        ("list.json", NEITHER, OF_DOCKER_TOOLS),
         (
             "image.tar.zst",
             "it is compressed with zstd, which cannot be looked into",
@@ -76,7 +69,6 @@ def test_what_is_no_image(tmp_path: Path, name: str, detail: str, remedy: str) -
     (tmp_path / "text").write_text("hello\n")
     (tmp_path / "empty").touch()
     (tmp_path / "other.json").write_text('{"version": 1, "layers": []}')
-    (tmp_path / "list.json").write_text('{"a": "text without an end')
     (tmp_path / "image.tar.zst").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(100))
     path = tmp_path / name
     with pytest.raises(DockerError) as caught:
