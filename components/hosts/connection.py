@@ -60,7 +60,7 @@ class Reach:
         """The way there, in a hook: by then an instance is up.
 
         Raises:
-            GrammarError: an address or key that is none.
+            InvalidValue: an address or key that is none.
         """
         if self._told is None:
             return self._known

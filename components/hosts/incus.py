@@ -19,7 +19,7 @@ from ..pipeline.evaluate.evaluate import ImageBuild
 from ..pipeline.targets.incus.ownership import Owner
 from ..pipeline.transport import ssh
 from ..pipeline.transport.ssh import Ssh, SshFiles, Transport
-from ..pipeline.values import GrammarError, HostAddress, HostKey
+from ..pipeline.values import HostAddress, HostKey, InvalidValue
 from ..stack.dependency import depends_even_if_failed, either, output_or
 from .connection import Reach, Told
 from .copy_hooks import BuildAndCopy
@@ -285,5 +285,5 @@ def _endpoint(said: Mapping[str, Any]) -> Endpoint | None:
             address=HostAddress.parse(said["address"] or ""),
             host_key=HostKey.parse(said["hostKey"] or ""),
         )
-    except GrammarError:
+    except InvalidValue:
         return None

@@ -10,7 +10,7 @@ import pytest
 
 from components.pipeline.activation.attempt import Attempt
 from components.pipeline.activation.protocol import State
-from components.pipeline.config.checks import Check, CheckKind, Vantage
+from components.pipeline.config.checks import Check, CheckKind, CheckOrigin
 from components.pipeline.evaluate.evaluate import EvaluatedAttr
 from components.pipeline.process.run import run
 from components.pipeline.transport.ssh import Ssh, write_ssh_files
@@ -32,7 +32,7 @@ def check(name: str, kind: CheckKind, target: str, **changes: Any) -> Check:
         name=name,
         kind=kind,
         target=target,
-        vantage=Vantage.HOST,
+        origin=CheckOrigin.HOST,
         status=200,
         contains="",
         header="",

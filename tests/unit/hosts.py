@@ -1,7 +1,7 @@
 """Hosts as settings give them, for tests of what is done with them."""
 
 from components.pipeline.config.activation import DEFAULTS, Activation
-from components.pipeline.config.checks import Check, CheckKind, Vantage
+from components.pipeline.config.checks import Check, CheckKind, CheckOrigin
 from components.pipeline.config.stack import Endpoint, HostSpec
 from components.pipeline.values import (
     Attr,
@@ -44,7 +44,7 @@ def check(  # noqa: PLR0913 one for each key of a check that a test may care for
     *,
     kind: CheckKind = CheckKind.HTTP,
     target: str = "http://localhost:8080/",
-    vantage: Vantage = Vantage.HOST,
+    origin: CheckOrigin = CheckOrigin.HOST,
     contains: str = "",
     header: str = "",
     retries: int = 0,
@@ -54,7 +54,7 @@ def check(  # noqa: PLR0913 one for each key of a check that a test may care for
         name=name,
         kind=kind,
         target=target,
-        vantage=vantage,
+        origin=origin,
         status=200,
         contains=contains,
         header=header,

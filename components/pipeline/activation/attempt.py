@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ..config.activation import COMMIT_RESERVE, Mode
-from ..config.checks import Vantage
+from ..config.checks import CheckOrigin
 from ..errors import HostError, OverlongError, ProcessError, ReplyError, UnreachableError, message
 from ..process.run import Argv
 from ..process.stream import lines
@@ -195,7 +195,7 @@ class Attempt:
 
     async def _look_from_here(self) -> None:
         """The checks that the deployer makes, while the host waits to be confirmed."""
-        checks = self.spec.seen_from(Vantage.DEPLOYER)
+        checks = self.spec.seen_from(CheckOrigin.DEPLOYER)
         if not checks:
             return
         seconds = max(1.0, self.spec.activation.confirm.seconds - COMMIT_RESERVE)

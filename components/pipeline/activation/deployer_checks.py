@@ -34,8 +34,8 @@ class Unhealthy(Exception):  # noqa: N818 what the host is
 async def healthy(checks: tuple[Check, ...], *, deadline: float) -> None:
     """Make the checks from the deployer side by side, and return once all of them are good.
 
-    `checks` are filled, and are those of `Vantage.DEPLOYER`. `deadline` is in seconds from now, for
-    all together.
+    `checks` are filled, and are those of `CheckOrigin.DEPLOYER`. `deadline` is in seconds from now,
+    for all together.
 
     Raises:
         Unhealthy: the first one that is not good, or not in time.

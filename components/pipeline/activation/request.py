@@ -6,7 +6,7 @@ It goes over stdin, after the runner: not into an argv, which everybody on the h
 from dataclasses import dataclass
 
 from ..config.activation import Activation
-from ..config.checks import Check, Vantage
+from ..config.checks import Check, CheckOrigin
 from ..errors import printable
 from ..transport.ssh import Transport
 
@@ -37,9 +37,9 @@ class AttemptSpec:
         checks = tuple(check.filled(named) for check in host.activation.checks)
         return cls(activation=host.activation, checks=checks, by=by, release=release, stack=stack)
 
-    def seen_from(self, vantage: Vantage) -> tuple[Check, ...]:
+    def seen_from(self, origin: CheckOrigin) -> tuple[Check, ...]:
         """The checks that are made from there."""
-        return tuple(check for check in self.checks if check.vantage is vantage)
+        return tuple(check for check in self.checks if check.origin is origin)
 
     @property
     def text(self) -> bytes:
@@ -58,7 +58,7 @@ class AttemptSpec:
             "stack": printable(self.stack, TEXT_LIMIT),
         }
         lines = [f"{key} {value}" for key, value in settings.items()]
-        lines += [*map(_line, self.seen_from(Vantage.HOST)), "end"]
+        lines += [*map(_line, self.seen_from(CheckOrigin.HOST)), "end"]
         return "".join(f"{line}\n" for line in lines).encode()
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from ..values import Duration
 from .activation_table import ACTIVATION, MAX_CHECKS
 from .check_section import read_checks, section_of
-from .checks import Check, Vantage
+from .checks import Check, CheckOrigin
 from .section import Section, number_of, one_of, time_of
 
 _FIELDS: Final = {
@@ -121,7 +121,7 @@ def _check_longest(
             continue
         key = (
             _first(section, "confirm")
-            if check.vantage is Vantage.DEPLOYER
+            if check.origin is CheckOrigin.DEPLOYER
             else _first(section, "checkDeadline", "settle")
         )
         if key and not _misfit(check, base):
@@ -138,12 +138,12 @@ def _first(section: Section, *keys: str) -> str:
 def _misfit(check: Check, activation: Activation) -> str:
     """Say why a check cannot be done in its time, or nothing."""
     parts = [f"{check.retries} retries of {check.period.text}", f"hold {check.hold.text}"]
-    match check.vantage:
-        case Vantage.HOST:
+    match check.origin:
+        case CheckOrigin.HOST:
             name, limit, least = "checkDeadline", activation.check_deadline, activation.settle
             parts.insert(0, f"settle {least.text}")
             longest = check.longest + least.seconds
-        case Vantage.DEPLOYER:
+        case CheckOrigin.DEPLOYER:
             name, limit = "confirm", activation.confirm
             parts.append(f"{COMMIT_RESERVE}s for the commit's connection")
             longest = check.longest + COMMIT_RESERVE
@@ -153,7 +153,7 @@ def _misfit(check: Check, activation: Activation) -> str:
 
 
 def _remedy(check: Check) -> str:
-    limit = "checkDeadline" if check.vantage is Vantage.HOST else "confirm"
+    limit = "checkDeadline" if check.origin is CheckOrigin.HOST else "confirm"
     return f"write fewer retries or a shorter hold, or a longer {limit}"
 
 

@@ -4,13 +4,13 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from ..values import Duration, GrammarError
+from ..values import Duration, InvalidValue
 from .activation_table import CHECK, CHECKS
 from .checks import (
     Check,
     CheckKind,
     CheckName,
-    Vantage,
+    CheckOrigin,
     http_url,
     tcp_endpoint,
     template,
@@ -39,7 +39,7 @@ def read_checks(activation: Section) -> dict[str, Check]:
     for name in checks.values:
         try:
             CheckName.parse(name)
-        except GrammarError as error:
+        except InvalidValue as error:
             checks.refuse(name, f"the name of the check {error.reason()}", _WRITE_NAME)
         one = checks.mapping(name, _WRITE_CHECK)
         if one is not None and (check := _check(name, checks, one)):
@@ -67,7 +67,7 @@ def section_of(activation: Section, values: Mapping[str, object]) -> Section:
 def _check(name: str, checks: Section, values: Mapping[str, object]) -> Check | None:
     section = checks.inner(name, values, CHECK)
     kind = _kind(name, checks, section)
-    vantage = section.read("from", one_of(Vantage))
+    origin = section.read("from", one_of(CheckOrigin))
     status = section.read("status", number_of(CHECK["status"]))
     contains = section.read("contains", template, "")
     header = section.read("header", template, "")
@@ -78,10 +78,10 @@ def _check(name: str, checks: Section, values: Mapping[str, object]) -> Check | 
     if kind is None:
         return None
     target = section.read(kind, _TARGETS[kind])
-    _check_fit(section, kind, vantage)
+    _check_fit(section, kind, origin)
     if (
         target is None
-        or vantage is None
+        or origin is None
         or status is None
         or contains is None
         or header is None
@@ -95,7 +95,7 @@ def _check(name: str, checks: Section, values: Mapping[str, object]) -> Check | 
         name=name,
         kind=kind,
         target=target,
-        vantage=vantage,
+        origin=origin,
         status=status,
         contains=contains,
         header=header,
@@ -125,14 +125,14 @@ def _kind(name: str, checks: Section, section: Section) -> CheckKind | None:
     return kinds[0] if len(kinds) == 1 else None
 
 
-def _check_fit(section: Section, kind: CheckKind, vantage: Vantage | None) -> None:
+def _check_fit(section: Section, kind: CheckKind, origin: CheckOrigin | None) -> None:
     """Refuse what says nothing to this kind of check: it would be ignored in silence."""
     for key in _OF_HTTP:
         if kind is not CheckKind.HTTP and key in section.values:
             section.refuse(
                 key, f"does not go with {kind}", "remove the key, or write an http check"
             )
-    if vantage is Vantage.DEPLOYER and kind in _ON_HOST_ALONE:
+    if origin is CheckOrigin.DEPLOYER and kind in _ON_HOST_ALONE:
         section.refuse(
             "from", f"does not go with {kind}: only the host can look at it", "write from: host"
         )

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import quote
 
-from ..values import Attr, Duration, GrammarError, HostAddress, Port
+from ..values import Attr, Duration, HostAddress, InvalidValue, Port
 from ..values.names import check_characters
 
 MAX_TEXT: Final = 1000
@@ -37,7 +37,7 @@ class CheckKind(StrEnum):
     COMMAND = "command"
 
 
-class Vantage(StrEnum):
+class CheckOrigin(StrEnum):
     """Who makes a check."""
 
     HOST = "host"
@@ -55,7 +55,7 @@ class Check:
     name: str
     kind: CheckKind
     target: str
-    vantage: Vantage
+    origin: CheckOrigin
     status: int
     contains: str
     header: str
@@ -130,39 +130,39 @@ class CheckName(Attr):
 
 
 def template(text: str) -> str:
-    """Parse a text with placeholders, or raise GrammarError."""
+    """Parse a text with placeholders, or raise InvalidValue."""
     if not text.strip():
         msg = "is empty"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     if len(text) > MAX_TEXT:
         msg = f"is longer than {MAX_TEXT} characters"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     if not text.isprintable():
         control = next(char for char in text if not char.isprintable())
         msg = "has a control character"
-        raise GrammarError(msg, sample=control)
+        raise InvalidValue(msg, sample=control)
     for brace in _BRACES.findall(text):
         if brace in {"{", "}"}:
             msg = "has a brace without its other half"
-            raise GrammarError(msg, remedy="write {{ or }} for a brace itself")
+            raise InvalidValue(msg, remedy="write {{ or }} for a brace itself")
         if brace not in {"{{", "}}"} and brace[1:-1] not in PLACEHOLDERS:
             known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
             msg = "has a placeholder that nothing fills"
-            raise GrammarError(
+            raise InvalidValue(
                 msg, sample=brace, remedy=f"write {known}, or {{{{ and }}}} for braces"
             )
     return text
 
 
 def http_url(text: str) -> str:
-    """Parse the url of a check, or raise GrammarError."""
+    """Parse the url of a check, or raise InvalidValue."""
     parts = _URL.fullmatch(template(text))
     if parts is None:
         msg = "does not begin with http:// or https://"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     if "@" in parts[1]:
         msg = "has a user or password in it"
-        raise GrammarError(msg, remedy="write the url without them")
+        raise InvalidValue(msg, remedy="write the url without them")
     _check_endpoint(parts[1])
     if rest := _fill(parts[2], _SAMPLES.__getitem__):
         check_characters(rest, _URL_REST, limit=2 * MAX_TEXT)
@@ -170,20 +170,20 @@ def http_url(text: str) -> str:
 
 
 def tcp_endpoint(text: str) -> str:
-    """Parse the host and port of a check, or raise GrammarError."""
+    """Parse the host and port of a check, or raise InvalidValue."""
     _check_endpoint(template(text), needs_port=True)
     return text
 
 
 def unit_name(text: str) -> str:
-    """Parse the name of a unit with its kind, or raise GrammarError."""
+    """Parse the name of a unit with its kind, or raise InvalidValue."""
     check_characters(text, r"A-Za-z0-9:_.@\\-", limit=MAX_UNIT)
     if text.startswith("-"):
         msg = "starts with '-'"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     if not _UNIT.fullmatch(text):
         msg = "is not a service, socket, target, timer, mount or path"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     return text
 
 
@@ -191,29 +191,29 @@ def _check_endpoint(text: str, *, needs_port: bool = False) -> None:
     """Look at `host`, `host:port` or `[IPv6]:port`, where the host may be a placeholder."""
     if strange := sorted(names_in(text) - _IN_AUTHORITY):
         msg = "has a placeholder where a host and port belong"
-        raise GrammarError(msg, sample=f"{{{strange[0]}}}", remedy="write {address} or {name}")
+        raise InvalidValue(msg, sample=f"{{{strange[0]}}}", remedy="write {address} or {name}")
     parts = _ENDPOINT.fullmatch(_fill(text, _SAMPLES.__getitem__))
     if parts is None:
         msg = "is not a host and port"
-        raise GrammarError(msg, remedy="write host:port, with an IPv6 address in brackets")
+        raise InvalidValue(msg, remedy="write host:port, with an IPv6 address in brackets")
     numeric, name, port = parts.groups()
     if numeric is not None and ":" not in numeric:
         msg = "has brackets around what is no IPv6 address"
-        raise GrammarError(msg, remedy="write {address} alone: it gets the brackets it needs")
+        raise InvalidValue(msg, remedy="write {address} alone: it gets the brackets it needs")
     if not (host := name if numeric is None else numeric):
         msg = "has no host"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     _check_part("host", HostAddress.parse, host)
     if port is not None:
         _check_part("port", Port.parse, port)
     elif needs_port:
         msg = "has no port"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
 
 
 def _check_part(part: str, parse: Callable[[str], object], text: str) -> None:
     try:
         parse(text)
-    except GrammarError as error:
+    except InvalidValue as error:
         msg = f"the {part} in it {error.why}"
-        raise GrammarError(msg, sample=error.sample) from None
+        raise InvalidValue(msg, sample=error.sample) from None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from ..values import GrammarError, HostAddress, HostKey, Port, UserName
+from ..values import HostAddress, HostKey, InvalidValue, Port, UserName
 from .section import Section
 from .services_table import DOCKER
 
@@ -31,26 +31,26 @@ class Machine:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse the address of a daemon over ssh, or raise GrammarError."""
+        """Parse the address of a daemon over ssh, or raise InvalidValue."""
         try:
             place = urlsplit(text)
             host, port = place.hostname or "", place.port
         except ValueError:
             msg = "is no address of a machine"
-            raise GrammarError(msg) from None
+            raise InvalidValue(msg) from None
         if place.scheme != SCHEME or not host:
             msg = "is no address of a machine"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
         if not place.username:
             msg = "does not say who logs in"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
         if place.password is not None:
             msg = "has a password in it"
-            raise GrammarError(msg, remedy="remove it: the login is by sshKey, or by your agent")
+            raise InvalidValue(msg, remedy="remove it: the login is by sshKey, or by your agent")
         if place.path not in {"", "/"} or place.query or place.fragment:
             msg = "has something after the address"
             remedy = "leave it out: the Docker client there knows where its daemon is"
-            raise GrammarError(msg, remedy=remedy)
+            raise InvalidValue(msg, remedy=remedy)
         return cls(
             user=UserName.parse(place.username),
             address=HostAddress.parse(host),
@@ -76,7 +76,7 @@ def _daemon(text: str) -> str:
         place = urlsplit(text)
         port = place.port
     except ValueError:
-        raise GrammarError(msg) from None
+        raise InvalidValue(msg) from None
     if place.scheme == "unix" and PATH.fullmatch(place.path) and not place.netloc:
         return text
     if place.scheme == SCHEME:
@@ -84,6 +84,6 @@ def _daemon(text: str) -> str:
     if place.scheme == "tcp" and place.hostname and port and not (place.path or place.username):
         if not HostAddress.parse(place.hostname).is_loopback:
             msg = "is a daemon that anybody on the network can reach: nothing would be encrypted"
-            raise GrammarError(msg, remedy="write a socket, or the near end of a tunnel to it")
+            raise InvalidValue(msg, remedy="write a socket, or the near end of a tunnel to it")
         return text
-    raise GrammarError(msg)
+    raise InvalidValue(msg)

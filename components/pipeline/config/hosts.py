@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from ..values import Attr, GrammarError, HostAddress, HostKey, HostName, Port, Ref, UserName
+from ..values import Attr, HostAddress, HostKey, HostName, InvalidValue, Port, Ref, UserName
 from .activation import DEFAULTS, Activation, read_activation
 from .incus import IncusSpec, Way, check_remotes, read_incus, read_instance
 from .schema import HOST, HOSTS
@@ -137,7 +137,7 @@ def _is_enabled(host: Section | None) -> bool:
 def _check_name(hosts: Section, name: str, spelt: Mapping[str, str]) -> None:
     try:
         HostName.parse(name)
-    except GrammarError as error:
+    except InvalidValue as error:
         hosts.refuse(name, f"the name of the host {error.reason()}", WRITE_NAME)
     if (twin := spelt[name.lower()]) != name:
         hosts.refuse(
@@ -257,5 +257,5 @@ def _named(name: str) -> Attr | None:
     """Give the attribute of a host that names none; a bad name is a problem written down."""
     try:
         return Attr.parse(name)
-    except GrammarError:
+    except InvalidValue:
         return None

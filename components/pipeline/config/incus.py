@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final, Self
 
 from ..targets.incus.ownership import PROTECTED, SERVERS_OWN
-from ..values import Attr, Duration, GrammarError
+from ..values import Attr, Duration, InvalidValue
 from ..values.names import check_characters
 from .incus_fingerprints import check_fingerprints, read_fingerprints
 from .incus_table import INCUS, INCUS_HOST
@@ -51,11 +51,11 @@ class InstanceName:
         check_characters(self.text, "A-Za-z0-9-", limit=_MAX_NAME)
         if not _INSTANCE.fullmatch(self.text):
             msg = "does not begin with a letter, or ends with '-'"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse a name, or raise GrammarError."""
+        """Parse a name, or raise InvalidValue."""
         return cls(text)
 
 
@@ -143,7 +143,7 @@ def read_instance(host: Section, name: str, base: IncusSpec) -> IncusSpec:
 def _named(host: Section, name: str) -> InstanceName | None:
     try:
         return InstanceName.parse(name)
-    except GrammarError as error:
+    except InvalidValue as error:
         why = f"cannot be its name in Incus too: it {error.reason()}"
         host.refuse("incus", f"{name} {why}", "write incus: {name: NAME} beside it")
         return None
@@ -205,7 +205,7 @@ def _profiles(section: Section, base: tuple[str, ...]) -> tuple[str, ...]:
     for one in value:
         try:
             IncusName.parse(one)
-        except GrammarError as error:
+        except InvalidValue as error:
             section.refuse("profiles", f"has a name that {error.reason()}")
             return base
     return tuple(value)
@@ -243,7 +243,7 @@ def _pairs(section: Section, name: str, values: Mapping[str, object]) -> dict[st
     for key, text in values.items():
         try:
             check_characters(key, _KEY, limit=128)
-        except GrammarError as error:
+        except InvalidValue as error:
             section.refuse(name, f"has a key that {error.reason()}")
             continue
         if not isinstance(text, str):

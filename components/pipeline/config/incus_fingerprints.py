@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from ..targets.incus.remote import LOCAL
-from ..values import GrammarError
+from ..values import InvalidValue
 from .incus_table import FINGERPRINTS, INCUS
 from .section import Section
 
@@ -15,11 +15,11 @@ _HEX: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def parse_fingerprint(text: str) -> str:
-    """Parse a sha256 in hex, also as openssl writes it, or raise GrammarError."""
+    """Parse a sha256 in hex, also as openssl writes it, or raise InvalidValue."""
     plain = text.replace(":", "").lower()
     if not _HEX.fullmatch(plain):
         msg = "is no sha256 in hex"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     return plain
 
 
@@ -37,7 +37,7 @@ def read_fingerprints(incus: Section) -> dict[str, str]:
             continue
         try:
             found[name] = parse_fingerprint(value if isinstance(value, str) else "")
-        except GrammarError as error:
+        except InvalidValue as error:
             section.refuse(name, error.reason(), INCUS[KEY].write)
     return found
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
-from ..values import GrammarError
+from ..values import InvalidValue
 from ..values.names import check_characters
 from .incus_table import VOLUME, VOLUMES
 from .section import Section, flag
@@ -25,19 +25,19 @@ class IncusName:
         check_characters(self.text, "A-Za-z0-9._-", limit=_MAX_NAME)
         if not self.text[0].isalnum():
             msg = "begins with neither a letter nor a digit"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse a name, or raise GrammarError."""
+        """Parse a name, or raise InvalidValue."""
         return cls(text)
 
 
 def parse_size(text: str) -> str:
-    """Parse a size such as `20GiB`, or raise GrammarError."""
+    """Parse a size such as `20GiB`, or raise InvalidValue."""
     if not _SIZE.fullmatch(text):
         msg = "is not a whole number with a unit"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     return text
 
 
@@ -78,7 +78,7 @@ def read_volumes(section: Section, instance: str, taken: frozenset[str]) -> tupl
 def _volume(volumes: Section, key: str, instance: str) -> VolumeSpec | None:
     try:
         IncusName.parse(key)
-    except GrammarError as error:
+    except InvalidValue as error:
         volumes.refuse(key, f"the name of the volume {error.reason()}", "write a name such as data")
         return None
     values = volumes.mapping(key, "write a map with pool and path")
@@ -103,5 +103,5 @@ def _volume(volumes: Section, key: str, instance: str) -> VolumeSpec | None:
 def _path(text: str) -> str:
     if not _PATH.fullmatch(text) or ".." in text:
         msg = "is no absolute path"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     return text

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..values import GrammarError, HostAddress, Port
+from ..values import HostAddress, InvalidValue, Port
 from .registry_table import REGISTRY
 from .section import Section, path_to
 
@@ -46,33 +46,33 @@ def parse_address(text: str) -> str:
     """Check an address; whoever gives it to Docker or skopeo has it understood as it is meant.
 
     Raises:
-        GrammarError: it is none, or a name that Docker would look for on Docker Hub.
+        InvalidValue: it is none, or a name that Docker would look for on Docker Hub.
     """
     if "://" in text:
         msg = "has a scheme"
-        raise GrammarError(msg, remedy="leave it out: write registry.example.org/team")
+        raise InvalidValue(msg, remedy="leave it out: write registry.example.org/team")
     if "@" in text:
         msg = "has a user or a digest in it"
-        raise GrammarError(msg, remedy="leave it out: username and password have keys of their own")
+        raise InvalidValue(msg, remedy="leave it out: username and password have keys of their own")
     if not text or len(text) > MAX_ADDRESS:
         msg = "is empty" if not text else f"is longer than {MAX_ADDRESS} characters"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     authority, *parts = text.split("/")
     host, colon, port = authority.partition(":")
     if not _HOST.fullmatch(host):
         msg = "does not begin with a host"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     if colon:
         Port.parse(port)
     elif "." not in host and host != "localhost":
         msg = "begins with what Docker takes for a user of Docker Hub"
         remedy = "write the host of the registry before it"
-        raise GrammarError(msg, sample=host, remedy=remedy)
+        raise InvalidValue(msg, sample=host, remedy=remedy)
     HostAddress.parse(host)
     for part in parts:
         if not _PART.fullmatch(part):
             msg = "has a part in its path that no repository's name may have"
-            raise GrammarError(msg, sample=part)
+            raise InvalidValue(msg, sample=part)
     return text
 
 
@@ -113,7 +113,7 @@ def _username(text: str) -> str:
     _check(text, MAX_USERNAME)
     if ":" in text:
         msg = "has a ':' in it"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     return text
 
 
@@ -125,7 +125,7 @@ def _password(text: str) -> str:
 def _check(text: str, most: int) -> None:
     if not text or len(text) > most:
         msg = "is empty" if not text else f"is longer than {most} characters"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     if not text.isprintable():
         msg = "has a line break or another control character in it"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ..deploy.waves import CANARY_FIRST, Rollout
-from ..values import GrammarError
+from ..values import InvalidValue
 from .rollout_table import ROLLOUT
 from .schema import nearest
 from .section import Section, number_of
@@ -32,7 +32,7 @@ def read_rollout(stack: Section, hosts: Mapping[str, bool]) -> Rollout:
 def _host_or_number(text: str) -> str | int:
     try:
         return number_of(ROLLOUT["canary"])(text)
-    except GrammarError:
+    except InvalidValue:
         if text.removeprefix("-").isdecimal():
             raise
         return text

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final, TypeVar
 
 from ..errors import Problem, printable
-from ..values import Duration, GrammarError
+from ..values import Duration, InvalidValue
 from .schema import Key, Table
 
 T = TypeVar("T")
@@ -112,7 +112,7 @@ class Section:
             return None
         try:
             return parse(text)
-        except GrammarError as error:
+        except InvalidValue as error:
             self.refuse(name, error.reason(hidden=self.hides(name)), error.remedy)
             return None
 
@@ -142,7 +142,7 @@ class Section:
         if isinstance(item, int | str) and not isinstance(item, bool):
             try:
                 return number_of(key)(str(item))
-            except GrammarError as error:
+            except InvalidValue as error:
                 why = error.reason()
         path, value = f"{path_to(self.path, name)}[{index}]", shown(item)
         value = SECRET if self.hides(name) else value
@@ -228,10 +228,10 @@ def time_of(key: Key) -> Callable[[str], Duration]:
         time = Duration.parse(text)
         if time.seconds > limit.seconds:
             msg = f"is more than {limit.text}"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
         if not time.seconds and not key.zero:
             msg = "is no time at all"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
         return time
 
     return parse_time
@@ -243,10 +243,10 @@ def number_of(key: Key) -> Callable[[str], int]:
 
     def parse_number(text: str) -> int:
         if not _WHOLE.fullmatch(text):
-            raise GrammarError(NOT_WHOLE)
+            raise InvalidValue(NOT_WHOLE)
         if not least <= int(text) <= most:
             msg = f"is not in {least} to {most}"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
         return int(text)
 
     return parse_number
@@ -260,7 +260,7 @@ def one_of(kind: type[E]) -> Callable[[str], E]:
             return kind(text)
         except ValueError:
             msg = f"is not one of: {', '.join(kind)}"
-            raise GrammarError(msg) from None
+            raise InvalidValue(msg) from None
 
     return parse_member
 
@@ -273,4 +273,4 @@ def flag(text: str) -> bool:
         case "false":
             return False
     msg = "is neither true nor false"
-    raise GrammarError(msg)
+    raise InvalidValue(msg)

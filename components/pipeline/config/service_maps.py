@@ -8,7 +8,7 @@ from typing import Final
 
 from ..errors import printable
 from ..targets.docker import secret
-from ..values import GrammarError, Port
+from ..values import InvalidValue, Port
 from .docker import PATH
 from .section import Section
 
@@ -38,7 +38,7 @@ def _matching(pattern: re.Pattern[str], what: str) -> Callable[[str], object]:
     def check(text: str) -> None:
         if not pattern.fullmatch(text):
             msg = f"is no {what}"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
 
     return check
 
@@ -46,7 +46,7 @@ def _matching(pattern: re.Pattern[str], what: str) -> Callable[[str], object]:
 def _printable(text: str) -> None:
     if any(not char.isprintable() and char not in "\n\t" for char in text):
         msg = "has a control character in it"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
 
 
 PORTS: Final = Rule(MAX_PORTS, Port.parse, Port.parse, lambda outer, _: int(outer))
@@ -99,7 +99,7 @@ def pairs(one: Section, name: str, rule: Rule) -> list[tuple[str, str]]:
         try:
             rule.key(key)
             rule.value(text)
-        except GrammarError as error:
+        except InvalidValue as error:
             one.refuse(name, f"has {said}, which {error.reason(hidden=True)}")
             continue
         other, _ = pairs.setdefault(rule.once(key, text), (key, text))

@@ -8,7 +8,7 @@ from typing import Final
 
 from ..targets.docker import secret
 from ..targets.docker.route import Traffic
-from ..values import Attr, Duration, GrammarError, HostKey, HostName
+from ..values import Attr, Duration, HostKey, HostName, InvalidValue
 from . import service_maps
 from .docker import read_daemon
 from .hosts import WRITE_NAME
@@ -115,7 +115,7 @@ def _daemon_and_registry(stack: Section) -> Services:
 def _service(services: Section, name: str, *, has_app: bool) -> ServiceSpec | None:
     try:
         _check_name(name)
-    except GrammarError as error:
+    except InvalidValue as error:
         services.refuse(name, f"the name of the service {error.reason()}", WRITE_NAME)
         return None
     values = services.mapping(name, "write a map with at least image")
@@ -157,10 +157,10 @@ def _check_name(name: str) -> None:
     HostName.parse(name)
     if name.startswith("_"):
         msg = "starts with '_'"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     if len(name) > MAX_NAME:
         msg = f"is longer than {MAX_NAME} characters"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
 
 
 def _time(one: Section, key: str, otherwise: Duration) -> Duration:
@@ -190,5 +190,5 @@ def _check_ports(services: Section, specs: tuple[ServiceSpec, ...]) -> None:
 def _user(text: str) -> str:
     if not _USER.fullmatch(text):
         msg = "is no user by number"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     return text

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from ..config.stack import Settings
 from ..errors import RefError, message
 from ..process.concurrency import all_of, background
-from ..values import FlakeKind, FlakeUrl, GrammarError, Ref
+from ..values import FlakeKind, FlakeUrl, InvalidValue, Ref
 from . import git, nix
 from .git import Pin
 from .tree import tree_id
@@ -220,7 +220,7 @@ def _input_url(flake: Flake, name: str, ref: Ref) -> FlakeUrl:
             raise RefError(message("nothing to pin", "appRef", detail, remedy))
     try:
         return FlakeUrl.parse(f"{text}?{query}" if query else text)
-    except GrammarError as error:
+    except InvalidValue as error:
         where = f"the flake's input {name}"
         raise RefError(message("unusable URL", where, f"{text} {error}", error.remedy)) from error
 

@@ -1,16 +1,16 @@
 """Everything that a config's texts may be: the one place to import these values from.
 
-Each has `.parse(text)`, which raises GrammarError (a ValueError) and nothing else.
+Each has `.parse(text)`, which raises InvalidValue (a ValueError) and nothing else.
 """
 
 from .flake_url import FlakeKind, FlakeUrl
 from .names import (
     Attr,
     Duration,
-    GrammarError,
     HostAddress,
     HostName,
     InputName,
+    InvalidValue,
     Port,
     Ref,
     Rev,
@@ -24,11 +24,11 @@ __all__ = [
     "Duration",
     "FlakeKind",
     "FlakeUrl",
-    "GrammarError",
     "HostAddress",
     "HostKey",
     "HostName",
     "InputName",
+    "InvalidValue",
     "Port",
     "PrivateKey",
     "Ref",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
 
-from .names import MAX_PORT, GrammarError, HostAddress, UserName, check_characters
+from .names import MAX_PORT, HostAddress, InvalidValue, UserName, check_characters
 
 MAX_URL: Final = 400
 
@@ -64,10 +64,10 @@ class FlakeUrl:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse a flake url, or raise GrammarError."""
+        """Parse a flake url, or raise InvalidValue."""
         if "#" in text:
             msg = "has a '#'"
-            raise GrammarError(
+            raise InvalidValue(
                 msg, remedy="leave out what follows it: each host's `attr` says what is built"
             )
         check_characters(text, "A-Za-z0-9._+@~=:/?&\\[\\]-", limit=MAX_URL)
@@ -91,7 +91,7 @@ def _place(place: str) -> tuple[FlakeKind, str]:
         return FlakeKind.FOLDER, _folder(place)
     if not colon:
         msg = "is a name that nix would look up in a registry of the machine"
-        raise GrammarError(msg, remedy=_REGISTRY_REMEDY)
+        raise InvalidValue(msg, remedy=_REGISTRY_REMEDY)
     match scheme:
         case "path":
             return FlakeKind.PATH, _path(rest)
@@ -103,13 +103,13 @@ def _place(place: str) -> tuple[FlakeKind, str]:
             return FlakeKind.GIT, f"{scheme}://{_git_remote(scheme, rest)}"
         case "http" | "https" | "ssh" | "git" | "file":
             msg = f"has the scheme {scheme}:"
-            raise GrammarError(
+            raise InvalidValue(
                 msg,
                 remedy=f"write git+{'https' if scheme == 'http' else scheme}: for a git repository",
             )
         case _:
             msg = "has a scheme that flakeup does not take"
-            raise GrammarError(msg, sample=f"{scheme}:")
+            raise InvalidValue(msg, sample=f"{scheme}:")
 
 
 def _folder(place: str) -> str:
@@ -119,7 +119,7 @@ def _folder(place: str) -> str:
 def _path(rest: str) -> str:
     if not rest.startswith("/"):
         msg = "is path: with a relative path"
-        raise GrammarError(
+        raise InvalidValue(
             msg, remedy="write ./flake for a folder of this repository, or an absolute path"
         )
     return _absolute(rest)
@@ -134,14 +134,14 @@ def _relative(path: str, what: str) -> str:
     path = path.removesuffix("/")
     if not path:
         msg = f"{what} has no name"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     for segment in path.split("/"):
         if segment in {"", ".", ".."}:
             msg = f"{what} has an empty part, '.' or '..'"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
         if not _SEGMENT.fullmatch(segment):
             msg = f"{what} has a part that starts with '-', or has a character not allowed in it"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
     return path
 
 
@@ -149,10 +149,10 @@ def _owner_and_repo(scheme: str, rest: str) -> str:
     parts = rest.split("/")
     if len(parts) > 2 and scheme == "github":  # noqa: PLR2004 owner and repo
         msg = "has a revision in it"
-        raise GrammarError(msg, remedy="write github:owner/repo, and the revision as `flakeRef`")
+        raise InvalidValue(msg, remedy="write github:owner/repo, and the revision as `flakeRef`")
     if len(parts) != 2:  # noqa: PLR2004 owner and repo
         msg = f"is not {scheme}:owner/repo"
-        raise GrammarError(
+        raise InvalidValue(
             msg,
             remedy="write the revision as `flakeRef`, and a repository in a subgroup as git+https:",
         )
@@ -162,7 +162,7 @@ def _owner_and_repo(scheme: str, rest: str) -> str:
 def _git_file(rest: str) -> str:
     if not rest.startswith("///"):
         msg = "is not git+file:///absolute/path"
-        raise GrammarError(msg, remedy="write three slashes and an absolute path")
+        raise InvalidValue(msg, remedy="write three slashes and an absolute path")
     return f"git+file://{_absolute(rest[2:])}"
 
 
@@ -172,39 +172,39 @@ def _git_remote(scheme: str, rest: str) -> str:
     found = _AUTHORITY.fullmatch(authority)
     if not rest.startswith("//") or not slash or not found or not (found["ipv6"] or found["name"]):
         msg = f"is not {scheme}://host/path"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     if (user := found["user"]) is not None:
         _check_user(scheme, user)
     if found["port"] and not 1 <= int(found["port"]) <= MAX_PORT:
         msg = f"has a port that is not in 1 to {MAX_PORT}"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     address = _host(found["ipv6"] or found["name"])
     if scheme in {"git+http", "git+git"} and not address.is_loopback:
         msg = f"{scheme}: carries the flake without any proof of where it comes from"
-        raise GrammarError(msg, remedy="write git+https: or git+ssh:")
+        raise InvalidValue(msg, remedy="write git+https: or git+ssh:")
     return f"{authority}/{_relative(path, 'the path')}"
 
 
 def _check_user(scheme: str, user: str) -> None:
     if scheme != "git+ssh" or ":" in user:
         msg = "has a user or a password in it"
-        raise GrammarError(
+        raise InvalidValue(
             msg,
             remedy="leave it out: git asks its credential helper or netrc, and ssh uses keys",
         )
     try:
         UserName.parse(user)
-    except GrammarError as error:
+    except InvalidValue as error:
         msg = f"the user {error.why}"
-        raise GrammarError(msg) from None
+        raise InvalidValue(msg) from None
 
 
 def _host(text: str) -> HostAddress:
     try:
         return HostAddress.parse(text)
-    except GrammarError as error:
+    except InvalidValue as error:
         msg = f"the host {error.why}"
-        raise GrammarError(msg) from None
+        raise InvalidValue(msg) from None
 
 
 def _options(query: str, kind: FlakeKind) -> dict[str, str]:
@@ -213,14 +213,14 @@ def _options(query: str, kind: FlakeKind) -> dict[str, str]:
         name, _, value = part.partition("=")
         if name in {"ref", "rev"}:
             msg = f"has {name}= in it"
-            raise GrammarError(
+            raise InvalidValue(
                 msg, remedy="write it as `flakeRef`, where it is checked and recorded"
             )
         if name != "dir" and not (name == "host" and kind is FlakeKind.GITLAB):
             msg = "has an option other than dir= (and host= after gitlab:)"
-            raise GrammarError(msg, sample=name)
+            raise InvalidValue(msg, sample=name)
         if name in options:
             msg = f"has {name}= twice"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
         options[name] = value
     return options

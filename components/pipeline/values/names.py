@@ -26,8 +26,8 @@ _DURATION: Final = re.compile(r"(0|[1-9][0-9]{0,4})([smh])")
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 
 
-class GrammarError(ValueError):
-    """A text outside its grammar.
+class InvalidValue(ValueError):  # noqa: N818 what is said of the text
+    """A text that is not a value of the wanted kind.
 
     `sample` is a piece of the text, kept apart from `why` so that it can be left out where the
     text is a secret. `remedy` is empty where the general one of the config key will do.
@@ -51,13 +51,13 @@ def check_characters(text: str, allowed: str, *, limit: int) -> None:
     """
     if not text:
         msg = "is empty"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     if len(text) > limit:
         msg = f"is longer than {limit} characters"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     if found := re.search(f"[^{allowed}]", text):
         msg = "has a character that is not allowed here"
-        raise GrammarError(msg, sample=found[0])
+        raise InvalidValue(msg, sample=found[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +71,21 @@ class Ref:
         for start in ("-", ".", "/"):
             if self.text.startswith(start):
                 msg = f"starts with '{start}'"
-                raise GrammarError(msg)
+                raise InvalidValue(msg)
         for end in ("/", ".", ".lock"):
             if self.text.endswith(end):
                 msg = f"ends with '{end}'"
-                raise GrammarError(msg)
+                raise InvalidValue(msg)
         for inside in ("..", "//", "/.", ".lock/"):
             if inside in self.text:
                 msg = f"has '{inside}' in it"
-                raise GrammarError(msg)
+                raise InvalidValue(msg)
         if self.text == "@":
             msg = "is git's short name for HEAD, which pins nothing"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
         if _COMMIT.fullmatch(self.text.lower()) and not self.is_commit:
             msg = "is a commit id with capital letters"
-            raise GrammarError(msg, remedy="write it in lower case, as git does")
+            raise InvalidValue(msg, remedy="write it in lower case, as git does")
 
     @property
     def is_commit(self) -> bool:
@@ -94,7 +94,7 @@ class Ref:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse a ref, or raise GrammarError."""
+        """Parse a ref, or raise InvalidValue."""
         return cls(text)
 
 
@@ -107,11 +107,11 @@ class Rev:
     def __post_init__(self) -> None:
         if not _COMMIT.fullmatch(self.text):
             msg = "is not a full commit id: 40 hex digits in lower case"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse a commit id, or raise GrammarError."""
+        """Parse a commit id, or raise InvalidValue."""
         return cls(text)
 
 
@@ -124,10 +124,10 @@ class HostAddress:
     def __post_init__(self) -> None:
         if self.text.startswith("["):
             msg = "has a bracket"
-            raise GrammarError(msg, remedy="write an IPv6 address without brackets")
+            raise InvalidValue(msg, remedy="write an IPv6 address without brackets")
         if "@" in self.text:
             msg = "has a user in it"
-            raise GrammarError(msg, remedy="write the address alone, and the user as `user`")
+            raise InvalidValue(msg, remedy="write the address alone, and the user as `user`")
         check_characters(self.text, "A-Za-z0-9.:-", limit=MAX_HOST)
         if ":" in self.text or self.text.rpartition(".")[2].isdigit():
             _check_ip(self.text)
@@ -137,7 +137,7 @@ class HostAddress:
                 msg = (
                     "is not a host name: a part of it does not begin and end with a letter or digit"
                 )
-                raise GrammarError(msg)
+                raise InvalidValue(msg)
 
     @property
     def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -159,7 +159,7 @@ class HostAddress:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse an address, or raise GrammarError."""
+        """Parse an address, or raise InvalidValue."""
         return cls(text)
 
 
@@ -173,13 +173,13 @@ def _check_ip(text: str) -> None:
         ip = _ip(text)
     except ValueError:
         msg = "is neither a host name nor an IP address"
-        raise GrammarError(msg) from None
+        raise InvalidValue(msg) from None
     if ip.is_link_local:
         msg = "is a link-local address (cloud metadata services answer there)"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     if ip.is_unspecified or ip.is_multicast or ip.compressed == "255.255.255.255":
         msg = "is not the address of one host"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +192,11 @@ class UserName:
         check_characters(self.text, "a-z0-9_-", limit=MAX_USER)
         if self.text[0] in "-0123456789":
             msg = "starts with neither a letter nor '_'"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse a login name, or raise GrammarError."""
+        """Parse a login name, or raise InvalidValue."""
         return cls(text)
 
 
@@ -209,14 +209,14 @@ class Port:
     def __post_init__(self) -> None:
         if not 1 <= self.number <= MAX_PORT:
             msg = f"is not in 1 to {MAX_PORT}"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse a port from its digits, or raise GrammarError."""
+        """Parse a port from its digits, or raise InvalidValue."""
         if not re.fullmatch(r"-?[0-9]{1,9}", text):
             msg = "is not a number"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
         return cls(int(text))
 
 
@@ -230,11 +230,11 @@ class Attr:
         check_characters(self.text, "A-Za-z0-9_-", limit=MAX_ATTR)
         if self.text.startswith("-"):
             msg = "starts with '-'"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse an attribute name, or raise GrammarError."""
+        """Parse an attribute name, or raise InvalidValue."""
         return cls(text)
 
 
@@ -257,7 +257,7 @@ class StorePath:
     def __post_init__(self) -> None:
         if not _STORE_PATH.fullmatch(self.path):
             msg = "is not a store path: /nix/store/<32 characters>-<name>"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
 
     @property
     def name(self) -> str:
@@ -271,7 +271,7 @@ class StorePath:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse a store path, or raise GrammarError."""
+        """Parse a store path, or raise InvalidValue."""
         return cls(text)
 
 
@@ -284,10 +284,10 @@ class Duration:
     def __post_init__(self) -> None:
         if not _DURATION.fullmatch(self.text):
             msg = "is not a whole number with one unit"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
         if self.seconds > MAX_SECONDS:
             msg = "is more than 24h"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
 
     @property
     def seconds(self) -> int:
@@ -296,5 +296,5 @@ class Duration:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse a time, or raise GrammarError."""
+        """Parse a time, or raise InvalidValue."""
         return cls(text)

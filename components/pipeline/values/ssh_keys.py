@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from .names import GrammarError
+from .names import InvalidValue
 
 ED25519: Final = "ssh-ed25519"
 _BLOB_HEAD: Final = b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20"
@@ -36,29 +36,29 @@ class HostKey:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse `ssh-ed25519 AAAA... [comment]`, or raise GrammarError."""
+        """Parse `ssh-ed25519 AAAA... [comment]`, or raise InvalidValue."""
         text = text.removesuffix("\n")
         if "PRIVATE KEY" in text:
             msg = "is a private key, which nobody but the host may have"
-            raise GrammarError(
+            raise InvalidValue(
                 msg, remedy="make a new one on that host, and write its public key here"
             )
         if "\n" in text or "\r" in text:
             msg = "has more than one line"
-            raise GrammarError(msg, remedy="write the one line of the ed25519 key")
+            raise InvalidValue(msg, remedy="write the one line of the ed25519 key")
         if text.startswith(("SHA256:", "MD5:")):
             msg = "is the fingerprint of a key"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
         words = text.split()
         if not words:
             msg = "is empty"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
         if _OTHER_TYPES.match(words[0]):
             msg = "is not an ed25519 key"
-            raise GrammarError(msg, sample=words[0])
+            raise InvalidValue(msg, sample=words[0])
         if words[0] != ED25519:
             msg = "has something before the key"
-            raise GrammarError(
+            raise InvalidValue(
                 msg,
                 remedy="begin with ssh-ed25519: leave out options, and the name ssh-keyscan prints",
             )
@@ -69,7 +69,7 @@ def _check_blob(encoded: str) -> None:
     blob = _decoded(encoded)
     if len(blob) != _BLOB_SIZE or not blob.startswith(_BLOB_HEAD):
         msg = "is not a whole ed25519 key: something is missing from it, or was added"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +80,21 @@ class PrivateKey:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse a private key in OpenSSH's or a PEM form, or raise GrammarError.
+        """Parse a private key in OpenSSH's or a PEM form, or raise InvalidValue.
 
         Line ends of Windows are accepted, and replaced.
         """
         text = text.replace("\r\n", "\n").strip() + "\n"
         if text.startswith(("ssh-", "ecdsa-", "sk-")):
             msg = "is a public key"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
         found = _ARMOUR.fullmatch(text)
         if found is None:
             msg = "is not a private key with its first and last line, and its line breaks"
-            raise GrammarError(msg)
+            raise InvalidValue(msg)
         if _is_encrypted(found["kind"], found["body"]):
             msg = "has a passphrase, and nobody is there to type it"
-            raise GrammarError(
+            raise InvalidValue(
                 msg, remedy="make a key without one for deployments: ssh-keygen -t ed25519 -N ''"
             )
         return cls(text)
@@ -108,7 +108,7 @@ def _is_encrypted(kind: str, body: str) -> bool:
     is_openssh = kind.startswith("OPENSSH")
     if not blob or is_openssh != blob.startswith(_OPENSSH_MAGIC):
         msg = "is not a whole private key: something is missing between its first and last line"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     return is_openssh and not blob.startswith(_OPENSSH_MAGIC + b"\x00\x00\x00\x04none")
 
 

@@ -14,7 +14,7 @@ from components.pipeline.activation import attempt, runner
 from components.pipeline.activation.protocol import State
 from components.pipeline.activation.request import AttemptSpec
 from components.pipeline.config.activation import Activation
-from components.pipeline.config.checks import Vantage
+from components.pipeline.config.checks import CheckOrigin
 from components.pipeline.errors import ActivationError
 from components.pipeline.values import Duration
 from tests.unit.activation.attempt_host import (
@@ -54,7 +54,7 @@ class Site(HTTPServer):
     @property
     def spec(self) -> AttemptSpec:
         url = f"http://127.0.0.1:{self.server_port}/here"
-        outside = check("outside", target=url, vantage=Vantage.DEPLOYER)
+        outside = check("outside", target=url, origin=CheckOrigin.DEPLOYER)
         on_host = check("inside", target=f"http://127.0.0.1:{self.server_port}/host")
         return AttemptSpec(activation=Activation(), checks=(on_host, outside))
 
@@ -115,7 +115,7 @@ async def test_checks_from_outside_leave_time_to_commit(
     """5 s of the time to confirm are the commit's; the checks have 1 s in any case."""
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         target = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
-        outside = check("outside", target=target, vantage=Vantage.DEPLOYER)
+        outside = check("outside", target=target, origin=CheckOrigin.DEPLOYER)
         times = Activation(confirm=Duration(confirm))
         web1.answers(STARTED, WAITS)
         web1.answers(result("rolled-back", exit="21"), code=21)

@@ -13,7 +13,7 @@ import pytest
 
 from components.pipeline.activation import deployer_checks
 from components.pipeline.activation.deployer_checks import Unhealthy, healthy
-from components.pipeline.config.checks import Check, CheckKind, Vantage
+from components.pipeline.config.checks import Check, CheckKind, CheckOrigin
 from components.pipeline.values import Duration
 from tests.unit.activation.http_servers import (
     BUSY,
@@ -38,7 +38,7 @@ WEB = Check(
     name="web",
     kind=CheckKind.HTTP,
     target="",
-    vantage=Vantage.DEPLOYER,
+    origin=CheckOrigin.DEPLOYER,
     status=200,
     contains="",
     header="",

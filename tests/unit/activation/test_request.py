@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from components.pipeline.activation import runner
 from components.pipeline.activation.request import SEPARATOR, TEXT_LIMIT, AttemptSpec
 from components.pipeline.config.activation import Activation, Mode
-from components.pipeline.config.checks import CheckKind, Vantage
+from components.pipeline.config.checks import CheckKind, CheckOrigin
 from components.pipeline.transport.ssh import Ssh, SshFiles
 from components.pipeline.values import Duration
 from tests.unit.hosts import check, host, toplevel
@@ -29,7 +29,7 @@ TIMES = Activation(
 )
 WEB = check("web", contains="v1 is up", header="X-Release: v1", retries=3)
 UNIT = check("unit", kind=CheckKind.UNIT, target="app.service")
-OUTSIDE = check("outside", target="http://192.0.2.10/", vantage=Vantage.DEPLOYER)
+OUTSIDE = check("outside", target="http://192.0.2.10/", origin=CheckOrigin.DEPLOYER)
 
 
 def test_text() -> None:
@@ -69,8 +69,8 @@ def test_defaults() -> None:
 
 def test_seen_from() -> None:
     spec = AttemptSpec(activation=TIMES, checks=(OUTSIDE, UNIT, WEB))
-    assert spec.seen_from(Vantage.DEPLOYER) == (OUTSIDE,)
-    assert spec.seen_from(Vantage.HOST) == (UNIT, WEB)
+    assert spec.seen_from(CheckOrigin.DEPLOYER) == (OUTSIDE,)
+    assert spec.seen_from(CheckOrigin.HOST) == (UNIT, WEB)
 
 
 def test_of_a_host_fills_its_checks() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from components.pipeline.config.checks import Check, CheckKind, Vantage
+from components.pipeline.config.checks import Check, CheckKind, CheckOrigin
 from components.pipeline.config.stack import Activation, parse
 from components.pipeline.errors import ConfigError
 from components.pipeline.values import Duration
@@ -23,7 +23,7 @@ WEB = Check(
     name="web",
     kind=CheckKind.HTTP,
     target="http://localhost:8080/",
-    vantage=Vantage.HOST,
+    origin=CheckOrigin.HOST,
     status=200,
     contains="",
     header="",

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from components.pipeline.config.activation import Mode
 from components.pipeline.config.activation_table import ACTIVATION, CHECK
-from components.pipeline.config.checks import Check, CheckKind, Vantage
+from components.pipeline.config.checks import Check, CheckKind, CheckOrigin
 from components.pipeline.config.rollout_table import ROLLOUT
 from components.pipeline.config.schema import HOST, STACK
 from components.pipeline.config.section import Repeated
@@ -132,7 +132,7 @@ APP = Check(
     name="app",
     kind=CheckKind.HTTP,
     target="http://{address}:8080/",
-    vantage=Vantage.DEPLOYER,
+    origin=CheckOrigin.DEPLOYER,
     status=200,
     contains="app {appRef}",
     header="",
@@ -146,7 +146,7 @@ POSTGRESQL = replace(
     name="postgresql",
     kind=CheckKind.UNIT,
     target="postgresql.service",
-    vantage=Vantage.HOST,
+    origin=CheckOrigin.HOST,
     contains="",
     hold=Duration("30s"),
 )

@@ -18,11 +18,11 @@ from components.pipeline.values import (
     Duration,
     FlakeKind,
     FlakeUrl,
-    GrammarError,
     HostAddress,
     HostKey,
     HostName,
     InputName,
+    InvalidValue,
     Port,
     PrivateKey,
     Ref,
@@ -81,7 +81,7 @@ def check(grammar: str, text: str) -> None:
     parse, _ = WORDS[grammar]
     try:
         word = parse(text)
-    except GrammarError as error:
+    except InvalidValue as error:
         refused = error
     else:
         assert_safe(word)
@@ -140,7 +140,7 @@ def test_ten_thousand_texts_of_its_own_characters(grammar: str) -> None:
 def test_a_private_key_is_refused_or_not_shown(text: str) -> None:
     try:
         key = PrivateKey.parse(text)
-    except GrammarError:
+    except InvalidValue:
         return
     assert repr(key) == "PrivateKey()"
 
@@ -219,7 +219,7 @@ def test_the_name_of_a_store_path() -> None:
     ],
 )
 def test_what_is_no_store_path(path: str) -> None:
-    with pytest.raises(GrammarError) as caught:
+    with pytest.raises(InvalidValue) as caught:
         StorePath.parse(path)
     assert str(caught.value) == "is not a store path: /nix/store/<32 characters>-<name>"
 

@@ -21,7 +21,7 @@ from ...errors import (
 from ...process.run import Argv
 from ...transport.ssh import SSH_FAILED, SshFiles, ssh_files_in, write_private
 from ...transport.ssh_errors import refused
-from ...values import GrammarError, HostKey
+from ...values import HostKey, InvalidValue
 
 ALIAS: Final = "docker.host"
 """The machine's name in its known_hosts, and in messages: the key of the config."""
@@ -49,7 +49,7 @@ class Remote:
         pins = Path(_pins_of(machine, identity))
         try:
             host_key = HostKey.parse(pins.read_text().removeprefix(f"{ALIAS} "))
-        except (OSError, GrammarError):
+        except (OSError, InvalidValue):
             remedy = "run `pulumi preview` here first, with this address as docker.host"
             where = f"{ALIAS} ({machine.url})"
             raise DockerError(message("no pinned key", where, f"not in {pins}", remedy)) from None

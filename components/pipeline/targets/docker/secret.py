@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ...config.section import Section, path_to
-from ...values import GrammarError
+from ...values import InvalidValue
 
 FOLDER: Final = "/run/secrets"
 MODE: Final = 0o444
@@ -35,13 +35,13 @@ def check(text: str) -> None:
         size = len(text.encode())
     except UnicodeEncodeError:
         msg = "is no text in UTF-8"
-        raise GrammarError(msg) from None
+        raise InvalidValue(msg) from None
     if not size:
         msg = "is empty"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
     if size > MOST:
         msg = f"is more than {MOST // 1024} KiB"
-        raise GrammarError(msg)
+        raise InvalidValue(msg)
 
 
 def refuse(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ...errors import IncusAwayError, IncusError, message, printable
-from ...values import GrammarError, HostAddress
+from ...values import HostAddress, InvalidValue
 from ...values.ssh_keys import HostKey
 from .api import Incus, asked, segment
 from .observed import address
@@ -95,7 +95,7 @@ async def reach(incus: Incus, name: str) -> Booted | str:
         raise
     except IncusError as error:
         return f"{KEY_FILE}: {error}"
-    except GrammarError as error:
+    except InvalidValue as error:
         return f"{KEY_FILE} {error}"
 
 
