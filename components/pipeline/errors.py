@@ -11,7 +11,11 @@
     │   ├── UnreachableError  no connection, or it broke for good
     │   └── ReplyError        it answered something that is not in the protocol
     ├── ActivationError       a host that refused NEW, or went back to OLD
-    ├── IncusError            an Incus server that refused, or failed at what was asked of it
+    ├── IncusError            an Incus server that cannot be used, or did not do what was asked
+    │   ├── IncusRefusedError the server refused a request, or failed to carry it out
+    │   │   ├── IncusNotFoundError  what the request is about does not exist
+    │   │   └── IncusConflictError  it was changed since it was read
+    │   ├── IncusPermissionError    this client may not make the request
     │   ├── IncusAwayError    one that does not answer
     │   └── IncusPinError     one that is not the server which the stack means
     ├── DockerError           a Docker daemon that refused, or failed at what was asked of it
@@ -146,14 +150,30 @@ class ActivationError(FlakeupError):
 
 
 class IncusError(FlakeupError):
-    """An Incus server that refused, or failed at what it was asked for.
+    """An Incus server that cannot be used, or did not do what it was asked for."""
 
-    `code` is its own, as in http: 404 for what is not there, 412 where somebody was faster.
+
+class IncusRefusedError(IncusError):
+    """A request that the server refused, or failed to carry out.
+
+    `reason` is the server's own text, for a caller whose message can say more of what it means.
     """
 
-    def __init__(self, text: str, *, code: int = 0) -> None:
-        self.code = code
+    def __init__(self, text: str, *, reason: str) -> None:
+        self.reason = reason
         super().__init__(text)
+
+
+class IncusNotFoundError(IncusRefusedError):
+    """What a request is about does not exist."""
+
+
+class IncusConflictError(IncusRefusedError):
+    """A change based on a version that is not the current one: somebody else changed it first."""
+
+
+class IncusPermissionError(IncusError):
+    """A request that this client has no permission for."""
 
 
 class IncusAwayError(IncusError):

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from components.pipeline.errors import FlakeupError, IncusError, IncusPinError, message
+from components.pipeline.errors import FlakeupError, IncusPinError
 from components.pipeline.targets.incus.api import Incus
 from components.pipeline.targets.incus.image import fingerprints
 from components.pipeline.targets.incus.observed import Seen, listed
@@ -71,14 +71,7 @@ class Servers:
         with told():
             remote = Remote.find(place.remote, place.certificate)
             async with Incus(remote, place.project) as incus:
-                try:
-                    yield incus
-                except IncusError as error:
-                    # With a code it is what the server has said, and no more.
-                    if error.code == 0:
-                        raise
-                    text = message("Incus refused it", incus.where, str(error))
-                    raise IncusError(text) from error
+                yield incus
 
     async def instances(self, place: Place) -> dict[str, Seen]:
         """The instances of a project as they were when this process first asked."""

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.contract
 STACK = Owner("project/dev")
 NOTHING = Changes(paths=frozenset(), replaces=frozenset(), deletes_first=True)
 PLACE = "a (local, project default)"
-AWAY = "a member of the cluster does not answer: local, project default: "
+AWAY = "cluster member offline: local, project default: "
 WAIT = "wait until `incus cluster list local:` shows all as online"
 
 
@@ -120,7 +120,7 @@ async def test_a_member_that_cannot_be_had_is_one_message_before_anything_is_mad
     cluster.one.ask("POST", f"/1.0/cluster/members/{TWO}/state", {"action": "evacuate"})
     try:
         assert await refused(incus, wanted) == (
-            f"the member cannot be had: {PLACE}: it is to be on node2, which is evacuated. wait "
+            f"cluster member unavailable: {PLACE}: it is to be on node2, which is evacuated. wait "
             "for it (`incus cluster list local:`), or change `hosts.web1.incus.member`"
         )
     finally:
@@ -186,7 +186,7 @@ async def test_a_member_that_is_away(
     driven.create(given)
     state = dict(driven.state)
     cluster.two.kill()
-    unknown = f"{AWAY}what is on node2 is not known. {WAIT}"
+    unknown = f"{AWAY}what is on node2 is unknown. {WAIT}"
     # The cluster itself looks for 10 s, once: meanwhile the rest is tried.
     deleted = asyncio.create_task(asyncio.to_thread(removed, replace(driven)))
     with failing(unknown):
@@ -202,7 +202,7 @@ async def test_a_member_that_is_away(
     assert text.startswith(AWAY), "how Incus puts it depends on when it last looked"
     assert text.endswith(f". {WAIT}")
     text = await refused(incus, replace(wanted, name="b"))
-    assert text.startswith((AWAY, "the member cannot be had: b (local, project default): it is "))
+    assert text.startswith((AWAY, "cluster member unavailable: b (local, project default): it is "))
     with failing(AWAY):
         driven.update({**given, "config": {"limits.cpu": "1"}})
     assert driven.state == state

@@ -194,7 +194,7 @@ async def test_another_certificate_is_refused_at_once(
     (tmp_path / "other.crt").replace(client.pinned)
     both = f"it is {short(server)}, and {short(client.pinned)} is pinned"
     text = (
-        f"the certificate is not the pinned one: {NAME}: https://127.0.0.1:{client.port}: "
+        f"certificate mismatch: {NAME}: https://127.0.0.1:{client.port}: "
         f"self-signed certificate: {both}. find out why it changed; only then pin the new one: "
         f"put it into {client.pinned}"
     )
@@ -222,7 +222,7 @@ async def test_a_certificate_that_is_none(client: Client) -> None:
 async def test_a_client_that_the_server_does_not_know(client: Client) -> None:
     certificate(client.folder, "client")
     assert await failing() == (
-        f"the server does not let us: {NAME}, project default: not authorized. "
+        f"permission denied by the server: {NAME}, project default: not authorized. "
         f"check that `incus list {NAME}: --project default` works here"
     )
 

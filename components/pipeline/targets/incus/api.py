@@ -15,7 +15,16 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from ...errors import IncusAwayError, IncusError, message, printable
+from ...errors import (
+    IncusAwayError,
+    IncusConflictError,
+    IncusError,
+    IncusNotFoundError,
+    IncusPermissionError,
+    IncusRefusedError,
+    message,
+    printable,
+)
 from ...process import retry
 from . import certificate
 from .remote import Remote
@@ -42,6 +51,15 @@ UPLOAD: Final = 3600.0
 ALL_PROJECTS: Final = "all-projects=true"
 """A question about all of them, which names none."""
 TIMED_OUT: Final = "no answer in time"
+
+
+class ApiError(Exception):
+    """An error of the server as it words it; only `Incus` sees it, and makes a message of it."""
+
+    def __init__(self, status: int, text: str) -> None:
+        self.status = status
+        self.text = text
+        super().__init__(text)
 
 
 class Incus:
@@ -79,31 +97,33 @@ class Incus:
         """What is at a path.
 
         Raises:
-            IncusError: refused; `code` 404 where there is nothing.
+            IncusNotFoundError: nothing is there.
+            IncusError: refused.
             IncusAwayError: no server answers.
         """
-        return (await self._request("GET", path))["metadata"]
+        with self._errors():
+            return (await self._request("GET", path))["metadata"]
 
     async def find(self, path: str) -> Any | None:
         """What is at a path, or None where there is nothing."""
         try:
             return await self.get(path)
-        except IncusError as error:
-            if error.code == HTTPStatus.NOT_FOUND:
-                return None
-            raise
+        except IncusNotFoundError:
+            return None
 
     async def tagged(self, path: str) -> tuple[Any, str]:
         """What is at a path, with its ETag for `change`."""
-        answer = await self._send("GET", path)
-        return self._opened(answer)["metadata"], answer.headers.get("ETag", "")
+        with self._errors():
+            answer = await self._send("GET", path)
+            return _envelope(answer)["metadata"], answer.headers.get("ETag", "")
 
     async def raw(self, path: str) -> bytes:
         """A file's bytes: of an instance, or of what a command has printed."""
-        answer = await self._send("GET", path)
-        if answer.status_code != HTTPStatus.OK:
-            self._opened(answer)
-        return answer.content
+        with self._errors():
+            answer = await self._send("GET", path)
+            if answer.status_code != HTTPStatus.OK:
+                _envelope(answer)
+            return answer.content
 
     async def change(
         self,
@@ -116,27 +136,29 @@ class Incus:
     ) -> Any:
         """Change something, and wait for the end of what the server does for it.
 
-        With `tag` it is refused (`code` 412) where somebody else was faster. What an instance is
-        busy with, for whoever was cut off, is waited for, and so is a server that has just begun.
+        With `tag` it is refused where it was changed since. What an instance is busy with, for
+        whoever was cut off, is waited for, and so is a server that has just begun.
 
         Raises:
+            IncusConflictError: `tag` is not the current ETag.
             IncusError: refused, or failed in the background.
             IncusAwayError: no server answers; what was asked for may be done, or not.
         """
         headers = {"If-Match": tag} if tag else {}
         began = time.monotonic()
-        while True:
-            try:
-                answer = await self._request(method, path, json=body, headers=headers)
-                return await self._ended(answer, seconds)
-            except IncusError as error:
-                if time.monotonic() - began >= _patience(str(error), seconds):
-                    raise
-            await asyncio.sleep(PAUSE)
+        with self._errors():
+            while True:
+                try:
+                    answer = await self._request(method, path, json=body, headers=headers)
+                    return await self._ended(answer, seconds)
+                except ApiError as error:
+                    if time.monotonic() - began >= _patience(error.text, seconds):
+                        raise
+                await asyncio.sleep(PAUSE)
 
     async def upload(self, path: str, files: Mapping[str, Path], headers: Mapping[str, str]) -> Any:
         """Send files as one form, and wait for what the server makes of them."""
-        with contextlib.ExitStack() as stack:
+        with self._errors(), contextlib.ExitStack() as stack:
             parts = [
                 (part, (file.name, stack.enter_context(file.open("rb"))))
                 for part, file in files.items()
@@ -159,25 +181,39 @@ class Incus:
         if ended["status_code"] == HTTPStatus.OK:
             return ended.get("metadata")
         if ended["status_code"] < HTTPStatus.OK:
-            with contextlib.suppress(IncusError):
+            with contextlib.suppress(ApiError, IncusError):
                 await self._request("DELETE", place)
-            msg = f"it has not ended after {seconds:.0f} s"
-            raise IncusError(msg)
-        raise IncusError(_text(ended.get("err")), code=ended["status_code"])
+            detail = f"it was still running after {seconds:.0f} s, and was cancelled"
+            raise IncusError(message("operation timed out", self.where, detail))
+        raise ApiError(ended["status_code"], _text(ended.get("err")))
 
     async def _request(self, method: str, path: str, **words: Any) -> dict[str, Any]:
-        return self._opened(await self._send(method, path, **words))
+        return _envelope(await self._send(method, path, **words))
 
-    def _opened(self, answer: httpx.Response) -> dict[str, Any]:
-        """An answer without its envelope; without a code where it is a whole message."""
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn what the server says into an error whose message is a whole sentence."""
         try:
-            return _envelope(answer)
-        except IncusError as error:
-            if not any(words in str(error) for words in MEMBER_AWAY):
-                raise
-            remedy = f"wait until `incus cluster list {self.remote.name}:` shows all as online"
-            what = "a member of the cluster does not answer"
-            raise IncusError(message(what, self.where, str(error), remedy)) from error
+            yield
+        except ApiError as error:
+            raise self._error(error) from error
+
+    def _error(self, error: ApiError) -> IncusError:
+        name, project = self.remote.name, self.project
+        if error.status == HTTPStatus.FORBIDDEN:
+            remedy = f"check that `incus list {name}: --project {project}` works here"
+            what = "permission denied by the server"
+            return IncusPermissionError(message(what, self.where, error.text, remedy))
+        if any(words in error.text for words in MEMBER_AWAY):
+            return IncusError(member_offline(name, project, error.text))
+        text = message("Incus refused the request", self.where, error.text)
+        match error.status:
+            case HTTPStatus.NOT_FOUND:
+                return IncusNotFoundError(text, reason=error.text)
+            case HTTPStatus.PRECONDITION_FAILED:
+                return IncusConflictError(text, reason=error.text)
+            case _:
+                return IncusRefusedError(text, reason=error.text)
 
     async def _send(self, method: str, path: str, **words: Any) -> httpx.Response:
         try:
@@ -189,18 +225,7 @@ class Incus:
                 raise await self._not_trusted(refused) from error
             raise self._away(_text(error) or type(error).__name__) from error
         self.last_response = time.monotonic()
-        if answer.status_code == HTTPStatus.FORBIDDEN:
-            raise self._not_let_in(answer)
         return answer
-
-    def _not_let_in(self, answer: httpx.Response) -> IncusError:
-        try:
-            _envelope(answer)
-            why = ""
-        except IncusError as error:
-            why = str(error)
-        remedy = f"check that `incus list {self.remote.name}: --project {self.project}` works here"
-        return IncusError(message("the server does not let us", self.where, why, remedy))
 
     def _in_project(self, path: str) -> str:
         if ALL_PROJECTS in path:
@@ -220,7 +245,7 @@ class Incus:
         detail = ": ".join(part for part in (url, why, both) if part)
         places = f"{file} and `incus.fingerprints`" if self.remote.pinned else f"{file}"
         remedy = f"find out why it changed; only then pin the new one: put it into {places}"
-        return IncusError(message("the certificate is not the pinned one", name, detail, remedy))
+        return IncusError(message("certificate mismatch", name, detail, remedy))
 
 
 async def steadily(incus: Incus, work: Callable[[], Awaitable[T]]) -> T:
@@ -232,14 +257,10 @@ async def steadily(incus: Incus, work: Callable[[], Awaitable[T]]) -> T:
     return await retry.retry_through_restart(incus, work, IncusAwayError)
 
 
-@contextlib.contextmanager
-def suppress_missing() -> Iterator[None]:
-    """What is gone already need not be removed."""
-    try:
-        yield
-    except IncusError as error:
-        if error.code != HTTPStatus.NOT_FOUND:
-            raise
+def member_offline(remote: str, project: str, detail: str) -> str:
+    """The message about a cluster member that does not answer."""
+    remedy = f"wait until `incus cluster list {remote}:` shows all as online"
+    return message("cluster member offline", f"{remote}, project {project}", detail, remedy)
 
 
 def asked(path: str, /, **query: str) -> str:
@@ -258,10 +279,11 @@ def _envelope(answer: httpx.Response) -> dict[str, Any]:
     except ValueError:
         content = None
     if not isinstance(content, dict) or content.get("type") not in {"sync", "async", "error"}:
-        text = f"an answer that is none of Incus's (http status {answer.status_code})"
-        raise IncusError(text, code=answer.status_code)
+        text = f"the response is not Incus's (HTTP status {answer.status_code})"
+        raise ApiError(answer.status_code, text)
     if content["type"] == "error":
-        raise IncusError(_text(content.get("error")), code=int(content.get("error_code") or 0))
+        status = int(content.get("error_code") or answer.status_code)
+        raise ApiError(status, _text(content.get("error")))
     return content
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ...errors import IncusAwayError, IncusError, message, printable
+from ...errors import IncusAwayError, IncusError, IncusRefusedError, message, printable
 from ...values import HostAddress, InvalidValue
 from ...values.ssh_keys import HostKey
 from .api import Incus, asked, segment
@@ -75,7 +75,7 @@ async def _missing(incus: Incus, name: str, seconds: float) -> str:
     except IncusAwayError:
         raise
     except IncusError as error:
-        return str(error)
+        return _reason(error)
     return "" if said in _UP else f"systemd says '{printable(said)}'"
 
 
@@ -94,9 +94,13 @@ async def reach(incus: Incus, name: str) -> Booted | str:
     except IncusAwayError:
         raise
     except IncusError as error:
-        return f"{KEY_FILE}: {error}"
+        return f"{KEY_FILE}: {_reason(error)}"
     except InvalidValue as error:
         return f"{KEY_FILE} {error}"
+
+
+def _reason(error: IncusError) -> str:
+    return error.reason if isinstance(error, IncusRefusedError) else str(error)
 
 
 async def _inside(incus: Incus, name: str, seconds: float) -> str:

@@ -4,10 +4,15 @@ A server that is no cluster has none, and says of all that it has that it is on 
 """
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Final
 
-from ...errors import IncusError, message, printable
+from ...errors import (
+    IncusError,
+    IncusNotFoundError,
+    IncusPermissionError,
+    message,
+    printable,
+)
 from . import messages
 from .api import Incus, asked, segment
 from .desired import Wanted
@@ -40,7 +45,7 @@ async def check(incus: Incus, wanted: Wanted) -> None:
     if found != ONLINE:
         detail = f"it is to be on {wanted.member}, which is {printable(found.lower())}"
         remedy = f"wait for it (`incus cluster list {incus.remote.name}:`), or change {key}"
-        raise IncusError(message("the member cannot be had", where, detail, remedy))
+        raise IncusError(message("cluster member unavailable", where, detail, remedy))
 
 
 async def _members(incus: Incus) -> Mapping[str, str] | None:
@@ -50,9 +55,7 @@ async def _members(incus: Incus) -> Mapping[str, str] | None:
         if not server["environment"]["server_clustered"]:
             return {}
         rows = await incus.get(asked("/1.0/cluster/members", recursion="1"))
-    except IncusError as error:
-        if error.code not in (0, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
-            raise
+    except (IncusPermissionError, IncusNotFoundError):
         return None
     return {str(row["server_name"]): str(row["status"]) for row in rows}
 

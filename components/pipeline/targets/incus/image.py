@@ -11,8 +11,8 @@ import struct
 import tarfile
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from http import HTTPStatus
 from lzma import LZMAError
 from pathlib import Path
 from typing import Any, Final
@@ -20,9 +20,16 @@ from urllib.parse import urlencode
 
 import yaml
 
-from ...errors import IncusAwayError, IncusError, message, printable
+from ...errors import (
+    IncusAwayError,
+    IncusConflictError,
+    IncusError,
+    IncusNotFoundError,
+    message,
+    printable,
+)
 from ...values import StorePath
-from .api import Incus, asked, segment, suppress_missing
+from .api import Incus, asked, segment
 from .ownership import Use
 
 UPLOADED: Final = "user.flakeup"
@@ -220,7 +227,7 @@ async def prune(incus: Incus, keep: str = "", use: Use | None = None) -> list[st
         if use and use.key in marks:
             await release(incus, fingerprint, replace(use, files=properties[use.key]))
         elif not marks and not await _instances(incus, fingerprint):
-            with suppress_missing():
+            with suppress(IncusNotFoundError):
                 await incus.change("DELETE", _path(fingerprint))
                 gone.append(fingerprint)
     return gone
@@ -249,11 +256,10 @@ async def _hold(
     for _ in range(_AGAIN):
         try:
             await change(*await incus.tagged(_path(fingerprint)))
-        except IncusError as error:
-            if error.code == HTTPStatus.NOT_FOUND:
-                return False
-            if error.code != HTTPStatus.PRECONDITION_FAILED:
-                raise
+        except IncusNotFoundError:
+            return False
+        except IncusConflictError:
+            continue
         else:
             return True
     raise IncusError(_flux(fingerprint))

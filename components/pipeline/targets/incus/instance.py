@@ -7,10 +7,9 @@ import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from http import HTTPStatus
 from typing import Final, TypeVar
 
-from ...errors import IncusError, message, printable
+from ...errors import IncusConflictError, IncusError, IncusRefusedError, message, printable
 from . import cluster, messages
 from .api import Incus, asked, segment
 from .desired import Wanted
@@ -49,13 +48,12 @@ async def create(
     else:
         await change(incus, wanted, wanted, owner)
     try:
-        await (run if found else _run)(incus, wanted, say)
-    except IncusError as error:
-        if found or error.code == 0:
-            raise
-        # It was made a moment ago, by us, and cannot be started: it would only be in the way.
-        await _delete(incus, wanted)
-        raise IncusError(messages.refused(incus, wanted, error)) from error
+        await run(incus, wanted, say)
+    except IncusRefusedError:
+        if found is None:
+            # It was made a moment ago, by us, and cannot be started: it would only be in the way.
+            await _delete(incus, wanted)
+        raise
 
 
 async def note_host_key(incus: Incus, wanted: Wanted, line: str) -> None:
@@ -88,14 +86,12 @@ async def _make(incus: Incus, wanted: Wanted, owner: Owner) -> None:
     for tries_left in (1, 0):
         try:
             await incus.change("POST", where, body)
-        except IncusError as error:
-            if error.code == 0:
-                raise
+        except IncusRefusedError as error:
             # For an `up` that was cut off a moment ago it may come only now.
             there = await look(incus, wanted.name)
             if not tries_left or there is None or there.owner != owner.text:
                 await _check_image(incus, wanted)
-                raise IncusError(messages.refused(incus, wanted, error)) from error
+                raise messages.refused(incus, wanted, error.reason) from error
             await _delete(incus, wanted)
         else:
             return
@@ -117,11 +113,10 @@ async def change(incus: Incus, old: Wanted, new: Wanted, owner: Owner) -> None:
         kept = ("architecture", "config", "devices", "ephemeral", "profiles", "description")
         try:
             await incus.change("PUT", new.path, {key: body[key] for key in kept}, tag=tag)
-        except IncusError as error:
-            if error.code == 0:
-                raise
-            if error.code != HTTPStatus.PRECONDITION_FAILED:
-                raise IncusError(messages.refused(incus, new, error)) from error
+        except IncusConflictError:
+            continue
+        except IncusRefusedError as error:
+            raise messages.refused(incus, new, error.reason) from error
         else:
             return
     raise IncusError(message("instance in flux", new.name, "others keep changing it"))
@@ -151,21 +146,18 @@ async def rebuild(incus: Incus, wanted: Wanted, say: Callable[[str], None]) -> N
     source = {"type": "image", "fingerprint": wanted.image}
     try:
         await incus.change("POST", f"{wanted.path}/rebuild", {"source": source})
-    except IncusError as error:
-        if error.code == 0:
-            raise
+    except IncusRefusedError as error:
         await _check_image(incus, wanted)
-        raise IncusError(messages.refused(incus, wanted, error)) from error
+        raise messages.refused(incus, wanted, error.reason) from error
 
 
 async def run(incus: Incus, wanted: Wanted, say: Callable[[str], None]) -> None:
     """Start or stop it, as is wanted; one that somebody has paused goes on."""
     try:
         await _run(incus, wanted, say)
-    except IncusError as error:
-        if error.code == 0:
-            raise
-        raise IncusError(messages.refused(incus, wanted, error)) from error
+    except IncusRefusedError as error:
+        reason = await _explained(incus, wanted, error.reason)
+        raise messages.refused(incus, wanted, reason) from error
 
 
 async def _run(incus: Incus, wanted: Wanted, say: Callable[[str], None]) -> None:
@@ -180,24 +172,22 @@ async def _run(incus: Incus, wanted: Wanted, say: Callable[[str], None]) -> None
     action = "unfreeze" if found.status == FROZEN else "start"
     try:
         await _state(incus, wanted, {"action": action, "timeout": -1})
-    except IncusError as error:
-        if error.code == 0:
-            raise
+    except IncusRefusedError:
         # A server that was restarted starts by itself what ran before.
         now = await look(incus, wanted.name)
         if now is None or not now.running:
-            raise IncusError(await _explained(incus, wanted, error), code=error.code) from error
+            raise
 
 
-async def _explained(incus: Incus, wanted: Wanted, error: IncusError) -> str:
+async def _explained(incus: Incus, wanted: Wanted, reason: str) -> str:
     """What Incus says of a start that failed; where it does not know why, what its log says."""
-    if "forkstart" in str(error):
+    if "forkstart" in reason:
         with suppress(IncusError):
             log = (await incus.raw(f"{wanted.path}/logs/lxc.log")).decode(errors="replace")
             for line in log.splitlines():
                 if " ERROR " in line:
                     return printable(line.rpartition(" - ")[2], 500)
-    return str(error)
+    return reason
 
 
 async def stop(incus: Incus, wanted: Wanted, *, force: bool = False) -> None:
@@ -208,8 +198,8 @@ async def stop(incus: Incus, wanted: Wanted, *, force: bool = False) -> None:
     force = force or not found.running
     try:
         await _state(incus, wanted, {"action": "stop", "timeout": STOP, "force": force})
-    except IncusError as error:
-        if force or error.code == 0:
+    except IncusRefusedError:
+        if force:
             raise
         await stop(incus, wanted, force=True)
 
@@ -241,9 +231,7 @@ async def _delete(incus: Incus, wanted: Wanted) -> None:
         await stop(incus, wanted, force=True)
         try:
             await incus.change("DELETE", wanted.path)
-        except IncusError as error:
-            if error.code == 0:
-                raise
+        except IncusRefusedError:
             now = await look(incus, wanted.name)
             if now is not None and now.status == STOPPED:
                 raise

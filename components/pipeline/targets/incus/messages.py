@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ...errors import IncusError, message, printable
+from ...errors import IncusRefusedError, message, printable
 from .api import Incus
 from .desired import Wanted
 
@@ -31,15 +31,17 @@ _HOSTS_OWN: Final = frozenset({"member"})
 """Keys that only a host has."""
 
 
-def refused(incus: Incus, wanted: Wanted, error: IncusError) -> str:
-    """What Incus has said, and where to look."""
-    said = str(error)
-    if UNPACKING in said:
-        detail = f"{wanted.image[:12]}: {said.partition(UNPACKING)[2].strip()}"
+def refused(incus: Incus, wanted: Wanted, reason: str) -> IncusRefusedError:
+    """What Incus says of an instance that it refuses, and which key of the config to look at."""
+    if UNPACKING in reason:
+        detail = f"{wanted.image[:12]}: {reason.partition(UNPACKING)[2].strip()}"
         where = f"{place(incus, wanted)}, image {detail}"
-        return message("the image is damaged", where, "", DAMAGED)
-    key = next((key for word, key in _ABOUT if word in said), "")
-    return message("Incus refused the instance", place(incus, wanted), said, look_at(wanted, key))
+        text = message("the image is damaged", where, "", DAMAGED)
+    else:
+        key = next((key for word, key in _ABOUT if word in reason), "")
+        where, remedy = place(incus, wanted), look_at(wanted, key)
+        text = message("Incus refused the instance", where, reason, remedy)
+    return IncusRefusedError(text, reason=reason)
 
 
 def look_at(wanted: Wanted, key: str) -> str:

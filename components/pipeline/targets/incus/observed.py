@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ...errors import IncusError, message, printable
-from .api import Incus, asked, segment
+from .api import Incus, asked, member_offline, segment
 from .ownership import HOST_KEY, OWNER, SERVERS_OWN, UUID
 
 RUNNING: Final = frozenset({"Running", "Ready"})
@@ -146,7 +146,4 @@ def pick(there: Mapping[str, Seen], uuid: str, remote: str, project: str) -> See
 
 def unheard(member: str, remote: str, project: str) -> str:
     """What is said of a member of a cluster that does not answer."""
-    where = f"{remote}, project {project}"
-    detail = f"what is on {printable(member)} is not known"
-    remedy = f"wait until `incus cluster list {remote}:` shows all as online"
-    return message("a member of the cluster does not answer", where, detail, remedy)
+    return member_offline(remote, project, f"what is on {printable(member)} is unknown")

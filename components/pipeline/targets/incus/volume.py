@@ -1,10 +1,11 @@
 """A storage volume of an instance: made once, grown in place, and kept when the instance goes."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import IncusError, message
-from .api import Incus, asked, segment, suppress_missing
+from ...errors import IncusError, IncusNotFoundError, IncusRefusedError, message
+from .api import Incus, asked, segment
 from .ownership import OWNER, Owner
 
 
@@ -51,12 +52,10 @@ async def ensure(incus: Incus, volume: Volume, owner: Owner) -> None:
             kept = {key: text for key, text in row["config"].items() if key != "size"}
             body = {"config": {**kept, **volume.config}, "description": row["description"]}
             await incus.change("PUT", volume.path, body)
-    except IncusError as error:
-        if error.code == 0:
-            raise
-        key = "project" if "roject" in str(error) else "volumes"
+    except IncusRefusedError as error:
+        key = "project" if "roject" in error.reason else "volumes"
         remedy = f"look at `{key}` of its `incus` in the config"
-        text = message("Incus refused the volume", where, str(error), remedy)
+        text = message("Incus refused the volume", where, error.reason, remedy)
         raise IncusError(text) from error
 
 
@@ -86,5 +85,5 @@ async def delete(incus: Incus, volume: Volume, owner: Owner) -> None:
     row = await incus.find(volume.path)
     if row is None or row["config"].get(OWNER) != owner.text:
         return
-    with suppress_missing():
+    with suppress(IncusNotFoundError):
         await incus.change("DELETE", volume.path)

@@ -106,8 +106,8 @@ def test_a_virtual_machine_and_one_whose_member_is_away_are_not_taken_into_a_sta
     silent = Seen.of(row(config=None, status="Error", location="node2"))
     assert (silent.silent, silent.uuid, silent.running) == (True, "", False)
     assert refused(silent) == (
-        "a member of the cluster does not answer: local, project shop: what is on node2 is not "
-        "known. wait until `incus cluster list local:` shows all as online"
+        "cluster member offline: local, project shop: what is on node2 is unknown. "
+        "wait until `incus cluster list local:` shows all as online"
     )
 
 
