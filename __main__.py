@@ -23,9 +23,9 @@ async def main() -> pulumi.Inputs:
     """Run the stages in the order in which data flows."""
     timings, settings = Timings(), config.load()
     incus_preflight.check(host.incus for host in settings.hosts)
-    identity = ssh.write_ssh_files(config.folder(), settings.hosts, settings.ssh_key)
-    remote.pin(settings.services.host, settings.services.host_key, identity)
-    async with background(timings.timed("observe", observed(settings, identity))) as seen:
+    ssh_files = ssh.write_ssh_files(config.folder(), settings.hosts, settings.ssh_key)
+    remote.pin(settings.services.host, settings.services.host_key, ssh_files)
+    async with background(timings.timed("observe", observed(settings, ssh_files))) as seen:
         with timings.span("release"):
             releases = await release.resolve(settings, Path.cwd())
         with timings.span("evaluate"):
@@ -38,7 +38,7 @@ async def main() -> pulumi.Inputs:
         plans = plan.decide(settings.hosts, systems, await seen, images)
     args = FleetArgs(
         plans=plans,
-        identity=identity,
+        ssh_files=ssh_files,
         ssh_key=settings.ssh_key,
         record=ReleaseRecord(settings, releases),
         timings=timings,

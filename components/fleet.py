@@ -1,11 +1,10 @@
-"""`Fleet`: the build of the release, and its hosts, in waves."""
+"""`Fleet`: the build of the release, its hosts in waves, and its services."""
 
 from dataclasses import dataclass
 
 import pulumi
 from pulumi_command import local
 
-from .hosts.connection import Reach
 from .hosts.copy_hooks import BuildAndCopy
 from .hosts.disabled import DisabledHost
 from .hosts.incus import IncusHost, IncusHostArgs, IncusImage, IncusImageArgs, image_name
@@ -28,13 +27,13 @@ from .stack.rollout import RolloutTracker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetArgs:
-    """What a fleet is made from."""
+    """One release: what to deploy, and how."""
 
     plans: tuple[HostPlan, ...]
-    identity: SshFiles
+    ssh_files: SshFiles
     ssh_key: str | None
     record: ReleaseRecord
-    """The record of the release, which may refuse it: nothing is built before."""
+    """The record of the release; it may refuse the release, so the build waits for it."""
     timings: Timings
     rollout: Rollout
     services: Services = Services()  # noqa: RUF009 frozen
@@ -54,16 +53,16 @@ class Fleet(pulumi.ComponentResource):
         of_hosts = (part for plan in args.plans for part in plan.builds)
         of_services = (part for plan in args.service_plans for part in plan.builds)
         builds = (*of_hosts, *of_services)
-        copying = BuildAndCopy(builds, args.timings)
+        builder = BuildAndCopy(builds, args.timings)
         build = local.Command(
             "build",
             local.CommandArgs(
-                create=closure.text(closure.build_argv(builds)),
+                create=closure.shell_command(closure.build_argv(builds)),
                 logging=local.Logging.NONE,
                 add_previous_output_in_env=False,
             ),
             pulumi.ResourceOptions(
-                parent=self, depends_on=[args.record.stash], hooks=copying.build_hooks()
+                parent=self, depends_on=[args.record.stash], hooks=builder.build_hooks()
             ),
         )
         waves = waves_of([plan.host.name for plan in args.plans], args.rollout)
@@ -73,7 +72,7 @@ class Fleet(pulumi.ComponentResource):
             disabled=[host.name for host in args.disabled],
             component=self,
         )
-        release = SharedRelease(copying=copying, record=args.record, tracker=tracker)
+        release = SharedRelease(builder=builder, record=args.record, tracker=tracker)
         self._args, self._release = args, release
         self._built = depends_even_if_failed(build, "build", self)
         self._images: dict[str, IncusImage] = {}
@@ -90,7 +89,7 @@ class Fleet(pulumi.ComponentResource):
         host, opts = plan.host, pulumi.ResourceOptions(parent=self)
         args = NixosHostArgs(
             plan=plan,
-            reach=Reach(host, self._args.identity),
+            ssh_files=self._args.ssh_files,
             ssh_key=self._args.ssh_key,
             release=self._release,
             after=(self._built,),
@@ -98,39 +97,39 @@ class Fleet(pulumi.ComponentResource):
         if host.incus is None or plan.image is None:
             return NixosHost(host.name, args, opts)
         image = self._image(plan.image, host.incus, host.name)
-        incus = IncusHostArgs(identity=self._args.identity, image=image, spec=host.incus)
+        incus = IncusHostArgs(image=image, spec=host.incus)
         return IncusHost(host.name, args, incus, opts)
 
     def _image(self, build: ImageBuild, spec: IncusSpec, host: str) -> IncusImage:
-        """The image of a host: one for all that are made from the same one on the same server."""
+        """The image of an instance; instances on the same server share it."""
         name = image_name(build.attr, spec)
         if name in self._images and self._images[name].build != build:
-            name = f"{name}-{host}"  # of another release, which this host is on
+            name = f"{name}-{host}"  # the host is on another release
         if name not in self._images:
             args = IncusImageArgs(
                 build=build,
                 spec=spec,
-                copying=self._release.copying,
+                builder=self._release.builder,
                 after=self._built,
             )
             self._images[name] = IncusImage(name, args, pulumi.ResourceOptions(parent=self))
         return self._images[name]
 
     def _services(self, args: FleetArgs) -> dict[str, pulumi.Output[str]]:
-        """The containers of the services, by name."""
+        """The containers of the services, by service."""
         if not args.service_plans:
             return {}
-        from .services.services import DockerServices  # noqa: PLC0415 half a second to load
+        from .services.services import DockerServices  # noqa: PLC0415 takes half a second to load
 
-        made = DockerServices(
-            args.services, args.service_plans, self._release.copying, self._built, self
+        created = DockerServices(
+            args.services, args.service_plans, self._release.builder, self._built, self
         )
         if args.services.registry:
-            self.pushed = {name: image.pinned for name, image in made.images.items()}
-        return {name: service.container for name, service in made.services.items()}
+            self.pushed = {name: image.pinned for name, image in created.images.items()}
+        return {name: service.container for name, service in created.services.items()}
 
     def _switch(self, waves: tuple[tuple[str, ...], ...]) -> None:
-        """Each wave waits for all of its copies, and for the switches of the one before."""
+        """Each wave waits for all of its copies, and for the switches of the previous wave."""
         earlier: list[pulumi.Input[pulumi.Resource]] = []
         for wave in waves:
             hosts = [self.hosts[name] for name in wave]
@@ -139,7 +138,7 @@ class Fleet(pulumi.ComponentResource):
 
     @property
     def outputs(self) -> dict[str, pulumi.Output[dict[str, str]]]:
-        """Per host: its toplevel, and how the last deployment of it ended."""
+        """Per host: its toplevel, and the outcome of its last deployment."""
         return {
             name: pulumi.Output.all(host.toplevel, host.outcome).apply(
                 lambda both: {"toplevel": both[0], "outcome": both[1]}

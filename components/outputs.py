@@ -1,4 +1,4 @@
-"""The stack's outputs, for people and other stacks; the program does not read them back."""
+"""The stack's outputs, for people and other stacks; the program does not read them."""
 
 import pulumi
 
@@ -10,14 +10,12 @@ from .pipeline.release.release import Release
 def of(release: Release, fleet: Fleet, timings: Timings) -> pulumi.Inputs:
     """`release{appRef,appRev,flakeRev}`, `hosts{name:{toplevel,outcome}}`, `services{name:…}`.
 
-    Images that are in a registry are `images{name:…@sha256:…}`.
-
-    Once all of them are done, where the time went is said too.
+    With a registry also `images{name:…@sha256:…}`. Once all are known, the timings are logged.
     """
     app, pin = release.app, release.flake.pin
-    # Of nothing, `all` would make a list.
+    # Without arguments, `all` gives a list.
     hosts = pulumi.Output.all(**fleet.outputs) if fleet.outputs else pulumi.Output.from_input({})
-    pulumi.Output.all(hosts, *fleet.services.values()).apply(lambda _: _say_times(timings))
+    pulumi.Output.all(hosts, *fleet.services.values()).apply(lambda _: _log_timings(timings))
     return {
         "release": {
             "appRef": app.ref.text if app and app.ref else None,
@@ -30,6 +28,6 @@ def of(release: Release, fleet: Fleet, timings: Timings) -> pulumi.Inputs:
     }
 
 
-def _say_times(timings: Timings) -> None:
+def _log_timings(timings: Timings) -> None:
     if not pulumi.runtime.is_dry_run():
         pulumi.log.info(str(timings))

@@ -1,76 +1,205 @@
-"""How a host is reached: its config says so, or its instance does, once it is up."""
+"""How the program reaches a host: for inputs of resources, for hooks and for the commit."""
 
+import re
 from collections.abc import Callable
-from typing import Final
+from pathlib import PurePosixPath
+from typing import Final, Protocol
 
 import pulumi
+from pulumi_command import local, remote
 
+from ..pipeline.activation import protocol
+from ..pipeline.config.incus import Way
 from ..pipeline.config.stack import Endpoint, HostSpec
+from ..pipeline.deploy import closure
 from ..pipeline.transport import ssh
-from ..pipeline.transport.ssh import Ssh, SshFiles, Transport
-from ..pipeline.values import HostAddress, HostKey
+from ..pipeline.transport.incus_exec import Exec
+from ..pipeline.transport.ssh import Ssh, SshFiles
+from ..pipeline.transport.transport import Transport
+from ..pipeline.values import HostAddress, HostKey, StorePath
 
-Told = tuple[str, str]
-"""The address and the host key of an instance."""
-NOWHERE: Final = ":"
-"""Stands in texts of resources that are not begun: their instance could not be made."""
+ReportedEndpoint = tuple[str, str]
+"""The address and the host key that an instance reports."""
+Triggers = list[pulumi.Input[str]] | None
+"""Values whose change makes a resource run its command again."""
+UNKNOWN_HOST: Final = ":"
+"""Placeholder in inputs of resources that never run, because their instance was not created."""
+DIAL_ERRORS: Final = 1
+"""Failed dials that the provider allows in one try: the error hook retries, and knows why."""
+DIAL_TIMEOUT: Final = 5
+"""Seconds for one dial."""
+
+_CANCELED: Final = "context canceled"
+"""What a provider reports after Ctrl-C: it tries once more, and waits for nothing else."""
+_REMOTE_EXIT: Final = "Process exited with status"
+"""What the remote provider reports if the host failed, not the connection."""
+_LOCAL_EXIT: Final = re.compile(r"exit status (\d+)")
+"""What the local provider reports of Incus's client."""
+_PERMANENT: Final = ("host key mismatch", "unable to authenticate", "no matching host key")
+"""Dial errors that another dial does not fix."""
 
 
-class Reach:
-    """The way to one host, for inputs of resources and for hooks.
+class Connection(Protocol):
+    """How one host is reached."""
 
-    `told` is what an instance says of itself; nothing where it could not be made.
+    @property
+    def environment(self) -> dict[str, str] | None:
+        """The environment of a copy command."""
+
+    def text(self, make: Callable[[Transport], str]) -> pulumi.Input[str]:
+        """An input made from the transport; unknown until the host exists."""
+
+    async def transport(self) -> Transport:
+        """The transport, for a hook: by then the host exists.
+
+        Raises:
+            InvalidValue: the reported address or key cannot be parsed.
+        """
+
+    def commit_resource(
+        self, name: str, new: StorePath, triggers: Triggers, opts: pulumi.ResourceOptions
+    ) -> local.Command | remote.Command:
+        """The resource that commits `new` over a new connection, which is the confirmation."""
+
+    def is_host_failure(self, text: str) -> bool:
+        """Whether an error of the commit came from the host, not from the connection."""
+
+    def is_permanent_failure(self, text: str) -> bool:
+        """Whether an error of the connection makes another try useless."""
+
+
+class SshConnection:
+    """A host over ssh.
+
+    `reported` is the endpoint that an instance reports; None inside it if it was not created.
     """
 
     def __init__(
         self,
         host: HostSpec,
-        identity: SshFiles,
-        told: pulumi.Output[Told | None] | None = None,
+        files: SshFiles,
+        private_key: str | None,
+        reported: pulumi.Output[ReportedEndpoint | None] | None = None,
     ) -> None:
-        self.host = host
-        self._identity = identity
-        self._told = told
+        self._host = host
+        self._files = files
+        self._private_key = private_key
+        self._reported = reported
 
     @property
-    def address(self) -> pulumi.Input[str]:
-        """Where its sshd listens."""
-        return self._of_ssh(lambda ssh: ssh.endpoint.address.text)
-
-    @property
-    def host_key(self) -> pulumi.Input[str]:
-        """The key that it has to show."""
-        return self._of_ssh(lambda ssh: ssh.endpoint.host_key.line)
-
-    @property
-    def nix_sshopts(self) -> str:
-        """NIX_SSHOPTS, which holds no address."""
-        return ssh.nix_sshopts(self.host, self._identity)
+    def environment(self) -> dict[str, str] | None:
+        """NIX_SSHOPTS, which contains no address."""
+        return {"NIX_SSHOPTS": ssh.nix_sshopts(self._host, self._files)}
 
     def text(self, make: Callable[[Transport], str]) -> pulumi.Input[str]:
-        """An input that is made from the way there; not known before the instance is."""
-        return self._of_ssh(make)
+        """See Connection."""
+        return self._input(make)
 
-    def _of_ssh(self, make: Callable[[Ssh], str]) -> pulumi.Input[str]:
-        if self._told is None:
-            return make(self._known)
-        return self._told.apply(lambda told: make(self._to(*told)) if told else NOWHERE)
+    def _input(self, make: Callable[[Ssh], str]) -> pulumi.Input[str]:
+        if self._reported is None:
+            return make(self._configured)
+        return self._reported.apply(lambda it: make(self._at(*it)) if it else UNKNOWN_HOST)
 
-    async def way(self) -> Transport:
-        """The way there, in a hook: by then an instance is up.
-
-        Raises:
-            InvalidValue: an address or key that is none.
-        """
-        if self._told is None:
-            return self._known
-        address, key = await self._told.future() or ("", "")
-        return ssh.pin(self._identity, self.host, self._to(address, key).endpoint)
+    async def transport(self) -> Transport:
+        """See Connection."""
+        if self._reported is None:
+            return self._configured
+        address, key = await self._reported.future() or ("", "")
+        return ssh.pin(self._files, self._host, self._at(address, key).endpoint)
 
     @property
-    def _known(self) -> Ssh:
-        return Ssh.of(self.host, self._identity)
+    def _configured(self) -> Ssh:
+        return Ssh.of(self._host, self._files)
 
-    def _to(self, address: str, key: str) -> Ssh:
+    def _at(self, address: str, key: str) -> Ssh:
         endpoint = Endpoint(address=HostAddress.parse(address), host_key=HostKey.parse(key))
-        return Ssh(host=self.host, endpoint=endpoint, identity=self._identity)
+        return Ssh(host=self._host, endpoint=endpoint, files=self._files)
+
+    def commit_resource(
+        self, name: str, new: StorePath, triggers: Triggers, opts: pulumi.ResourceOptions
+    ) -> remote.Command:
+        """The provider's own ssh client connects, so the commit proves the way into the host."""
+        key = None if self._private_key is None else pulumi.Output.secret(self._private_key)
+        return remote.Command(
+            name,
+            remote.CommandArgs(
+                create=protocol.commit_command(new, root=self._host.is_root),
+                connection=remote.ConnectionArgs(
+                    host=self._input(lambda it: it.endpoint.address.text),
+                    port=float(self._host.port),
+                    user=self._host.user.text,
+                    host_key=self._input(lambda it: it.endpoint.host_key.line),
+                    private_key=key,
+                    dial_error_limit=DIAL_ERRORS,
+                    per_dial_timeout=DIAL_TIMEOUT,
+                ),
+                triggers=triggers,
+                logging=remote.Logging.NONE,
+                add_previous_output_in_env=False,
+            ),
+            opts,
+        )
+
+    def is_host_failure(self, text: str) -> bool:
+        """See Connection."""
+        return _REMOTE_EXIT in text
+
+    def is_permanent_failure(self, text: str) -> bool:
+        """See Connection."""
+        return _CANCELED in text or any(reason in text for reason in _PERMANENT)
+
+
+class IncusExecConnection:
+    """An instance through Incus's client: known from the config, before the instance exists."""
+
+    def __init__(self, host: HostSpec, files: SshFiles) -> None:
+        self._exec = Exec(host=host, folder=PurePosixPath(files.known_hosts.parent))
+
+    @property
+    def environment(self) -> dict[str, str] | None:
+        """Nothing."""
+        return None
+
+    def text(self, make: Callable[[Transport], str]) -> pulumi.Input[str]:
+        """See Connection."""
+        return make(self._exec)
+
+    async def transport(self) -> Transport:
+        """See Connection."""
+        return self._exec
+
+    def commit_resource(
+        self, name: str, new: StorePath, triggers: Triggers, opts: pulumi.ResourceOptions
+    ) -> local.Command:
+        """See Connection."""
+        return local.Command(
+            name,
+            local.CommandArgs(
+                create=closure.shell_command(self._exec.argv(*protocol.commit_argv(new))),
+                triggers=triggers,
+                logging=local.Logging.NONE,
+                add_previous_output_in_env=False,
+            ),
+            opts,
+        )
+
+    def is_host_failure(self, text: str) -> bool:
+        """See Connection."""
+        found = _LOCAL_EXIT.match(text)
+        return found is not None and not self._exec.is_transport_failure(int(found[1]))
+
+    def is_permanent_failure(self, text: str) -> bool:
+        """See Connection."""
+        return _CANCELED in text
+
+
+def connect(
+    host: HostSpec,
+    files: SshFiles,
+    private_key: str | None,
+    reported: pulumi.Output[ReportedEndpoint | None] | None = None,
+) -> Connection:
+    """The connection that the config of a host asks for; `reported` as in SshConnection."""
+    if host.incus and host.incus.transport is Way.EXEC:
+        return IncusExecConnection(host, files)
+    return SshConnection(host, files, private_key, reported)

@@ -1,9 +1,9 @@
-"""The hooks of `build` and `copy`: the release is built once, and failures are one message.
+"""The hooks of `build` and `copy`: one build for the release, one message per failure.
 
-What fails in a hook ends in our message; in a command, in nix's words and all of the command's
-text, three times over. So the hooks do the work, and the commands, which are what is seen in the
-tree, find it done. Their effect lives outside the state (another machine, a store since
-collected), so nothing relies on the state's word for it.
+A failing hook ends in our message; a failing command in nix's output and the whole command line,
+three times. So the hooks do the work, and the commands, which the tree shows, find it done. Their
+effect is outside the state (another machine, a store that may be garbage collected), so nothing
+relies on what the state says of it.
 """
 
 import asyncio
@@ -16,34 +16,33 @@ from ..pipeline.deploy.plan import HostPlan
 from ..pipeline.evaluate.evaluate import EvaluatedAttr
 from ..pipeline.process.timings import Timings
 from ..stack.rollout import RolloutTracker
-from .connection import Reach
-from .incus_connection import Inside
+from .connection import Connection
 
 
 class BuildAndCopy:
-    """One build for all hosts of a run, made when the first resource needs it."""
+    """The build of a run, made once when the first resource needs it, and the copies."""
 
-    def __init__(self, systems: tuple[EvaluatedAttr, ...], timings: Timings) -> None:
-        self._systems = systems
+    def __init__(self, builds: tuple[EvaluatedAttr, ...], timings: Timings) -> None:
+        self._builds = builds
         self.timings = timings
-        self._built: asyncio.Task[None] | None = None
+        self._build_task: asyncio.Task[None] | None = None
 
     async def ensure_built(self) -> None:
-        """Wait until this machine's store has every host's closure.
+        """Build every closure of the run, unless it is in this machine's store.
 
         Raises:
-            BuildError: the release does not build; all who wait are told.
+            BuildError: the release does not build; everyone who waits gets it.
         """
-        if self._built is None:
-            self._built = asyncio.create_task(self._build())
-        await asyncio.shield(self._built)
+        if self._build_task is None:
+            self._build_task = asyncio.create_task(self._build())
+        await asyncio.shield(self._build_task)
 
     async def _build(self) -> None:
         with self.timings.span("build"):
-            await closure.realise(self._systems)
+            await closure.realise(self._builds)
 
     def build_hooks(self, name: str = "build") -> pulumi.ResourceHookBinding:
-        """The hooks of a resource that needs the build; a preview has no use for them."""
+        """The hooks of a resource that needs the build; none in a preview."""
         if pulumi.runtime.is_dry_run():
             return pulumi.ResourceHookBinding()
 
@@ -56,12 +55,12 @@ class BuildAndCopy:
     def copy_hooks(
         self,
         plan: HostPlan,
-        reach: Reach | Inside,
+        connection: Connection,
         tracker: RolloutTracker,
         *,
         component: pulumi.Resource,
     ) -> pulumi.ResourceHookBinding:
-        """The hooks of the resource `copy` of one host; `component` is where it is seen."""
+        """The hooks of one host's `copy`; messages appear at `component`."""
         name, began = plan.host.name, 0.0
 
         async def before_copy(_: pulumi.ResourceHookArgs) -> None:
@@ -70,7 +69,7 @@ class BuildAndCopy:
             began = time.monotonic()
             pulumi.log.info(f"{name}: copying", resource=component, ephemeral=True)
             with tracker.copying(name):
-                await closure.copy(plan.system, await reach.way())
+                await closure.copy(plan.system, await connection.transport())
 
         async def after_copy(_: pulumi.ResourceHookArgs) -> None:
             self.timings.mark("copy", began)

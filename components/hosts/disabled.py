@@ -1,4 +1,6 @@
-"""`DisabledHost`: a host with `enabled: false`, kept in the state as it was deployed last."""
+"""`DisabledHost`: a host with `enabled: false`, kept in the state as last deployed."""
+
+from typing import Final
 
 import pulumi
 from pulumi_command import local, remote
@@ -8,15 +10,15 @@ from ..pipeline.config.stack import HostSpec
 from ..pipeline.errors import ActivationError, message
 from .incus import Instance, Volume, properties
 
-NOTHING = ":"
-"""A command that is never run: what the state has is kept."""
+NO_COMMAND: Final = ":"
+"""A placeholder that never runs: the state keeps its own inputs."""
 
 
 class DisabledHost(pulumi.ComponentResource):
-    """A host that this run does not touch, whatever the release is.
+    """A host that this run does not change, whatever the release.
 
-    Its resources are registered, since those that are not would be deleted, and what was deployed
-    with them forgotten; all of their inputs are ignored.
+    Its resources are registered, since the engine deletes those that are not, and with them the
+    record of what was deployed; all of their inputs are ignored.
     """
 
     def __init__(self, host: HostSpec, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -27,27 +29,27 @@ class DisabledHost(pulumi.ComponentResource):
             self._keep_instance(host, host.incus)
         local.Command(
             f"{host.name}-copy",
-            local.CommandArgs(create=NOTHING),
-            self._untouched(host, f"{host.name}-copy"),
+            local.CommandArgs(create=NO_COMMAND),
+            self._unchanged(host, f"{host.name}-copy"),
         )
         name = f"{host.name}-switch"
         if host.incus and host.incus.transport is Way.EXEC:
-            local.Command(name, local.CommandArgs(create=NOTHING), self._untouched(host, name))
+            local.Command(name, local.CommandArgs(create=NO_COMMAND), self._unchanged(host, name))
         else:
             connection = remote.ConnectionArgs(host=host.name)
-            args = remote.CommandArgs(create=NOTHING, connection=connection)
-            remote.Command(name, args, self._untouched(host, name))
+            args = remote.CommandArgs(create=NO_COMMAND, connection=connection)
+            remote.Command(name, args, self._unchanged(host, name))
         self.register_outputs({})
 
     def _keep_instance(self, host: HostSpec, spec: IncusSpec) -> None:
         for volume in spec.volumes:
             name = f"{host.name}-{volume.key}"
-            Volume(name, spec, volume, self._untouched(host, name, protect=volume.protect))
+            Volume(name, spec, volume, self._unchanged(host, name, protect=volume.protect))
         name = f"{host.name}-instance"
-        options = self._untouched(host, name, protect=spec.protect)
-        Instance(name, properties(spec, NOTHING), options)
+        options = self._unchanged(host, name, protect=spec.protect)
+        Instance(name, properties(spec, NO_COMMAND), options)
 
-    def _untouched(
+    def _unchanged(
         self, host: HostSpec, name: str, *, protect: bool = False
     ) -> pulumi.ResourceOptions:
         async def refuse(_: pulumi.ResourceHookArgs) -> None:

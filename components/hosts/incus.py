@@ -7,6 +7,7 @@ image of an instance that is there never changes by itself.
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 import pulumi
@@ -18,12 +19,13 @@ from ..pipeline.errors import HostError, UnreachableError
 from ..pipeline.evaluate.evaluate import ImageBuild
 from ..pipeline.targets.incus.ownership import Owner
 from ..pipeline.transport import ssh
-from ..pipeline.transport.ssh import Ssh, SshFiles, Transport
-from ..pipeline.values import HostAddress, HostKey, InvalidValue
+from ..pipeline.transport.incus_exec import Exec
+from ..pipeline.transport.ssh import Ssh, SshFiles
+from ..pipeline.transport.transport import Transport
+from ..pipeline.values import InvalidValue, HostAddress, HostKey
 from ..stack.dependency import depends_even_if_failed, either, output_or
-from .connection import Reach, Told
+from .connection import ReportedEndpoint
 from .copy_hooks import BuildAndCopy
-from .incus_connection import Inside
 from .nixos import NixosHost, NixosHostArgs
 
 IMAGE: Final = "flakeup:incus:Image"
@@ -65,10 +67,10 @@ class Instance(pulumi.CustomResource):
         return said
 
     @property
-    def told(self) -> pulumi.Output[Told | None]:
-        """Where it is, and its key."""
+    def endpoint(self) -> pulumi.Output[ReportedEndpoint | None]:
+        """Its address and host key."""
         both = pulumi.Output.all(self.address, self.host_key)
-        return both.apply(lambda told: (str(told[0]), str(told[1])))
+        return both.apply(lambda pair: (str(pair[0]), str(pair[1])))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ class IncusImageArgs:
     build: ImageBuild
     spec: IncusSpec
     """Of an instance that is made from it: which server, and which project."""
-    copying: BuildAndCopy
+    builder: BuildAndCopy
     after: pulumi.Input[pulumi.Resource]
     """What has to be done before it is sent: the build."""
 
@@ -104,7 +106,7 @@ class IncusImage(pulumi.ComponentResource):
                 "system": args.build.attr,
             },
             pulumi.ResourceOptions(
-                parent=self, depends_on=[args.after], hooks=args.copying.build_hooks(name)
+                parent=self, depends_on=[args.after], hooks=args.builder.build_hooks(name)
             ),
         )
         self.sent = depends_even_if_failed(image, name, self)
@@ -114,9 +116,8 @@ class IncusImage(pulumi.ComponentResource):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncusHostArgs:
-    """What an instance needs beside what every host does; `host.reach` is made from it."""
+    """What an instance needs in addition to what every host needs."""
 
-    identity: SshFiles
     image: IncusImage
     spec: IncusSpec
 
@@ -152,15 +153,9 @@ class IncusHost(NixosHost):
             ),
         )
         made = depends_even_if_failed(instance, f"{name}-instance", self)
-        told = output_or(instance.told, None, made)
-        identity, reach = self._incus.identity, args.reach
-        if spec.transport is Way.SSH:
-            reach = Reach(args.plan.host, identity, told)
-        else:
-            reach = Inside(args.plan.host, identity)
         return replace(
             args,
-            reach=reach,
+            reported=output_or(instance.endpoint, None, made),
             root=output_or(instance.root, "", made),
             after=(*args.after, made),
         )
@@ -225,13 +220,13 @@ def _timeouts(spec: IncusSpec) -> pulumi.CustomTimeouts:
     return pulumi.CustomTimeouts(create=seconds, update=seconds)
 
 
-async def ways(
-    hosts: Iterable[HostSpec], identity: SshFiles
+async def transports(
+    hosts: Iterable[HostSpec], files: SshFiles
 ) -> tuple[tuple[Transport, ...], Mapping[str, HostError]]:
-    """The ways to those hosts that are there, for a preview.
+    """The transports to the hosts that exist, for a preview; and errors, by host.
 
-    One question a project says which instances there are, whatever their number. The second is
-    why a server could not be asked, by host.
+    One request per project lists its instances, whatever their number. The errors are those of
+    servers that could not be asked.
     """
     hosts = tuple(hosts)
     places = {(one.incus.remote, one.incus.project): one.incus for one in hosts if one.incus}
@@ -240,7 +235,7 @@ async def ways(
     troubles: dict[str, HostError] = {}
     for host in hosts:
         if host.incus is None:
-            found.append(Ssh.of(host, identity))
+            found.append(Ssh.of(host, files))
             continue
         answer = answers[host.incus.remote, host.incus.project]
         if isinstance(answer, HostError):
@@ -249,22 +244,22 @@ async def ways(
         said = answer.get(host.incus.name)
         if said and said.get("trouble"):
             troubles[host.name] = UnreachableError(said["trouble"])
-        elif way := _way(host, host.incus, said, identity):
-            found.append(way)
+        elif transport := _transport(host, host.incus, said, files):
+            found.append(transport)
     return tuple(found), troubles
 
 
-def _way(
-    host: HostSpec, spec: IncusSpec, said: Mapping[str, Any] | None, identity: SshFiles
+def _transport(
+    host: HostSpec, spec: IncusSpec, said: Mapping[str, Any] | None, files: SshFiles
 ) -> Transport | None:
-    """The way to an instance of this stack that runs; another's is not ours to log in to."""
+    """The transport to a running instance of this stack; never to another stack's."""
     owner = Owner(f"{pulumi.get_project()}/{pulumi.get_stack()}")
     if said is None or said["owner"] != owner.text or not said["running"]:
         return None
     if spec.transport is Way.EXEC:
-        return Inside(host, identity).exec
+        return Exec(host=host, folder=PurePosixPath(files.known_hosts.parent))
     endpoint = _endpoint(said)
-    return ssh.pin(identity, host, endpoint) if endpoint else None
+    return ssh.pin(files, host, endpoint) if endpoint else None
 
 
 async def _ask(spec: IncusSpec) -> Mapping[str, Mapping[str, Any]] | HostError:

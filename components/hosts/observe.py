@@ -1,4 +1,4 @@
-"""What previews ask: Incus where its instances are, then each host what it runs."""
+"""What a preview asks: Incus for its instances, then each host for what it runs."""
 
 import pulumi
 
@@ -9,12 +9,12 @@ from ..pipeline.transport.ssh import SshFiles
 from . import incus
 
 
-async def observed(settings: Settings, identity: SshFiles) -> Observed:
-    """Ask each host what it runs; an answer that cannot be had is an answer too.
+async def observed(settings: Settings, files: SshFiles) -> Observed:
+    """Ask each host what it runs; a host that cannot be asked gives its error.
 
-    Only previews ask: an update finds out by doing, on the same connections.
+    Only previews ask: an update finds out as it deploys.
     """
     if settings.observe is Observe.NEVER or not pulumi.runtime.is_dry_run():
         return {}
-    ways, troubles = await incus.ways(settings.hosts, identity)
-    return {**await observe.observe(ways), **troubles}
+    transports, errors = await incus.transports(settings.hosts, files)
+    return {**await observe.observe(transports), **errors}

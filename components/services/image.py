@@ -43,7 +43,7 @@ class DockerImageArgs:
     host: str
     registry: Registry | None = None
     """Where it is pushed, for the daemon to pull it."""
-    copying: BuildAndCopy
+    builder: BuildAndCopy
     after: pulumi.Input[pulumi.Resource]
     """What has to be done before it is loaded: the build."""
 
@@ -71,7 +71,7 @@ class DockerImage(pulumi.ComponentResource):
                 **_login(args.registry),
             },
             pulumi.ResourceOptions(
-                parent=self, depends_on=[args.after], hooks=args.copying.build_hooks(name)
+                parent=self, depends_on=[args.after], hooks=args.builder.build_hooks(name)
             ),
         )
         self.loaded = depends_even_if_failed(image, name, self)

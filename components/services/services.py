@@ -24,11 +24,11 @@ class DockerServices:
         self,
         services: Services,
         plans: tuple[ServicePlan, ...],
-        copying: BuildAndCopy,
+        builder: BuildAndCopy,
         built: pulumi.Input[pulumi.Resource],
         parent: pulumi.Resource,
     ) -> None:
-        self._where, self._copying, self._built = services, copying, built
+        self._where, self._builder, self._built = services, builder, built
         self._parent, self.images = parent, dict[str, DockerImage]()
         options = pulumi.ResourceOptions(parent=parent)
         self._provider = docker.Provider(
@@ -74,7 +74,7 @@ class DockerServices:
                 build=build,
                 host=self._where.host,
                 registry=self._where.registry,
-                copying=self._copying,
+                builder=self._builder,
                 after=self._built,
             )
             options = pulumi.ResourceOptions(parent=self._parent)

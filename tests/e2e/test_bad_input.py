@@ -137,7 +137,7 @@ def test_a_build_that_fails(workspace: Workspace, hosts: Hosts) -> None:
         'before hook "build" failed: the build failed: web2: error: builder for \'/nix/store/'
     )
     assert "> cannot build this host (fault build-fails)" in detail
-    assert remedy == "no host was touched; fix the flake or the app, then run `pulumi up` again"
+    assert remedy == "no host was changed; fix the flake or the app, then run `pulumi up` again"
 
     workspace.fleet()
     result = workspace.up()

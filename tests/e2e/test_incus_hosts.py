@@ -84,7 +84,7 @@ def test_a_host_key_that_changes_is_refused_until_it_is_read_anew(two: IncusEnvi
     assert error == (
         'before hook "web1-copy" failed: host key mismatch: '
         f"web1 (root@{host.address}, port 22): pinned {pinned}, offered {offered}. "
-        "find out why it changed; then `pulumi refresh` reads it anew through Incus"
+        "find out why it changed; then `pulumi refresh` reads it again through Incus"
     )
     assert answers(two.hosts()) == serving("v1", "web1", "web2"), "no other host is begun"
     refreshed = two.stack.pulumi("refresh", "--yes", "--skip-preview")

@@ -38,7 +38,7 @@ def test_a_release_for_the_next_start(workspace: Workspace, hosts: Hosts) -> Non
     workspace.write(appRef="v1", hosts=workspace.hosts(web1={"appRef": "v2", **BOOT}))
     preview = workspace.preview()
     assert (
-        "mode boot: it becomes the boot default unproven, and runs from the next start"
+        "mode boot: it becomes the boot default untested, and runs after the next boot"
         in preview.diagnostics()
     )
     result = workspace.up()

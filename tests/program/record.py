@@ -115,14 +115,14 @@ def release() -> Release:
 
 def make_fleet(wanted: Settings) -> None:
     systems = {host.name: system(host.name) for host in wanted.hosts}
-    identity = SshFiles(
+    ssh_files = SshFiles(
         known_hosts=PurePosixPath(".flakeup/dev/ssh/known_hosts"),
         key=PurePosixPath(".flakeup/dev/ssh/key"),
     )
-    Path(identity.known_hosts).parent.mkdir(parents=True)
+    Path(ssh_files.known_hosts).parent.mkdir(parents=True)
     args = FleetArgs(
         plans=plan.decide(wanted.hosts, systems, {}),
-        identity=identity,
+        ssh_files=ssh_files,
         ssh_key=wanted.ssh_key,
         record=ReleaseRecord(wanted, {None: release()}),
         timings=Timings(),

@@ -342,7 +342,7 @@ def test_a_preview_touches_no_host(record: Record) -> None:
 
 
 def test_a_preview_says_that_it_is_for_the_next_start(record: Record) -> None:
-    line = "\n  mode boot: it becomes the boot default unproven, and runs from the next start"
+    line = "\n  mode boot: it becomes the boot default untested, and runs after the next boot"
     assert sorted(record(Scenario(preview=True, mode="boot")).said) == [
         f"info: {name}: {system(name).out_path.path}{line}" for name in ("web1", "web2")
     ]

@@ -20,7 +20,7 @@ from ..config.checks import CheckOrigin
 from ..errors import HostError, OverlongError, ProcessError, ReplyError, UnreachableError, message
 from ..process.run import Argv
 from ..process.stream import lines
-from ..transport.ssh import Transport
+from ..transport.transport import Transport
 from ..values import StorePath
 from . import deployer_checks, outcome, protocol, runner
 from .deployer_checks import Unhealthy

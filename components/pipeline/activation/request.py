@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..config.activation import Activation
 from ..config.checks import Check, CheckOrigin
 from ..errors import printable
-from ..transport.ssh import Transport
+from ..transport.transport import Transport
 
 SEPARATOR = "\x1f"
 """Between the fields of a check; the config lets no control character in."""

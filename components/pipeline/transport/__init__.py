@@ -1,1 +1,1 @@
-"""How a host is reached: over ssh, or by way of Incus."""
+"""How a host is reached: over ssh, or through `incus exec`."""

@@ -1,8 +1,8 @@
-"""A host that only Incus can reach: commands, and its store, by way of `incus exec`.
+"""Instances through `incus exec`: commands, and the Nix store.
 
-Nothing has to listen in the instance, and no key is needed: who may talk to Incus is root there.
-Incus kills a command whose client goes away; so here too what activates is a unit of the host's
-own systemd, and the command only follows it.
+Nothing has to listen in the instance and no key is needed: whoever may use Incus is root there.
+Incus kills a command whose client disconnects, so here too a unit of the host's own systemd does
+the activation, and the command only follows it.
 """
 
 import shlex
@@ -17,41 +17,41 @@ from ..errors import HostError, ProcessError, UnreachableError, message
 from ..process.run import Argv
 from ..values import StorePath
 from .incus_store import store
-from .ssh import Store
+from .transport import Store
 
 CLIENT_FAILED: Final = 1
-"""Exit code of the client where it, and not the command, has failed; also what a shell gives."""
+"""Exit code of the client when it failed itself; a shell's failing command gives it as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exec:
-    """One instance by way of Incus's client."""
+    """One instance, through Incus's client."""
 
     host: HostSpec
     folder: PurePosixPath
-    """Private, relative to the program's: where marks are kept."""
+    """A private folder for markers, relative to the program's folder."""
 
     @property
     def address(self) -> str:
-        """Nothing leads there."""
+        """Empty: it has none that we know."""
         return ""
 
     @property
-    def place(self) -> Argv:
-        """The words that name the instance for `incus exec`."""
+    def instance(self) -> Argv:
+        """The arguments that name the instance for `incus exec`."""
         incus = self.host.incus
         if incus is None:
-            msg = f"{self.host.name} is no instance"
+            msg = f"{self.host.name} is not an instance"
             raise ValueError(msg)
         return (f"{incus.remote}:{incus.name}", "--project", incus.project)
 
     def argv(self, *remote: str) -> Argv:
         """The local command that runs `remote` in the instance as root."""
-        return ("incus", "exec", *self.place, "-T", "--", *remote)
+        return ("incus", "exec", *self.instance, "-T", "--", *remote)
 
     def explain(self, error: ProcessError) -> HostError:
-        """What a failure of Incus's client, or of the command, means."""
-        where = f"{self.host.name} ({self.place[0]}, project {self.place[-1]})"
+        """The error for a failure of Incus's client, or of the command."""
+        where = f"{self.host.name} ({self.instance[0]}, project {self.instance[-1]})"
         last = error.last_lines(1)
         if not self.is_transport_failure(error.code):
             remedy = "look at it: a full disk, its PATH, its shell"
@@ -60,22 +60,22 @@ class Exec:
         return UnreachableError(message("cannot reach the host", where, last, remedy))
 
     def is_transport_failure(self, code: int | None) -> bool:
-        """Whether the client has failed, or was ended."""
+        """Whether the client itself failed or was terminated."""
         return code is None or code < 0 or code == CLIENT_FAILED
 
     @asynccontextmanager
     async def store(self) -> AsyncIterator[Store]:
-        """The instance's store, through a socket of ours."""
+        """The instance's store, through a local socket."""
         async with store(self.argv) as url:
             yield Store(url=url)
 
-    def copy_text(self, build: StorePath, out: StorePath) -> str:
-        """All of the closure: a shell has no store to ask which paths are there."""
+    def copy_command(self, build: StorePath, out: StorePath) -> str:
+        """Exports the whole closure: a shell cannot ask the instance which paths it has."""
         realise = shlex.join(("nix-store", "--realise", build.path))
         query = shlex.join(("nix-store", "--query", "--requisites", out.path))
         imported = shlex.join(self.argv("nix-store", "--import"))
         return f"{{ {realise} && nix-store --export $({query}) | {imported}; }} > /dev/null"
 
     def copied_marker(self, out: StorePath) -> PurePosixPath:
-        """The file that says, within one run, that `out` has been copied to the host."""
+        """The file whose presence means that this run has copied `out` to the host."""
         return self.folder / f"copied-{self.host.name}-{out.digest}"

@@ -1,8 +1,8 @@
-"""The nix store of an instance that only Incus can reach, as a store of this machine's nix.
+"""The Nix store of an instance, as a store for this machine's nix.
 
-Nix speaks its own protocol with a daemon over a socket: here there is one whose other end is
-`nix-daemon --stdio` in the instance. So a copy asks which paths are there, and sends the others as
-one stream, as it does over ssh; nothing in the instance has to listen.
+Nix talks to a daemon over a socket; the other end of this one is `nix-daemon --stdio` in the
+instance. So a copy asks which paths the instance has and sends the others in one stream, as over
+ssh, and nothing in the instance has to listen.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ DAEMON: Final = ("nix-daemon", "--stdio")
 
 
 @contextlib.asynccontextmanager
-async def store(inside: Callable[..., Argv]) -> AsyncIterator[str]:
-    """Give a store's URL for the time of a block; `inside` makes the argv of a command in there."""
-    async with bridge(inside(*DAEMON)) as socket:
+async def store(exec_argv: Callable[..., Argv]) -> AsyncIterator[str]:
+    """The store's URL inside the block; `exec_argv` makes the argv that runs a command there."""
+    async with bridge(exec_argv(*DAEMON)) as socket:
         yield f"unix://{socket}"

@@ -1,4 +1,4 @@
-"""What it means where ssh did not let us in: the far side's key is another one, or ours is."""
+"""Messages for refused ssh connections: another host key, or a refused login."""
 
 import os
 import re
@@ -7,20 +7,19 @@ from ..errors import HostError, HostKeyError, ProcessError, message
 from ..values import HostKey
 
 
-def refused(
+def explain_refusal(
     error: ProcessError, where: str, pinned: HostKey, remedy: str, *, has_key: bool
 ) -> HostError | None:
-    """The message, where one of the two keys was not taken.
+    """The error if ssh refused the host key, or the host refused the login; else None.
 
-    `remedy` is for a host's key that has changed; `has_key` is whether the config has one to log
-    in with.
+    `remedy` is for a host key that changed; `has_key` is whether the config has a login key.
     """
-    said = error.detail
-    if "Host key verification failed" in said or "no matching host key type" in said:
-        offered = re.search(r"SHA256:[A-Za-z0-9+/]{43}", said)
-        detail = f"pinned {pinned.fingerprint}, offered {offered[0] if offered else 'none'}"
-        return HostKeyError(message("host key mismatch", where, detail, remedy))
-    if "Permission denied (" in said:
+    detail = error.detail
+    if "Host key verification failed" in detail or "no matching host key type" in detail:
+        offered = re.search(r"SHA256:[A-Za-z0-9+/]{43}", detail)
+        keys = f"pinned {pinned.fingerprint}, offered {offered[0] if offered else 'none'}"
+        return HostKeyError(message("host key mismatch", where, keys, remedy))
+    if "Permission denied (" in detail:
         remedy = "add the public half of sshKey (or of your agent's key) to its authorized keys"
         if not has_key and "SSH_AUTH_SOCK" not in os.environ:
             remedy = (

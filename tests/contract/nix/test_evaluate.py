@@ -215,7 +215,7 @@ async def test_a_build_that_fails(root: Path) -> None:
     assert said.startswith("the build failed: broken: ")
     assert "cannot build this host (fault build-fails)" in said
     assert said.endswith(
-        "no host was touched; fix the flake or the app, then run `pulumi up` again"
+        "no host was changed; fix the flake or the app, then run `pulumi up` again"
     )
 
 

@@ -20,8 +20,8 @@ from ...errors import (
 )
 from ...process.run import Argv
 from ...transport.ssh import SSH_FAILED, SshFiles, ssh_files_in, write_private
-from ...transport.ssh_errors import refused
-from ...values import HostKey, InvalidValue
+from ...transport.ssh_errors import explain_refusal
+from ...values import InvalidValue, HostKey
 
 ALIAS: Final = "docker.host"
 """The machine's name in its known_hosts, and in messages: the key of the config."""
@@ -76,7 +76,7 @@ class Remote:
         last = error.last_lines(1)
         remedy = "find out why it changed; only then put the new key into docker.hostKey"
         has_key = self.identity.key is not None
-        if found := refused(error, where, self.host_key, remedy, has_key=has_key):
+        if found := explain_refusal(error, where, self.host_key, remedy, has_key=has_key):
             kind = DockerKeyError if isinstance(found, HostKeyError) else DockerError
             return kind(str(found))
         if error.code in {None, SSH_FAILED}:
