@@ -22,7 +22,7 @@ from ..pipeline.transport import ssh
 from ..pipeline.transport.incus_exec import Exec
 from ..pipeline.transport.ssh import Ssh, SshFiles
 from ..pipeline.transport.transport import Transport
-from ..pipeline.values import InvalidValue, HostAddress, HostKey
+from ..pipeline.values import HostAddress, HostKey, InvalidValue
 from ..stack.dependency import depends_even_if_failed, either, output_or
 from .connection import ReportedEndpoint
 from .copy_hooks import BuildAndCopy

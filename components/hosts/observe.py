@@ -9,7 +9,7 @@ from ..pipeline.transport.ssh import SshFiles
 from . import incus
 
 
-async def observed(settings: Settings, files: SshFiles) -> Observed:
+async def observe_hosts(settings: Settings, files: SshFiles) -> Observed:
     """Ask each host what it runs; a host that cannot be asked gives its error.
 
     Only previews ask: an update finds out as it deploys.

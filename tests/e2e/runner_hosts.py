@@ -157,7 +157,7 @@ def systems(runner_place: Path, app: Path) -> dict[str, EvaluatedAttr]:
         (flake / "hosts.json").write_text(json.dumps(SYSTEMS))
         hosts = tuple(spec(name, "192.0.2.1", "root", KEY) for name in SYSTEMS)
         settings = Settings(flake=FlakeUrl.parse(str(flake)), hosts=hosts)
-        found = await evaluate.evaluate(await release.resolve(settings, runner_place), hosts)
+        found = await evaluate.evaluate_hosts(await release.resolve(settings, runner_place), hosts)
         await closure.realise(tuple(found.values()))
         return found
 

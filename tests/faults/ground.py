@@ -116,7 +116,7 @@ class Ground:
         raw = {name: {"address": f"192.0.2.{n}", "hostKey": _KEY} for n, name in addresses}
         settings = parse({"flake": str(flake), "hosts": raw})
         releases = await release.resolve(settings, self.folder / "work")
-        found = await evaluate.evaluate(releases, settings.hosts)
+        found = await evaluate.evaluate_hosts(releases, settings.hosts)
         await closure.realise(tuple(found.values()))
         return found
 

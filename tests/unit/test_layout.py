@@ -36,3 +36,12 @@ def _absolute_imports(path: Path) -> Iterator[str]:
             yield node.module or ""
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
+
+
+def test_the_entry_point_imports_stages_and_nothing_below_them() -> None:
+    """`components.X` or `components.pipeline.X`: how a stage works is not its business."""
+    ours = [name for name in _absolute_imports(ROOT / "__main__.py") if name != "pulumi"]
+    stages = [name for name in ours if name.split(".")[0] == "components"]
+    below = [name for name in stages if name.count(".") > (2 if "pipeline" in name else 1)]
+    assert stages
+    assert below == []

@@ -54,7 +54,7 @@ class ImageBuild:
         return self.metadata, self.rootfs
 
 
-async def evaluate(
+async def evaluate_hosts(
     releases: dict[Ref | None, Release], hosts: tuple[HostSpec, ...]
 ) -> dict[str, EvaluatedAttr]:
     """The system of each host, by host name.

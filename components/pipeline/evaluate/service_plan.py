@@ -41,7 +41,7 @@ class ServicePlan:
         return (self.image, self.edge) if self.edge else (self.image,)
 
 
-async def planned(
+async def plan_services(
     releases: dict[Ref | None, Release], specs: Iterable[ServiceSpec], app_input: str
 ) -> tuple[ServicePlan, ...]:
     """Evaluate the images of all services.

@@ -42,7 +42,7 @@ async def systems(
 ) -> dict[str, EvaluatedAttr]:
     named = hosts or (host("web1", app_ref=app_ref),)
     releases = await release.resolve(settings("./flake", app_ref=app_ref, hosts=named), root)
-    return await evaluate.evaluate(releases, named)
+    return await evaluate.evaluate_hosts(releases, named)
 
 
 def builds(log: Path) -> list[str]:

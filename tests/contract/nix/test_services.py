@@ -41,7 +41,7 @@ async def planned(
     root: Path, *specs: ServiceSpec, ref: str | None = "v1", app_input: str = "app"
 ) -> tuple[ServicePlan, ...]:
     wanted = settings("./flake", app_ref=ref, hosts=(), app_input=app_input)
-    return await service_plan.planned(await release.resolve(wanted, root), specs, app_input)
+    return await service_plan.plan_services(await release.resolve(wanted, root), specs, app_input)
 
 
 async def test_the_apps_own_flake_at_the_pinned_commit(root: Path, repos: GitRepositories) -> None:

@@ -21,7 +21,7 @@ from ...errors import (
 from ...process.run import Argv
 from ...transport.ssh import SSH_FAILED, SshFiles, ssh_files_in, write_private
 from ...transport.ssh_errors import explain_refusal
-from ...values import InvalidValue, HostKey
+from ...values import HostKey, InvalidValue
 
 ALIAS: Final = "docker.host"
 """The machine's name in its known_hosts, and in messages: the key of the config."""
