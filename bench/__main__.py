@@ -20,7 +20,7 @@ from bench.ground import PARALLEL, Ground, Scale
 from bench.measure import Samples
 from bench.rows import IDS, Part, Row, parts_of
 from harness.incus import ROOT, HarnessError
-from harness.lock import alone
+from harness.lock import exclusive_lock
 
 PLACE: Final = ROOT / ".flakeup"
 REPORT: Final = PLACE / "bench.json"
@@ -41,7 +41,7 @@ def main() -> int:
     """Measure; gives the exit status."""
     words = _arguments()
     try:
-        with alone(LOCK, "the benchmark"):
+        with exclusive_lock(LOCK, "the benchmark"):
             return _measure(words.rows, words.rounds, keep=words.keep)
     except HarnessError as error:
         print(f"bench: {error}", file=sys.stderr)

@@ -10,7 +10,7 @@ from demo.clean import clean
 from demo.story import PREFIX, Story
 from demo.terminal import Terminal
 from harness.incus import ROOT, HarnessError
-from harness.lock import alone
+from harness.lock import exclusive_lock
 from harness.workspace import Workspace
 
 PLACE: Final = ROOT / ".flakeup"
@@ -35,7 +35,7 @@ def main() -> int:
         print("usage: python -m demo [clean]", file=sys.stderr)
         return 64
     try:
-        with alone(LOCK, "the demo"):
+        with exclusive_lock(LOCK, "the demo"):
             return _clean() if words else _run()
     except HarnessError as error:
         print(f"demo: {error}", file=sys.stderr)

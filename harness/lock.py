@@ -9,7 +9,7 @@ from harness.incus import HarnessError
 
 
 @contextmanager
-def alone(lock: Path, what: str) -> Iterator[None]:
+def exclusive_lock(lock: Path, what: str) -> Iterator[None]:
     """Hold the file `lock` inside the block.
 
     Raises:

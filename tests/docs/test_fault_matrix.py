@@ -1,4 +1,4 @@
-"""docs/faults.md is about the rows that there are; `make faults` writes it anew."""
+"""docs/faults.md lists the rows of the fault matrix; `make faults` generates it."""
 
 import re
 from pathlib import Path
@@ -10,12 +10,12 @@ ROW = re.compile(r'^\| <a id="[a-z0-9]+"></a>(\w+) \| (.+?) \| (\w+) \| \d+ ', r
 LINK = re.compile(r"docs/faults\.md#([a-z0-9]+)")
 
 
-def test_the_page_has_each_row_and_no_other() -> None:
+def test_the_page_lists_exactly_the_rows() -> None:
     shown = ROW.findall((ROOT / "docs" / "faults.md").read_text())
     assert shown == [(row.id, row.what, str(row.expected)) for row in rows.ALL]
 
 
-def test_the_readme_links_to_rows_that_there_are() -> None:
+def test_the_readme_links_to_existing_rows() -> None:
     known = {row.id.lower() for row in rows.ALL}
     linked = set(LINK.findall((ROOT / "README.md").read_text()))
     assert linked

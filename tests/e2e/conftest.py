@@ -1,4 +1,4 @@
-"""Hosts, an app behind a git server, and a stack: made once, left in a known state by each test."""
+"""Hosts, an app on a git server and a stack, which all tests share and reset."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ from tests.e2e.docker_stack import (  # noqa: F401 fixtures
     docker_stack,
     services,
 )
-from tests.e2e.runner_hosts import machines, runner_place, systems, web1  # noqa: F401 fixtures
+from tests.e2e.runner_hosts import runner_hosts, runner_place, systems, web1  # noqa: F401 fixtures
 from tests.e2e.stack import PREFIX, Backend, Workspace, wait_for
 
 PARTS = ("pulumi", "nix", "incus", "image")
@@ -29,7 +29,7 @@ PARTS = ("pulumi", "nix", "incus", "image")
 
 @pytest.fixture(scope="session")
 def tools() -> None:
-    """Skip, by name and reason, where the machine lacks what these tests are made of."""
+    """Skip, with the reason, if this machine lacks a part of the toolchain."""
     argv = (sys.executable, str(ROOT / "tools" / "bootstrap"), "--status", "--json")
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     parts = json.loads(done.stdout)["parts"]
@@ -40,8 +40,8 @@ def tools() -> None:
 
 
 @pytest.fixture(scope="session")
-def place(tools: None) -> Iterator[Path]:  # noqa: ARG001 skips what needs it
-    """A private folder with a short name."""
+def place(tools: None) -> Iterator[Path]:  # noqa: ARG001 skips without the tools
+    """A private folder with a short path."""
     folder = Path(tempfile.mkdtemp(prefix="flakeup-e2e-"))
     yield folder
     shutil.rmtree(folder)
@@ -54,7 +54,7 @@ def keys(place: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def hosts(keys: Path) -> Iterator[dict[str, ContainerHost]]:
-    """Two hosts that no one has deployed to: web1 as root, web2 as a user with sudo."""
+    """Two new hosts: web1 is reached as root, web2 as a user with sudo."""
     containers.remove(PREFIX)
     try:
         yield containers.launch(PREFIX, ("web1", "web2"), keys)
@@ -63,14 +63,14 @@ def hosts(keys: Path) -> Iterator[dict[str, ContainerHost]]:
 
 
 @pytest.fixture(scope="session")
-def third(hosts: dict[str, ContainerHost], keys: Path) -> ContainerHost:  # noqa: ARG001 removes it too
-    """A host to be ill-treated; removed with the others."""
+def third(hosts: dict[str, ContainerHost], keys: Path) -> ContainerHost:  # noqa: ARG001 removes it, too
+    """A third host, for faults; removed with the others."""
     return containers.launch(PREFIX, ("web3",), keys)["web3"]
 
 
 @pytest.fixture(scope="session")
 def app(place: Path) -> Path:
-    """The app's repository, as `demo/app-repo` makes it."""
+    """The app's repository, created by `demo/app-repo`."""
     repository = place / "git" / "app"
     subprocess.run((ROOT / "demo" / "app-repo", repository), check=True, timeout=60)
     return repository
@@ -78,7 +78,7 @@ def app(place: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def app_url(app: Path) -> Iterator[str]:
-    """The app by the git protocol: not a local path, where nix resolves refs in another way."""
+    """The app's URL of the git protocol, as nix resolves refs of local paths differently."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     argv = (
@@ -107,14 +107,14 @@ def _answers(port: int) -> bool:
 
 @pytest.fixture(scope="session")
 def stack(place: Path, hosts: dict[str, ContainerHost], keys: Path, app_url: str) -> Workspace:
-    """The stack that all tests share; nothing is deployed yet."""
-    made = Workspace.make(place / "main", Backend(state=place / "state"), app_url)
+    """The stack that all tests share, with nothing deployed yet."""
+    made = Workspace.create(place / "main", Backend(state=place / "state"), app_url)
     made.init(hosts, (keys / "client").read_text())
     return made
 
 
 @pytest.fixture
 def workspace(stack: Workspace) -> Workspace:
-    """The shared stack, with both hosts on v1 again: nothing to do if they are."""
-    stack.settle()
+    """The shared stack, with both hosts on v1."""
+    stack.reset()
     return stack

@@ -1,8 +1,8 @@
-"""A stack of services alone on a Docker daemon behind a proxy of the test's.
+"""A stack of services without hosts, on a Docker daemon behind a proxy.
 
-What is looked at goes past the proxy. All that the stack makes carries its owner's label; what the
-tests plant beside it carries another one, and is removed by it. Each run has names of its own: runs
-side by side, on the one daemon of a machine, leave each other alone.
+Tests observe the daemon directly, not through the proxy. Everything that the stack creates carries
+its owner's label; what the tests themselves create carries another one. Names contain the process
+id of the run, so that several runs can use the machine's daemon at the same time.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ OWNER: Final = f"flakeup/{RUN}"
 OWNED: Final = f"flakeup.owner={OWNER}"
 APP: Final = f"{RUN}-app"
 EDGE: Final = f"{RUN}-edge"
-"""Attributes of the flake, and so names of images."""
+"""Attributes of the flake, and thus names of images."""
 USERS: Final = f"{RUN}-users"
-"""What the tests plant: containers, images, networks and volumes that are somebody else's."""
+"""Prefix of the containers, images, networks and volumes of somebody else."""
 _OF_A_RUN: Final = re.compile(r"\be2e-([0-9]+)")
 HEALTHCHECK: Final = ["/bin/busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/"]
 CONVERGED: Final = {"unchanged": 15}
@@ -51,23 +51,23 @@ AGAIN: Final = "fix the release, then run `pulumi up` again"
 
 
 class DockerStack(Workspace):
-    """The project with a flake whose images have names of their own, and no hosts at all."""
+    """A project without hosts, whose flake names the images of this run."""
 
     name: str = RUN
     app: str = APP
     edge: str = EDGE
     port: int
     network: str = ""
-    """The file of the network that the daemon is in, where it is not this machine's."""
+    """The file of the daemon's network namespace, if it is not this machine's."""
     release: str = ""
-    """What serves, once all is as it should be; empty in between."""
+    """The release that serves once everything is verified; empty meanwhile."""
 
     @classmethod
-    def create(cls, folder: Path, layer: str, proxy: DockerProxy | Dockerd) -> DockerStack:
-        """A stack with nothing deployed yet; `layer` is HAProxy for the edge's image."""
+    def with_service(cls, folder: Path, layer: str, proxy: DockerProxy | Dockerd) -> DockerStack:
+        """A stack with nothing deployed yet; `layer` is the edge image's layer with HAProxy."""
         app = folder / "app"
         subprocess.run((ROOT / "demo" / "app-repo", app), check=True, timeout=60)
-        made = cls.make(folder, Backend(state=folder / "state"), f"git+file://{app}")
+        made = cls.create(folder, Backend(state=folder / "state"), f"git+file://{app}")
         made._rename_images(layer)
         made.backend.state.mkdir()
         made._do("pulumi", "stack", "init", cls.name)
@@ -97,7 +97,7 @@ class DockerStack(Workspace):
         (self.folder / "flake" / "base.json").write_text(json.dumps({"edge": edge}))
 
     def service(self, **changes: Json | str | list[str] | bool | int | None) -> Json:
-        """The one service, blue-green behind its edge, with some keys changed; None leaves out."""
+        """The config of the service, with some keys changed; None leaves a key out."""
         base = {
             "image": self.app,
             "edge": self.edge,
@@ -110,7 +110,7 @@ class DockerStack(Workspace):
         return {key: value for key, value in {**base, **changes}.items() if value is not None}
 
     def write(self, **changes: Any) -> None:
-        """As for hosts, without their ssh key."""
+        """As in the base class, but without the ssh key of hosts."""
         wanted = {**self.config, **changes}
         body = {f"flakeup:{key}": value for key, value in wanted.items() if value is not None}
         whole = {"encryptionsalt": self.backend.secrets["encryptionsalt"], "config": body}
@@ -120,8 +120,8 @@ class DockerStack(Workspace):
         self.release = ""
         return super().up(*words)
 
-    def settle(self) -> None:
-        """Bring the service to v1, where the test of before did not end with it on a release."""
+    def reset(self) -> None:
+        """Deploy v1, unless the previous test has verified that a release serves."""
         if self.release:
             return
         self.cancel()
@@ -131,7 +131,7 @@ class DockerStack(Workspace):
         self.release = "v1"
 
     def state(self, *words: str) -> Json:
-        """As the backend has it: quicker than to ask Pulumi for it."""
+        """Read the backend's file, which is faster than `pulumi stack export`."""
         if words:
             return super().state(*words)
         (file,) = self.backend.state.glob(f".pulumi/stacks/*/{self.name}.json")
@@ -140,11 +140,11 @@ class DockerStack(Workspace):
 
     @property
     def other(self) -> str:
-        """The release that does not serve."""
+        """The release that does not serve now."""
         return {"v1": "v2", "v2": "v1"}[self.release]
 
     def containers(self) -> dict[str, str]:
-        """Name in the program → the container's own, as the state has it."""
+        """The state's containers: the name of the resource → that of the container."""
         return {
             one["urn"].rsplit("::", 1)[1]: one["outputs"]["name"]
             for one in self.state().get("resources", ())
@@ -152,29 +152,29 @@ class DockerStack(Workspace):
         }
 
     def traffic(self, service: str = "app") -> str:
-        """The container that the state says the traffic goes to."""
+        """The container that gets the traffic, by the state."""
         for one in self.state().get("resources", ()):
             if one["urn"].endswith(f"flakeup:docker:Traffic::{service}-traffic"):
                 return str(one["outputs"]["container"])
         return ""
 
     def ask(self) -> str:
-        """What the service answers, by way of its edge."""
+        """What the service answers through its edge."""
         return ask(self.port, network=self.network)
 
 
 @dataclass(frozen=True, slots=True)
 class DockerInspector:
-    """The daemon, past the proxy."""
+    """Looks at the daemon directly, not through the proxy."""
 
     daemon: Dockerd
 
     def containers(self, label: str = OWNED) -> list[str]:
-        """The names of all containers with a label, also of those that do not run."""
+        """The names of all containers with a label, running or not."""
         return sorted(str(one["Names"][0])[1:] for one in self._listed(label))
 
     def candidates(self, service: str = "app") -> list[str]:
-        """Candidates that are left."""
+        """The candidates of a service that still exist."""
         return self.containers(f"flakeup.trial={OWNER}/{service}")
 
     def _listed(self, label: str) -> Any:
@@ -182,7 +182,7 @@ class DockerInspector:
         return self.daemon.ask("GET", f"/containers/json?{query}")
 
     def images(self, name: str = APP) -> list[str]:
-        """The names of an image with their tags."""
+        """The references of an image, with their tags."""
         query = urlencode({"filters": json.dumps({"reference": [name]})})
         found = self.daemon.ask("GET", f"/images/json?{query}")
         return sorted(tag for one in found for tag in one["RepoTags"] or ())
@@ -202,18 +202,18 @@ class DockerInspector:
         self.daemon.ask("DELETE", path)
 
     def clean(self) -> None:
-        """Remove all that the stack and its tests have made; and what killed runs have left."""
+        """Remove everything that the stack, its tests and killed runs have created."""
         for one in self.daemon.ask("GET", "/containers/json?all=1"):
-            if _is_left(*one["Labels"].values()):
+            if _is_leftover(*one["Labels"].values()):
                 self._try_delete(f"/containers/{one['Id']}?force=1&v=1")
         for one in self.daemon.ask("GET", "/networks"):
-            if _is_left(*(one["Labels"] or {}).values()):
+            if _is_leftover(*(one["Labels"] or {}).values()):
                 self._try_delete(f"/networks/{one['Id']}")
         for one in self.daemon.ask("GET", "/volumes")["Volumes"]:
-            if _is_left(one["Name"]):
+            if _is_leftover(one["Name"]):
                 self._try_delete(f"/volumes/{one['Name']}")
         for one in self.daemon.ask("GET", "/images/json"):
-            for tag in filter(_is_left, one["RepoTags"] or ()):
+            for tag in filter(_is_leftover, one["RepoTags"] or ()):
                 self._try_delete(f"/images/{tag}?force=1")
 
     def _try_delete(self, path: str) -> None:
@@ -221,14 +221,14 @@ class DockerInspector:
             self.delete(path)
 
 
-def _is_left(*texts: str) -> bool:
-    """Whether something is this run's, or that of a run which is no more."""
+def _is_leftover(*texts: str) -> bool:
+    """Whether something belongs to this run, or to one that no longer runs."""
     runs = {int(found) for text in texts for found in _OF_A_RUN.findall(text)}
     return any(run == os.getpid() or not Path(f"/proc/{run}").exists() for run in runs)
 
 
 def assert_serves(stack: DockerStack, inspector: DockerInspector, release: str) -> None:
-    """All is as it should be: one container and its edge, of one image, and nothing else."""
+    """Check that there are one container with its image, its edge, and nothing else."""
     assert stack.ask() == f"app {release} on docker"
     known = stack.containers()
     assert known.keys() == {"app", "app-edge"}
@@ -242,7 +242,7 @@ def assert_serves(stack: DockerStack, inspector: DockerInspector, release: str) 
 
 
 def assert_converged(stack: DockerStack, inspector: DockerInspector, release: str) -> None:
-    """And another `up` has nothing to do."""
+    """Check also that another `up` has nothing to do."""
     assert_serves(stack, inspector, release)
     result = stack.up()
     assert (result.code, result.summary()) == (0, CONVERGED), result.text
@@ -250,7 +250,7 @@ def assert_converged(stack: DockerStack, inspector: DockerInspector, release: st
 
 
 def wait_until_gone(inspector: DockerInspector, container: str, seconds: float = 20) -> float:
-    """Wait until a container is gone; gives when that was."""
+    """Wait until a container is gone; returns when that was."""
     deadline = time.monotonic() + seconds
     while inspector.daemon.is_there(container):
         assert time.monotonic() < deadline, f"{container} is still there"
@@ -259,7 +259,7 @@ def wait_until_gone(inspector: DockerInspector, container: str, seconds: float =
 
 
 def delete_built_images() -> None:
-    """Take the images that were built for this run out of nix's store."""
+    """Delete the images that were built for this run from nix's store."""
     built = [str(path) for path in Path("/nix/store").glob(f"*-docker-image-{RUN}-*.tar")]
     argv = (str(ROOT / "tools" / "env"), "nix-store", "--delete", *built)
     subprocess.run(argv, capture_output=True, timeout=60, check=False)
@@ -270,7 +270,7 @@ def delete_built_images() -> None:
 
 @pytest.fixture(scope="session")
 def docker_inspector(parts: dict[str, dict[str, Any]]) -> Iterator[DockerInspector]:
-    """The daemon; skips, by name and reason, where a part of what is needed is missing."""
+    """Access to the daemon; skips, with the reason, if a part of the toolchain is missing."""
     for name in PARTS:
         if parts[name]["state"] != "ready":
             pytest.skip(f"no {name}: {parts[name]['reason']}; {parts[name]['remedy']}")
@@ -281,8 +281,8 @@ def docker_inspector(parts: dict[str, dict[str, Any]]) -> Iterator[DockerInspect
 
 
 @pytest.fixture(scope="session")
-def docker_place(docker_inspector: DockerInspector) -> Iterator[Path]:  # noqa: ARG001 skips what needs it
-    """A private folder with a short name; the images that were built from it leave the store."""
+def docker_place(docker_inspector: DockerInspector) -> Iterator[Path]:  # noqa: ARG001 skips without the tools
+    """A private folder with a short path; images that were built from it are deleted."""
     folder = Path(tempfile.mkdtemp(prefix="flakeup-docker-"))
     yield folder
     shutil.rmtree(folder)
@@ -299,15 +299,15 @@ def docker_proxy(docker_place: Path, docker_inspector: DockerInspector) -> Itera
 def docker_stack(
     docker_place: Path, docker_proxy: DockerProxy, parts: dict[str, dict[str, Any]]
 ) -> DockerStack:
-    """The stack that all tests share; nothing is deployed yet."""
+    """The stack that all tests share, with nothing deployed yet."""
     layer = str(parts["edge"]["layer"])
-    return DockerStack.create(docker_place / "main", layer, docker_proxy)
+    return DockerStack.with_service(docker_place / "main", layer, docker_proxy)
 
 
 @pytest.fixture
 def services(docker_stack: DockerStack, docker_proxy: DockerProxy) -> DockerStack:
-    """The shared stack, with its one service on v1 or v2, and a proxy without troubles."""
+    """The shared stack, with its service on v1 or v2, and a proxy without faults."""
     docker_proxy.forget()
-    docker_stack.settle()
+    docker_stack.reset()
     docker_proxy.forget()
     return docker_stack

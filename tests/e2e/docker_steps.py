@@ -1,11 +1,11 @@
-"""The steps of an `up` that brings a service to another release, by what the daemon is asked."""
+"""The steps of an `up` to another release of a service, by their requests to the daemon."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of an `up`: the request at which it is held, and what is there by then."""
+    """A step of an `up`: the request at which it is stopped, and what exists by then."""
 
     name: str
     request: str

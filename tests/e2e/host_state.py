@@ -1,4 +1,4 @@
-"""What there is to see of the hosts and the app's repository, by other ways than the program's."""
+"""The state of hosts and of the app's repository, observed without the program."""
 
 import json
 import re
@@ -12,19 +12,19 @@ WORKER, STEADY = "app-worker.service", "steady.service"
 
 
 def system(host: ContainerHost) -> str:
-    """What a host runs."""
+    """The system that a host runs."""
     return _link(host, "/run/current-system")
 
 
 def profile(host: ContainerHost) -> str:
-    """What a host boots."""
+    """The system that a host boots."""
     return _link(host, "/nix/var/nix/profiles/system")
 
 
 def _link(host: ContainerHost, path: str) -> str:
-    # Seen once: `incus exec` ended well and had lost the output. `readlink` never says nothing.
-    said = (host.exec("readlink", "-f", path).strip() for _ in range(3))
-    return next(filter(None, said))
+    # `incus exec` has been seen to succeed and lose its output, which is never empty here.
+    outputs = (host.exec("readlink", "-f", path).strip() for _ in range(3))
+    return next(filter(None, outputs))
 
 
 def systems(hosts: Hosts) -> dict[str, str]:
@@ -40,7 +40,7 @@ def answers(hosts: Hosts) -> dict[str, str]:
 
 
 def serving(version: str, *names: str) -> dict[str, str]:
-    """What the app of a version answers."""
+    """What the app of a version answers on some hosts."""
     return {name: f"app {version} on {name}" for name in names}
 
 
@@ -48,34 +48,34 @@ def started(hosts: Hosts) -> dict[str, dict[str, int]]:
     return {name: host.started() for name, host in hosts.items()}
 
 
-def starts_of_the_worker(host: ContainerHost) -> int:
-    """How often the app's worker was started, as the journal has it."""
-    said = host.exec("journalctl", "--unit", WORKER, "--output=cat", "--no-pager")
-    return len(re.findall(r"^app worker v\d+ is running$", said, re.MULTILINE))
+def worker_starts(host: ContainerHost) -> int:
+    """How often the app's worker was started, by the journal."""
+    journal = host.exec("journalctl", "--unit", WORKER, "--output=cat", "--no-pager")
+    return len(re.findall(r"^app worker v\d+ is running$", journal, re.MULTILINE))
 
 
 def attempts(host: ContainerHost) -> list[dict[str, str]]:
-    """What a host remembers of its attempts, oldest first: the verb `history` of its runner."""
-    said = host.exec("/run/flakeup/switch", "history")
-    return [json.loads(line) for line in said.splitlines()]
+    """The attempts recorded on a host, oldest first, by `history` of its runner."""
+    output = host.exec("/run/flakeup/switch", "history")
+    return [json.loads(line) for line in output.splitlines()]
 
 
 def attempt_state(host: ContainerHost) -> str:
-    """Where a host's newest attempt stands."""
+    """The state of a host's latest attempt."""
     return host.exec("cat", "/nix/var/flakeup/current/state").strip()
 
 
 def logins(host: ContainerHost) -> int:
-    """How often somebody came in by ssh, as the journal has it."""
+    """The number of ssh logins since the host booted, by the journal."""
     lines = host.exec("journalctl", "--boot", "--output=cat", "--no-pager").splitlines()
     return sum(line.startswith("Accepted publickey for ") for line in lines)
 
 
 def boot_default(host: ContainerHost) -> str:
-    """The system that the boot loader starts, as its own files have it."""
+    """The system in the default entry of the boot loader's own files."""
     loader = "/boot/loader"
     entry = re.search(r"^default (\S+)$", host.exec("cat", f"{loader}/loader.conf"), re.MULTILINE)
-    assert entry, "no default"
+    assert entry, "no default entry"
     text = host.exec("cat", f"{loader}/entries/{entry[1]}")
     found = re.search(r"^options init=(\S+)/init ", text, re.MULTILINE)
     assert found, text

@@ -45,7 +45,7 @@ class IncusEnvironment:
     incus: Incus
     pool: str
 
-    def like(self, host: str, /, **changes: object) -> Json:
+    def incus_config(self, host: str, /, **changes: object) -> Json:
         """A host's config with some keys of its `incus` changed."""
         return {"incus": {**self.stack.config["hosts"][host]["incus"], **changes}}
 
@@ -84,7 +84,7 @@ class IncusEnvironment:
 
     def by_hand(self, *words: str) -> None:
         """What somebody else does, by the client; a test that ends there leaves it to the next."""
-        self.stack.settled = False
+        self.stack.pristine = False
         self.incus.call(*words)
 
     def up(self, *words: str) -> CommandResult:
@@ -115,7 +115,7 @@ class IncusEnvironment:
                 engine.kill()
             else:
                 os.killpg(engine.process.pid, number)
-                result = engine.end()
+                result = engine.wait()
                 assert result.code != 0
                 assert "Traceback" not in result.text
         self.stack.cancel()
@@ -132,7 +132,7 @@ class IncusEnvironment:
 
 def begun(folder: Path, app_url: str, proxy: IncusProxy, root: Path | None) -> Workspace:
     """A stack in a folder, without hosts; instances begin with `root`, and let its key in."""
-    stack = Workspace.make(folder / "stack", Backend(state=folder / "state"), app_url)
+    stack = Workspace.create(folder / "stack", Backend(state=folder / "state"), app_url)
     stack.prefix = ("env", f"INCUS_SOCKET={proxy.place}")
     key, flake = folder / "keys" / "client", str(stack.folder / "flake")
     make_key(key)
@@ -183,6 +183,6 @@ def env(place: Path, app_url: str, request: pytest.FixtureRequest) -> Iterator[I
 @pytest.fixture
 def two(env: IncusEnvironment) -> IncusEnvironment:
     """Both hosts are there, on v1."""
-    env.stack.settle()
+    env.stack.reset()
     env.proxy.forget()
     return env

@@ -1,4 +1,4 @@
-"""Looks at every process of the machine for as long as it is asked to."""
+"""Searches the processes of this machine for a secret."""
 
 import threading
 import time
@@ -8,33 +8,33 @@ from pathlib import Path
 
 
 class ProcessScanner:
-    """Remembers in which processes' arguments and environments a text was seen."""
+    """Records the names of processes with a text in their arguments or environment."""
 
     def __init__(self, needle: str) -> None:
         self._needle = needle.encode()
-        self._ended = threading.Event()
+        self._stop = threading.Event()
         self.argv: set[str] = set()
         self.environment: set[str] = set()
-        self.looks = 0
+        self.scans = 0
 
     @contextmanager
-    def watching(self) -> Iterator["ProcessScanner"]:
-        thread = threading.Thread(target=self._watch)
+    def scanning(self) -> Iterator["ProcessScanner"]:
+        thread = threading.Thread(target=self._run)
         thread.start()
         try:
             yield self
         finally:
-            self._ended.set()
+            self._stop.set()
             thread.join()
 
-    def _watch(self) -> None:
-        while not self._ended.is_set():
+    def _run(self) -> None:
+        while not self._stop.is_set():
             for process in Path("/proc").glob("[0-9]*"):
-                self._look(process)
-            self.looks += 1
+                self._scan(process)
+            self.scans += 1
             time.sleep(0.02)
 
-    def _look(self, process: Path) -> None:
+    def _scan(self, process: Path) -> None:
         try:
             argv = (process / "cmdline").read_bytes()
             environment = (process / "environ").read_bytes()

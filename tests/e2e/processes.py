@@ -1,4 +1,4 @@
-"""Processes of this machine, as /proc has them: found by their kin, and ended one by one."""
+"""Processes of this machine, found in /proc by their parents or sessions."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def descendants(root: int) -> tuple[int, ...]:
-    """A process and all that it and its children have started, as /proc has them now."""
+    """A process and its current descendants."""
     parents = {pid: parent for pid, _, parent, _ in _table()}
     found = [root]
     for pid in found:
@@ -16,14 +16,14 @@ def descendants(root: int) -> tuple[int, ...]:
 
 
 def in_session(leader: int) -> tuple[int, ...]:
-    """The processes of a session that still run, whoever their parents are now."""
+    """The running processes of a session, whatever their parents are now."""
     return tuple(
         pid for pid, state, _, session in _table() if session == leader and state not in "ZX"
     )
 
 
 def kill(pids: Iterable[int]) -> int:
-    """KILL them; gives how many were still there."""
+    """Kill processes; returns how many were still running."""
     killed = 0
     for pid in pids:
         try:
@@ -35,7 +35,7 @@ def kill(pids: Iterable[int]) -> int:
 
 
 def _table() -> Iterator[tuple[int, str, int, int]]:
-    """Process, state, parent and session of each (proc(5), stat)."""
+    """PID, state, parent and session of each process (proc_pid_stat(5))."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, parent, _, session = stat.read_text().rpartition(")")[2].split()[:4]

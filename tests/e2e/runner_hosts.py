@@ -1,4 +1,4 @@
-"""Hosts that the runner is driven on, and systems to bring them to."""
+"""Hosts for tests of the runner, and the systems that are deployed to them."""
 
 import asyncio
 import json
@@ -71,11 +71,11 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZG
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """A host, the way in that the program has, and one that it has not."""
+class RunnerHost:
+    """A host, reached over ssh as the program does, and directly as its container."""
 
     ssh: Ssh
-    outside: ContainerHost
+    container: ContainerHost
 
     def attempt(self, new: EvaluatedAttr, old: EvaluatedAttr | None, **changes: Any) -> Attempt:
         return Attempt(
@@ -88,41 +88,41 @@ class Machine:
             progress=lambda _: None,
         )
 
-    async def say(self, *words: str) -> tuple[int, Reply]:
-        """Run one command of the runner; its exit code, and its last line."""
+    async def call_runner(self, *words: str) -> tuple[int, Reply]:
+        """Run a command of the runner; returns its exit code and its reply."""
         done = await run(self.ssh.argv(*words), timeout=60, stdin=runner.text(), check=False)
         assert done.stdout, done.stderr_text
         return done.code, protocol.parse("host", done.stdout.splitlines()[-1])
 
     async def commit(self, system: EvaluatedAttr) -> tuple[int, Reply]:
-        return await self.say(protocol.ENTRY, system.out_path.path)
+        return await self.call_runner(protocol.ENTRY, system.out_path.path)
 
     async def observe(self) -> Observation:
-        return Observation.of((await self.say(*protocol.observe_argv()))[1])
+        return Observation.of((await self.call_runner(*protocol.observe_argv()))[1])
 
-    async def runs(self) -> tuple[StorePath | None, StorePath | None]:
+    async def systems(self) -> tuple[StorePath | None, StorePath | None]:
         """The system that it runs, and the boot default."""
-        seen = await self.observe()
-        return seen.current, seen.profile
+        observed = await self.observe()
+        return observed.current, observed.profile
 
-    async def bring_to(self, system: EvaluatedAttr) -> None:
-        """End what is under way, and make `system` what runs and boots."""
-        seen = await self.observe()
-        if seen.attempt:
+    async def ensure(self, system: EvaluatedAttr) -> None:
+        """Abort any attempt, and deploy `system` unless it runs and boots."""
+        observed = await self.observe()
+        if observed.attempt:
             last = self.attempt(system, None)
-            last.id = seen.attempt
+            last.id = observed.attempt
             await last.abort("the next test")
-        elif seen.current == seen.profile == system.out_path:
+        elif observed.current == observed.profile == system.out_path:
             return
         await self.attempt(system, None).run()
         code, reply = await self.commit(system)
         assert code == 0, reply
 
     def attempts(self) -> list[str]:
-        return self.outside.exec("ls", "/nix/var/flakeup/attempts").split()
+        return self.container.exec("ls", "/nix/var/flakeup/attempts").split()
 
     def log(self) -> str:
-        return self.outside.exec("cat", "/nix/var/flakeup/current/log")
+        return self.container.exec("cat", "/nix/var/flakeup/current/log")
 
 
 def spec(name: str, address: str, user: str, key: str) -> HostSpec:
@@ -137,10 +137,10 @@ def spec(name: str, address: str, user: str, key: str) -> HostSpec:
 
 @pytest.fixture(scope="module")
 def runner_place(
-    tools: None,  # noqa: ARG001 skips where the machine lacks a part
+    tools: None,  # noqa: ARG001 skips without the tools
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Path]:
-    """A private folder, and caches that nobody else has."""
+    """A private folder, with caches of its own."""
     base = tmp_path_factory.mktemp("runner")
     with isolated_caches(base / "cache"):
         yield base
@@ -165,8 +165,10 @@ def systems(runner_place: Path, app: Path) -> dict[str, EvaluatedAttr]:
 
 
 @pytest.fixture(scope="module")
-def machines(runner_place: Path, systems: dict[str, EvaluatedAttr]) -> Iterator[dict[str, Machine]]:
-    """Two hosts that have all systems but one in their stores."""
+def runner_hosts(
+    runner_place: Path, systems: dict[str, EvaluatedAttr]
+) -> Iterator[dict[str, RunnerHost]]:
+    """Two hosts that have the systems in their stores: web1 all but `absent`."""
     containers.remove(PREFIX)
     try:
         keys = runner_place / "keys"
@@ -174,13 +176,14 @@ def machines(runner_place: Path, systems: dict[str, EvaluatedAttr]) -> Iterator[
         specs = [spec(n, h.address, USERS[n], h.host_key) for n, h in hosts.items()]
         identity = write_ssh_files(runner_place / "ssh", specs, (keys / "client").read_text())
         made = {
-            one.name: Machine(ssh=Ssh.of(one, identity), outside=hosts[one.name]) for one in specs
+            one.name: RunnerHost(ssh=Ssh.of(one, identity), container=hosts[one.name])
+            for one in specs
         }
 
-        async def copy(machine: Machine, first: str, *others: str) -> None:
-            argv = machine.ssh.copy_argv(systems[first].drv_path)
+        async def copy(host: RunnerHost, first: str, *others: str) -> None:
+            argv = host.ssh.copy_argv(systems[first].drv_path)
             more = tuple(f"{systems[name].drv_path.path}^out" for name in others)
-            await run((*argv, *more), timeout=120, env={"NIX_SSHOPTS": machine.ssh.nix_sshopts})
+            await run((*argv, *more), timeout=120, env={"NIX_SSHOPTS": host.ssh.nix_sshopts})
 
         async def copy_all() -> None:
             await all_of([copy(made["web1"], *COPIED), copy(made["web2"], "old", "new")])
@@ -192,10 +195,12 @@ def machines(runner_place: Path, systems: dict[str, EvaluatedAttr]) -> Iterator[
 
 
 @pytest.fixture
-async def web1(machines: dict[str, Machine], systems: dict[str, EvaluatedAttr]) -> Machine:
-    """A host, reached as root, that runs `old`; nothing is under way."""
-    await machines["web1"].bring_to(systems["old"])
-    return machines["web1"]
+async def web1(
+    runner_hosts: dict[str, RunnerHost], systems: dict[str, EvaluatedAttr]
+) -> RunnerHost:
+    """A host that is reached as root and runs `old`, without an attempt in progress."""
+    await runner_hosts["web1"].ensure(systems["old"])
+    return runner_hosts["web1"]
 
 
 async def failure(one: Attempt) -> str:
@@ -204,25 +209,23 @@ async def failure(one: Attempt) -> str:
     return str(caught.value)
 
 
-async def rested(machine: Machine) -> None:
-    """Wait until no attempt is under way, and no unit of one is left."""
+async def wait_until_idle(host: RunnerHost) -> None:
+    """Wait until no attempt is in progress, and check that no unit of one is left."""
     end = time.monotonic() + 15
-    while (await machine.observe()).attempt:
+    while (await host.observe()).attempt:
         assert time.monotonic() < end
         await asyncio.sleep(0.1)
-    left = machine.outside.exec(
+    left = host.container.exec(
         "systemctl", "list-units", "--all", "--plain", "--no-legend", "flakeup-*"
     )
     assert not left, left
 
 
-async def reachable(machine: Machine) -> None:
-    """Wait until it answers, and has activated its boot default."""
+async def wait_until_booted(host: RunnerHost) -> None:
+    """Wait until the host answers, and has activated its boot default."""
     end = time.monotonic() + 30
     while True:
-        done = await run(
-            machine.ssh.argv("readlink", "/run/current-system"), timeout=10, check=False
-        )
+        done = await run(host.ssh.argv("readlink", "/run/current-system"), timeout=10, check=False)
         if done.code == 0:
             return
         assert time.monotonic() < end, done.stderr_text

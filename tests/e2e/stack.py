@@ -1,7 +1,7 @@
-"""A Pulumi project of its own around the program, against real hosts: what the tests drive.
+"""A Pulumi project with the program, deployed to real hosts by the tests.
 
-Everything is in a temporary folder: project, plugins, state, caches, home, app and flake. Nothing
-of the user's is read, and no file of the repository is changed.
+Everything is in a temporary folder: project, plugins, state, caches, home, app and flake. No file
+of the user is read, and no file of the repository is changed.
 """
 
 import json
@@ -29,46 +29,46 @@ ENV = str(ROOT / "tools" / "env")
 STACK = "e2e"
 PREFIX = "flakeup-e2e"
 USERS = {"web1": "root", "web2": "deploy", "web3": "root"}
-TIMES = {
+FAST_ACTIVATION = {
     "timeout": "30s",
     "settle": "0s",
     "checkDeadline": "15s",
     "confirm": "20s",
     "commit": "20s",
 }
-"""Hosts at hand need less patience than the defaults have."""
+"""Shorter than the defaults, as the hosts are on the same machine."""
 TIMEOUT = 120.0
 """Seconds for one command."""
 PRIVATE = ("SSH_AUTH_SOCK", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
-"""What is not handed on: neither a person's keys nor a person's caches are used."""
+"""Variables that are not passed on, so that neither the user's keys nor caches are used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """What all clones of a project share: the state, and the stack's config as it was made."""
+    """What all clones of a project share: the state, and the secrets of the stack's config."""
 
     state: Path
     secrets: dict[str, Any] = field(default_factory=dict)
-    """`encryptionsalt` and the encrypted `sshKey`, once there are any."""
+    """`encryptionsalt` and the encrypted `sshKey`, once the stack is initialised."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Workspace:
-    """One clone of the project, and one user's environment."""
+    """A clone of the project, with the environment of one user."""
 
     folder: Path
     backend: Backend
     user: Path
-    """The user's home: caches and Pulumi's own folder are in it."""
+    """The user's home, with caches and Pulumi's own folder."""
     config: Json = field(default_factory=dict)
     prefix: tuple[str, ...] = ()
-    """Words before each `pulumi`, such as `unshare`."""
-    settled: bool = False
-    """Whether nothing was deployed since the hosts were brought to v1."""
+    """A command before each `pulumi`, such as `unshare`."""
+    pristine: bool = False
+    """Whether nothing was deployed since `reset`."""
 
     @classmethod
-    def make(cls, folder: Path, backend: Backend, app_url: str) -> Self:
-        """A clone in `folder`, with plugin and flake."""
+    def create(cls, folder: Path, backend: Backend, app_url: str) -> Self:
+        """Create a clone in `folder`, with plugins and flake."""
         made = cls(folder=folder / "project", backend=backend, user=folder / "home")
         made.user.mkdir(parents=True)
         made._link_program()
@@ -77,7 +77,7 @@ class Workspace:
         return made
 
     def clone(self, folder: Path) -> "Workspace":
-        """The same project and stack at another place, with another home and empty caches."""
+        """Clone project and stack into another folder, with another home and empty caches."""
         made = Workspace(
             folder=folder / "elsewhere" / "project",
             backend=self.backend,
@@ -85,7 +85,7 @@ class Workspace:
         )
         made.user.mkdir(parents=True)
         made._link_program()
-        # Copied without times and in another order: neither may matter.
+        # Without modification times and in another order, as neither may matter.
         shutil.copytree(self.folder / "flake", made.folder / "flake", copy_function=shutil.copyfile)
         for script in (self.folder / "flake").rglob("*"):
             made_script = made.folder / "flake" / script.relative_to(self.folder / "flake")
@@ -106,7 +106,7 @@ class Workspace:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What commands get: the tools' environment, and this user's own places."""
+        """The environment of commands: that of the tools, with this user's own folders."""
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -124,7 +124,7 @@ class Workspace:
     # --- config ----------------------------------------------------------------------------
 
     def init(self, hosts: Mapping[str, ContainerHost], key: str) -> None:
-        """Make the stack, and its config for `hosts`; `key` is what to log in with."""
+        """Create the stack, and its config for `hosts`; `key` is the private key to log in with."""
         self.backend.state.mkdir(parents=True, exist_ok=True)
         self._do("pulumi", "stack", "init", STACK)
         self._do("pulumi", "config", "set", "--secret", "sshKey", stdin=key)
@@ -134,29 +134,29 @@ class Workspace:
         )
         self.config = {
             "flake": "./flake",
-            "hosts": {n: spec(host) for n, host in hosts.items()},
-            "activation": dict(TIMES),
-            "rollout": {"canary": 0},  # one wave instead of two is seconds for each `up`
+            "hosts": {n: host_config(host) for n, host in hosts.items()},
+            "activation": dict(FAST_ACTIVATION),
+            "rollout": {"canary": 0},  # one wave instead of two saves seconds in each `up`
         }
 
     def write(self, **changes: Any) -> None:
-        """Write the config with some keys changed; None leaves a key out. Nothing is remembered."""
+        """Write the config with some keys changed for now; None leaves a key out."""
         wanted = {"sshKey": self.backend.secrets["sshKey"], **self.config, **changes}
         body = {f"flakeup:{key}": value for key, value in wanted.items() if value is not None}
         whole = {"encryptionsalt": self.backend.secrets["encryptionsalt"], "config": body}
         self._file.write_text(yaml.safe_dump(whole, sort_keys=False))
 
     def hosts(self, *names: str, **changes: Json) -> Json:
-        """The hosts of the config (all, or those named), with some keys of some changed."""
+        """The `hosts` of the config, all or some of them, with some keys of some changed."""
         chosen = names or tuple(self.config["hosts"])
         return {name: {**self.config["hosts"][name], **changes.get(name, {})} for name in chosen}
 
     def config_set(self, key: str, value: str) -> None:
-        """`pulumi config set`, as a person types it."""
+        """Run `pulumi config set`."""
         self._do("pulumi", "config", "set", key, value)
 
     def fleet(self, **options: Json) -> None:
-        """Rewrite the flake's hosts.json: options of hosts, e.g. faults; no words restore it."""
+        """Rewrite the flake's hosts.json with options of hosts, such as faults."""
         names = [f"web{number}" for number in range(1, 17)]
         text = json.dumps({name: options.get(name, {}) for name in names}, indent=2)
         (self.folder / "flake" / "hosts.json").write_text(text + "\n")
@@ -164,52 +164,52 @@ class Workspace:
     # --- commands --------------------------------------------------------------------------
 
     def up(self, *words: str) -> CommandResult:
-        """`pulumi up`, without the preview before it."""
+        """Run `pulumi up` without its preview."""
         return self.pulumi("up", "--yes", "--skip-preview", *words)
 
-    def settle(self) -> None:
-        """Bring the hosts to v1, with the fleet and the config as they were at first."""
+    def reset(self) -> None:
+        """Restore the initial flake and config, and deploy v1 unless it is deployed."""
         self.fleet()
         self.write(appRef="v1")
-        if not self.settled:
+        if not self.pristine:
             result = self.up()
             assert result.code == 0, result.text
-        self.settled = True
+        self.pristine = True
 
     def preview(self, *words: str) -> CommandResult:
         return self.pulumi("preview", *words)
 
     def state(self, *words: str) -> Json:
-        """The deployment in the state: `pulumi stack export`."""
+        """The deployment in the state, by `pulumi stack export`."""
         found: Json = self.pulumi("stack", "export", *words).json["deployment"]
         return found
 
     def cancel(self) -> bool:
-        """What a person does after an `up` that was killed; whether the state needed mending."""
-        # The file backend writes it in place, and refuses to read the state where it is empty.
-        cut = [file for file in self.backend.state.rglob("*.attrs") if not file.read_bytes()]
-        for file in cut:
+        """Run `pulumi cancel`, as after a killed `up`; returns whether the state was repaired."""
+        # The file backend writes these in place, and cannot read the state if one is empty.
+        truncated = [file for file in self.backend.state.rglob("*.attrs") if not file.read_bytes()]
+        for file in truncated:
             file.unlink()
         self.pulumi("cancel", "--yes")
-        return bool(cut)
+        return bool(truncated)
 
     def recorded(self) -> dict[str, str]:
-        """What the state says each host was deployed as, from the text of its `switch`."""
+        """The system that the state records for each host."""
         return recorded(self.state().get("resources", ()))
 
     def outputs(self) -> Json:
         return self.pulumi("stack", "output", "--json").json
 
     def pulumi(self, *words: str, timeout: float = TIMEOUT) -> CommandResult:
-        """Run `pulumi WORDS` here, without questions and colours."""
+        """Run `pulumi` in the project, without prompts and colours."""
         with self.running(*words) as engine:
-            return engine.end(timeout)
+            return engine.wait(timeout)
 
     @contextmanager
     def running(self, *words: str) -> Iterator["Engine"]:
-        """`pulumi WORDS` under way, in a session of its own; what is left of it is ended."""
+        """Run `pulumi` during the block, in a session of its own, which is killed at the end."""
         began = time.monotonic()
-        self.settled = self.settled and "up" not in words
+        self.pristine = self.pristine and "up" not in words
         process = subprocess.Popen(
             (*self.prefix, ENV, "pulumi", *words, "--non-interactive", "--color", "never"),
             cwd=self.folder,
@@ -244,37 +244,37 @@ class Workspace:
 
 @dataclass(slots=True, kw_only=True)
 class Engine:
-    """A `pulumi` that runs."""
+    """A running `pulumi` command."""
 
     process: "subprocess.Popen[str]"
     began: float
     _lines: list[str] = field(default_factory=list)
 
     def read_until(self, pattern: str) -> str:
-        """Read its output up to the first line that matches."""
+        """Read the output up to the first line that matches, and return that."""
         for line in self.process.stdout or ():
             self._lines.append(line)
             if re.search(pattern, line):
                 return line
         text = "".join(self._lines)
-        msg = f"it ended before it said {pattern}:\n{text}"
+        msg = f"it exited before it printed {pattern}:\n{text}"
         raise AssertionError(msg)
 
-    def end(self, timeout: float = TIMEOUT) -> CommandResult:
-        """Wait for its end; one that takes longer fails the test with what it said."""
+    def wait(self, timeout: float = TIMEOUT) -> CommandResult:
+        """Wait until it has exited; a timeout fails the test with the end of the output."""
         try:
             rest, _ = self.process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired as late:
             self.kill()
-            msg = f"no end after {timeout:g} s: {(late.stdout or b'')[-2000:]!r}"
+            msg = f"still running after {timeout:g} s: {(late.stdout or b'')[-2000:]!r}"
             raise AssertionError(msg) from None
         text = "".join(self._lines) + rest
         seconds = time.monotonic() - self.began
         return CommandResult(code=self.process.returncode, text=text, seconds=seconds)
 
     def kill(self) -> None:
-        """KILL it and all it has started, as when a machine loses power."""
-        # What a process starts while the others are being ended is found at the next look.
+        """Kill it and all its descendants, as a power cut does."""
+        # Processes that are started meanwhile are found in the next round.
         tree = descendants(self.process.pid) if self.process.poll() is None else ()
         while tree:
             kill(tree)
@@ -284,16 +284,16 @@ class Engine:
             self.process.stdout.close()
 
 
-def spec(host: ContainerHost) -> Json:
-    """A host as the config has it."""
+def host_config(host: ContainerHost) -> Json:
+    """The config of a host."""
     user = USERS.get(host.name, "root")
-    place = {"address": host.address, "hostKey": host.host_key}
-    return place if user == "root" else {**place, "user": user}
+    config = {"address": host.address, "hostKey": host.host_key}
+    return config if user == "root" else {**config, "user": user}
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait until something has become true."""
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Poll a condition until it holds."""
     end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, f"not so after {seconds:g} s"
+    while not condition():
+        assert time.monotonic() < end, f"still false after {seconds:g} s"
         time.sleep(0.1)

@@ -6,7 +6,7 @@ import pytest
 
 from harness.hosts import ContainerHost
 from tests.e2e.host_state import Hosts, answers, profile, profiles, serving, system, systems
-from tests.e2e.stack import Workspace, spec
+from tests.e2e.stack import Workspace, host_config
 
 pytestmark = pytest.mark.e2e
 
@@ -75,7 +75,7 @@ def narrow(third: ContainerHost) -> ContainerHost:
 
 
 def test_a_full_store(workspace: Workspace, narrow: ContainerHost) -> None:
-    everybody = {**workspace.hosts(), "web3": spec(narrow)}
+    everybody = {**workspace.hosts(), "web3": host_config(narrow)}
     workspace.write(appRef="v1", hosts=everybody)
     result = workspace.up()
     assert result.code != 0

@@ -37,7 +37,7 @@ def refused(workspace: Workspace, hosts: Hosts, *words: str) -> str:
 def of_the_program(workspace: Workspace, hosts: Hosts, *words: str) -> str:
     """As `refused`, before any resource has changed: so the stack stays settled."""
     error = refused(workspace, hosts, *words)
-    workspace.settled = True
+    workspace.pristine = True
     return error
 
 

@@ -16,7 +16,7 @@ from components.pipeline.process.run import run
 from components.pipeline.transport.ssh import Ssh, write_ssh_files
 from components.pipeline.values import Duration
 from tests.e2e.host_state import Hosts
-from tests.e2e.runner_hosts import Machine, failure, spec
+from tests.e2e.runner_hosts import RunnerHost, failure, spec
 from tests.e2e.stack import Workspace
 
 pytestmark = pytest.mark.e2e
@@ -82,53 +82,53 @@ def new(systems: dict[str, EvaluatedAttr]) -> EvaluatedAttr:
 
 
 @pytest.fixture(scope="module")
-def machine(hosts: Hosts, keys: Path, place: Path, new: EvaluatedAttr) -> Machine:
+def machine(hosts: Hosts, keys: Path, place: Path, new: EvaluatedAttr) -> RunnerHost:
     """web1 as the runner is driven; NEW is in its store."""
     host = hosts["web1"]
     one = spec(host.name, host.address, "root", host.host_key)
     identity = write_ssh_files(place / "ssh", [one], (keys / "client").read_text())
-    made = Machine(ssh=Ssh.of(one, identity), outside=host)
+    made = RunnerHost(ssh=Ssh.of(one, identity), container=host)
     argv = made.ssh.copy_argv(new.drv_path)
     asyncio.run(run(argv, timeout=120, env={"NIX_SSHOPTS": made.ssh.nix_sshopts}))
     return made
 
 
 @pytest.fixture
-def web1(machine: Machine, workspace: Workspace) -> Iterator[Machine]:  # noqa: ARG001 on v1
+def web1(machine: RunnerHost, workspace: Workspace) -> Iterator[RunnerHost]:  # noqa: ARG001 on v1
     """A host on v1, and a folder there for traces; each test ends on v1 by itself."""
-    machine.outside.exec("mkdir", TRACES)
+    machine.container.exec("mkdir", TRACES)
     yield machine
-    machine.outside.exec("rm", "-r", TRACES)
+    machine.container.exec("rm", "-r", TRACES)
 
 
-def attempt(machine: Machine, new: EvaluatedAttr, *checks: Check) -> Attempt:
+def attempt(machine: RunnerHost, new: EvaluatedAttr, *checks: Check) -> Attempt:
     made = machine.attempt(new, None)
     made.spec = replace(made.spec, checks=checks)
     return made
 
 
-def tries(machine: Machine, name: str) -> int:
-    return len(machine.outside.exec("cat", f"{TRACES}/{name}").splitlines())
+def tries(machine: RunnerHost, name: str) -> int:
+    return len(machine.container.exec("cat", f"{TRACES}/{name}").splitlines())
 
 
-async def test_all_are_good(web1: Machine, new: EvaluatedAttr) -> None:
-    before = await web1.runs()
+async def test_all_are_good(web1: RunnerHost, new: EvaluatedAttr) -> None:
+    before = await web1.systems()
     one = attempt(web1, new, *GOOD)
-    state, meanwhile = await one.run(), await web1.runs()
+    state, meanwhile = await one.run(), await web1.systems()
     last = await one.abort("seen enough")
     assert (state, meanwhile) == (State.AWAITING, (new.out_path, before[1]))
     assert tries(web1, "third") == 3
     assert tries(web1, "held") >= 3
     assert last
     assert (last.state, last["reason"]) == (State.ROLLED_BACK, "seen enough")
-    assert await web1.runs() == before
+    assert await web1.systems() == before
 
 
 @pytest.mark.parametrize(("bad", "why"), BAD, ids=("tcp", "status", "header", "unit", "hold"))
-async def test_one_is_bad(web1: Machine, new: EvaluatedAttr, bad: Check, why: str) -> None:
-    before = await web1.runs()
-    result = await failure(attempt(web1, new, bad))
-    assert result.splitlines()[0] == (
+async def test_one_is_bad(web1: RunnerHost, new: EvaluatedAttr, bad: Check, why: str) -> None:
+    before = await web1.systems()
+    message = await failure(attempt(web1, new, bad))
+    assert message.splitlines()[0] == (
         f"not deployed: web1: check {bad.name}: {why}: rolled back to the previous system"
     )
-    assert await web1.runs() == before
+    assert await web1.systems() == before

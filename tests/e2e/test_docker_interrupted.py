@@ -94,7 +94,7 @@ def test_interrupted_in_one_step_after_the_other(
     for step in STEPS:
         with held(services, docker_inspector, docker_proxy, step, new) as engine:
             os.killpg(engine.process.pid, signal.SIGINT)
-            result = engine.end(30)
+            result = engine.wait(30)
         assert result.code != 0
         assert "Traceback" not in result.text, result.text
         assert services.ask() == f"app {old} on docker", step.name

@@ -101,15 +101,15 @@ def test_a_secret_is_a_file_and_nowhere_else(
     """At level 9 the engine itself writes down all that it sends (3.259); nobody else does."""
     stack, inspector = secretive, docker_inspector
     write(stack, "v1", ONE)
-    witness = ProcessScanner(NEEDLE)
-    with witness.watching():
+    scanner = ProcessScanner(NEEDLE)
+    with scanner.scanning():
         result = stack.up("--debug", "--logtostderr", "-v=9")
     assert result.code == 0, result.text[-5000:]
     lines = [line for line in result.text.splitlines() if NEEDLE in line]
     assert [line for line in lines if not re.search(TRACE, line)] == []
     assert lines, "the check sees what it looks for"
-    assert witness.argv == set()
-    assert witness.environment <= {"python", "python3"}, "Pulumi gives the program its config so"
+    assert scanner.argv == set()
+    assert scanner.environment <= {"python", "python3"}, "Pulumi gives the program its config so"
     assert seen(stack, inspector) == ONE
     assert inspector.candidates() == []
     (holder,) = holders(inspector)

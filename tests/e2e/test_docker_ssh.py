@@ -64,7 +64,7 @@ def stack(
     docker_place: Path, docker_proxy: DockerProxy, far: Far, parts: dict[str, dict[str, Any]]
 ) -> FarStack:
     layer = str(parts["edge"]["layer"])
-    made = FarStack.create(docker_place / "far", layer, docker_proxy)
+    made = FarStack.with_service(docker_place / "far", layer, docker_proxy)
     assert isinstance(made, FarStack)
     made._do("pulumi", "config", "set", "--secret", "sshKey", stdin=far.server.client_key_text)
     config = yaml.safe_load(made._file.read_text())["config"]

@@ -39,7 +39,7 @@ class Alone:
 @pytest.fixture(scope="module")
 def stack(place: Path, app_url: str) -> Iterator[Workspace]:
     incus = Incus.ready()
-    made = Workspace.make(place / "exec", Backend(state=place / "exec" / "state"), app_url)
+    made = Workspace.create(place / "exec", Backend(state=place / "exec" / "state"), app_url)
     key = place / "exec" / "keys" / "client"
     make_key(key)
     base = ROOT / "demo" / "base"
@@ -64,7 +64,7 @@ def stack(place: Path, app_url: str) -> Iterator[Workspace]:
 @pytest.fixture
 def workspace(stack: Workspace) -> Workspace:
     """With the instance on v1."""
-    stack.settle()
+    stack.reset()
     return stack
 
 

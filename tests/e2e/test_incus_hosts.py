@@ -152,7 +152,7 @@ def test_one_that_is_left_out_is_left_alone_and_one_has_another_name(two: IncusE
     two.by_hand("stop", "--force", f"{PREFIX}-web1")
     two.stack.write(
         appRef="v1",
-        hosts=two.stack.hosts(web1={"enabled": False}, web2=two.like("web2", name=moved)),
+        hosts=two.stack.hosts(web1={"enabled": False}, web2=two.incus_config("web2", name=moved)),
     )
     preview = two.stack.preview("--json")
     steps = {step["urn"].rpartition("::")[2]: step["op"] for step in preview.json["steps"]}
@@ -184,8 +184,8 @@ def test_a_new_image_is_a_new_root_where_that_is_wanted(two: IncusEnvironment) -
         assert new != image
         assert two.uuids() == before, "with ignore a new image changes nothing"
         policies = {
-            "web1": two.like("web1", onImageChange="rebuild"),
-            "web2": two.like("web2", onImageChange="replace"),
+            "web1": two.incus_config("web1", onImageChange="rebuild"),
+            "web2": two.incus_config("web2", onImageChange="replace"),
         }
         two.stack.write(appRef="v1", hosts=two.stack.hosts(**policies))
         assert two.stack.preview("--json").systems() == systems(old)

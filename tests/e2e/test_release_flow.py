@@ -13,9 +13,9 @@ from tests.e2e.host_state import (
     profiles,
     serving,
     started,
-    starts_of_the_worker,
     system,
     systems,
+    worker_starts,
 )
 from tests.e2e.stack import Workspace
 
@@ -26,7 +26,7 @@ ALL = {"unchanged": 10}
 
 
 def test_a_release_and_the_way_back(workspace: Workspace, hosts: Hosts, app: Path) -> None:
-    before, units, starts = systems(hosts), started(hosts), starts_of_the_worker(hosts["web1"])
+    before, units, starts = systems(hosts), started(hosts), worker_starts(hosts["web1"])
     assert answers(hosts) == serving("v1", "web1", "web2")
 
     workspace.config_set("appRef", "v2")
@@ -46,7 +46,7 @@ def test_a_release_and_the_way_back(workspace: Workspace, hosts: Hosts, app: Pat
     for name in hosts:
         changed = {unit for unit in units[name] if after[name].get(unit) != units[name][unit]}
         assert changed == {WORKER}
-    assert starts_of_the_worker(hosts["web1"]) == starts + 1
+    assert worker_starts(hosts["web1"]) == starts + 1
 
     assert workspace.outputs() == {
         "release": {"appRef": "v2", "appRev": commit(app, "v2"), "flakeRev": None},

@@ -24,7 +24,7 @@ from tests.e2e.host_state import (
     system,
     systems,
 )
-from tests.e2e.stack import TIMES, Backend, Engine, Workspace, wait_for
+from tests.e2e.stack import FAST_ACTIVATION, Backend, Engine, Workspace, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -32,7 +32,7 @@ ALL = {"unchanged": 13}
 """Stack, its provider, release, fleet, build, and for each of three hosts: itself, copy, switch."""
 DEFAULT = None
 """No `rollout` in the config: one canary, then the rest."""
-IMPATIENT = {**TIMES, "confirm": "8s"}
+IMPATIENT = {**FAST_ACTIVATION, "confirm": "8s"}
 OLD_WITHIN = 40
 """Seconds: the activation of these tests, its checks, 8 s to confirm, and the way back."""
 ENDED = {"committed", "rolled-back"}
@@ -48,16 +48,16 @@ def fleet_of_three(
     place: Path, hosts: Hosts, third: ContainerHost, keys: Path, app_url: str
 ) -> Iterator[Workspace]:
     """A stack of its own with three hosts, which ends with them on v1."""
-    made = Workspace.make(place / "three", Backend(state=place / "state-of-three"), app_url)
+    made = Workspace.create(place / "three", Backend(state=place / "state-of-three"), app_url)
     made.init({**hosts, "web3": third}, (keys / "client").read_text())
     yield made
-    made.settle()
+    made.reset()
 
 
 @pytest.fixture
 def three(fleet_of_three: Workspace) -> Workspace:
     """The stack of three, with all hosts on v1."""
-    fleet_of_three.settle()
+    fleet_of_three.reset()
     return fleet_of_three
 
 
@@ -189,7 +189,7 @@ def test_the_first_ctrl_c_lets_hosts_under_way_end(three: Workspace, trio: Hosts
     tried = {name: ids(host) for name, host in trio.items()}
     with activating(three, trio, "first") as engine:
         ctrl_c(engine)
-        result = engine.end()
+        result = engine.wait()
     assert result.code != 0
     assert attempt_state(trio["web1"]) in ENDED, "it ends before the engine does"
     now = systems(trio)
@@ -205,7 +205,7 @@ def test_after_the_second_ctrl_c_the_timer_decides(three: Workspace, trio: Hosts
         ctrl_c(engine)
         engine.read_until("terminate immediately|[Ii]nterrupt")
         ctrl_c(engine)
-        result = engine.end(20)
+        result = engine.wait(20)
         wait_for(lambda: attempt_state(trio["web1"]) in ENDED, OLD_WITHIN)
     assert result.code != 0
     assert attempts(trio["web1"])[-1]["reason"] == "nobody confirmed it in time"

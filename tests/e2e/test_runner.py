@@ -15,7 +15,7 @@ from components.pipeline.evaluate.evaluate import EvaluatedAttr
 from components.pipeline.process.concurrency import all_of, background
 from components.pipeline.process.run import run
 from components.pipeline.values import Duration
-from tests.e2e.runner_hosts import USERS, Machine, failure, reachable, rested
+from tests.e2e.runner_hosts import USERS, RunnerHost, failure, wait_until_booted, wait_until_idle
 
 pytestmark = pytest.mark.e2e
 
@@ -25,18 +25,18 @@ pytestmark = pytest.mark.e2e
 
 @pytest.mark.parametrize("name", USERS)
 async def test_the_first_release_and_the_second(
-    machines: dict[str, Machine], systems: dict[str, EvaluatedAttr], name: str
+    runner_hosts: dict[str, RunnerHost], systems: dict[str, EvaluatedAttr], name: str
 ) -> None:
     """Observe, publish, start, follow and commit: as root, and as a user with sudo."""
-    host, old, new = machines[name], systems["old"], systems["new"]
-    assert await host.runs() == (None, None)
+    host, old, new = runner_hosts[name], systems["old"], systems["new"]
+    assert await host.systems() == (None, None)
     assert await host.attempt(old, None).run() is State.AWAITING
-    assert await host.runs() == (old.out_path, None)
+    assert await host.systems() == (old.out_path, None)
     code, reply = await host.commit(old)
     assert (code, reply.event, reply["generation"]) == (0, "committed", "1")
 
     assert await host.attempt(new, old).run() is State.AWAITING
-    assert await host.runs() == (new.out_path, old.out_path)
+    assert await host.systems() == (new.out_path, old.out_path)
     assert (await host.observe()).attempt_new == new.out_path
     code, reply = await host.commit(new)
     assert (code, reply.event, reply["outcome"], reply["generation"]) == (
@@ -46,34 +46,38 @@ async def test_the_first_release_and_the_second(
         "2",
     )
     assert reply.path("toplevel") == new.out_path
-    assert await host.runs() == (new.out_path, new.out_path)
+    assert await host.systems() == (new.out_path, new.out_path)
     assert (await host.observe()).attempt == ""
-    last = host.outside.exec("readlink", "/nix/var/nix/gcroots/flakeup/last").strip()
+    last = host.container.exec("readlink", "/nix/var/nix/gcroots/flakeup/last").strip()
     assert last == old.out_path.path
-    mode = host.outside.exec("stat", "-c", "%U %a", "/run/flakeup/switch", "/nix/var/flakeup")
+    mode = host.container.exec("stat", "-c", "%U %a", "/run/flakeup/switch", "/nix/var/flakeup")
     assert mode.splitlines() == ["root 700", "root 700"]
 
 
-async def test_a_commit_may_be_sent_twice(web1: Machine, systems: dict[str, EvaluatedAttr]) -> None:
+async def test_a_commit_may_be_sent_twice(
+    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
+) -> None:
     await web1.attempt(systems["new"], systems["old"]).run()
     assert (await web1.commit(systems["new"]))[1]["outcome"] == "committed"
     code, reply = await web1.commit(systems["new"])
     assert (code, reply["outcome"]) == (0, "unchanged")
 
 
-async def test_two_commits_at_once(web1: Machine, systems: dict[str, EvaluatedAttr]) -> None:
+async def test_two_commits_at_once(web1: RunnerHost, systems: dict[str, EvaluatedAttr]) -> None:
     await web1.attempt(systems["new"], systems["old"]).run()
     both = await all_of(web1.commit(systems["new"]) for _ in range(2))
     assert [code for code, _ in both] == [0, 0]
-    assert await web1.runs() == (systems["new"].out_path, systems["new"].out_path)
+    assert await web1.systems() == (systems["new"].out_path, systems["new"].out_path)
 
 
-async def test_unchanged_touches_nothing(web1: Machine, systems: dict[str, EvaluatedAttr]) -> None:
-    before, attempts = web1.outside.started(), web1.attempts()
+async def test_unchanged_touches_nothing(
+    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
+) -> None:
+    before, attempts = web1.container.started(), web1.attempts()
     assert await web1.attempt(systems["old"], systems["old"]).run() is None
     code, reply = await web1.commit(systems["old"])
     assert (code, reply["outcome"]) == (0, "unchanged")
-    assert web1.outside.started() == before
+    assert web1.container.started() == before
     assert web1.attempts() == attempts
 
 
@@ -81,7 +85,7 @@ async def test_unchanged_touches_nothing(web1: Machine, systems: dict[str, Evalu
 
 
 async def test_the_same_release_twice_at_once_is_one_attempt(
-    web1: Machine, systems: dict[str, EvaluatedAttr]
+    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     before = set(web1.attempts())
     pair = [web1.attempt(systems["slow"], systems["old"]) for _ in range(2)]
@@ -91,25 +95,25 @@ async def test_the_same_release_twice_at_once_is_one_attempt(
 
 
 async def test_another_release_has_to_wait(
-    web1: Machine, systems: dict[str, EvaluatedAttr]
+    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     await web1.attempt(systems["new"], systems["old"]).run()
     assert await failure(web1.attempt(systems["other"], systems["old"])) == (
         "not deployed: web1: it is being deployed by tests (pid 1) (awaiting-confirm,"
         f" to {systems['new'].out_path.path}). wait for its end, then run `pulumi up` again"
     )
-    assert (await web1.runs())[0] == systems["new"].out_path
+    assert (await web1.systems())[0] == systems["new"].out_path
     assert (await web1.commit(systems["other"]))[0] == 31
     assert (await web1.commit(systems["new"]))[0] == 0
 
 
 async def test_a_deployer_that_never_confirms_does_not_hold_the_host_for_ever(
-    web1: Machine, systems: dict[str, EvaluatedAttr]
+    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     await web1.attempt(systems["new"], systems["old"], confirm=Duration("1s")).run()
-    assert await web1.runs() == (systems["new"].out_path, systems["old"].out_path)
-    await rested(web1)
-    assert await web1.runs() == (systems["old"].out_path, systems["old"].out_path)
+    assert await web1.systems() == (systems["new"].out_path, systems["old"].out_path)
+    await wait_until_idle(web1)
+    assert await web1.systems() == (systems["old"].out_path, systems["old"].out_path)
     code, reply = await web1.commit(systems["new"])
     assert (code, reply["reason"]) == (
         31,
@@ -117,41 +121,43 @@ async def test_a_deployer_that_never_confirms_does_not_hold_the_host_for_ever(
     )
     assert await web1.attempt(systems["other"], systems["old"]).run() is State.AWAITING
     assert (await web1.commit(systems["other"]))[0] == 0
-    assert await web1.runs() == (systems["other"].out_path, systems["other"].out_path)
+    assert await web1.systems() == (systems["other"].out_path, systems["other"].out_path)
 
 
-async def test_a_switch_by_hand_is_seen(web1: Machine, systems: dict[str, EvaluatedAttr]) -> None:
+async def test_a_switch_by_hand_is_seen(
+    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
+) -> None:
     other = systems["other"].out_path.path
-    web1.outside.exec(f"{other}/bin/switch-to-configuration", "test")
+    web1.container.exec(f"{other}/bin/switch-to-configuration", "test")
     assert (await failure(web1.attempt(systems["new"], systems["old"]))).startswith(
         f"not deployed: web1: it runs {other}, and the last deployment was"
         f" {systems['old'].out_path.path}. to bring it to this release all the same"
     )
-    assert (await web1.runs())[0] == systems["other"].out_path
+    assert (await web1.systems())[0] == systems["other"].out_path
     assert await web1.attempt(systems["new"], None).run() is State.AWAITING
 
 
 async def test_a_switch_by_hand_before_the_commit(
-    web1: Machine, systems: dict[str, EvaluatedAttr]
+    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     await web1.attempt(systems["new"], systems["old"]).run()
-    web1.outside.exec(f"{systems['other'].out_path.path}/bin/switch-to-configuration", "test")
+    web1.container.exec(f"{systems['other'].out_path.path}/bin/switch-to-configuration", "test")
     code, reply = await web1.commit(systems["new"])
     assert (code, reply["reason"]) == (31, "the host runs another system")
-    assert (await web1.runs())[1] == systems["old"].out_path
+    assert (await web1.systems())[1] == systems["old"].out_path
 
 
 async def test_a_commit_that_nobody_prepared(
-    web1: Machine, systems: dict[str, EvaluatedAttr]
+    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     code, reply = await web1.commit(systems["new"])
     assert (code, reply.event) == (31, "refused")
     assert reply["reason"].startswith(("no attempt awaits", "its attempt has ended"))
-    assert await web1.runs() == (systems["old"].out_path, systems["old"].out_path)
+    assert await web1.systems() == (systems["old"].out_path, systems["old"].out_path)
 
 
 async def test_a_closure_that_is_not_there(
-    web1: Machine, systems: dict[str, EvaluatedAttr]
+    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     attempts = web1.attempts()
     with pytest.raises(Absent):
@@ -159,16 +165,18 @@ async def test_a_closure_that_is_not_there(
     assert web1.attempts() == attempts
 
 
-async def test_a_reboot_before_the_commit(web1: Machine, systems: dict[str, EvaluatedAttr]) -> None:
+async def test_a_reboot_before_the_commit(
+    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
+) -> None:
     await web1.attempt(systems["new"], systems["old"]).run()
-    web1.outside.incus.call("restart", web1.outside.instance, "--force")
-    await reachable(web1)
-    assert await web1.runs() == (systems["old"].out_path, systems["old"].out_path)
+    web1.container.incus.call("restart", web1.container.instance, "--force")
+    await wait_until_booted(web1)
+    assert await web1.systems() == (systems["old"].out_path, systems["old"].out_path)
     gone = await run(
         web1.ssh.argv(protocol.ENTRY, systems["new"].out_path.path), timeout=30, check=False
     )
     assert (gone.code, gone.stdout) == (127, b"")
-    code, reply = await web1.say(*protocol.publish(systems["new"].out_path.path))
+    code, reply = await web1.call_runner(*protocol.publish(systems["new"].out_path.path))
     assert (code, reply["reason"]) == (
         31,
         "its attempt has ended: rolled-back: the host was rebooted",
@@ -179,43 +187,43 @@ async def test_a_reboot_before_the_commit(web1: Machine, systems: dict[str, Eval
 # --- the way back -------------------------------------------------------------------------
 
 
-async def test_a_unit_that_fails(web1: Machine, systems: dict[str, EvaluatedAttr]) -> None:
-    result = await failure(web1.attempt(systems["failing"], systems["old"]))
-    assert result.startswith(
+async def test_a_unit_that_fails(web1: RunnerHost, systems: dict[str, EvaluatedAttr]) -> None:
+    message = await failure(web1.attempt(systems["failing"], systems["old"]))
+    assert message.startswith(
         "not deployed: web1: unit broken.service failed: rolled back to the previous system\n"
     )
-    assert "cannot read its configuration" in result
-    assert result.endswith(
+    assert "cannot read its configuration" in message
+    assert message.endswith(
         f"it runs {systems['old'].out_path.path} now; fix the release, then run `pulumi up` again"
     )
-    assert await web1.runs() == (systems["old"].out_path, systems["old"].out_path)
+    assert await web1.systems() == (systems["old"].out_path, systems["old"].out_path)
     assert (await web1.commit(systems["failing"]))[0] == 31
 
 
 async def test_a_unit_that_is_started_over_and_over(
-    web1: Machine, systems: dict[str, EvaluatedAttr]
+    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
-    result = await failure(web1.attempt(systems["looping"], systems["old"]))
-    assert "unit looping.service failed: rolled back to the previous system" in result
-    assert (await web1.runs())[0] == systems["old"].out_path
+    message = await failure(web1.attempt(systems["looping"], systems["old"]))
+    assert "unit looping.service failed: rolled back to the previous system" in message
+    assert (await web1.systems())[0] == systems["old"].out_path
 
 
 async def test_an_activation_script_that_fails(
-    web1: Machine, systems: dict[str, EvaluatedAttr]
+    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
-    result = await failure(web1.attempt(systems["crashing"], systems["old"]))
-    assert "the activation ended with 2: rolled back to the previous system" in result
-    assert "cannot create the directory /var/lib/app: read-only file system" in result
-    assert await web1.runs() == (systems["old"].out_path, systems["old"].out_path)
+    message = await failure(web1.attempt(systems["crashing"], systems["old"]))
+    assert "the activation ended with 2: rolled back to the previous system" in message
+    assert "cannot create the directory /var/lib/app: read-only file system" in message
+    assert await web1.systems() == (systems["old"].out_path, systems["old"].out_path)
 
 
 async def test_a_unit_that_had_failed_before_is_not_blamed(
-    web1: Machine, systems: dict[str, EvaluatedAttr]
+    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     place = "/run/systemd/system/old-trouble.service"
     unit = "[Service]\\nType=exec\\nRestart=always\\nRestartSec=5\\nExecStart=/bin/false\\n"
-    web1.outside.exec("sh", "-c", f"printf '{unit}' >{place}; systemctl daemon-reload")
-    web1.outside.exec("systemctl", "start", "--no-block", "old-trouble")
+    web1.container.exec("sh", "-c", f"printf '{unit}' >{place}; systemctl daemon-reload")
+    web1.container.exec("systemctl", "start", "--no-block", "old-trouble")
     try:
         end = time.monotonic() + 10
         while "old-trouble.service" not in (await web1.observe()).failed:
@@ -224,8 +232,8 @@ async def test_a_unit_that_had_failed_before_is_not_blamed(
         assert await web1.attempt(systems["new"], systems["old"]).run() is State.AWAITING
         assert "the following units failed: old-trouble.service" in web1.log()
     finally:
-        web1.outside.exec("sh", "-c", f"systemctl stop old-trouble; rm {place}")
-        web1.outside.exec("systemctl", "daemon-reload")
+        web1.container.exec("sh", "-c", f"systemctl stop old-trouble; rm {place}")
+        web1.container.exec("systemctl", "daemon-reload")
 
 
 SETTLE = Duration("4s")
@@ -240,9 +248,9 @@ ExecStart=/bin/sleep 1
 
 
 @contextmanager
-def restless(host: Machine) -> Iterator[str]:
+def restless(host: RunnerHost) -> Iterator[str]:
     """A service that is started over and over; gives the name of its file."""
-    sh, place = partial(host.outside.exec, "sh", "-ec"), "/run/systemd/system/restless.service"
+    sh, place = partial(host.container.exec, "sh", "-ec"), "/run/systemd/system/restless.service"
     # A count that it does not reach again while it is looked at.
     sh(
         f"echo '{RESTLESS}' >{place}; sed -i s/RestartSec=1/RestartSec=0/ {place}; "
@@ -257,7 +265,7 @@ def restless(host: Machine) -> Iterator[str]:
 
 
 async def test_a_service_that_was_started_over_and_over_before_is_not_blamed(
-    web1: Machine, systems: dict[str, EvaluatedAttr]
+    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     """It may be between two starts when it is looked at; a switch counts its starts anew."""
     with restless(web1):
@@ -266,18 +274,18 @@ async def test_a_service_that_was_started_over_and_over_before_is_not_blamed(
 
 
 async def test_a_service_that_was_started_over_and_over_long_before(
-    web1: Machine, systems: dict[str, EvaluatedAttr], monkeypatch: pytest.MonkeyPatch
+    web1: RunnerHost, systems: dict[str, EvaluatedAttr], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = runner.text().replace(b"\nRESTLESS_FOR=60 ", b"\nRESTLESS_FOR=-60 ")
     assert text != runner.text()
     monkeypatch.setattr(runner, "text", lambda: text)
     with restless(web1):
-        result = await failure(web1.attempt(systems["new"], systems["old"], settle=SETTLE))
-    assert "unit restless.service failed" in result
+        message = await failure(web1.attempt(systems["new"], systems["old"], settle=SETTLE))
+    assert "unit restless.service failed" in message
 
 
 async def test_a_service_that_was_started_over_and_over_before_and_is_given_up(
-    web1: Machine, systems: dict[str, EvaluatedAttr]
+    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     with restless(web1) as place:
         new = web1.attempt(systems["new"], systems["old"], settle=SETTLE)
@@ -288,45 +296,45 @@ async def test_a_service_that_was_started_over_and_over_before_and_is_given_up(
             "systemctl restart --no-block restless"
         )
         async with background(failure(new)) as result:
-            await asyncio.to_thread(web1.outside.exec, "sh", "-ec", fails)
+            await asyncio.to_thread(web1.container.exec, "sh", "-ec", fails)
             assert "unit restless.service failed" in await result
 
 
 async def test_a_release_that_needs_a_reboot(
-    web1: Machine, systems: dict[str, EvaluatedAttr]
+    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
-    before = web1.outside.started()
+    before = web1.container.started()
     assert await failure(web1.attempt(systems["rebooting"], systems["old"])) == (
         "not deployed: web1: refused: the init interface changed: this release needs a reboot\n"
         "  warning: the new system has another init interface; it takes a reboot to switch to it\n"
         "nothing was changed"
     )
-    assert await web1.runs() == (systems["old"].out_path, systems["old"].out_path)
-    assert web1.outside.started() == before
+    assert await web1.systems() == (systems["old"].out_path, systems["old"].out_path)
+    assert web1.container.started() == before
 
 
-async def test_its_own_checks_refuse(web1: Machine, systems: dict[str, EvaluatedAttr]) -> None:
-    before = web1.outside.started()
-    result = await failure(web1.attempt(systems["unchecked"], systems["old"]))
-    assert result.startswith("not deployed: web1: refused: its own checks refuse: ")
-    assert "switching into it is not safe" in result
-    assert result.endswith("nothing was changed")
-    assert await web1.runs() == (systems["old"].out_path, systems["old"].out_path)
-    assert web1.outside.started() == before
+async def test_its_own_checks_refuse(web1: RunnerHost, systems: dict[str, EvaluatedAttr]) -> None:
+    before = web1.container.started()
+    message = await failure(web1.attempt(systems["unchecked"], systems["old"]))
+    assert message.startswith("not deployed: web1: refused: its own checks refuse: ")
+    assert "switching into it is not safe" in message
+    assert message.endswith("nothing was changed")
+    assert await web1.systems() == (systems["old"].out_path, systems["old"].out_path)
+    assert web1.container.started() == before
 
 
 async def test_a_boot_loader_that_fails_takes_the_system_back(
-    web1: Machine, systems: dict[str, EvaluatedAttr]
+    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     assert await web1.attempt(systems["unbootable"], systems["old"]).run() is State.AWAITING
     code, reply = await web1.commit(systems["unbootable"])
     assert (code, reply.event) == (24, "failed")
     assert "Failed to install bootloader" in web1.log()
-    assert await web1.runs() == (systems["old"].out_path, systems["old"].out_path)
+    assert await web1.systems() == (systems["old"].out_path, systems["old"].out_path)
     assert (await web1.commit(systems["unbootable"]))[0] == 31
 
 
-async def test_taking_it_back(web1: Machine, systems: dict[str, EvaluatedAttr]) -> None:
+async def test_taking_it_back(web1: RunnerHost, systems: dict[str, EvaluatedAttr]) -> None:
     one = web1.attempt(systems["new"], systems["old"])
     await one.run()
     last = await one.abort("the check from outside failed; $(reboot) 'x'")
@@ -335,7 +343,7 @@ async def test_taking_it_back(web1: Machine, systems: dict[str, EvaluatedAttr]) 
         State.ROLLED_BACK,
         "the check from outside failed; $(reboot) 'x'",
     )
-    assert await web1.runs() == (systems["old"].out_path, systems["old"].out_path)
+    assert await web1.systems() == (systems["old"].out_path, systems["old"].out_path)
     code, reply = await web1.commit(systems["new"])
     assert code == 31
     assert reply["reason"].startswith("its attempt has ended: rolled-back: the check from outside")
@@ -346,7 +354,7 @@ async def test_taking_it_back(web1: Machine, systems: dict[str, EvaluatedAttr]) 
 
 
 async def test_a_flood_with_control_characters_comes_out_clean(
-    web1: Machine, systems: dict[str, EvaluatedAttr]
+    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     one = web1.attempt(systems["flooding"], systems["old"])
     assert await one.run() is State.AWAITING

@@ -19,14 +19,14 @@ def needle(keys: Path) -> str:
 
 def test_the_key_is_seen_nowhere(workspace: Workspace, needle: str) -> None:
     workspace.write(appRef="v2")
-    witness = ProcessScanner(needle)
-    with witness.watching():
+    scanner = ProcessScanner(needle)
+    with scanner.scanning():
         result = workspace.up()
     assert result.code == 0, result.text
-    assert witness.looks > 20
-    assert witness.argv == set()
+    assert scanner.scans > 20
+    assert scanner.argv == set()
     # Pulumi hands the program its config in the environment; no process of ours gets it.
-    assert witness.environment <= {"python", "python3"}
+    assert scanner.environment <= {"python", "python3"}
     shown = [
         result.text,
         workspace.preview("--diff").text,
@@ -38,12 +38,12 @@ def test_the_key_is_seen_nowhere(workspace: Workspace, needle: str) -> None:
 
 
 def test_the_witness_would_have_seen_it(needle: str) -> None:
-    witness = ProcessScanner(needle)
+    scanner = ProcessScanner(needle)
     argv = ("sh", "-c", "sleep 0.5; true", needle)
-    with witness.watching():
+    with scanner.scanning():
         subprocess.run(argv, env={"KEY": needle, "PATH": "/bin:/usr/bin"}, check=True, timeout=30)
-    assert "sh" in witness.argv
-    assert "sh" in witness.environment
+    assert "sh" in scanner.argv
+    assert "sh" in scanner.environment
 
 
 def test_the_files_for_ssh_are_private(workspace: Workspace, keys: Path) -> None:

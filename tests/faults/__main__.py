@@ -1,6 +1,6 @@
-"""`python -m tests.faults`: makes the injections, prints each, writes .flakeup/faults.json.
+"""`python -m tests.faults`: injects faults, prints each result, writes .flakeup/faults.json.
 
-Ends with status 1 when an injection did not end as it has to, 2 when there are no hosts.
+Exits with status 1 if an injection did not end as expected, 2 if there are no hosts.
 """
 
 import argparse
@@ -15,66 +15,76 @@ from datetime import UTC, datetime
 from typing import Final
 
 from harness.incus import ROOT, HarnessError, bootstrap_parts
-from harness.lock import alone
+from harness.lock import exclusive_lock
 from tests.faults import report, rows, targets
-from tests.faults.ground import Ground
+from tests.faults.host_under_test import HostUnderTest
 from tests.faults.plan import Injection, injections
-from tests.faults.row import By
-from tests.faults.run import Result, play
-from tests.faults.site import Site
+from tests.faults.row import Driver
+from tests.faults.run import Result, run_injection
+from tests.faults.testbed import Testbed
 
-PLACE: Final = ROOT / ".flakeup"
-LOCK: Final = PLACE / "faults.lock"
+FOLDER: Final = ROOT / ".flakeup"
+LOCK: Final = FOLDER / "faults.lock"
 PAGE: Final = ROOT / "docs" / "faults.md"
 PREFIX: Final = "flakeup-faults"
 
 
 def main() -> int:
-    """Make the injections; gives the exit status."""
-    words = _arguments()
-    if words.page:
-        results, meta = report.load(PLACE / "faults.json")
+    """Run the injections; returns the exit status."""
+    options = _arguments()
+    if options.page:
+        results, meta = report.load(FOLDER / "faults.json")
         report.write_page(PAGE, rows.ALL, results, meta)
         return 0
     try:
-        with alone(LOCK, "the fault rig"):
-            return _run(words)
+        with exclusive_lock(LOCK, "the fault rig"):
+            return _run(options)
     except HarnessError as error:
         _print(f"faults: {error}")
         return 2
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description="the fault plan")
-    parser.add_argument("--rows", default="", help="only these, such as F2,F9b")
-    parser.add_argument("--seed", type=int, help="of the first injection of each row")
-    parser.add_argument("--times", type=int, help="injections of each row")
-    parser.add_argument("--quick", action="store_true", help="about twenty, over all groups")
-    parser.add_argument("--hosts", type=int, default=8, help="hosts side by side (default: 8)")
-    parser.add_argument("--keep", action="store_true", help="leave the hosts for a look")
-    parser.add_argument("--prefix", default=PREFIX, help=f"of the containers (default: {PREFIX})")
-    parser.add_argument("--hasty", action="store_true", help="of a row that fails, only say so")
-    parser.add_argument("--list", action="store_true", help="only say which rows there are")
-    parser.add_argument("--page", action="store_true", help="only write docs/faults.md again")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults", description="inject faults into deployments on real hosts"
+    )
+    parser.add_argument("--rows", default="", help="only these rows, such as F2,F9b")
+    parser.add_argument("--seed", type=int, help="seed of the first injection of each row")
+    parser.add_argument("--times", type=int, help="number of injections of each row")
+    parser.add_argument(
+        "--quick", action="store_true", help="about twenty injections, of all kinds"
+    )
+    parser.add_argument("--hosts", type=int, default=8, help="number of hosts (default: 8)")
+    parser.add_argument("--keep", action="store_true", help="keep the hosts for inspection")
+    parser.add_argument(
+        "--prefix", default=PREFIX, help=f"prefix of the containers (default: {PREFIX})"
+    )
+    parser.add_argument(
+        "--fail-fast", action="store_true", help="do not recover a host after a failed row"
+    )
+    parser.add_argument("--list", action="store_true", help="only list the rows")
+    parser.add_argument(
+        "--page", action="store_true", help="only write docs/faults.md from the last results"
+    )
     return parser.parse_args()
 
 
-def _run(words: argparse.Namespace) -> int:
-    only = frozenset(filter(None, words.rows.split(",")))
+def _run(options: argparse.Namespace) -> int:
+    only = frozenset(filter(None, options.rows.split(",")))
     if unknown := sorted(only - {row.id for row in rows.ALL}):
         _print(f"faults: no such row: {', '.join(unknown)}; see --list")
         return 2
-    if words.list:
+    if options.list:
         for row in rows.ALL:
-            _print(f"{row.id:6} {row.expected:6} {row.by:8} {row.times:4} {row.what}")
+            _print(f"{row.id:6} {row.expected:6} {row.driver:8} {row.times:4} {row.what}")
         return 0
-    seed = secrets.randbelow(1_000_000) if words.seed is None else words.seed
-    wanted = injections(rows.ALL, seed, only=only, quick=words.quick, times=words.times)
+    seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    wanted = injections(rows.ALL, seed, only=only, quick=options.quick, times=options.times)
     began = datetime.now(UTC)
-    _say(f"{len(wanted)} injections, the first of each row with seed {seed}")
-    on_hosts = [one for one in wanted if one.row.by not in targets.KINDS]
-    others = [one for one in wanted if one.row.by in targets.KINDS]
-    results = _on_hosts(words, on_hosts) if on_hosts else []
+    _say(f"{len(wanted)} injections, seed {seed}")
+    on_hosts = [one for one in wanted if one.row.driver not in targets.KINDS]
+    others = [one for one in wanted if one.row.driver in targets.KINDS]
+    results = _on_hosts(options, on_hosts) if on_hosts else []
     skipped = _skipped(others)
     others = [one for one in others if one.row.id not in skipped]
     results += _on_targets(others)
@@ -82,13 +92,13 @@ def _run(words: argparse.Namespace) -> int:
         "began": began.isoformat(timespec="seconds"),
         "seconds": round((datetime.now(UTC) - began).total_seconds()),
         "seed": seed,
-        "hosts": words.hosts,
+        "hosts": options.hosts,
         "cpus": os.cpu_count(),
-        "quick": words.quick,
+        "quick": options.quick,
         "skipped": skipped,
     }
-    report.save(PLACE / "faults.json", results, meta)
-    whole = not (only or words.quick or words.times)
+    report.save(FOLDER / "faults.json", results, meta)
+    whole = not (only or options.quick or options.times)
     if whole:
         report.write_page(PAGE, rows.ALL, results, meta)
     for line in report.summary_lines(results):
@@ -97,29 +107,31 @@ def _run(words: argparse.Namespace) -> int:
     return 0 if complete and all(one.ok for one in results) else 1
 
 
-def _on_hosts(words: argparse.Namespace, wanted: list[Injection]) -> list[Result]:
-    """Play those that need hosts to deploy to."""
-    ground = Ground(
-        folder=PLACE / "faults",
-        prefix=words.prefix,
-        count=words.hosts,
+def _on_hosts(options: argparse.Namespace, wanted: list[Injection]) -> list[Result]:
+    """Run the injections into hosts."""
+    testbed = Testbed(
+        folder=FOLDER / "faults",
+        prefix=options.prefix,
+        count=options.hosts,
         say=_say,
-        stacks=any(one.row.by is not By.CLASSES for one in wanted),
+        stacks=any(one.row.driver is not Driver.PIPELINE for one in wanted),
     )
     try:
-        with ground.prepared():
-            alone_on_a_host = [one for one in wanted if one.row.by is not By.FLEET]
-            results = _all(ground.sites, alone_on_a_host, hasty=words.hasty)
-            return results + _fleet(ground, [one for one in wanted if one.row.by is By.FLEET])
+        with testbed.prepared():
+            single = [one for one in wanted if one.row.driver is not Driver.FLEET]
+            results = _single(testbed.hosts, single, fail_fast=options.fail_fast)
+            return results + _fleet(
+                testbed, [one for one in wanted if one.row.driver is Driver.FLEET]
+            )
     finally:
-        if words.keep:
-            _say(f"kept: the containers, and {ground.folder}")
+        if options.keep:
+            _say(f"kept: the containers, and {testbed.folder}")
         else:
-            ground.remove()
+            testbed.remove()
 
 
 def _skipped(wanted: list[Injection]) -> dict[str, str]:
-    """Why rows are left out here; it is said, once a reason."""
+    """The rows that this machine cannot run, with the reasons, which are printed."""
     found = targets.skipped(wanted, bootstrap_parts()) if wanted else {}
     for why in sorted(set(found.values())):
         _say(f"skipped: {', '.join(row for row in found if found[row] == why)}: {why}")
@@ -127,35 +139,37 @@ def _skipped(wanted: list[Injection]) -> dict[str, str]:
 
 
 def _on_targets(wanted: list[Injection]) -> list[Result]:
-    """Play those that make what they deploy to."""
+    """Run the injections into daemons of their own."""
     if not wanted:
         return []
     numbers = itertools.count(1)
-    return targets.play_all(
+    return targets.run_all(
         wanted,
         bootstrap_parts(),
-        lambda result, by: _show(result, by, next(numbers), len(wanted)),
+        lambda result, driver: _show(result, driver, next(numbers), len(wanted)),
     )
 
 
-def _all(sites: list[Site], wanted: list[Injection], *, hasty: bool) -> list[Result]:
-    """Play them all, one at a time on each host."""
-    left: queue.SimpleQueue[Injection] = queue.SimpleQueue()
+def _single(
+    hosts: list[HostUnderTest], wanted: list[Injection], *, fail_fast: bool
+) -> list[Result]:
+    """Run injections into single hosts, one at a time on each."""
+    pending: queue.SimpleQueue[Injection] = queue.SimpleQueue()
     for one in wanted:
-        left.put(one)
+        pending.put(one)
     results: list[Result] = []
 
-    def work(site: Site) -> None:
-        while not site.lost:
+    def work(host: HostUnderTest) -> None:
+        while not host.unusable:
             try:
-                one = left.get_nowait()
+                one = pending.get_nowait()
             except queue.Empty:
                 return
-            result = play(site, one.row, one.seed, hasty=hasty)
+            result = run_injection(host, one.row, one.seed, fail_fast=fail_fast)
             results.append(result)
-            _show(result, one.row.by, len(results), len(wanted))
+            _show(result, one.row.driver, len(results), len(wanted))
 
-    threads = [threading.Thread(target=work, args=(site,), daemon=True) for site in sites]
+    threads = [threading.Thread(target=work, args=(host,), daemon=True) for host in hosts]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -163,22 +177,22 @@ def _all(sites: list[Site], wanted: list[Injection], *, hasty: bool) -> list[Res
     return results
 
 
-def _fleet(ground: Ground, wanted: list[Injection]) -> list[Result]:
-    """Play those of all hosts in one stack, one after the other."""
+def _fleet(testbed: Testbed, wanted: list[Injection]) -> list[Result]:
+    """Run the injections into one stack of all hosts, one after the other."""
     if not wanted:
         return []
-    fleet = ground.fleet()
+    fleet = testbed.fleet()
     results = []
     for number, one in enumerate(wanted, start=1):
-        results.append(fleet.play(one.row, one.seed))
-        _show(results[-1], one.row.by, number, len(wanted))
+        results.append(fleet.run_injection(one.row, one.seed))
+        _show(results[-1], one.row.driver, number, len(wanted))
     return results
 
 
-def _show(one: Result, by: By, number: int, of: int) -> None:
-    mark = "ok  " if one.ok else "FAIL"
-    ended = f"{one.ended} in {one.seconds:.1f} s" if one.seconds else str(one.ended)
-    line = f"{mark} {one.id:6} seed {one.seed:<6} {one.host} {by:8} {ended:16}"
+def _show(one: Result, driver: Driver, number: int, of: int) -> None:
+    mark_fault = "ok  " if one.ok else "FAIL"
+    outcome = f"{one.outcome} in {one.seconds:.1f} s" if one.seconds else str(one.outcome)
+    line = f"{mark_fault} {one.id:6} seed {one.seed:<6} {one.host} {driver:8} {outcome:16}"
     detail = one.detail.replace("\n", "; ") if one.ok else f"\n{one.detail}"
     _say(f"[{number}/{of}] {line} ({one.total:.0f} s) {detail}")
 
@@ -188,7 +202,7 @@ def _say(text: str) -> None:
 
 
 def _print(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 a command for people
+    print(text, flush=True)  # noqa: T201 output of a command
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Rows that need several hosts in one stack: canary, waves, and a host that is away (F15)."""
+"""Injections into one stack of all hosts: canary, waves, and a host that is down (F15)."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -6,52 +6,52 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from harness.command_result import CommandResult, Json
 from harness.incus import HarnessError
 from tests.e2e.stack import Backend, Engine, Workspace
-from tests.faults.row import Ending, Row
-from tests.faults.run import Result, rest, words_of
-from tests.faults.site import TIMES, Site
+from tests.faults.host_snapshot import HostSnapshot
+from tests.faults.host_under_test import FAST_ACTIVATION, HostUnderTest
+from tests.faults.row import Outcome, Row
+from tests.faults.run import Result, diagnostics_of, wait_until_idle
 from tests.faults.systems import OPTIONS
-from tests.faults.vector import Vector
 
 ROLLOUT: Final[Json] = {"canary": 1, "waves": [2]}
 """One host, then pairs."""
 
 
 @dataclass(slots=True, kw_only=True)
-class FleetScene:
-    """One injection into a deployment of all hosts: what a row's `play` is given."""
+class FleetScenario:
+    """An injection into a deployment of all hosts: what a row's `inject` is given."""
 
-    sites: dict[str, Site]
+    hosts: dict[str, HostUnderTest]
     workspace: Workspace
     row: Row
     seed: int
-    begin: dict[str, Vector]
+    before: dict[str, HostSnapshot]
     random: Random
-    undo: ExitStack = field(default_factory=ExitStack)
+    cleanup: ExitStack = field(default_factory=ExitStack)
     untouched: tuple[str, ...] = ()
-    """Hosts on which nothing may happen; the play says which."""
+    """Hosts that must not be touched; the row sets this and the next two."""
     new: tuple[str, ...] = ()
-    """Hosts that have to be on NEW at the end."""
+    """Hosts that have to end on NEW."""
     old: tuple[str, ...] = ()
-    """Hosts that have to be on OLD; those in none of the three may be on either."""
+    """Hosts that have to end on OLD; those in none of the three may end on either."""
 
     @property
     def names(self) -> list[str]:
-        return list(self.sites)
+        return list(self.hosts)
 
     def configure(self, bad: Mapping[str, str] | None = None, rollout: Json | None = None) -> None:
-        """Write a release that is new on all hosts; `bad` has the system of some of them."""
+        """Write a release that is new on all hosts; `bad` names the systems of some of them."""
         stamp = {"extraText": f"{self.row.id} {self.seed}"}
         fleet = {name: {**OPTIONS[(bad or {}).get(name, "plain")], **stamp} for name in self.names}
         self.workspace.fleet(**fleet)
-        self.workspace.write(appRef="v1", activation=TIMES, rollout=rollout or ROLLOUT)
+        self.workspace.write(appRef="v1", activation=FAST_ACTIVATION, rollout=rollout or ROLLOUT)
 
     @contextmanager
-    def going(
+    def deploying(
         self, bad: Mapping[str, str], *options: str, rollout: Json | None = None
     ) -> Iterator[Engine]:
         self.configure(bad, rollout)
@@ -61,114 +61,122 @@ class FleetScene:
     def deploy(
         self, bad: Mapping[str, str], *options: str, rollout: Json | None = None
     ) -> CommandResult:
-        with self.going(bad, *options, rollout=rollout) as engine:
-            return engine.end()
+        with self.deploying(bad, *options, rollout=rollout) as engine:
+            return engine.wait()
 
 
 @dataclass(slots=True, kw_only=True)
 class Fleet:
     """All hosts in one stack."""
 
-    sites: dict[str, Site]
+    hosts: dict[str, HostUnderTest]
     workspace: Workspace
 
     @classmethod
-    def open(cls, sites: Sequence[Site], place: Path, url: str, key: Path) -> "Fleet":
-        """The stack, deployed for the first time to hosts that run anything."""
-        workspace = Workspace.make(place, Backend(state=place / "state"), url)
-        workspace.init({site.host.name: site.host for site in sites}, key.read_text())
-        workspace.write(appRef="v1", activation=TIMES, rollout=ROLLOUT)
+    def create(cls, hosts: Sequence[HostUnderTest], folder: Path, url: str, key: Path) -> Self:
+        """Create the stack, and deploy it for the first time."""
+        workspace = Workspace.create(folder, Backend(state=folder / "state"), url)
+        workspace.init({host.name: host.container for host in hosts}, key.read_text())
+        workspace.write(appRef="v1", activation=FAST_ACTIVATION, rollout=ROLLOUT)
         result = workspace.up()
         assert result.code == 0, result.text
-        return cls(sites={site.host.name: site for site in sites}, workspace=workspace)
+        return cls(hosts={host.name: host for host in hosts}, workspace=workspace)
 
-    def play(self, row: Row, seed: int) -> Result:
-        """Play a row on all hosts, and judge each of them."""
+    def run_injection(self, row: Row, seed: int) -> Result:
+        """Inject a row into the fleet, and verify the outcome of each host."""
         began = time.monotonic()
-        troubles: list[str] = []
+        problems: list[str] = []
         try:
-            scene = self._scene(row, seed)
-            result = self._harm(scene, troubles)
-            _judge(scene, result, {n: rest(site) for n, site in self.sites.items()}, troubles)
-            self._converge(scene, troubles)
+            scenario = self._scenario(row, seed)
+            result = self._inject(scenario, problems)
+            _verify(
+                scenario,
+                result,
+                {n: wait_until_idle(host) for n, host in self.hosts.items()},
+                problems,
+            )
+            self._verify_convergence(scenario, problems)
         except (AssertionError, HarnessError, OSError, ValueError) as error:
-            troubles.append(f"{type(error).__name__}: {error}")
-        between = any(text.startswith("between") for text in troubles)
+            problems.append(f"{type(error).__name__}: {error}")
+        between = any(text.startswith("between") for text in problems)
         return Result(
             id=row.id,
             seed=seed,
             host="all",
             expected=row.expected,
-            ended=Ending.BETWEEN if between else Ending.EACH,
+            outcome=Outcome.BETWEEN if between else Outcome.EACH,
             seconds=0.0,
-            ok=not troubles,
-            detail="\n".join(troubles),
+            ok=not problems,
+            detail="\n".join(problems),
             total=time.monotonic() - began,
         )
 
-    def _scene(self, row: Row, seed: int) -> FleetScene:
-        begin = {name: site.grip.look() for name, site in self.sites.items()}
-        found = [text for name, site in self.sites.items() for text in site.troubles(begin[name])]
+    def _scenario(self, row: Row, seed: int) -> FleetScenario:
+        before = {name: host.shell.snapshot() for name, host in self.hosts.items()}
+        found = [text for name, host in self.hosts.items() for text in host.problems(before[name])]
         assert not found, f"before the fault: {'; '.join(found)}"
-        return FleetScene(
-            sites=self.sites,
+        return FleetScenario(
+            hosts=self.hosts,
             workspace=self.workspace,
             row=row,
             seed=seed,
-            begin=begin,
-            random=Random(f"{row.id}:{seed}"),  # noqa: S311 it is to be repeated
+            before=before,
+            random=Random(f"{row.id}:{seed}"),  # noqa: S311 it has to be repeatable
         )
 
-    def _harm(self, scene: FleetScene, troubles: list[str]) -> CommandResult | None:
-        play: Callable[[Any], CommandResult | None] = scene.row.play
+    def _inject(self, scenario: FleetScenario, problems: list[str]) -> CommandResult | None:
+        inject: Callable[[Any], CommandResult | None] = scenario.row.inject
         try:
-            with scene.undo:
-                return play(scene)
+            with scenario.cleanup:
+                return inject(scenario)
         except (AssertionError, HarnessError) as error:
-            troubles.append(f"in the play: {error}")
+            problems.append(f"during the injection: {error}")
             return None
 
-    def _converge(self, scene: FleetScene, troubles: list[str]) -> None:
-        """The same release without the fault: all hosts come to it, and then stay as they are."""
-        scene.configure()
-        mended = self.workspace.up()
-        found = [f"{mended.code}: {words_of(mended)}"] if mended.code else []
+    def _verify_convergence(self, scenario: FleetScenario, problems: list[str]) -> None:
+        """The same release without the fault reaches all hosts; another `up` changes nothing."""
+        scenario.configure()
+        redeployed = self.workspace.up()
+        found = [diagnostics_of(redeployed)] if redeployed.code else []
         recorded = self.workspace.recorded()
-        for name, site in self.sites.items():
-            last = rest(site)
-            found += [f"{name}: {text}" for text in site.troubles(last)]
-            if last.current != recorded.get(name) or last.current == scene.begin[name].current:
-                found.append(f"{name}: it runs {last.current}, not {recorded.get(name)}")
-        before = {name: site.host.started() for name, site in self.sites.items()}
+        for name, host in self.hosts.items():
+            last = wait_until_idle(host)
+            found += [f"{name}: {text}" for text in host.problems(last)]
+            if last.current != recorded.get(name) or last.current == scenario.before[name].current:
+                found.append(f"{name} runs {last.current}, not {recorded.get(name)}")
+        before = {name: host.container.started() for name, host in self.hosts.items()}
         again = self.workspace.up()
         if again.code or set(again.summary()) != {"unchanged"}:
-            found.append(f"once more, and it had something to do: {words_of(again)}")
+            found.append(f"another `up` was not a no-op: {diagnostics_of(again)}")
         found += [
-            f"{name}: once more, and units were started or stopped"
-            for name, site in self.sites.items()
-            if site.host.started() != before[name]
+            f"{name}: another `up` started or stopped units"
+            for name, host in self.hosts.items()
+            if host.container.started() != before[name]
         ]
-        troubles += [f"after the mending: {text}" for text in found]
+        problems += [f"after the fault was fixed: {text}" for text in found]
 
 
-def _judge(
-    scene: FleetScene, result: CommandResult | None, last: dict[str, Vector], troubles: list[str]
+def _verify(
+    scenario: FleetScenario,
+    result: CommandResult | None,
+    snapshots: dict[str, HostSnapshot],
+    problems: list[str],
 ) -> None:
-    for name, vector in last.items():
-        troubles += [f"{name}: {text}" for text in scene.sites[name].troubles(vector)]
-        before = scene.begin[name]
-        ended = Ending.OLD if vector.current == before.current else Ending.NEW
-        if ended is Ending.NEW and vector.new != vector.current:
-            troubles.append(f"between: {name} runs {vector.current}, and not {vector.new}")
-        if name in scene.new and ended is not Ending.NEW:
-            troubles.append(f"{name} ended OLD")
-        if name in (*scene.old, *scene.untouched) and ended is not Ending.OLD:
-            troubles.append(f"{name} ended NEW")
-        if name in scene.untouched and vector.attempt != before.attempt:
-            troubles.append(f"{name} was touched: attempt {vector.attempt} {vector.state}")
+    for name, last in snapshots.items():
+        problems += [f"{name}: {text}" for text in scenario.hosts[name].problems(last)]
+        before = scenario.before[name]
+        outcome = Outcome.OLD if last.current == before.current else Outcome.NEW
+        if outcome is Outcome.NEW and last.new != last.current:
+            problems.append(f"between: {name} runs {last.current}, not {last.new}")
+        if name in scenario.new and outcome is not Outcome.NEW:
+            problems.append(f"{name} ended OLD")
+        if name in (*scenario.old, *scenario.untouched) and outcome is not Outcome.OLD:
+            problems.append(f"{name} ended NEW")
+        if name in scenario.untouched and last.attempt != before.attempt:
+            problems.append(f"{name} was touched: attempt {last.attempt} {last.state}")
     if result is None:
         return
     if result.code == 0:
-        troubles.append("a success was reported")
-    if missing := [name for name in scene.old if name not in result.diagnostics()]:
-        troubles.append(f"{', '.join(missing)} is not named: {words_of(result)}")
+        problems.append("success was reported")
+    if missing := [name for name in scenario.old if name not in result.diagnostics()]:
+        problems.append(f"{', '.join(missing)} not named: {diagnostics_of(result)}")

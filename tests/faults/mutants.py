@@ -1,8 +1,8 @@
-"""`python -m tests.faults.mutants`: takes each safeguard away, and looks that a row notices.
+"""`python -m tests.faults.mutants`: removes each safeguard, and checks that a row notices.
 
-The rows are run on the program as it is, where they have to pass, and then on a copy for each
-mutant, where they have to fail. Writes .flakeup/mutants.json. Ends with status 1 when a mutant
-survives, 2 when there is no telling: a row fails without any mutant, or there are no hosts.
+The rows run on the unchanged program, where they must pass, and then on a copy for each mutant,
+where they must fail. Writes .flakeup/mutants.json. Exits with status 1 if a mutant survives, 2 if
+it cannot tell, as a row fails on the unchanged program or there are no hosts.
 """
 
 import argparse
@@ -22,52 +22,54 @@ from typing import Any, Final
 
 from harness import hosts as containers
 from harness.incus import ROOT, HarnessError
-from harness.lock import alone
-from tests.faults.mutation import Mutant, MutationError, Replacement, copy_tree
+from harness.lock import exclusive_lock
+from tests.faults.mutation import Edit, Mutant, MutationError, copy_tree
 
 RUNNER: Final = "components/pipeline/activation/runner"
 PREFIX: Final = "flakeup-mutants"
-SIDE_BY_SIDE: Final = 3
-"""Mutants, and hosts for the program as it is: most of their time is waiting for timers."""
+PARALLEL: Final = 3
+"""Mutants, and hosts for the unchanged program: they spend most of their time waiting."""
 TIMEOUT: Final = 300.0
-"""Seconds for one run of the rig."""
+"""Seconds for one run of `tests.faults`."""
 
 MUTANTS: Final = (
     Mutant(
         name="pin",
-        removes="the pinned host key, of our connections and of the commit's",
-        replacements=(
-            Replacement(
+        removes="host key pinning, both of our connections and of the commit's",
+        edits=(
+            Edit(
                 file="components/pipeline/transport/ssh.py",
                 text='"StrictHostKeyChecking=yes"',
-                by='"StrictHostKeyChecking=no"',
+                replacement='"StrictHostKeyChecking=no"',
             ),
-            Replacement(
-                file="components/hosts/nixos.py", text="        host_key=reach.host_key,\n", by=""
+            Edit(
+                file="components/hosts/nixos.py",
+                text="        host_key=reach.host_key,\n",
+                replacement="",
             ),
         ),
         killers={"F18": "it ended NEW, not OLD", "F18b": "it ended NEW, not OLD"},
     ),
     Mutant(
         name="roots",
-        removes="the garbage collection roots of OLD and NEW",
-        replacements=(
-            Replacement(
+        removes="the garbage collector roots of OLD and NEW",
+        edits=(
+            Edit(
                 file=f"{RUNNER}/start.sh",
                 text='[ -z "$2" ] || ln -sfn "$2" "$ROOTS/$1"',
-                by="return 0",
+                replacement="return 0",
             ),
         ),
         killers={"F13d": "it ended OLD, not NEW", "F13e": "OLD was collected"},
     ),
     Mutant(
         name="order",
-        removes="the trial before the commit: the boot default is NEW before it has run",
-        replacements=(
-            Replacement(
+        removes="activation before the commit: NEW becomes the boot default before it runs",
+        edits=(
+            Edit(
                 file=f"{RUNNER}/run.sh",
                 text='logged activate "$new" "$timeout" test',
-                by='note touched yes; nix-env --profile "$PROFILE" --set "$new" 9>&-\n'
+                replacement='note touched yes; nix-env --profile "$PROFILE" --set "$new" 9>&-\n'
                 '    logged activate "$new" "$timeout" switch',
             ),
         ),
@@ -75,24 +77,26 @@ MUTANTS: Final = (
     ),
     Mutant(
         name="timer",
-        removes="the timer of the way back",
-        replacements=(
-            Replacement(
+        removes="the rollback timer",
+        edits=(
+            Edit(
                 file=f"{RUNNER}/units.sh",
                 text='    in_unit "flakeup-$2-$1" "back $1 $2" --on-active="$3"',
-                by='    return 0\n    in_unit "flakeup-$2-$1" "back $1 $2" --on-active="$3"',
+                replacement="    return 0\n"
+                '    in_unit "flakeup-$2-$1" "back $1 $2" --on-active="$3"',
             ),
         ),
         killers={"C8": r"it ended between, not OLD.*attempt awaiting-confirm"},
     ),
     Mutant(
         name="connection",
-        removes="the commit over a connection of its own: it goes over the one that follows",
-        replacements=(
-            Replacement(
+        removes="the commit's own connection: it uses the one that follows the attempt",
+        edits=(
+            Edit(
                 file=f"{RUNNER}/follow.sh",
                 text="        awaiting-confirm | committing | committed) rest 0 ;;\n",
-                by='        awaiting-confirm) "$RUN/switch" "$(get "$folder/new")" >/dev/null ;;\n'
+                replacement="        awaiting-confirm)"
+                ' "$RUN/switch" "$(get "$folder/new")" >/dev/null ;;\n'
                 "        committing | committed) rest 0 ;;\n",
             ),
         ),
@@ -100,30 +104,30 @@ MUTANTS: Final = (
     ),
     Mutant(
         name="settle",
-        removes="the time that units get to settle before they are looked at",
-        replacements=(
-            Replacement(
-                file=f"{RUNNER}/check.sh", text="until=$((uptime + $1 * 100))", by="until=$uptime"
+        removes="the time in which units settle before they are checked",
+        edits=(
+            Edit(
+                file=f"{RUNNER}/check.sh",
+                text="until=$((uptime + $1 * 100))",
+                replacement="until=$uptime",
             ),
         ),
         killers={"F9b2": "it ended NEW, not OLD"},
     ),
     Mutant(
         name="lock",
-        removes="the lock around each change of an attempt's state",
-        replacements=(
-            Replacement(file=f"{RUNNER}/record.sh", text='flock -w "${1:-20}" 9', by="true"),
-        ),
+        removes="the lock around each state change of an attempt",
+        edits=(Edit(file=f"{RUNNER}/record.sh", text='flock -w "${1:-20}" 9', replacement="true"),),
         killers={"F10d": "it ended OLD, not NEW|the second was told"},
     ),
     Mutant(
         name="clock",
-        removes="the monotonic clock: the timers go by the one on the wall",
-        replacements=(
-            Replacement(
+        removes="monotonic timers: they follow the wall clock",
+        edits=(
+            Edit(
                 file=f"{RUNNER}/units.sh",
                 text='--on-active="$3"',
-                by='--on-calendar="$(date -d "+$3 seconds" "+%F %T")"',
+                replacement='--on-calendar="$(date -d "+$3 seconds" "+%F %T")"',
             ),
         ),
         killers={"F14": r"the timer while activating.*OnCalendar"},
@@ -134,23 +138,23 @@ _STORE: Final = re.compile(r"/nix/store/[0-9a-z]{32}-(?:nixos-system-)?")
 
 @dataclass(slots=True, kw_only=True)
 class Verdict:
-    """What the rows said to a mutant."""
+    """The results of a mutant's rows."""
 
     mutant: Mutant
     killed_by: dict[str, str] = field(default_factory=dict)
-    """Rows that failed as they have to, with what they said."""
-    otherwise: dict[str, str] = field(default_factory=dict)
+    """Rows that failed as expected, with the problem."""
+    survived: dict[str, str] = field(default_factory=dict)
     """Rows that passed, or failed for another reason."""
     seconds: float = 0.0
 
     @property
     def killed(self) -> bool:
-        return not self.otherwise and set(self.killed_by) == set(self.mutant.killers)
+        return not self.survived and set(self.killed_by) == set(self.mutant.killers)
 
     def line(self) -> str:
-        said = [f"killed by {row}: {why}" for row, why in self.killed_by.items()]
-        said += [f"SURVIVED {row}: {why}" for row, why in self.otherwise.items()]
-        return f"{self.mutant.name:10} {'; '.join(said)} ({self.seconds:.0f} s)"
+        texts = [f"killed by {row}: {why}" for row, why in self.killed_by.items()]
+        texts += [f"SURVIVED {row}: {why}" for row, why in self.survived.items()]
+        return f"{self.mutant.name:10} {'; '.join(texts)} ({self.seconds:.0f} s)"
 
     def fields(self) -> dict[str, Any]:
         return {
@@ -158,13 +162,13 @@ class Verdict:
             "removes": self.mutant.removes,
             "killed": self.killed,
             "killedBy": self.killed_by,
-            "otherwise": self.otherwise,
+            "survived": self.survived,
             "seconds": round(self.seconds, 1),
         }
 
 
 def main() -> int:
-    """Run all of it; gives the exit status."""
+    """Run the mutants; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.mutants")
     parser.add_argument("--only", default="", help="only these mutants, such as timer,lock")
     only = frozenset(filter(None, parser.parse_args().only.split(",")))
@@ -173,7 +177,7 @@ def main() -> int:
         return 2
     try:
         with (
-            alone(ROOT / ".flakeup" / "mutants.lock", "the check of the checks"),
+            exclusive_lock(ROOT / ".flakeup" / "mutants.lock", "the mutants"),
             tempfile.TemporaryDirectory(prefix="flakeup-mutants-") as folder,
         ):
             return _run([one for one in MUTANTS if not only or one.name in only], Path(folder))
@@ -189,15 +193,15 @@ def _run(mutants: Sequence[Mutant], folder: Path) -> int:
     for mutant in mutants:
         mutant.check(original)
     rows = sorted({row for mutant in mutants for row in mutant.killers})
-    _say(f"{len(rows)} rows on the program as it is: {', '.join(rows)}")
-    found = _rows(original, "original", rows, hosts=min(SIDE_BY_SIDE, len(rows)))
+    _say(f"{len(rows)} rows on the unchanged program: {', '.join(rows)}")
+    found = _run_rows(original, "original", rows, hosts=min(PARALLEL, len(rows)))
     if bad := {row: why for row, why in found.items() if why}:
         for row, why in bad.items():
-            _say(f"{row} fails without any mutant, and so can show nothing: {why}")
+            _say(f"{row} fails without any mutant, so it proves nothing: {why}")
         return 2
-    _say(f"they pass; {len(mutants)} mutants, {SIDE_BY_SIDE} side by side")
-    with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
-        verdicts = list(pool.map(lambda one: _judge(one, original, folder), mutants))
+    _say(f"they pass; {len(mutants)} mutants, {PARALLEL} in parallel")
+    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+        verdicts = list(pool.map(lambda one: _verdict(one, original, folder), mutants))
     killed = sum(one.killed for one in verdicts)
     if len(mutants) == len(MUTANTS):
         seconds = (datetime.now(UTC) - began).total_seconds()
@@ -214,52 +218,52 @@ def _run(mutants: Sequence[Mutant], folder: Path) -> int:
     return 0 if killed == len(mutants) else 1
 
 
-def _judge(mutant: Mutant, original: Path, folder: Path) -> Verdict:
+def _verdict(mutant: Mutant, original: Path, folder: Path) -> Verdict:
     began = time.monotonic()
-    place = folder / mutant.name
-    shutil.copytree(original, place, symlinks=True, ignore=shutil.ignore_patterns(".flakeup"))
-    mutant.apply(place)
+    copy = folder / mutant.name
+    shutil.copytree(original, copy, symlinks=True, ignore=shutil.ignore_patterns(".flakeup"))
+    mutant.apply(copy)
     verdict = Verdict(mutant=mutant)
-    for row, why in _rows(place, mutant.name, list(mutant.killers), len(mutant.killers)).items():
+    for row, why in _run_rows(copy, mutant.name, list(mutant.killers), len(mutant.killers)).items():
         lines = [line for line in why.splitlines() if re.search(mutant.killers[row], line)]
-        found = verdict.killed_by if lines else verdict.otherwise
+        found = verdict.killed_by if lines else verdict.survived
         found[row] = _STORE.sub("", (lines or [why or "it passes"])[0])[:300]
     verdict.seconds = time.monotonic() - began
     _say(verdict.line())
     return verdict
 
 
-def _rows(place: Path, name: str, rows: Sequence[str], hosts: int) -> dict[str, str]:
-    """Play rows in the program in `place`, on hosts of its own; what was wrong in each.
+def _run_rows(folder: Path, name: str, rows: Sequence[str], hosts: int) -> dict[str, str]:
+    """Run rows on the program in `folder`, on hosts of its own; returns the problems of each.
 
     Raises:
-        HarnessError: there is no telling, since the rig itself could not run.
+        HarnessError: the rows could not be run.
     """
     prefix = f"{PREFIX}-{name}"
     argv = (
-        "tools/env", "python", "-m", "tests.faults", "--hasty", "--times", "1",
+        "tools/env", "python", "-m", "tests.faults", "--fail-fast", "--times", "1",
         "--rows", ",".join(rows), "--hosts", str(hosts), "--prefix", prefix,
     )  # fmt: skip
     try:
         done = subprocess.run(
-            argv, cwd=place, capture_output=True, text=True, timeout=TIMEOUT, check=False
+            argv, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT, check=False
         )
     except subprocess.TimeoutExpired as error:
-        msg = f"{name}: no end after {TIMEOUT:g} s: {error.stdout!r}"
+        msg = f"{name}: not finished after {TIMEOUT:g} s: {error.stdout!r}"
         raise HarnessError(msg) from error
     finally:
         containers.remove(prefix)
-    file = place / ".flakeup" / "faults.json"
-    played = json.loads(file.read_text())["rows"] if file.exists() else ()
-    found = {one["id"]: "" if one["ok"] else one["detail"] for one in played}
+    file = folder / ".flakeup" / "faults.json"
+    results = json.loads(file.read_text())["rows"] if file.exists() else ()
+    found = {one["id"]: "" if one["ok"] else one["detail"] for one in results}
     if set(found) != set(rows):
-        msg = f"{name}: not all rows were played: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+        msg = f"{name}: not all rows ran: {done.stdout[-2000:]}{done.stderr[-2000:]}"
         raise HarnessError(msg)
     return found
 
 
 def _say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)  # noqa: T201 a command for people
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)  # noqa: T201 output of a command
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A copy of the program with one of its safeguards taken away."""
+"""Copies of the program, each with one safeguard removed."""
 
 import shutil
 import subprocess
@@ -10,62 +10,62 @@ from harness.incus import ROOT
 
 
 class MutationError(Exception):
-    """A text to be replaced is not there exactly once: the program has changed since."""
+    """A text to replace does not occur exactly once: the program has changed since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replacement:
-    """One text of a file, and what takes its place."""
+class Edit:
+    """A text in a file, and what replaces it."""
 
     file: str
-    """Relative to the program's folder."""
+    """Relative to the root of the project."""
     text: str
-    by: str
+    replacement: str
 
     def applied(self, folder: Path) -> str:
-        """The file's text in `folder` with the replacement made.
+        """The file in `folder` with the text replaced.
 
         Raises:
-            MutationError: the text is not there, or more than once.
+            MutationError: the text does not occur exactly once.
         """
         whole = (folder / self.file).read_text()
         if (count := whole.count(self.text)) != 1:
-            msg = f"{self.file} has this text {count} times, and not once: {self.text!r}"
+            msg = f"{self.file} contains this text {count} times, not once: {self.text!r}"
             raise MutationError(msg)
-        return whole.replace(self.text, self.by)
+        return whole.replace(self.text, self.replacement)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
-    """The program without one safeguard, and the rows that have to fail because of it."""
+    """The program without one safeguard, and the rows that must fail because of it."""
 
     name: str
     removes: str
-    """What it is without, for a reader."""
-    replacements: tuple[Replacement, ...]
+    """The safeguard, for readers."""
+    edits: tuple[Edit, ...]
     killers: dict[str, str]
-    """Rows that have to fail, each with a pattern of why: another failure proves nothing."""
+    """Rows that must fail, each with a pattern for the problem: other failures prove nothing."""
 
     def check(self, folder: Path) -> None:
-        """Look that every replacement can be made.
+        """Check that every edit can be made.
 
         Raises:
-            MutationError: one cannot.
+            MutationError: one cannot be made.
         """
-        for one in self.replacements:
+        for one in self.edits:
             one.applied(folder)
 
     def apply(self, folder: Path) -> None:
-        """Make the replacements in the program in `folder`."""
-        for one in self.replacements:
+        """Apply the edits to the copy in `folder`."""
+        for one in self.edits:
             (folder / one.file).write_text(one.applied(folder))
 
 
-_LINKED: Final = ".venv"
+_VENV: Final = ".venv"
 
 
 def copy_tree(target: Path) -> None:
-    """Copy what git tracks or would track; the tools are shared with the original."""
+    """Copy the project's files, except ignored ones; the virtual environment is linked."""
     listed = subprocess.run(
         ("git", "-C", str(ROOT), "ls-files", "-z", "-co", "--exclude-standard"),
         capture_output=True,
@@ -74,7 +74,7 @@ def copy_tree(target: Path) -> None:
         timeout=60,
     )
     for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).exists():  # else it is about to be removed
+        if (ROOT / name).exists():  # not deleted in the work tree
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
-    (target / _LINKED).symlink_to(ROOT / _LINKED)
+    (target / _VENV).symlink_to(ROOT / _VENV)

@@ -1,14 +1,14 @@
-"""Which injections a run makes, and in which order."""
+"""Selects the injections of a run, and their order."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tests.faults.row import By, Row
+from tests.faults.row import Driver, Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Injection:
-    """One play of a row."""
+    """A row with a seed."""
 
     row: Row
     seed: int
@@ -17,9 +17,9 @@ class Injection:
 def injections(
     rows: Iterable[Row], seed: int, *, only: frozenset[str], quick: bool, times: int | None
 ) -> list[Injection]:
-    """Those of a run, in its order: with the engine first, and of each kind the rare ones first.
+    """The injections of a run: those with the engine first, and of each driver the rare ones first.
 
-    `seed` is the first of each row; the n-th injection has `seed + n`. So one is made again by
+    The n-th injection of a row has the seed `seed + n`, so that one can be repeated by
     `--rows ROW --times 1 --seed SEED`.
     """
     chosen = [row for row in rows if not only or row.id in only]
@@ -27,8 +27,8 @@ def injections(
     made = [
         Injection(row=row, seed=seed + number) for row, count in counted for number in range(count)
     ]
-    order = tuple(By)
-    return sorted(made, key=lambda one: (order.index(one.row.by), one.row.times))
+    order = tuple(Driver)
+    return sorted(made, key=lambda one: (order.index(one.row.driver), one.row.times))
 
 
 def _count(row: Row, *, quick: bool, times: int | None) -> int:

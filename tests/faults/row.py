@@ -1,4 +1,4 @@
-"""A row of the fault plan."""
+"""A row of the fault matrix."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,59 +10,58 @@ if TYPE_CHECKING:
     from harness.command_result import CommandResult
 
 
-class Ending(StrEnum):
-    """What a host runs and boots, once nothing is under way."""
+class Outcome(StrEnum):
+    """What a host runs and boots once it is idle again."""
 
     NEW = "NEW"
     OLD = "OLD"
     EITHER = "either"
-    """Only expected: the moment decides."""
+    """Only expected: it depends on the moment of the fault."""
     EACH = "each"
     """Of a fleet: some hosts on NEW and some on OLD, as the row says."""
     BETWEEN = "between"
-    """Only found: neither of them, or one that runs and the other that boots."""
+    """Only observed: neither of the two, or the host runs one and boots the other."""
 
 
-class By(StrEnum):
-    """Who deploys in a row."""
+class Driver(StrEnum):
+    """What deploys in a row."""
 
     ENGINE = "engine"
     """`pulumi up`."""
-    CLASSES = "classes"
-    """The program's own classes, without the engine: quick enough for hundreds of seeds."""
+    PIPELINE = "pipeline"
+    """The pipeline's own classes, without the engine: fast enough for hundreds of seeds."""
     FLEET = "fleet"
     """`pulumi up` of one stack with all hosts."""
     SERVICE = "service"
     """`pulumi up` of a Docker service, on a dockerd of the run's own."""
     INSTANCE = "instance"
-    """`pulumi up` of a host that it makes itself, in an incusd of the run's own."""
+    """`pulumi up` of a host that it creates itself, in an incusd of the run's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One fault at one kind of moment; `play` deploys, and does the harm meanwhile."""
+    """One kind of fault; `inject` deploys, and injects the fault at its moment."""
 
     id: str
-    group: str
     what: str
-    """What is done, for a reader of the table."""
-    expected: Ending
-    play: "Callable[..., CommandResult | None]"
-    """Gets a scene of its `by`; gives what the deployer said, where it was left alive to say
-    something."""
-    by: By = By.ENGINE
+    """What is done, for readers of the matrix."""
+    expected: Outcome
+    inject: "Callable[..., CommandResult | None]"
+    """Takes the scenario of its driver; returns the deployer's result, unless it was killed."""
+    driver: Driver = Driver.ENGINE
     times: int = 1
+    """How often the row is played in a full run, with a new seed each time."""
     quick: int = 0
     """How often in a quick run."""
-    says: str = ""
-    """A pattern that the deployer's words must match: a person reads them."""
-    forgets: bool = False
-    """Whether the host cannot even write down how the attempt has ended."""
+    message: str = ""
+    """A regular expression that the deployer's output has to match if the outcome is not NEW."""
+    unrecorded: bool = False
+    """Whether the host cannot even record how the attempt ended."""
     torn: bool = False
-    """Whether the harm may come between the profile and the boot loader, which are two writes. What
-    runs and boots counts, and the next deployment has to bring the profile back to it."""
-    unnoticed: bool = False
-    """Whether who asks a service all the time may notice nothing."""
+    """Whether the fault may hit between the writes of the profile and of the boot loader. Then what
+    runs and boots decides, and the next deployment has to bring the profile in line with it."""
+    no_downtime: bool = False
+    """Whether a client that keeps asking the service must not lose a single request."""
     within: float = 70.0
-    """Seconds from the fault to the end: activation, checks and confirmation of 20, 10 and 10 s,
-    and 30."""
+    """Most seconds from the fault to the end of the attempt: 20, 10 and 10 s for activation, checks
+    and confirmation, and 30 s for the rest."""

@@ -1,4 +1,4 @@
-"""Plays one injection on one host, and judges how it ended."""
+"""Runs one injection on one host, and verifies its outcome."""
 
 import re
 import time
@@ -9,236 +9,247 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.command_result import CommandResult
 from harness.incus import HarnessError
-from tests.faults.row import By, Ending, Row
-from tests.faults.scene import ClassesScene, EngineScene, Scene
-from tests.faults.site import Site
-from tests.faults.vector import AHEAD, Vector
+from tests.faults.host_snapshot import PROFILE_AHEAD, HostSnapshot
+from tests.faults.host_under_test import HostUnderTest
+from tests.faults.row import Driver, Outcome, Row
+from tests.faults.scenario import EngineScenario, PipelineScenario, Scenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PATIENCE: Final = 90.0
-"""Seconds after the play in which a host has to come to rest."""
-HASTY: Final = 15.0
-"""The same where only the verdict counts."""
+IDLE_TIMEOUT: Final = 90.0
+"""Seconds after the injection in which a host has to become idle."""
+FAIL_FAST_TIMEOUT: Final = 15.0
+"""The same with `--fail-fast`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """How one injection ended."""
+    """The result of one injection."""
 
     id: str
     seed: int
     host: str
-    expected: Ending
-    ended: Ending
+    expected: Outcome
+    outcome: Outcome
     seconds: float
-    """From the harm, or else from the start of the activation, to the end; 0 where none began."""
+    """From the fault, or else from the start of the activation, to the end of the attempt; 0 if
+    none was started."""
     ok: bool
     detail: str
-    """What was wrong, one line for each thing; what was done, where nothing was."""
+    """All problems, one a line; notes on the fault where there is none."""
     total: float
-    """Seconds that the whole injection took, mending and repeating included."""
+    """Seconds that the whole injection took, including the deployments after it."""
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> "Result":
-        """What `fields` gave."""
-        endings = {name: Ending(fields[name]) for name in ("expected", "ended")}
-        return cls(**{**fields, **endings})
+        """Read what `fields` returned."""
+        outcomes = {name: Outcome(fields[name]) for name in ("expected", "outcome")}
+        return cls(**{**fields, **outcomes})
 
     def fields(self) -> dict[str, Any]:
-        """As the report has it."""
+        """The fields for the JSON report."""
         found = {name: getattr(self, name) for name in self.__slots__}
         rounded = {name: round(found[name], 2) for name in ("seconds", "total")}
-        return {**found, **rounded, "expected": str(self.expected), "ended": str(self.ended)}
+        return {**found, **rounded, "expected": str(self.expected), "outcome": str(self.outcome)}
 
 
-def play(site: Site, row: Row, seed: int, *, hasty: bool = False) -> Result:
-    """Play `row` on `site`; whatever happens, the host is left on a known system, or given up.
+def run_injection(host: HostUnderTest, row: Row, seed: int, *, fail_fast: bool = False) -> Result:
+    """Inject `row` on `host`, which is left on a known system or marked as unusable.
 
-    `hasty`: after trouble there is nothing but the verdict, and the host is given up.
+    With `fail_fast`, only the verdict of a row that fails matters: its host is not recovered.
     """
     began = time.monotonic()
-    troubles: list[str] = []
-    scene, ended, seconds = None, Ending.BETWEEN, 0.0
+    problems: list[str] = []
+    scenario, outcome, seconds = None, Outcome.BETWEEN, 0.0
     try:
-        scene = _scene(site, row, seed)
-        result = _harm(scene, troubles)
-        last = rest(site, forgets=row.forgets, patience=HASTY if hasty else PATIENCE)
-        scene.undo.close()
-        last = site.grip.look()
-        if row.forgets:
+        scenario = _scenario(host, row, seed)
+        result = _inject(scenario, problems)
+        timeout = FAIL_FAST_TIMEOUT if fail_fast else IDLE_TIMEOUT
+        last = wait_until_idle(host, unrecorded=row.unrecorded, timeout=timeout)
+        scenario.cleanup.close()
+        last = host.shell.snapshot()
+        if row.unrecorded:
             last = replace(last, state="")
-        ended = _ending(scene, last)
-        seconds = _seconds(scene, last)
-        troubles += _judge(scene, result, last, ended)
+        outcome = _outcome(scenario, last)
+        seconds = _seconds(scenario, last)
+        problems += _verify(scenario, result, last, outcome)
         if seconds > row.within:
-            troubles.append(f"it took {seconds:.1f} s, and may take {row.within:g} s")
-        if not (hasty and troubles):
-            _converge(scene, ended, troubles)
+            problems.append(f"it took {seconds:.1f} s, more than {row.within:g} s")
+        if not (fail_fast and problems):
+            _verify_convergence(scenario, outcome, problems)
     except (AssertionError, HarnessError, OSError, SubprocessError, ValueError) as error:
-        troubles.append(f"{type(error).__name__}: {error}")
-    if troubles and hasty:
-        site.lost = "a row has failed here"
-    elif troubles:
-        _recover(site, scene, troubles)
+        problems.append(f"{type(error).__name__}: {error}")
+    if problems and fail_fast:
+        host.unusable = "a row has failed here"
+    elif problems:
+        _recover(host, scenario, problems)
     return Result(
         id=row.id,
         seed=seed,
-        host=site.host.name,
+        host=host.name,
         expected=row.expected,
-        ended=ended,
+        outcome=outcome,
         seconds=seconds,
-        ok=not troubles,
-        detail="\n".join(troubles or (scene.notes if scene else [])),
+        ok=not problems,
+        detail="\n".join(problems or (scenario.notes if scenario else [])),
         total=time.monotonic() - began,
     )
 
 
-def _scene(site: Site, row: Row, seed: int) -> Scene:
-    if row.by is By.ENGINE:
-        _bring_to_recorded(site)
-    kind = EngineScene if row.by is By.ENGINE else ClassesScene
-    begin = site.grip.look()
-    assert not (found := site.troubles(begin)), f"before the fault: {'; '.join(found)}"
+def _scenario(host: HostUnderTest, row: Row, seed: int) -> Scenario:
+    if row.driver is Driver.ENGINE:
+        _restore_recorded(host)
+    kind = EngineScenario if row.driver is Driver.ENGINE else PipelineScenario
+    before = host.shell.snapshot()
+    assert not (found := host.problems(before)), f"before the fault: {'; '.join(found)}"
     return kind(
-        site=site,
+        host=host,
         row=row,
         seed=seed,
-        begin=begin,
-        random=Random(f"{row.id}:{seed}"),  # noqa: S311 it is to be repeated
-        phases=site.grip.phases(),
+        before=before,
+        random=Random(f"{row.id}:{seed}"),  # noqa: S311 it has to be repeatable
+        phases_before=host.shell.phase_count(),
     )
 
 
-def _bring_to_recorded(site: Site) -> None:
-    """Undo what rows without the engine have deployed: the stack knows nothing of it."""
-    recorded, here = site.recorded(), site.grip.look().current
-    if recorded and recorded != here:
-        result = site.deploy(recorded, None, 0)()
+def _restore_recorded(host: HostUnderTest) -> None:
+    """Deploy what the stack's state records, as rows without the engine do not update it."""
+    recorded, current = host.recorded(), host.shell.snapshot().current
+    if recorded and recorded != current:
+        result = host.deploy(recorded, None, 0)()
         assert result.code == 0, f"back to the system of the stack: {result.text}"
 
 
-def _harm(scene: Scene, troubles: list[str]) -> CommandResult | None:
+def _inject(scenario: Scenario, problems: list[str]) -> CommandResult | None:
     try:
-        return scene.row.play(scene)
+        return scenario.row.inject(scenario)
     except (AssertionError, HarnessError) as error:
-        troubles.append(f"in the play: {error}")
+        problems.append(f"during the injection: {error}")
         return None
 
 
-def rest(site: Site, *, forgets: bool = False, patience: float = PATIENCE) -> Vector:
-    """The vector once nothing is under way, or after so long that something must be wrong."""
-    end = time.monotonic() + patience
+def wait_until_idle(
+    host: HostUnderTest, *, unrecorded: bool = False, timeout: float = IDLE_TIMEOUT
+) -> HostSnapshot:
+    """Wait until nothing is in progress on a host, or the time is up; returns its state then."""
+    end = time.monotonic() + timeout
     while True:
         try:
-            last = site.grip.look()
+            last = host.shell.snapshot()
         except HarnessError:
             if time.monotonic() > end:
                 raise
         else:
-            if last.rests or (forgets and not last.units) or time.monotonic() > end:
+            if last.idle or (unrecorded and not last.units) or time.monotonic() > end:
                 return last
         time.sleep(0.3)
 
 
-def _ending(scene: Scene, last: Vector) -> Ending:
-    systems = {last.current, last.boot} | (set() if scene.row.torn else {last.profile})
-    if systems == {scene.old}:
-        return Ending.OLD
-    return Ending.NEW if systems == {scene.new()} else Ending.BETWEEN
+def _outcome(scenario: Scenario, last: HostSnapshot) -> Outcome:
+    systems = {last.current, last.boot} | (set() if scenario.row.torn else {last.profile})
+    if systems == {scenario.old}:
+        return Outcome.OLD
+    return Outcome.NEW if systems == {scenario.new()} else Outcome.BETWEEN
 
 
-def _seconds(scene: Scene, last: Vector) -> float:
-    """From the harm to the last change of the attempt's state, both by the machine's one clock."""
-    if last.attempt == scene.begin.attempt:
+def _seconds(scenario: Scenario, last: HostSnapshot) -> float:
+    """From the fault to the last state change of the attempt, both by this machine's clock."""
+    if last.attempt == scenario.before.attempt:
         return 0.0
-    began = scene.fault or _first_phase(scene)
+    began = scenario.fault_time or _first_phase(scenario)
     # A reboot ends an attempt without a change of its state.
-    rested = last.booted if last.boot_id != last.attempt_boot_id else last.changed
-    return max(0.0, rested - began) if began else 0.0
+    ended = last.booted if last.boot_id != last.attempt_boot_id else last.changed
+    return max(0.0, ended - began) if began else 0.0
 
 
-def _first_phase(scene: Scene) -> float:
-    after = f"tail -n +{scene.phases + 1} /run/fake/phase 2>/dev/null | sed -n 1p"
-    words = scene.grip.ask(after).split()
+def _first_phase(scenario: Scenario) -> float:
+    after = f"tail -n +{scenario.phases_before + 1} /run/fake/phase 2>/dev/null | sed -n 1p"
+    words = scenario.shell.output(after).split()
     return float(words[2]) if len(words) > 2 else 0.0
 
 
-def _judge(scene: Scene, result: CommandResult | None, last: Vector, ended: Ending) -> list[str]:
-    row = scene.row
-    troubles = scene.site.troubles(last)
+def _verify(
+    scenario: Scenario, result: CommandResult | None, last: HostSnapshot, outcome: Outcome
+) -> list[str]:
+    row = scenario.row
+    problems = scenario.host.problems(last)
     if row.torn and last.boot != last.profile:
-        scene.notes.append("cut between profile and boot loader")
-        troubles = [text for text in troubles if not text.startswith(AHEAD)]
-    if ended is Ending.BETWEEN or row.expected not in {ended, Ending.EITHER}:
+        scenario.notes.append("cut between profile and boot loader")
+        problems = [text for text in problems if not text.startswith(PROFILE_AHEAD)]
+    if outcome is Outcome.BETWEEN or row.expected not in {outcome, Outcome.EITHER}:
         systems = f"runs {last.current}, boots {last.boot}, attempt {last.state or 'none'}"
-        troubles.append(f"it ended {ended}, not {row.expected}: {systems}; OLD is {scene.old}")
-        troubles += [f"it said: {words_of(result)}"] if result else []
-    return troubles if result is None else troubles + judge_words(row, result, ended)
+        problems.append(f"it ended {outcome}, not {row.expected}: {systems}; OLD is {scenario.old}")
+        problems += [f"the deployer printed: {diagnostics_of(result)}"] if result else []
+    return problems if result is None else problems + check_report(row, result, outcome)
 
 
-def judge_words(row: Row, result: CommandResult, ended: Ending) -> list[str]:
-    """What is wrong in what the deployer said, of a row that has ended so."""
-    troubles = []
-    # What the deployer reports is what the host says at the end.
-    wrong = result.code == 0 if ended is Ending.OLD else result.code != 0
-    if wrong and row.expected is not Ending.EITHER:
-        troubles.append(f"it ended {ended}, and with status {result.code}: {words_of(result)}")
-    if result.code == 0 and ended is not Ending.NEW:
-        troubles.append(f"a success was reported, and it ended {ended}")
-    if row.says and ended is not Ending.NEW and not re.search(row.says, result.text, re.DOTALL):
-        troubles.append(f"the words {row.says!r} are not in: {words_of(result)}")
-    return troubles
+def check_report(row: Row, result: CommandResult, outcome: Outcome) -> list[str]:
+    """What is wrong with the deployer's report, given the actual outcome."""
+    problems = []
+    wrong = result.code == 0 if outcome is Outcome.OLD else result.code != 0
+    if wrong and row.expected is not Outcome.EITHER:
+        text = diagnostics_of(result)
+        problems.append(f"it ended {outcome}, but with status {result.code}: {text}")
+    if result.code == 0 and outcome is not Outcome.NEW:
+        problems.append(f"success was reported, but it ended {outcome}")
+    expects_message = row.message and outcome is not Outcome.NEW
+    if expects_message and not re.search(row.message, result.text, re.DOTALL):
+        problems.append(f"{row.message!r} is not in the output: {diagnostics_of(result)}")
+    return problems
 
 
-def words_of(result: CommandResult) -> str:
-    """What a person reads of it."""
-    return (result.diagnostics() if "Diagnostics:" in result.text else result.text).strip()[-1200:]
+def diagnostics_of(result: CommandResult) -> str:
+    """The part of the output that people read: the diagnostics, or else all of it, shortened."""
+    text = result.diagnostics() if "Diagnostics:" in result.text else result.text
+    return text.strip()[-1200:]
 
 
-def _converge(scene: Scene, ended: Ending, troubles: list[str]) -> None:
+def _verify_convergence(scenario: Scenario, outcome: Outcome, problems: list[str]) -> None:
     """After any fault the next deployment succeeds, and the one after it has nothing to do."""
-    site = scene.site
-    mended = scene.mend()
-    last = rest(site)
-    found = site.troubles(last)
-    if mended.code:
-        found.append(f"mended, and yet: {words_of(mended)}")
-    if last.current != scene.confirmed():
-        found.append(f"mended, it runs {last.current}; the deployer says {scene.confirmed()}")
-    if ended is Ending.OLD and last.current == scene.old:
-        found.append("mended, it is still on OLD")
-    before = site.host.started()
-    again, unchanged = scene.repeat()
+    host = scenario.host
+    redeployed = scenario.redeploy()
+    last = wait_until_idle(host)
+    found = host.problems(last)
+    if redeployed.code:
+        found.append(f"the next deployment failed: {diagnostics_of(redeployed)}")
+    if last.current != scenario.recorded():
+        found.append(f"it runs {last.current}, but the deployer recorded {scenario.recorded()}")
+    if outcome is Outcome.OLD and last.current == scenario.old:
+        found.append("it is still on OLD")
+    before = host.container.started()
+    again, unchanged = scenario.repeat()
     if again.code or not unchanged:
-        found.append(f"once more, and it had something to do: {words_of(again)}")
-    if (after := site.host.started()) != before:
+        found.append(f"another deployment was not a no-op: {diagnostics_of(again)}")
+    if (after := host.container.started()) != before:
         changed = sorted(set(before.items()) ^ set(after.items()))
-        found.append(f"once more, and units were started or stopped: {changed}")
-    troubles += [f"after the mending: {text}" for text in found]
+        found.append(f"another deployment started or stopped units: {changed}")
+    problems += [f"after the fault was fixed: {text}" for text in found]
 
 
-def _recover(site: Site, scene: Scene | None, troubles: list[str]) -> None:
-    """Bring a host back on which something was wrong, so that the next row has a fair start."""
-    steps: list[Callable[[], object]] = [lambda: site.grip.incus("resume"), site.grip.restart]
-    if scene:
-        steps = [scene.undo.close, *steps]
+def _recover(host: HostUnderTest, scenario: Scenario | None, problems: list[str]) -> None:
+    """Bring a host back to a known state after a failed row."""
+    steps: list[Callable[[], object]] = [
+        lambda: host.shell.incus("resume"),
+        host.shell.power_cycle,
+    ]
+    if scenario:
+        steps = [scenario.cleanup.close, *steps]
     for step in steps:
         try:
             step()
         except (AssertionError, HarnessError) as error:
             text = str(error)
             if "already" not in text and "not frozen" not in text:
-                troubles.append(f"recovery: {error}")
+                problems.append(f"recovery: {error}")
     try:
-        site.workspace.cancel()
-        site.write()
-        site.workspace.fleet()
-        _bring_to_recorded(site)
-        found = site.troubles(rest(site))
+        host.workspace.cancel()
+        host.write_config()
+        host.workspace.fleet()
+        _restore_recorded(host)
+        found = host.problems(wait_until_idle(host))
     except (AssertionError, HarnessError) as error:
         found = [str(error)]
     if found:
-        site.lost = "; ".join(found)
-        troubles.append(f"recovery: the host is given up: {site.lost}")
+        host.unusable = "; ".join(found)
+        problems.append(f"recovery failed, the host is unusable: {host.unusable}")

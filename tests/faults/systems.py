@@ -1,11 +1,11 @@
-"""The systems that rows deploy, by name: options of the demo's flake."""
+"""The systems that rows deploy, by name, as options of the demo's flake."""
 
 from typing import Final
 
 from harness.command_result import Json
 
 _SICK: Final = (
-    "[Unit]\nDescription=Starts only while nobody has made it sick\n[Service]\nType=oneshot\n"
+    "[Unit]\nDescription=Starts unless /run/sick exists\n[Service]\nType=oneshot\n"
     "RemainAfterExit=yes\nExecStart=/bin/sh -c 'test ! -e /run/sick'\n"
 )
 _LOOPING: Final = (
@@ -17,11 +17,11 @@ _DYING: Final = (
     "Restart=always\nRestartSec=1\nExecStart=/bin/sleep 2\n"
 )
 _MOUNT: Final = (
-    "[Unit]\nDescription=A file system that was not there before\n"
+    "[Unit]\nDescription=A file system that OLD does not mount\n"
     "[Mount]\nWhat=tmpfs\nWhere=/var/lib\nType=tmpfs\n[Install]\nWantedBy=multi-user.target\n"
 )
 _SILENT: Final = (
-    "[Unit]\nDescription=A port that takes connections, and never answers\n[Service]\nType=exec\n"
+    "[Unit]\nDescription=A port that accepts connections and never answers\n[Service]\nType=exec\n"
     "ExecStart=/usr/bin/systemd-socket-activate --listen=8081 /bin/sleep infinity\n"
     "[Install]\nWantedBy=multi-user.target\n"
 )
@@ -68,7 +68,7 @@ OPTIONS: Final[dict[str, Json]] = {
     "big": {"payloadPaths": 40, "payloadMegabytes": 5},
     "large": {"payloadPaths": 6, "payloadMegabytes": 5},
 }
-STOCK: Final = (
+PREBUILT: Final = (
     "plain",
     "other",
     "slow",
@@ -80,10 +80,10 @@ STOCK: Final = (
     "unbootable",
     "sshd-stopped",
 )
-"""Those that the classes deploy: built once, and in the store of each host from the start."""
+"""Those deployed without the engine: built once, and copied to each host in advance."""
 
 
-def stock() -> dict[str, Json]:
-    """The options of the stock; `other` is the one that `plain` is exchanged for."""
+def prebuilt_options() -> dict[str, Json]:
+    """The options of `PREBUILT`; `other` is deployed where `plain` already runs."""
     other = {"extraText": "other"}
-    return {name: OPTIONS.get(name, other) for name in STOCK}
+    return {name: OPTIONS.get(name, other) for name in PREBUILT}

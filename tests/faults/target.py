@@ -1,8 +1,8 @@
-"""A stack that makes itself what it deploys to, on a daemon of the run's own.
+"""A stack that creates what it deploys to, on a daemon of the run's own.
 
-One injection is a scene: OLD is what there is before, NEW the release of the scene. Whatever was
-done, the next `up` converges, the one after it changes nothing, and what exists is exactly what is
-to exist: the daemon is the run's own, so all that is in it counts.
+In an injection OLD is what there is before, NEW the release of the scenario. Whatever the fault,
+the next `up` converges, another one changes nothing, and exactly what should exist exists: no one
+else uses the daemon, so everything in it counts.
 """
 
 import time
@@ -19,11 +19,11 @@ from harness.daemons.dockerd import RefusedError as DockerRefusedError
 from harness.daemons.incusd import RefusedError as IncusRefusedError
 from harness.incus import HarnessError
 from tests.e2e.stack import Engine, Workspace
-from tests.faults.row import Ending, Row
-from tests.faults.run import Result, judge_words, words_of
+from tests.faults.row import Outcome, Row
+from tests.faults.run import Result, check_report, diagnostics_of
 
 UP: Final = ("up", "--yes", "--skip-preview")
-TROUBLES: Final = (
+ERRORS: Final = (
     AssertionError,
     HarnessError,
     DockerRefusedError,
@@ -34,7 +34,7 @@ TROUBLES: Final = (
 )
 
 
-class Trouble(Protocol):
+class ProxyFault(Protocol):
     """What a proxy does to a request."""
 
     def wait(self, seconds: float = ...) -> None:
@@ -42,38 +42,38 @@ class Trouble(Protocol):
 
 
 class Proxy(Protocol):
-    """What is between the deployer and the daemon: tests.contract has one of each kind."""
+    """The proxy between deployer and daemon: one of `harness.daemons`."""
 
-    def slow(self, pattern: str, seconds: float, *, times: int = ...) -> Trouble:
-        """Hold such a request up."""
+    def slow(self, pattern: str, seconds: float, *, times: int = ...) -> ProxyFault:
+        """Delay a request that matches."""
 
-    def away(self, pattern: str, *, when: str = ..., seconds: float = ...) -> Trouble:
-        """Be gone for some seconds at such a request."""
+    def away(self, pattern: str, *, when: str = ..., seconds: float = ...) -> ProxyFault:
+        """Go away for some seconds at a request that matches."""
 
     def forget(self) -> None:
-        """Let all pass from here on."""
+        """Let everything pass from now on."""
 
     def gone(self) -> AbstractContextManager[None]:
-        """Nobody answers in the block."""
+        """Accept no connections in the block."""
 
 
 class Daemon(Protocol):
-    """What is the run's own: tests.contract has one of each kind."""
+    """The run's own daemon: one of `harness.daemons`."""
 
     @property
     def runs(self) -> bool:
-        """Whether it has been started, and not ended."""
+        """Whether it is running."""
 
     def kill(self, number: int = ...) -> None:
-        """End it."""
+        """Send it a signal, and wait until it has exited."""
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
 
 
 @dataclass(slots=True, kw_only=True)
-class TargetScene:
-    """One injection: what a row's `play` is given."""
+class TargetScenario:
+    """An injection: what a row's `inject` is given."""
 
     workspace: Workspace
     proxy: Proxy
@@ -82,186 +82,189 @@ class TargetScene:
     seed: int
     random: Random
     new: str
-    """The release of this scene."""
-    undo: ExitStack = field(default_factory=ExitStack)
-    """What takes the harm away; called when the play is over."""
+    """The release to deploy."""
+    cleanup: ExitStack = field(default_factory=ExitStack)
+    """What takes the fault away; closed once the injection is over."""
     began: float = field(default_factory=time.monotonic)
-    fault: float = 0.0
-    """When the harm was done; 0 where the configuration is the harm."""
+    fault_time: float = 0.0
+    """When the fault was injected; 0 where the config itself is the fault."""
     notes: list[str] = field(default_factory=list)
 
     @contextmanager
-    def going(self, **config: Any) -> Iterator[Engine]:
+    def deploying(self, **config: Any) -> Iterator[Engine]:
         """An `up` of the new release, with some keys of the config changed."""
         self.workspace.write(**{"appRef": self.new, **config})
         with self.workspace.running(*UP) as engine:
             yield engine
 
     def deploy(self, **config: Any) -> CommandResult:
-        with self.going(**config) as engine:
-            return engine.end()
+        with self.deploying(**config) as engine:
+            return engine.wait()
 
-    def reach(self, *requests: str) -> None:
-        """Wait until the deployer comes to one of the requests, by the seed: each has its turn."""
+    def wait_for_one_of(self, *requests: str) -> None:
+        """Wait until the deployer sends the request that is this seed's turn."""
         request = requests[self.seed % len(requests)]
         self.notes.append(request)
         self.proxy.slow(request, 0).wait(90)
 
-    def wait(self, least: float, most: float) -> None:
-        """Sleep for a time that the seed decides."""
+    def sleep_random(self, least: float, most: float) -> None:
+        """Sleep for a time that depends on the seed."""
         seconds = self.random.uniform(least, most)
         self.notes.append(f"after {seconds:.2f} s")
         time.sleep(seconds)
 
-    def mark(self) -> None:
-        """The harm is done now."""
-        self.fault = self.fault or time.monotonic()
+    def mark_fault(self) -> None:
+        """Note that the fault is injected now."""
+        self.fault_time = self.fault_time or time.monotonic()
 
-    def restart(self, number: int, seconds: float = 0.0) -> None:
-        """End the daemon by a signal, and start it again after a while."""
+    def restart_daemon(self, number: int, seconds: float = 0.0) -> None:
+        """Kill the daemon by a signal, and start it again after some seconds."""
         with self.proxy.gone():
-            self.mark()
+            self.mark_fault()
             self.daemon.kill(number)
             time.sleep(seconds)
             self.daemon.start()
 
-    def cancel(self) -> None:
-        """What a person does after an `up` that was killed, before the next one."""
+    def cancel_on_cleanup(self) -> None:
+        """Run `pulumi cancel` once the injection is over, as after any killed `up`."""
 
         def cancel() -> None:
             if self.workspace.cancel():
-                self.notes.append("an empty .attrs file beside the engine's state was removed")
+                self.notes.append("an empty .attrs file of the engine's state was removed")
 
-        self.undo.callback(cancel)
+        self.cleanup.callback(cancel)
 
 
 @dataclass(slots=True, kw_only=True)
 class Target(ABC):
-    """The daemon, the stack, and what there is to see of both, past the deployer."""
+    """The daemon and the stack, and how to look at both without the deployer."""
 
     name: str
     daemon: Daemon
-    lost: str = ""
-    """Why no row may be played here any more."""
+    unusable: str = ""
+    """Why no further row may run here; empty while it is usable."""
 
-    def play(self, row: Row, seed: int) -> Result:
-        """Play a row, and judge how it ended."""
+    def run_injection(self, row: Row, seed: int) -> Result:
+        """Inject a row, and verify the outcome."""
         began = time.monotonic()
-        troubles: list[str] = []
-        scene, ended, seconds = None, Ending.BETWEEN, 0.0
+        problems: list[str] = []
+        scenario, outcome, seconds = None, Outcome.BETWEEN, 0.0
         try:
-            assert not self.lost, f"given up: {self.lost}"
-            scene = self.scene(row, seed)
-            with self.watching(scene):
-                result = _harm(scene, troubles)
-                ended, seconds = self.ending(scene, troubles)
-            troubles += _judge(row, result, ended, seconds)
-            self._converge(scene, ended, troubles)
-        except TROUBLES as error:
-            troubles.append(f"{type(error).__name__}: {error}")
-        if troubles and not self.lost:
-            self._recover(scene, troubles)
+            assert not self.unusable, f"unusable: {self.unusable}"
+            scenario = self.scenario(row, seed)
+            with self.observing(scenario):
+                result = _inject(scenario, problems)
+                outcome, seconds = self.outcome(scenario, problems)
+            problems += _verify(row, result, outcome, seconds)
+            self._verify_convergence(scenario, outcome, problems)
+        except ERRORS as error:
+            problems.append(f"{type(error).__name__}: {error}")
+        if problems and not self.unusable:
+            self._recover(scenario, problems)
         return Result(
             id=row.id,
             seed=seed,
             host=self.name,
             expected=row.expected,
-            ended=ended,
+            outcome=outcome,
             seconds=seconds,
-            ok=not troubles,
-            detail="\n".join((*troubles, *(scene.notes if scene else ()))),
+            ok=not problems,
+            detail="\n".join((*problems, *(scenario.notes if scenario else ()))),
             total=time.monotonic() - began,
         )
 
-    def _converge(self, scene: Any, ended: Ending, troubles: list[str]) -> None:
-        mended = self.mend(scene, ended)
-        found = [f"mended, and yet: {words_of(mended)}"] if mended.code else self.amiss(scene)
-        before = self.there()
-        again = self.repeat(scene)
+    def _verify_convergence(self, scenario: Any, outcome: Outcome, problems: list[str]) -> None:
+        redeployed = self.redeploy(scenario, outcome)
+        if redeployed.code:
+            found = [f"the next `up` failed: {diagnostics_of(redeployed)}"]
+        else:
+            found = self.deviations(scenario)
+        before = self.inventory()
+        again = self.repeat(scenario)
         if again.code or set(again.summary()) != {"unchanged"}:
-            found.append(f"once more, and it had something to do: {words_of(again)}")
-        if (after := self.there()) != before:
+            found.append(f"another `up` was not a no-op: {diagnostics_of(again)}")
+        if (after := self.inventory()) != before:
             changed = [f"{key}: {before[key]} → {after[key]}" for key in before
                        if before[key] != after[key]]  # fmt: skip
-            found.append(f"once more, and something has changed: {'; '.join(changed)}")
-        found += self.leave(scene)
-        troubles += [f"after the mending: {text}" for text in found]
+            found.append(f"another `up` changed something: {'; '.join(changed)}")
+        found += self.finish(scenario)
+        problems += [f"after the fault was fixed: {text}" for text in found]
 
-    def _recover(self, scene: TargetScene | None, troubles: list[str]) -> None:
-        """Bring it back to what the next row begins with."""
+    def _recover(self, scenario: TargetScenario | None, problems: list[str]) -> None:
+        """Restore the initial state for the next row."""
         try:
-            if scene:
-                scene.undo.close()
+            if scenario:
+                scenario.cleanup.close()
             if not self.daemon.runs:
                 self.daemon.start()
             self.reset()
-        except TROUBLES as error:
-            self.lost = str(error)
-            troubles.append(f"recovery: {error}")
+        except ERRORS as error:
+            self.unusable = str(error)
+            problems.append(f"recovery: {error}")
 
     @abstractmethod
-    def scene(self, row: Row, seed: int) -> Any:
-        """Begin an injection: all is as it has to be before one."""
+    def scenario(self, row: Row, seed: int) -> Any:
+        """Begin an injection, after checking that everything is in its initial state."""
 
     @abstractmethod
-    def watching(self, scene: Any) -> AbstractContextManager[object]:
-        """Whoever looks on while the row is played, as a context."""
+    def observing(self, scenario: Any) -> AbstractContextManager[object]:
+        """Observe the target during the block, which injects the fault."""
 
     @abstractmethod
-    def ending(self, scene: Any, troubles: list[str]) -> tuple[Ending, float]:
-        """How it ended, once nothing is under way, and after how many seconds."""
+    def outcome(self, scenario: Any, problems: list[str]) -> tuple[Outcome, float]:
+        """The outcome once nothing is in progress, and the seconds that it took."""
 
     @abstractmethod
-    def mend(self, scene: Any, ended: Ending) -> CommandResult:
-        """The next `up`, without the fault."""
+    def redeploy(self, scenario: Any, outcome: Outcome) -> CommandResult:
+        """Run the next `up`, without the fault."""
 
     @abstractmethod
-    def repeat(self, scene: Any) -> CommandResult:
-        """One more `up`."""
+    def repeat(self, scenario: Any) -> CommandResult:
+        """Run another `up`."""
 
     @abstractmethod
-    def amiss(self, scene: Any) -> list[str]:
-        """What is not exactly as it has to be, after an `up` that went well."""
+    def deviations(self, scenario: Any) -> list[str]:
+        """What is not exactly as it should be after an `up` that succeeded."""
 
     @abstractmethod
-    def there(self) -> Json:
-        """All that exists, by kind."""
+    def inventory(self) -> Json:
+        """Everything that exists in the daemon, by kind."""
 
     @abstractmethod
-    def leave(self, scene: Any) -> list[str]:
-        """What is to be done at the end of an injection; what was wrong then."""
+    def finish(self, scenario: Any) -> list[str]:
+        """End an injection; returns what was wrong."""
 
     @abstractmethod
     def reset(self) -> None:
-        """Bring all back to what an injection begins with, whatever there is now."""
+        """Restore the state that an injection begins with, whatever there is now."""
 
 
-def _harm(scene: TargetScene, troubles: list[str]) -> CommandResult | None:
-    play: Callable[[Any], CommandResult | None] = scene.row.play
+def _inject(scenario: TargetScenario, problems: list[str]) -> CommandResult | None:
+    inject: Callable[[Any], CommandResult | None] = scenario.row.inject
     try:
-        with scene.undo:
-            return play(scene)
-    except TROUBLES as error:
-        troubles.append(f"in the play: {type(error).__name__}: {error}")
+        with scenario.cleanup:
+            return inject(scenario)
+    except ERRORS as error:
+        problems.append(f"during the injection: {type(error).__name__}: {error}")
         return None
     finally:
-        scene.proxy.forget()
+        scenario.proxy.forget()
 
 
-def _judge(row: Row, result: CommandResult | None, ended: Ending, seconds: float) -> list[str]:
-    troubles = []
-    if ended is Ending.BETWEEN or row.expected not in {ended, Ending.EITHER}:
-        troubles.append(f"it ended {ended}, not {row.expected}")
-        troubles += [f"it said: {words_of(result)}"] if result else []
+def _verify(row: Row, result: CommandResult | None, outcome: Outcome, seconds: float) -> list[str]:
+    problems = []
+    if outcome is Outcome.BETWEEN or row.expected not in {outcome, Outcome.EITHER}:
+        problems.append(f"it ended {outcome}, not {row.expected}")
+        problems += [f"the deployer printed: {diagnostics_of(result)}"] if result else []
     if result:
-        troubles += judge_words(row, result, ended)
+        problems += check_report(row, result, outcome)
         if "Traceback" in result.text:
-            troubles.append(f"a traceback: {result.text[-2000:]}")
+            problems.append(f"a traceback: {result.text[-2000:]}")
     if seconds > row.within:
-        troubles.append(f"it took {seconds:.1f} s, and may take {row.within:g} s")
-    return troubles
+        problems.append(f"it took {seconds:.1f} s, more than {row.within:g} s")
+    return problems
 
 
 def differences(what: str, found: Any, wanted: Any) -> list[str]:
-    """What is there, where it is not what has to be there."""
-    return [] if found == wanted else [f"{what}: {found}, and not {wanted}"]
+    """A problem if something is not what it should be, else nothing."""
+    return [] if found == wanted else [f"{what}: {found}, not {wanted}"]

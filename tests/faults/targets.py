@@ -1,4 +1,4 @@
-"""Plays the rows that need no hosts: each kind in a daemon of its own, side by side."""
+"""Runs the rows that need no hosts, each kind on a daemon of its own, in parallel."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -7,80 +7,84 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.faults import instance, service
+from tests.faults import docker_target, incus_target
 from tests.faults.plan import Injection
-from tests.faults.row import By, Ending
+from tests.faults.row import Driver, Outcome
 from tests.faults.run import Result
-from tests.faults.target import TROUBLES, Target
+from tests.faults.target import ERRORS, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """A kind of target."""
 
-    missing: Callable[[Mapping[str, Any]], str]
-    """Why there is none here; empty where there is."""
-    ready: Callable[[Mapping[str, Any]], AbstractContextManager[Target]]
+    why_unavailable: Callable[[Mapping[str, Any]], str]
+    """Why this machine cannot run it; empty if it can."""
+    start: Callable[[Mapping[str, Any]], AbstractContextManager[Target]]
 
 
 KINDS: Final = {
-    By.SERVICE: Kind(missing=service.missing, ready=service.Services.ready),
-    By.INSTANCE: Kind(missing=instance.missing, ready=instance.Instances.ready),
+    Driver.SERVICE: Kind(
+        why_unavailable=docker_target.why_unavailable, start=docker_target.ServiceTarget.start
+    ),
+    Driver.INSTANCE: Kind(
+        why_unavailable=incus_target.why_unavailable, start=incus_target.InstanceTarget.start
+    ),
 }
 
 
 def skipped(wanted: Sequence[Injection], parts: Mapping[str, Any]) -> dict[str, str]:
-    """Why rows are left out on this machine, by their ids."""
-    why = {by: kind.missing(parts) for by, kind in KINDS.items()}
-    return {one.row.id: reason for one in wanted if (reason := why.get(one.row.by, ""))}
+    """Why this machine cannot run some rows, by their ids."""
+    why = {driver: kind.why_unavailable(parts) for driver, kind in KINDS.items()}
+    return {one.row.id: reason for one in wanted if (reason := why.get(one.row.driver, ""))}
 
 
-def play_all(
+def run_all(
     wanted: Sequence[Injection],
     parts: Mapping[str, Any],
-    show: Callable[[Result, By], None],
+    show: Callable[[Result, Driver], None],
 ) -> list[Result]:
-    """Play them, one at a time in each daemon."""
+    """Run the injections, one at a time on each daemon."""
     results: list[Result] = []
     interrupted = threading.Event()
 
-    def work(by: By) -> None:
-        mine = [one for one in wanted if one.row.by is by]
+    def work(driver: Driver) -> None:
+        mine = [one for one in wanted if one.row.driver is driver]
         if not mine:
             return
         left = list(mine)
         try:
-            with KINDS[by].ready(parts) as target:
+            with KINDS[driver].start(parts) as target:
                 while left and not interrupted.is_set():
-                    results.append(target.play(left[0].row, left[0].seed))
-                    show(results[-1], by)
+                    results.append(target.run_injection(left[0].row, left[0].seed))
+                    show(results[-1], driver)
                     left.pop(0)
-        except TROUBLES as error:
-            # What others have shown is not lost for it.
+        except ERRORS as error:
+            # The results of the other daemon are kept.
             for one in left or mine[-1:]:
-                results.append(_unplayed(one, str(error)))
-                show(results[-1], by)
+                results.append(_not_run(one, str(error)))
+                show(results[-1], driver)
 
     with ThreadPoolExecutor(max_workers=len(KINDS)) as pool:
         try:
-            for ended in [pool.submit(work, by) for by in KINDS]:
-                ended.result()
+            for future in [pool.submit(work, driver) for driver in KINDS]:
+                future.result()
         finally:
-            # After Ctrl-C what is under way comes to its end, and what was made goes.
+            # After Ctrl-C, injections in progress finish, and what was created is removed.
             interrupted.set()
     return results
 
 
-def _unplayed(one: Injection, why: str) -> Result:
-    """An injection whose daemon or stack could not be made, or not be taken away."""
+def _not_run(one: Injection, why: str) -> Result:
+    """The result of an injection whose daemon or stack could not be created or removed."""
     return Result(
         id=one.row.id,
         seed=one.seed,
-        host=str(one.row.by),
+        host=str(one.row.driver),
         expected=one.row.expected,
-        ended=Ending.BETWEEN,
+        outcome=Outcome.BETWEEN,
         seconds=0.0,
         ok=False,
-        detail=f"its daemon or its stack: {why}",
+        detail=f"daemon or stack: {why}",
         total=0.0,
     )

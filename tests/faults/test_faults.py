@@ -1,4 +1,4 @@
-"""About twenty injections of the fault plan; `make faults` makes all of them."""
+"""About twenty injections of the fault matrix; `make faults` runs all of them."""
 
 import subprocess
 import sys
@@ -6,15 +6,15 @@ import sys
 import pytest
 
 from harness.incus import ROOT
-from tests.e2e.conftest import tools  # noqa: F401 the fixture that skips by name and reason
+from tests.e2e.conftest import tools  # noqa: F401 a fixture that skips without the tools
 
 HOSTS = "4"
-"""So many are made sooner than eight, and leave the cores to what runs beside."""
+"""Fewer than by default, as other tests run in parallel."""
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 @pytest.mark.usefixtures("tools")
-def test_a_quick_run_ends_as_it_has_to() -> None:
+def test_a_quick_run_succeeds() -> None:
     done = subprocess.run(
         (sys.executable, "-m", "tests.faults", "--quick", "--hosts", HOSTS),
         cwd=ROOT,

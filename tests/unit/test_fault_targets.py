@@ -1,4 +1,4 @@
-"""Rows of the fault rig that a machine cannot play are named with the reason."""
+"""Rows that a machine cannot run are reported with the reason; caches are isolated."""
 
 import os
 from pathlib import Path
@@ -25,19 +25,19 @@ def test_rows_without_a_daemon_are_skipped_by_name_and_reason(tmp_path: Path) ->
     chosen = [row for row in rows.ALL if row.id in only]
     report.write_page(tmp_path / "page.md", chosen, [], {**META, "skipped": skipped})
     page = (tmp_path / "page.md").read_text()
-    assert f"Not played here: F22a, F22c: {why}." in page.splitlines()
+    assert f"Not run on this machine: F22a, F22c: {why}." in page.splitlines()
 
 
-def test_a_quick_run_has_hosts_alone() -> None:
+def test_a_quick_run_needs_hosts_only() -> None:
     wanted = injections(rows.ALL, 1, only=frozenset(), quick=True, times=None)
     assert wanted
-    assert not [one.row.id for one in wanted if one.row.by in targets.KINDS]
+    assert not [one.row.id for one in wanted if one.row.driver in targets.KINDS]
 
 
-def test_the_caches_of_a_run_are_its_own_and_for_its_hosts_alone(
+def test_caches_are_isolated_only_while_hosts_are_set_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows without hosts come after them, and ask the toolchain, which is in the user's."""
+    """Rows without hosts come later, and need the toolchain in the user's cache."""
     for before in ("/somewhere", None):
         if before:
             monkeypatch.setenv("XDG_CACHE_HOME", before)

@@ -1,4 +1,4 @@
-"""All rows of the fault plan, by group."""
+"""All rows of the fault matrix, one module per group."""
 
 from typing import Final
 
@@ -9,6 +9,7 @@ from tests.faults.rows import (
     commits,
     copying,
     deployer,
+    disk_full,
     docker,
     fleet,
     health,
@@ -16,7 +17,6 @@ from tests.faults.rows import (
     incus,
     release,
     replies,
-    room,
     systems,
 )
 
@@ -26,7 +26,7 @@ ALL: Final[tuple[Row, ...]] = (
     *systems.ROWS,
     *health.ROWS,
     *access.ROWS,
-    *room.ROWS,
+    *disk_full.ROWS,
     *deployer.ROWS,
     *release.ROWS,
     *commits.ROWS,

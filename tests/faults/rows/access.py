@@ -1,89 +1,90 @@
-"""Systems that shut us out, and hosts that are not who they were (F5, F6, F18, F19)."""
+"""Systems that lock the deployer out, and hosts with another identity (F5, F6, F18, F19)."""
 
 import re
 import subprocess
 
 from harness.command_result import CommandResult
-from tests.faults.host_tools import STATE
-from tests.faults.row import By, Ending, Row
+from tests.faults.host_shell import STATE
+from tests.faults.row import Driver, Outcome, Row
 from tests.faults.rows.systems import bad
-from tests.faults.scene import EngineScene, Scene
+from tests.faults.scenario import EngineScenario, Scenario
 
-GROUP = "access"
 KEY = "/etc/ssh/ssh_host_ed25519_key"
 OTHER_KEY = (
     f"mv {KEY} {KEY}.aside && ssh-keygen -q -t ed25519 -N '' -f {KEY} && rm {KEY}.pub"
     " && systemctl restart ssh"
 )
 OWN_KEY = f"test ! -e {KEY}.aside || {{ mv -f {KEY}.aside {KEY} && systemctl restart ssh; }}"
-SHUT = {"confirm": "6s"}
+LOCKOUT = {"confirm": "6s"}
 EMPTY = (
     "systemctl stop app.socket app-worker steady; rm -rf /nix/var/flakeup /run/flakeup"
     " /run/current-system /run/systemd/system/* /etc/static /boot/loader"
     " /nix/var/nix/profiles/system*; systemctl daemon-reload"
 )
-"""Takes a system away, and all that says that there ever was one; the store stays."""
+"""Removes a system and every trace of it; the store stays."""
 
 
-def with_a_shared_connection(scene: Scene) -> CommandResult:
-    """A person's own ssh configuration shares connections, and one is open already."""
-    assert isinstance(scene, EngineScene)
-    home = scene.site.workspace.user
+def with_a_shared_connection(scenario: Scenario) -> CommandResult:
+    """The user's ssh configuration shares connections, and one is already open."""
+    assert isinstance(scenario, EngineScenario)
+    home = scenario.host.workspace.user
     folder = home / ".ssh"
     folder.mkdir(exist_ok=True)
-    socket = f"{scene.site.keys}/mux-{scene.site.host.name}"
+    socket = f"{scenario.host.keys}/mux-{scenario.host.name}"
     (folder / "config").write_text(
         f"Host *\n  ControlMaster auto\n  ControlPath {socket}\n  ControlPersist 60\n"
         "  StrictHostKeyChecking no\n"
     )
-    scene.undo.callback((folder / "config").unlink)
-    address = scene.site.host.address
-    words = ("ssh", "-F", str(folder / "config"), "-i", str(scene.site.keys / "client"))
-    known = ("-o", f"UserKnownHostsFile={scene.site.keys}/mux-known")
+    scenario.cleanup.callback((folder / "config").unlink)
+    address = scenario.host.container.address
+    words = ("ssh", "-F", str(folder / "config"), "-i", str(scenario.host.keys / "client"))
+    known = ("-o", f"UserKnownHostsFile={scenario.host.keys}/mux-known")
     argv = (*words, *known, "-N", "-f", "-l", "root", address)
     quiet = subprocess.DEVNULL
     subprocess.run(argv, check=True, timeout=30, stdin=quiet, stdout=quiet, stderr=quiet)
     end = ("ssh", "-F", str(folder / "config"), "-O", "exit", "-l", "root", address)
-    scene.undo.callback(subprocess.run, end, check=False, timeout=30, stderr=subprocess.DEVNULL)
-    return scene.deploy("sshd-stopped", times=SHUT)
+    scenario.cleanup.callback(
+        subprocess.run, end, check=False, timeout=30, stderr=subprocess.DEVNULL
+    )
+    return scenario.deploy("sshd-stopped", activation=LOCKOUT)
 
 
-def other_key_from_the_start(scene: Scene) -> CommandResult:
-    """Somebody else answers at the host's address."""
-    scene.grip.sh(OTHER_KEY)
-    scene.later(OWN_KEY)
-    return scene.deploy()
+def other_key_from_the_start(scenario: Scenario) -> CommandResult:
+    """Another machine answers at the host's address."""
+    scenario.shell.run(OTHER_KEY)
+    scenario.on_cleanup(OWN_KEY)
+    return scenario.deploy()
 
 
-def other_key_at_the_commit(scene: Scene) -> CommandResult:
-    """The same from the activation on, until the host has gone back."""
-    with scene.going("slow", times=SHUT) as going:
-        scene.at_phase("activate")
-        scene.later(OWN_KEY)
-        scene.mark()
-        scene.grip.sh(OTHER_KEY)
-        scene.at_state("rolled-back", "committed", seconds=60)
-        scene.grip.sh(OWN_KEY)
-        return going.end()
+def other_key_at_the_commit(scenario: Scenario) -> CommandResult:
+    """The same from the activation on, until the host has rolled back."""
+    with scenario.deploying("slow", activation=LOCKOUT) as deployment:
+        scenario.wait_for_phase("activate")
+        scenario.on_cleanup(OWN_KEY)
+        scenario.mark_fault()
+        scenario.shell.run(OTHER_KEY)
+        scenario.wait_for_state("rolled-back", "committed", seconds=60)
+        scenario.shell.run(OWN_KEY)
+        return deployment.wait()
 
 
-def other_machine(scene: Scene) -> CommandResult:
-    """A new machine under the old name and address, with a key of its own and no system of ours.
+def other_machine(scenario: Scenario) -> CommandResult:
+    """A new machine with the old name and address, another host key and no system.
 
-    It is refused until its owner has put the new key into the config; and then until somebody
-    says that it is to get the release, since it does not run what the state says.
+    It is refused until the config has the new key, and then until it is deployed to explicitly,
+    as it does not run what the state records.
     """
-    assert isinstance(scene, EngineScene)
-    name, workspace = scene.site.host.name, scene.site.workspace
-    scene.grip.sh(EMPTY)
-    refused = other_key_from_the_start(scene)
-    assert refused.code, "a machine with another key was deployed to"
-    assert "host key mismatch" in refused.text, refused.text
-    assert not scene.grip.tries(f"test -e {STATE}"), "the other machine was touched"
-    new_key = " ".join(scene.grip.ask(f"ssh-keygen -y -f {KEY}").split()[:2])
-    scene.site.write(hosts=workspace.hosts(**{name: {"hostKey": new_key}}))
+    assert isinstance(scenario, EngineScenario)
+    name, workspace = scenario.host.name, scenario.host.workspace
+    scenario.shell.run(EMPTY)
+    refused = other_key_from_the_start(scenario)
+    assert refused.code, "a machine with another host key was deployed to"
+    assert "host key is not the pinned one" in refused.text, refused.text
+    assert not scenario.shell.succeeds(f"test -e {STATE}"), "the other machine was touched"
+    new_key = " ".join(scenario.shell.output(f"ssh-keygen -y -f {KEY}").split()[:2])
+    scenario.host.write_config(hosts=workspace.hosts(**{name: {"hostKey": new_key}}))
     refused = workspace.up()
-    assert refused.code, "an empty machine was taken for the one in the state"
+    assert refused.code, "an empty machine was taken for the recorded one"
     assert "--replace" in refused.text, refused.text
     urns = workspace.pulumi("stack", "--show-urns").text
     (urn,) = set(re.findall(rf"urn:\S+::{name}-switch\b", urns))
@@ -92,57 +93,57 @@ def other_machine(scene: Scene) -> CommandResult:
 
 ROWS = (
     Row(
-        id="F5a", group=GROUP, expected=Ending.OLD, play=bad("sshd-stopped", times=SHUT), quick=1,
-        within=30, says="(?i)connection refused", what="NEW stops sshd",
+        id="F5a", expected=Outcome.OLD, inject=bad("sshd-stopped", activation=LOCKOUT), quick=1,
+        within=30, message="(?i)connection refused", what="NEW stops sshd",
     ),
     Row(
-        id="F5a2", group=GROUP, expected=Ending.OLD, play=bad("sshd-stopped", times=SHUT),
-        by=By.CLASSES, times=3, within=30, what="the same, without the engine",
+        id="F5a2", expected=Outcome.OLD, inject=bad("sshd-stopped", activation=LOCKOUT),
+        driver=Driver.PIPELINE, times=3, within=30, what="the same, without the engine",
     ),
     Row(
-        id="F5b", group=GROUP, expected=Ending.OLD, play=bad("sshd-invalid", times=SHUT), within=30,
-        says=r"(?i)unit ssh\.service failed|connection refused",
-        what="NEW has an sshd configuration that sshd refuses",
+        id="F5b", expected=Outcome.OLD, inject=bad("sshd-invalid", activation=LOCKOUT), within=30,
+        message=r"(?i)unit ssh\.service failed|connection refused",
+        what="NEW has an invalid sshd configuration",
     ),
     Row(
-        id="F5c", group=GROUP, expected=Ending.OLD, play=bad("sshd-port", times=SHUT), within=30,
-        says="(?i)connection refused", what="NEW has sshd on another port",
+        id="F5c", expected=Outcome.OLD, inject=bad("sshd-port", activation=LOCKOUT), within=30,
+        message="(?i)connection refused", what="NEW runs sshd on another port",
     ),
     Row(
-        id="F5d", group=GROUP, expected=Ending.OLD, play=bad("sshd-host-key", times=SHUT), quick=1,
-        within=30, says="host key", what="NEW has another host key",
+        id="F5d", expected=Outcome.OLD, inject=bad("sshd-host-key", activation=LOCKOUT), quick=1,
+        within=30, message="host key", what="NEW has another host key",
     ),
     Row(
-        id="F5e", group=GROUP, expected=Ending.OLD, play=bad("sshd-keys", times=SHUT), within=30,
-        says="(?i)permission denied|unable to authenticate|login was refused",
-        what="NEW does not let our key in",
+        id="F5e", expected=Outcome.OLD, inject=bad("sshd-keys", activation=LOCKOUT), within=30,
+        message="(?i)permission denied|unable to authenticate|login was refused",
+        what="NEW does not accept our key",
     ),
     Row(
-        id="F5f", group=GROUP, expected=Ending.OLD, play=with_a_shared_connection, within=30,
-        what="as F5a, and the user's ssh configuration shares an open connection",
+        id="F5f", expected=Outcome.OLD, inject=with_a_shared_connection, within=30,
+        what="as F5a, while the user's ssh configuration shares an open connection",
     ),
     Row(
-        id="F6a", group=GROUP, expected=Ending.OLD, play=bad("blackhole", times=SHUT), within=30,
+        id="F6a", expected=Outcome.OLD, inject=bad("blackhole", activation=LOCKOUT), within=30,
         what="NEW has no route back to the deployer",
     ),
     Row(
-        id="F6b", group=GROUP, expected=Ending.OLD, play=bad("link-down", times=SHUT), within=30,
+        id="F6b", expected=Outcome.OLD, inject=bad("link-down", activation=LOCKOUT), within=30,
         what="NEW takes the network link down",
     ),
     Row(
-        id="F6c", group=GROUP, expected=Ending.OLD, play=bad("drop", times=SHUT), within=30,
-        what="NEW drops all that comes in",
+        id="F6c", expected=Outcome.OLD, inject=bad("drop", activation=LOCKOUT), within=30,
+        what="NEW drops all incoming packets",
     ),
     Row(
-        id="F18", group=GROUP, expected=Ending.OLD, play=other_key_from_the_start, quick=1,
-        says="host key mismatch", what="another machine answers at the address",
+        id="F18", expected=Outcome.OLD, inject=other_key_from_the_start, quick=1,
+        message="host key is not the pinned one", what="another machine answers at the address",
     ),
     Row(
-        id="F18b", group=GROUP, expected=Ending.OLD, play=other_key_at_the_commit, within=30,
+        id="F18b", expected=Outcome.OLD, inject=other_key_at_the_commit, within=30,
         what="another machine answers at the address when the commit is sent",
     ),
     Row(
-        id="F19", group=GROUP, expected=Ending.NEW, play=other_machine,
+        id="F19", expected=Outcome.NEW, inject=other_machine,
         what="a new machine has the old one's name and address",
     ),
 )  # fmt: skip

@@ -1,115 +1,117 @@
-"""Deployers against each other and against time (F10, F26), and commits at the wrong moment."""
+"""Concurrent deployers (F10), deadlines (F26), and commits at the wrong moment (C)."""
 
 import asyncio
 import time
 
 from components.pipeline.activation import protocol
 from harness.command_result import CommandResult
-from tests.faults.machine import Deployment
-from tests.faults.row import By, Ending, Row
-from tests.faults.scene import ClassesScene, Scene
-from tests.faults.site import TIMES
-
-GROUP = "races"
+from tests.faults.host_under_test import FAST_ACTIVATION
+from tests.faults.pipeline_driver import Deployment
+from tests.faults.row import Driver, Outcome, Row
+from tests.faults.scenario import PipelineScenario, Scenario
 
 
-def two_deployers(scene: Scene) -> CommandResult:
-    """Both want another system; one gets the host, and the other is told who has it."""
-    assert isinstance(scene, ClassesScene)
-    rival_new = _rival(scene)
-    with scene.going("plain") as mine:
-        scene.wait(0, 0.4)
-        rival = Deployment(work=scene.site.deploy(rival_new, scene.old, 0)).start()
-        result, other = mine.end(), rival.end()
-    assert (result.code == 0) != (other.code == 0), f"both: {result.text} // {other.text}"
+def two_deployers(scenario: Scenario) -> CommandResult:
+    """They deploy different systems; one of them wins, and the other is told who has the host."""
+    assert isinstance(scenario, PipelineScenario)
+    rival_new = _rival(scenario)
+    with scenario.deploying("plain") as mine:
+        scenario.sleep_random(0, 0.4)
+        rival = Deployment(run=scenario.host.deploy(rival_new, scenario.old, 0)).start()
+        result, other = mine.wait(), rival.wait()
+    assert (result.code == 0) != (other.code == 0), (
+        f"both succeeded or failed: {result.text} // {other.text}"
+    )
     loser, winner = (result, other) if other.code == 0 else (other, result)
     assert "being deployed by" in loser.text or "it runs" in loser.text, loser.text
     if winner is other:
-        scene.meant(rival_new)
-    _only_one_switched(scene)
+        scenario.set_new(rival_new)
+    _only_one_switched(scenario)
     return winner
 
 
-def start_during_a_start(scene: Scene) -> CommandResult:
-    """The second start comes while the pre-switch checks of the first one run: it has to wait."""
-    assert isinstance(scene, ClassesScene)
-    with scene.going("slow-check") as mine:
-        scene.at_state("prepared")
-        rival = Deployment(work=scene.site.deploy(_rival(scene), scene.old, 0)).start()
-        result, other = mine.end(), rival.end()
-    assert other.code, f"both: {result.text} // {other.text}"
+def start_during_a_start(scenario: Scenario) -> CommandResult:
+    """The second deployer starts while the first one's pre-switch checks run, and is refused."""
+    assert isinstance(scenario, PipelineScenario)
+    with scenario.deploying("slow-check") as mine:
+        scenario.wait_for_state("prepared")
+        rival = Deployment(run=scenario.host.deploy(_rival(scenario), scenario.old, 0)).start()
+        result, other = mine.wait(), rival.wait()
+    assert other.code, f"both succeeded or failed: {result.text} // {other.text}"
     assert "being deployed by faults" in other.text, f"the second was told: {other.text}"
-    _only_one_switched(scene)
+    _only_one_switched(scenario)
     return result
 
 
-def _rival(scene: Scene) -> str:
-    return next(scene.site.stock[name] for name in ("slow", "slower") if _is_other(scene, name))
+def _rival(scenario: Scenario) -> str:
+    return next(
+        scenario.host.prebuilt[name] for name in ("slow", "slower") if _is_other(scenario, name)
+    )
 
 
-def _is_other(scene: Scene, name: str) -> bool:
-    return scene.site.stock[name] != scene.old
+def _is_other(scenario: Scenario, name: str) -> bool:
+    return scenario.host.prebuilt[name] != scenario.old
 
 
-def _only_one_switched(scene: Scene) -> None:
-    """All phases since the beginning are of NEW: nothing of the other came in between."""
-    phases = scene.grip.phases_after(scene.phases)
-    assert {system for _, _, system in phases} == {scene.new()}, f"phases: {phases}"
+def _only_one_switched(scenario: Scenario) -> None:
+    """Check that all phases are of NEW: the other system was never activated."""
+    phases = scenario.shell.phases_after(scenario.phases_before)
+    assert {system for _, _, system in phases} == {scenario.new()}, f"phases: {phases}"
 
 
-def switch_by_hand(scene: Scene) -> CommandResult:
-    """Somebody's own switch holds NixOS's lock."""
-    scene.grip.sh(
-        "mkdir -p /run/nixos; systemd-run -q --unit=by-hand --collect"
+def manual_switch(scenario: Scenario) -> CommandResult:
+    """A manual switch holds NixOS's lock."""
+    scenario.shell.run(
+        "mkdir -p /run/nixos; systemd-run -q --unit=manual-switch --collect"
         " flock /run/nixos/switch-to-configuration.lock sleep 60"
     )
-    scene.later("systemctl stop by-hand")
-    scene.grip.until("! flock -n /run/nixos/switch-to-configuration.lock true")
-    return scene.deploy()
+    scenario.on_cleanup("systemctl stop manual-switch")
+    scenario.shell.wait_until("! flock -n /run/nixos/switch-to-configuration.lock true")
+    return scenario.deploy()
 
 
-def drifted(scene: Scene) -> CommandResult:
-    """Somebody has switched to another system by hand, and gone back before the next `up`."""
-    other = scene.site.stock["other"]
-    scene.grip.sh(f"{other}/bin/switch-to-configuration test")
-    scene.later(f"{scene.old}/bin/switch-to-configuration test")
-    return scene.deploy()
+def drifted(scenario: Scenario) -> CommandResult:
+    """Somebody has switched to another system manually; cleanup switches back."""
+    other = scenario.host.prebuilt["other"]
+    scenario.shell.run(f"{other}/bin/switch-to-configuration test")
+    scenario.on_cleanup(f"{scenario.old}/bin/switch-to-configuration test")
+    return scenario.deploy()
 
 
-def commit_at_the_deadline(scene: Scene) -> CommandResult:
-    """The confirmation arrives around the moment at which the time for it ends."""
-    pause = scene.random.uniform(2.2, 3.6)
-    scene.notes.append(f"confirmed after {pause:.2f} s of 3")
-    return scene.deploy("plain", pause=pause, times={"confirm": "3s"})
+def commit_at_the_deadline(scenario: Scenario) -> CommandResult:
+    """The confirmation arrives around its deadline."""
+    pause = scenario.random.uniform(2.2, 3.6)
+    scenario.notes.append(f"confirmed after {pause:.2f} of 3 s")
+    return scenario.deploy("plain", pause=pause, activation={"confirm": "3s"})
 
 
-def commit_after_the_deadline(scene: Scene) -> CommandResult:
-    return scene.deploy("plain", pause=6, times={"confirm": "3s"})
+def commit_after_the_deadline(scenario: Scenario) -> CommandResult:
+    return scenario.deploy("plain", pause=6, activation={"confirm": "3s"})
 
 
-def never_confirmed(scene: Scene) -> None:
-    """The deployer is gone for good: only the timer of the host can end it."""
-    assert isinstance(scene, ClassesScene)
-    machine = scene.site.machine.timed({**TIMES, "confirm": "3s"})
-    state = asyncio.run(machine.attempt(scene.choose("plain"), scene.old).run())
+def never_confirmed(scenario: Scenario) -> None:
+    """The deployer never comes back: only the host's timer can end the attempt."""
+    assert isinstance(scenario, PipelineScenario)
+    driver = scenario.host.driver.with_activation({**FAST_ACTIVATION, "confirm": "3s"})
+    state = asyncio.run(driver.attempt(scenario.choose_new("plain"), scenario.old).run())
     assert state == "awaiting-confirm", state
-    scene.mark()
+    scenario.mark_fault()
 
 
-def second_commit(scene: Scene) -> CommandResult:
-    result = scene.deploy()
-    code, reply = _say(scene, protocol.ENTRY, scene.new())
+def second_commit(scenario: Scenario) -> CommandResult:
+    result = scenario.deploy()
+    code, reply = _call_runner(scenario, protocol.ENTRY, scenario.new())
     assert (code, reply) == (0, "unchanged"), (code, reply)
     return result
 
 
-def two_commits_at_once(scene: Scene) -> CommandResult:
-    assert isinstance(scene, ClassesScene)
-    new, machine = scene.choose("plain"), scene.site.machine
+def two_commits_at_once(scenario: Scenario) -> CommandResult:
+    assert isinstance(scenario, PipelineScenario)
+    new, driver = scenario.choose_new("plain"), scenario.host.driver
 
     async def both() -> list[int]:
-        await machine.attempt(new, scene.old).run()
-        pair = await asyncio.gather(machine.commit(new), machine.commit(new))
+        await driver.attempt(new, scenario.old).run()
+        pair = await asyncio.gather(driver.commit(new), driver.commit(new))
         return [code for code, _ in pair]
 
     began = time.monotonic()
@@ -118,107 +120,107 @@ def two_commits_at_once(scene: Scene) -> CommandResult:
     return CommandResult(code=0, text="", seconds=time.monotonic() - began)
 
 
-def commit_of_nothing(scene: Scene) -> None:
-    """Nobody has prepared it."""
-    assert isinstance(scene, ClassesScene)
-    code, _ = _say(scene, protocol.ENTRY, scene.choose("plain"))
+def commit_of_nothing(scenario: Scenario) -> None:
+    """Commit a system that no attempt has prepared."""
+    assert isinstance(scenario, PipelineScenario)
+    code, _ = _call_runner(scenario, protocol.ENTRY, scenario.choose_new("plain"))
     assert code == 31, code
 
 
-def commit_of_another(scene: Scene) -> CommandResult:
-    assert isinstance(scene, ClassesScene)
-    with scene.going("plain", pause=4) as going:
-        scene.at_state("awaiting-confirm")
-        code, _ = _say(scene, protocol.ENTRY, scene.site.stock["slower"])
+def commit_of_another(scenario: Scenario) -> CommandResult:
+    assert isinstance(scenario, PipelineScenario)
+    with scenario.deploying("plain", pause=4) as deployment:
+        scenario.wait_for_state("awaiting-confirm")
+        code, _ = _call_runner(scenario, protocol.ENTRY, scenario.host.prebuilt["slower"])
         assert code == 31, code
-        return going.end()
+        return deployment.wait()
 
 
-def abort_after_the_commit(scene: Scene) -> CommandResult:
-    assert isinstance(scene, ClassesScene)
-    result = scene.deploy()
-    machine = scene.site.machine
-    last = machine.attempt(scene.new(), scene.old)
-    last.id = scene.grip.look().attempt
+def abort_after_the_commit(scenario: Scenario) -> CommandResult:
+    assert isinstance(scenario, PipelineScenario)
+    result = scenario.deploy()
+    driver = scenario.host.driver
+    last = driver.attempt(scenario.new(), scenario.old)
+    last.id = scenario.shell.snapshot().attempt
     reply = asyncio.run(last.abort("too late"))
     assert reply, "no answer"
     assert reply.event == "refused", reply
     return result
 
 
-def abort_instead(scene: Scene) -> CommandResult:
-    assert isinstance(scene, ClassesScene)
-    new, machine = scene.choose("plain"), scene.site.machine
+def abort_instead(scenario: Scenario) -> CommandResult:
+    assert isinstance(scenario, PipelineScenario)
+    new, driver = scenario.choose_new("plain"), scenario.host.driver
 
-    async def taken_back() -> str:
-        one = machine.attempt(new, scene.old)
+    async def abort() -> str:
+        one = driver.attempt(new, scenario.old)
         await one.run()
         reply = await one.abort("$(reboot) 'x' \"y\"")
         return reply["state"] if reply else "no answer"
 
     began = time.monotonic()
-    state = asyncio.run(taken_back())
+    state = asyncio.run(abort())
     assert state == "rolled-back", state
     return CommandResult(code=1, text=state, seconds=time.monotonic() - began)
 
 
-def _say(scene: Scene, *words: str) -> tuple[int, str]:
-    """Call the runner, published first: a host that was never deployed to has none."""
-    code, reply = asyncio.run(scene.site.machine.say(*protocol.publish(*words[1:])))
+def _call_runner(scenario: Scenario, *words: str) -> tuple[int, str]:
+    """Call the runner after publishing it, as a host without deployments has none."""
+    code, reply = asyncio.run(scenario.host.driver.call_runner(*protocol.publish(*words[1:])))
     return code, reply["outcome"] or reply.event if reply else ""
 
 
 ROWS = (
     Row(
-        id="F10d", group=GROUP, expected=Ending.NEW, play=start_during_a_start, by=By.CLASSES,
+        id="F10d", expected=Outcome.NEW, inject=start_during_a_start, driver=Driver.PIPELINE,
         times=3, what="a second deployer starts while the first one's pre-switch checks run",
     ),
     Row(
-        id="F10a", group=GROUP, expected=Ending.NEW, play=two_deployers, by=By.CLASSES, times=20,
+        id="F10a", expected=Outcome.NEW, inject=two_deployers, driver=Driver.PIPELINE, times=20,
         quick=1, what="two deployers at once, with different systems",
     ),
     Row(
-        id="F10b", group=GROUP, expected=Ending.OLD, play=switch_by_hand, quick=1,
-        says="another switch|lock", what="a switch by hand is under way",
+        id="F10b", expected=Outcome.OLD, inject=manual_switch, quick=1,
+        message="another switch|lock", what="a manual switch is in progress",
     ),
     Row(
-        id="F10c", group=GROUP, expected=Ending.OLD, play=drifted, says="it runs .* to bring it",
-        what="the host was switched by hand since",
+        id="F10c", expected=Outcome.OLD, inject=drifted, message="it runs .* to bring it",
+        what="the host was switched manually since",
     ),
     Row(
-        id="F26", group=GROUP, expected=Ending.EITHER, play=commit_at_the_deadline, by=By.CLASSES,
-        times=100, quick=1, within=30, what="the confirmation comes around its deadline",
+        id="F26", expected=Outcome.EITHER, inject=commit_at_the_deadline, driver=Driver.PIPELINE,
+        times=100, quick=1, within=30, what="the confirmation arrives around its deadline",
     ),
     Row(
-        id="C1", group=GROUP, expected=Ending.OLD, play=commit_after_the_deadline, by=By.CLASSES,
-        times=3, quick=1, within=15, what="the confirmation comes after its deadline",
+        id="C1", expected=Outcome.OLD, inject=commit_after_the_deadline, driver=Driver.PIPELINE,
+        times=3, quick=1, within=15, what="the confirmation arrives after its deadline",
     ),
     Row(
-        id="C2", group=GROUP, expected=Ending.NEW, play=second_commit, by=By.CLASSES, times=2,
+        id="C2", expected=Outcome.NEW, inject=second_commit, driver=Driver.PIPELINE, times=2,
         what="the confirmation is sent twice",
     ),
     Row(
-        id="C3", group=GROUP, expected=Ending.NEW, play=two_commits_at_once, by=By.CLASSES, times=5,
+        id="C3", expected=Outcome.NEW, inject=two_commits_at_once, driver=Driver.PIPELINE, times=5,
         what="two confirmations at once",
     ),
     Row(
-        id="C4", group=GROUP, expected=Ending.OLD, play=commit_of_nothing, by=By.CLASSES,
+        id="C4", expected=Outcome.OLD, inject=commit_of_nothing, driver=Driver.PIPELINE,
         what="a confirmation without an attempt",
     ),
     Row(
-        id="C5", group=GROUP, expected=Ending.NEW, play=commit_of_another, by=By.CLASSES,
+        id="C5", expected=Outcome.NEW, inject=commit_of_another, driver=Driver.PIPELINE,
         what="a confirmation of another system, then the right one",
     ),
     Row(
-        id="C6", group=GROUP, expected=Ending.NEW, play=abort_after_the_commit, by=By.CLASSES,
+        id="C6", expected=Outcome.NEW, inject=abort_after_the_commit, driver=Driver.PIPELINE,
         what="an abort after the commit",
     ),
     Row(
-        id="C8", group=GROUP, expected=Ending.OLD, play=never_confirmed, by=By.CLASSES, times=3,
+        id="C8", expected=Outcome.OLD, inject=never_confirmed, driver=Driver.PIPELINE, times=3,
         quick=1, within=15, what="no confirmation comes",
     ),
     Row(
-        id="C7", group=GROUP, expected=Ending.OLD, play=abort_instead, by=By.CLASSES, times=3,
+        id="C7", expected=Outcome.OLD, inject=abort_instead, driver=Driver.PIPELINE, times=3,
         within=15, what="an abort instead of the confirmation",
     ),
 )  # fmt: skip

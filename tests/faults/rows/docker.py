@@ -1,71 +1,70 @@
-"""A Docker service whose daemon, deployer or images come to harm (F22)."""
+"""Faults of a Docker service's daemon, deployer and images (F22)."""
 
 import re
 import time
 
 from harness.command_result import CommandResult
 from tests.e2e.docker_steps import LOAD, STEPS
-from tests.faults.row import By, Ending, Row
-from tests.faults.rows.harm import Harm
-from tests.faults.service import ServiceScene
+from tests.faults.docker_target import ServiceScenario
+from tests.faults.row import Driver, Outcome, Row
+from tests.faults.rows.daemon_faults import DaemonFaults
 
-GROUP = "docker"
-HARM = Harm(image=LOAD.request, steps=tuple(step.request for step in STEPS), after=1.0)
-"""The image is loaded, the candidate tried, the container made, the traffic moved."""
-TRY = "^POST /containers/create"
-KILLED = 90.0
-"""Seconds until it serves again where dockerd was killed: it ends what it finds running (10 s), and
-may keep the network of that, with the address of what serves, for another minute."""
+FAULTS = DaemonFaults(image=LOAD.request, steps=tuple(step.request for step in STEPS), after=1.0)
+"""Load the image, run the candidate, create the container, move the traffic."""
+CREATE = "^POST /containers/create"
+AFTER_KILL = 90.0
+"""Seconds until the service is back after dockerd was killed: it stops the containers that it finds
+running (10 s), and may keep their network and its addresses in use for another minute."""
 BUSY = ("/bin/busybox", "sleep", "86400")
 
 
-def unhealthy(scene: ServiceScene) -> CommandResult:
-    scene.new = "v3"
-    return scene.deploy()
+def unhealthy(scenario: ServiceScenario) -> CommandResult:
+    scenario.new = "v3"
+    return scenario.deploy()
 
 
-def away(scene: ServiceScene) -> CommandResult:
-    """Nobody answers the deployer; the daemon itself, and what it runs, is well."""
-    with HARM.step(scene) as engine:
-        with scene.proxy.gone():
-            scene.mark()
+def away(scenario: ServiceScenario) -> CommandResult:
+    """The deployer cannot reach the daemon, which itself keeps running."""
+    with FAULTS.at_step(scenario) as engine:
+        with scenario.proxy.gone():
+            scenario.mark_fault()
             time.sleep(5)
-        return engine.end()
+        return engine.wait()
 
 
-def new_image_removed(scene: ServiceScene) -> CommandResult:
-    """Between its load and the candidate."""
-    with scene.going() as engine:
-        scene.proxy.slow(TRY, 2).wait()
-        scene.inspector.delete(f"/images/{scene.new_image()}?force=1")
-        return engine.end()
+def new_image_removed(scenario: ServiceScenario) -> CommandResult:
+    """Remove the new image between its load and the candidate."""
+    with scenario.deploying() as engine:
+        scenario.proxy.slow(CREATE, 2).wait()
+        scenario.inspector.delete(f"/images/{scenario.new_image()}?force=1")
+        return engine.wait()
 
 
-def old_image_removed(scene: ServiceScene) -> CommandResult:
-    """That of what serves, by its name, while the candidate is tried."""
-    image = scene.daemon.seen.container(scene.serving)["Config"]["Image"]
-    with scene.going() as engine:
-        scene.proxy.slow(TRY, 2).wait()
-        scene.inspector.delete(f"/images/{image}?force=1")
-        return engine.end()
+def old_image_removed(scenario: ServiceScenario) -> CommandResult:
+    """Remove the name of the serving container's image while the candidate runs."""
+    image = scenario.daemon.seen.container(scenario.serving)["Config"]["Image"]
+    with scenario.deploying() as engine:
+        scenario.proxy.slow(CREATE, 2).wait()
+        scenario.inspector.delete(f"/images/{image}?force=1")
+        return engine.wait()
 
 
-def port_taken(scene: ServiceScene) -> CommandResult:
-    """The service is to have a port, which a container has that is nobody's of the stack."""
-    port = scene.stack.port + 1
-    name = f"somebody-{scene.seed}"
+def port_taken(scenario: ServiceScenario) -> CommandResult:
+    """A container of somebody else's has the port that the service is to publish."""
+    port = scenario.stack.port + 1
+    name = f"somebody-{scenario.seed}"
     body = {
-        "Image": scene.daemon.seen.container(scene.serving)["Config"]["Image"],
+        "Image": scenario.daemon.seen.container(scenario.serving)["Config"]["Image"],
         "Cmd": BUSY,
         "ExposedPorts": {"9/tcp": {}},
         "HostConfig": {"PortBindings": {"9/tcp": [{"HostPort": str(port)}]}},
     }
-    scene.inspector.post(f"/containers/create?name={name}", body)
-    scene.undo.callback(scene.inspector.delete, f"/containers/{name}?force=1")
-    scene.inspector.post(f"/containers/{name}/start")
-    service = scene.stack.service(ports={str(port): "8080"})
-    result = scene.deploy(services={"app": service})
-    state = scene.daemon.seen.container(name)["State"]
+    scenario.inspector.post(f"/containers/create?name={name}", body)
+    scenario.cleanup.callback(scenario.inspector.delete, f"/containers/{name}?force=1")
+    scenario.inspector.post(f"/containers/{name}/start")
+    service = scenario.stack.service(ports={str(port): "8080"})
+    result = scenario.deploy(services={"app": service})
+    state = scenario.daemon.seen.container(name)["State"]
     assert state["Running"], f"somebody's container: {state}"
     assert re.search(f"{port}", result.text), result.text
     return result
@@ -73,42 +72,42 @@ def port_taken(scene: ServiceScene) -> CommandResult:
 
 ROWS = (
     Row(
-        id="F22a", group=GROUP, by=By.SERVICE, expected=Ending.NEW, play=HARM.image_cut, times=2,
-        unnoticed=True, what="Docker: the connection is cut in the middle of the image",
+        id="F22a", driver=Driver.SERVICE, expected=Outcome.NEW, inject=FAULTS.image_cut, times=2,
+        no_downtime=True, what="Docker: the connection is cut in the middle of the image",
     ),
     Row(
-        id="F22b", group=GROUP, by=By.SERVICE, expected=Ending.OLD, play=unhealthy,
-        unnoticed=True, says="not healthy: app", what="Docker: the container of NEW is not healthy",
+        id="F22b", driver=Driver.SERVICE, expected=Outcome.OLD, inject=unhealthy, no_downtime=True,
+        message="not healthy: app", what="Docker: the container of NEW is not healthy",
     ),
     Row(
-        id="F22c", group=GROUP, by=By.SERVICE, expected=Ending.EITHER, play=away, times=4,
-        unnoticed=True, what="dockerd does not answer for 5 s, at a random moment of each step",
+        id="F22c", driver=Driver.SERVICE, expected=Outcome.EITHER, inject=away, times=4,
+        no_downtime=True, what="dockerd does not answer for 5 s, at a random moment of each step",
     ),
     Row(
-        id="F22d", group=GROUP, by=By.SERVICE, expected=Ending.EITHER, play=HARM.restarted, times=4,
+        id="F22d", driver=Driver.SERVICE, expected=Outcome.EITHER, inject=FAULTS.restarted, times=4,
         within=40, what="dockerd is restarted at a random moment of each step",
     ),
     Row(
-        id="F22e", group=GROUP, by=By.SERVICE, expected=Ending.EITHER, play=HARM.killed, times=4,
-        within=KILLED, what="dockerd is killed at a random moment of each step",
+        id="F22e", driver=Driver.SERVICE, expected=Outcome.EITHER, inject=FAULTS.killed, times=4,
+        within=AFTER_KILL, what="dockerd is killed at a random moment of each step",
     ),
     Row(
-        id="F22f", group=GROUP, by=By.SERVICE, expected=Ending.EITHER, play=HARM.deployer_killed,
-        times=4, unnoticed=True,
+        id="F22f", driver=Driver.SERVICE, expected=Outcome.EITHER, inject=FAULTS.deployer_killed,
+        times=4, no_downtime=True,
         what="Docker: the deployer is killed at a random moment of each step",
     ),
     Row(
-        id="F22g", group=GROUP, by=By.SERVICE, expected=Ending.OLD, play=new_image_removed,
-        unnoticed=True, says="(?i)no such image",
+        id="F22g", driver=Driver.SERVICE, expected=Outcome.OLD, inject=new_image_removed,
+        no_downtime=True, message="(?i)no such image",
         what="Docker: the new image is removed after its load",
     ),
     Row(
-        id="F22h", group=GROUP, by=By.SERVICE, expected=Ending.NEW, play=old_image_removed,
-        unnoticed=True, what="Docker: the image of what serves is removed during the release",
+        id="F22h", driver=Driver.SERVICE, expected=Outcome.NEW, inject=old_image_removed,
+        no_downtime=True,
+        what="Docker: the image of the serving container is removed during the release",
     ),
     Row(
-        id="F22i", group=GROUP, by=By.SERVICE, expected=Ending.OLD, play=port_taken,
-        unnoticed=True, says="a port is taken: app",
-        what="Docker: somebody else's container has the port",
+        id="F22i", driver=Driver.SERVICE, expected=Outcome.OLD, inject=port_taken, no_downtime=True,
+        message="a port is taken: app", what="Docker: somebody else's container has the port",
     ),
 )  # fmt: skip

@@ -1,81 +1,82 @@
-"""Waves (F15): a bad canary, a bad host later on, one that is away, a deployer that dies."""
+"""Waves (F15): a bad canary or later host, a host that is down, a killed deployer."""
+
+from collections.abc import Callable
 
 from harness.command_result import CommandResult
-from tests.faults.fleet import FleetScene
-from tests.faults.row import By, Ending, Row
-
-GROUP = "fleet"
+from tests.faults.fleet import FleetScenario
+from tests.faults.row import Driver, Outcome, Row
 
 
-def bad_canary(scene: FleetScene) -> CommandResult:
-    first, *others = scene.names
-    scene.old, scene.untouched = (first,), tuple(others)
-    return scene.deploy({first: "unit-fails"})
+def bad_canary(scenario: FleetScenario) -> CommandResult:
+    first, *others = scenario.names
+    scenario.old, scenario.untouched = (first,), tuple(others)
+    return scenario.deploy({first: "unit-fails"})
 
 
-def bad_later(scene: FleetScene) -> CommandResult:
-    """The second of a pair; to go on in spite of errors does not take the later waves along."""
-    first, second, third, *others = scene.names
-    scene.new, scene.old, scene.untouched = (first, second), (third,), tuple(others)
-    return scene.deploy({third: "unit-fails"}, "--continue-on-error")
+def bad_later(scenario: FleetScenario) -> CommandResult:
+    """One of a pair fails; even with --continue-on-error the later waves are not started."""
+    first, second, third, *others = scenario.names
+    scenario.new, scenario.old, scenario.untouched = (first, second), (third,), tuple(others)
+    return scenario.deploy({third: "unit-fails"}, "--continue-on-error")
 
 
-def bad_with_a_queue(scene: FleetScene) -> CommandResult:
-    """All others in one wave, one place: who is first in it fails, and who waits is left alone."""
-    first, *others = scene.names
-    scene.new = (first,)
+def bad_with_a_queue(scenario: FleetScenario) -> CommandResult:
+    """With maxParallel 1, the first host of the wave fails and the waiting ones are not touched."""
+    first, *others = scenario.names
+    scenario.new = (first,)
     rollout = {"canary": 1, "maxParallel": 1}
-    result = scene.deploy(
+    result = scenario.deploy(
         dict.fromkeys(others, "unit-fails"), "--continue-on-error", rollout=rollout
     )
     touched = [
         name
         for name in others
-        if scene.sites[name].grip.look().attempt != scene.begin[name].attempt
+        if scenario.hosts[name].shell.snapshot().attempt != scenario.before[name].attempt
     ]
     assert len(touched) == 1, f"touched: {touched}"
-    scene.old = (touched[0],)
+    scenario.old = (touched[0],)
     return result
 
 
-def away(scene: FleetScene) -> CommandResult:
-    first, second, third, _, fifth, *others = scene.names
-    scene.new, scene.old, scene.untouched = (first, second, third), (fifth,), tuple(others)
-    # A copy that fails stops the rollout before it begins: it is there already.
-    copies = (word for name in scene.names for word in ("--target", f"**::{name}-copy"))
-    copied = scene.deploy({}, *copies)
+def away(scenario: FleetScenario) -> CommandResult:
+    first, second, third, _, fifth, *others = scenario.names
+    scenario.new, scenario.old, scenario.untouched = (first, second, third), (fifth,), tuple(others)
+    # A failed copy would stop the rollout before it starts, so copy in advance.
+    copies = (word for name in scenario.names for word in ("--target", f"**::{name}-copy"))
+    copied = scenario.deploy({}, *copies)
     assert copied.code == 0, copied.text
-    site = scene.sites[fifth]
-    site.grip.incus("stop", "--force")
+    host = scenario.hosts[fifth]
+    host.shell.incus("stop", "--force")
 
     def back() -> None:
-        site.grip.incus("start")
-        site.grip.started()
+        host.shell.incus("start")
+        host.shell.wait_until_booted()
 
-    scene.undo.callback(back)
-    return scene.deploy({}, "--continue-on-error")
+    scenario.cleanup.callback(back)
+    return scenario.deploy({}, "--continue-on-error")
 
 
-def killed(scene: FleetScene) -> None:
-    """All at once, and the deployer dies while they activate."""
+def killed(scenario: FleetScenario) -> None:
+    """All hosts activate at once, and the deployer is killed meanwhile."""
     rollout = {"canary": 0}
-    with scene.going(dict.fromkeys(scene.names, "slow"), rollout=rollout) as engine:
-        scene.undo.callback(scene.workspace.cancel)
-        name = scene.random.choice(scene.names)
-        scene.sites[name].grip.until_state(scene.begin[name].attempt, "activating")
+    with scenario.deploying(dict.fromkeys(scenario.names, "slow"), rollout=rollout) as engine:
+        scenario.cleanup.callback(scenario.workspace.cancel)
+        name = scenario.random.choice(scenario.names)
+        scenario.hosts[name].shell.wait_for_state(scenario.before[name].attempt, "activating")
         engine.kill()
 
 
-def _row(name: str, what: str, play: object, quick: int = 0) -> Row:
+def _row(
+    name: str, what: str, inject: Callable[[FleetScenario], CommandResult | None], quick: int = 0
+) -> Row:
     return Row(
-        id=name, group=GROUP, what=what, expected=Ending.EACH, by=By.FLEET, quick=quick,
-        play=play,  # type: ignore[arg-type]
-    )  # fmt: skip
+        id=name, what=what, expected=Outcome.EACH, driver=Driver.FLEET, quick=quick, inject=inject
+    )
 
 
 ROWS = (
     _row("F15a", "a unit fails on the canary of a fleet", bad_canary, quick=1),
-    _row("F15b", "a host of a later wave is switched off", away),
+    _row("F15b", "a host of a later wave is off", away),
     _row("F15d", "a unit fails in the second wave, with --continue-on-error", bad_later),
     _row("F15e", "a unit fails on a host for which others wait", bad_with_a_queue),
     _row("F15f", "the deployer is killed while all hosts activate", killed),

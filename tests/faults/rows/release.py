@@ -1,26 +1,24 @@
-"""Releases that come to no host: they do not evaluate or build, or their tag moved (F17, F21)."""
+"""Releases that do not evaluate or build, or whose tag has moved (F17, F21)."""
 
 import subprocess
 
 from harness.command_result import CommandResult
-from tests.faults.row import Ending, Row
+from tests.faults.row import Outcome, Row
 from tests.faults.rows.systems import bad
-from tests.faults.scene import EngineScene, Scene
-
-GROUP = "release"
+from tests.faults.scenario import EngineScenario, Scenario
 
 
-def moved_tag(scene: Scene) -> CommandResult:
-    assert isinstance(scene, EngineScene)
-    tag = f"{scene.row.id}-{scene.seed}-{scene.site.host.name}".lower()
-    repository = scene.site.workspace.folder.parents[1] / "git" / "app"
+def moved_tag(scenario: Scenario) -> CommandResult:
+    assert isinstance(scenario, EngineScenario)
+    tag = f"{scenario.row.id}-{scenario.seed}-{scenario.host.name}".lower()
+    repository = scenario.host.workspace.folder.parents[1] / "git" / "app"
     _git(repository, "update-ref", f"refs/tags/{tag}", "v1^{commit}")
-    scene.undo.callback(_git, repository, "update-ref", "-d", f"refs/tags/{tag}")
-    assert scene.deploy(appRef=tag).code == 0
-    scene.become_old()
-    scene.configure(appRef=tag)
+    scenario.cleanup.callback(_git, repository, "update-ref", "-d", f"refs/tags/{tag}")
+    assert scenario.deploy(appRef=tag).code == 0
+    scenario.reset_baseline()
+    scenario.configure(appRef=tag)
     _git(repository, "update-ref", f"refs/tags/{tag}", "v2^{commit}")
-    return scene.site.workspace.up()
+    return scenario.host.workspace.up()
 
 
 def _git(repository: object, *words: str) -> None:
@@ -29,15 +27,15 @@ def _git(repository: object, *words: str) -> None:
 
 ROWS = (
     Row(
-        id="F17a", group=GROUP, expected=Ending.OLD, play=moved_tag, says="moved",
-        what="the tag is moved after it was deployed",
+        id="F17a", expected=Outcome.OLD, inject=moved_tag, message="moved",
+        what="the tag is moved after its deployment",
     ),
     Row(
-        id="F21a", group=GROUP, expected=Ending.OLD, play=bad("eval-fails"),
-        says=r"does not evaluate", what="the flake does not evaluate",
+        id="F21a", expected=Outcome.OLD, inject=bad("eval-fails"), message=r"does not evaluate",
+        what="the flake does not evaluate",
     ),
     Row(
-        id="F21b", group=GROUP, expected=Ending.OLD, play=bad("build-fails"), quick=1,
-        says=r"cannot build this host", what="the release does not build",
+        id="F21b", expected=Outcome.OLD, inject=bad("build-fails"), quick=1,
+        message=r"cannot build this host", what="the release does not build",
     ),
 )  # fmt: skip

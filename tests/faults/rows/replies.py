@@ -1,26 +1,25 @@
-"""A host that does not tell the truth, or not in our words (M-R): it counts as unconfirmed."""
+"""Hosts whose replies are false or malformed (R): the attempt counts as unconfirmed."""
 
 from collections.abc import Callable
 from typing import Final
 
 from harness.command_result import CommandResult
-from tests.faults.row import Ending, Row
-from tests.faults.scene import Scene
+from tests.faults.row import Outcome, Row
+from tests.faults.scenario import Scenario
 
-GROUP = "replies"
-_LIAR: Final = """#!/bin/sh
-# Between sshd and the shell: all goes on as it would, but what the runner says is changed.
+_WRAPPER: Final = """#!/bin/sh
+# Between sshd and the shell: commands run as usual, but the output of the runner is changed.
 case $SSH_ORIGINAL_COMMAND in
 *" start "* | *" follow "*)
-    sh -c "$SSH_ORIGINAL_COMMAND" >/run/faults/said
+    sh -c "$SSH_ORIGINAL_COMMAND" >/run/faults/output
     code=$?
-    {filter} </run/faults/said
+    {filter} </run/faults/output
     exit $code
     ;;
 *) exec sh -c "$SSH_ORIGINAL_COMMAND" ;;
 esac
 """
-LIES: Final = {
+REPLIES: Final = {
     "R1": ("a reply that is not JSON", "sed 's/^{/</'", "not JSON"),
     "R2": (
         "two replies in one line",
@@ -50,35 +49,39 @@ LIES: Final = {
     ),
     "R7": ("a schema of the future", """sed 's/"schema":1/"schema":2/'""", "schema"),
     "R8": (
-        "the end of the attempt twice",
+        "the result of the attempt twice",
         r"""sed 's/^\(.*"event":"result".*\)$/&\n&/'""",
         "it ends the attempt twice",
     ),
 }
 
 
-def lie(filtering: str) -> Callable[[Scene], CommandResult]:
-    """Let `filtering` change what start and follow answer."""
+def tampered(filtering: str) -> Callable[[Scenario], CommandResult]:
+    """Deploy while a filter changes the replies of `start` and `follow`."""
 
-    def play(scene: Scene) -> CommandResult:
-        liar = _LIAR.replace("{filter}", filtering)
+    def inject(scenario: Scenario) -> CommandResult:
+        wrapper = _WRAPPER.replace("{filter}", filtering)
         keys = "/root/.ssh/authorized_keys /home/deploy/.ssh/authorized_keys"
-        # As root on both: the login user's command goes through sudo of its own.
-        scene.grip.sh(
-            "mkdir -p -m 777 /run/faults && cat >/run/faults/liar <<'END' &&\n" + liar + "END\n"
-            f"chmod 755 /run/faults/liar && for file in {keys}; do cp $file $file.honest &&"
-            " sed 's|^ssh-|command=\"/run/faults/liar\" &|' $file.honest >$file; done"
+        # For both users, as the commands of `deploy` go through sudo.
+        scenario.shell.run(
+            "mkdir -p -m 777 /run/faults && cat >/run/faults/wrapper <<'END' &&\n"
+            + wrapper
+            + "END\n"
+            f"chmod 755 /run/faults/wrapper && for file in {keys}; do cp $file $file.original &&"
+            " sed 's|^ssh-|command=\"/run/faults/wrapper\" &|' $file.original >$file; done"
         )
-        scene.later(f"for file in {keys}; do mv -f $file.honest $file; done; rm -rf /run/faults")
-        return scene.deploy(times={"confirm": "6s"})
+        scenario.on_cleanup(
+            f"for file in {keys}; do mv -f $file.original $file; done; rm -rf /run/faults"
+        )
+        return scenario.deploy(activation={"confirm": "6s"})
 
-    return play
+    return inject
 
 
 ROWS = tuple(
     Row(
-        id=name, group=GROUP, expected=Ending.OLD, play=lie(filtering), says=says,
+        id=name, expected=Outcome.OLD, inject=tampered(filtering), message=message,
         quick=1 if name in {"R1", "R5"} else 0, within=40, what=f"the host answers with {what}",
     )
-    for name, (what, filtering, says) in LIES.items()
+    for name, (what, filtering, message) in REPLIES.items()
 )  # fmt: skip

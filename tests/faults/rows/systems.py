@@ -1,154 +1,152 @@
-"""Systems that do not work: units, scripts and boot loaders that fail (F9, F13, F7c)."""
+"""Broken systems: units, scripts and boot loaders that fail (F9, F13, F7c)."""
 
 from collections.abc import Callable
 
 from harness.command_result import CommandResult
-from tests.faults.row import By, Ending, Row
-from tests.faults.scene import EngineScene, Scene
+from tests.faults.row import Driver, Outcome, Row
+from tests.faults.scenario import EngineScenario, Scenario
 
-GROUP = "systems"
 SETTLE = {"settle": "4s"}
 LONG = {"settle": "8s"}
 
 
-def bad(name: str, **how: object) -> Callable[[Scene], CommandResult]:
-    """Deploy a system that has its fault in it."""
+def bad(name: str, **how: object) -> Callable[[Scenario], CommandResult]:
+    """Deploy a system that is broken itself."""
 
-    def play(scene: Scene) -> CommandResult:
-        return scene.deploy(name, **how)
+    def inject(scenario: Scenario) -> CommandResult:
+        return scenario.deploy(name, **how)
 
-    return play
+    return inject
 
 
-def failed_before(scene: Scene) -> CommandResult:
-    """A unit of somebody else's is in trouble before; it is not the release's fault."""
-    place = "/run/systemd/system/old-trouble.service"
+def failed_before(scenario: Scenario) -> CommandResult:
+    """A unit that is not part of the release was failing before."""
+    place = "/run/systemd/system/unrelated.service"
     unit = "[Service]\\nType=exec\\nRestart=always\\nRestartSec=5\\nExecStart=/bin/false\\n"
-    scene.grip.sh(f"printf '{unit}' >{place}; systemctl daemon-reload")
-    scene.later(f"systemctl stop old-trouble; rm {place}; systemctl daemon-reload")
-    scene.grip.sh("systemctl start --no-block old-trouble")
-    scene.grip.until('[ "$(systemctl is-active old-trouble)" != active ]')
-    return scene.deploy()
+    scenario.shell.run(f"printf '{unit}' >{place}; systemctl daemon-reload")
+    scenario.on_cleanup(f"systemctl stop unrelated; rm {place}; systemctl daemon-reload")
+    scenario.shell.run("systemctl start --no-block unrelated")
+    scenario.shell.wait_until('[ "$(systemctl is-active unrelated)" != active ]')
+    return scenario.deploy()
 
 
-def restless_before(scene: Scene) -> CommandResult:
-    """A service of somebody else's is started again over and over, before and after."""
-    place = "/run/systemd/system/old-trouble.service"
+def restarting_before(scenario: Scenario) -> CommandResult:
+    """A service that is not part of the release keeps restarting, before and after."""
+    place = "/run/systemd/system/unrelated.service"
     unit = (
         "[Unit]\\nStartLimitIntervalSec=0\\n[Service]\\nType=exec\\nRestart=always\\n"
         "RestartSec=1\\nExecStart=/bin/sleep 1\\n"
     )
-    scene.grip.sh(f"printf '{unit}' >{place}; systemctl daemon-reload; systemctl start old-trouble")
-    scene.later(f"systemctl stop old-trouble; rm {place}; systemctl daemon-reload")
-    scene.grip.until('[ "$(systemctl show -P NRestarts old-trouble)" -ge 2 ]')
-    return scene.deploy(times=LONG)
+    scenario.shell.run(
+        f"printf '{unit}' >{place}; systemctl daemon-reload; systemctl start unrelated"
+    )
+    scenario.on_cleanup(f"systemctl stop unrelated; rm {place}; systemctl daemon-reload")
+    scenario.shell.wait_until('[ "$(systemctl show -P NRestarts unrelated)" -ge 2 ]')
+    return scenario.deploy(activation=LONG)
 
 
-def boot_loader_of_both(scene: Scene) -> CommandResult:
-    """Nothing can be written where the boot loader is: not by NEW, and not by OLD."""
+def read_only_boot(scenario: Scenario) -> CommandResult:
+    """/boot is read-only, for NEW and for OLD."""
     boot = "mount --bind /boot /boot && mount -o remount,bind,ro /boot"
-    with scene.going("slow") as going:
-        scene.at_phase("activate")
-        scene.grip.sh(boot)
-        scene.later("umount /boot")
-        return going.end()
+    with scenario.deploying("slow") as deployment:
+        scenario.wait_for_phase("activate")
+        scenario.shell.run(boot)
+        scenario.on_cleanup("umount /boot")
+        return deployment.wait()
 
 
-def old_fails_too(scene: Scene) -> CommandResult:
-    """OLD has a unit that cannot be started any more when the way back needs it."""
-    assert isinstance(scene, EngineScene)
-    assert scene.deploy("sick").code == 0
-    scene.become_old()
-    scene.grip.sh("touch /run/sick")
-    scene.later("rm -f /run/sick; systemctl start sick.service")
-    return scene.deploy("activate-fails")
+def old_fails_too(scenario: Scenario) -> CommandResult:
+    """A unit of OLD can no longer be started during the rollback."""
+    assert isinstance(scenario, EngineScenario)
+    assert scenario.deploy("sick").code == 0
+    scenario.reset_baseline()
+    scenario.shell.run("touch /run/sick")
+    scenario.on_cleanup("rm -f /run/sick; systemctl start sick.service")
+    return scenario.deploy("activate-fails")
 
 
 ROWS = (
     Row(
-        id="F7c", group=GROUP, expected=Ending.OLD, play=bad("unbootable"), quick=1, within=20,
+        id="F7c", expected=Outcome.OLD, inject=bad("unbootable"), quick=1, within=20,
         what="the boot loader cannot be written at the commit",
     ),
     Row(
-        id="F7d", group=GROUP, expected=Ending.OLD, play=bad("unbootable"), by=By.CLASSES, times=5,
+        id="F7d", expected=Outcome.OLD, inject=bad("unbootable"), driver=Driver.PIPELINE, times=5,
         within=20, what="the same, without the engine",
     ),
     Row(
-        id="F7g", group=GROUP, expected=Ending.OLD, play=boot_loader_of_both, within=20,
-        says="boot loader could not be put back",
+        id="F7g", expected=Outcome.OLD, inject=read_only_boot, within=20,
+        message="boot loader could not be put back",
         what="the boot loader can be written neither by NEW nor by OLD",
     ),
     Row(
-        id="F8e", group=GROUP, expected=Ending.OLD, play=bad("boot-hangs"), within=45,
-        what="the boot loader hangs at the commit, and ignores SIGTERM",
+        id="F8e", expected=Outcome.OLD, inject=bad("boot-hangs"), within=45,
+        what="the boot loader hangs at the commit and ignores SIGTERM",
     ),
     Row(
-        id="F9a", group=GROUP, expected=Ending.OLD, play=bad("unit-fails"), times=3, quick=1,
-        within=15, says=r"broken\.service.*cannot read its configuration",
-        what="a unit fails at once",
+        id="F9a", expected=Outcome.OLD, inject=bad("unit-fails"), times=3, quick=1, within=15,
+        message=r"broken\.service.*cannot read its configuration", what="a unit fails at once",
     ),
     Row(
-        id="F9a2", group=GROUP, expected=Ending.OLD, play=bad("unit-fails"), by=By.CLASSES,
-        times=15, within=15, what="the same, without the engine",
+        id="F9a2", expected=Outcome.OLD, inject=bad("unit-fails"), driver=Driver.PIPELINE, times=15,
+        within=15, what="the same, without the engine",
     ),
     Row(
-        id="F9b", group=GROUP, expected=Ending.OLD,
-        play=bad("unit-fails-late", times=SETTLE), within=20,
-        says=r"breaks-later\.service",
-        what="a unit fails 2 s after its start, while the host settles for 4",
+        id="F9b", expected=Outcome.OLD, inject=bad("unit-fails-late", activation=SETTLE), within=20,
+        message=r"breaks-later\.service",
+        what="a unit fails 2 s after its start, while the host settles for 4 s",
     ),
     Row(
-        id="F9b2", group=GROUP, expected=Ending.OLD, by=By.CLASSES, times=3,
-        play=bad("unit-fails-late", times=SETTLE), within=20,
+        id="F9b2", expected=Outcome.OLD, driver=Driver.PIPELINE, times=3,
+        inject=bad("unit-fails-late", activation=SETTLE), within=20,
         what="the same, without the engine",
     ),
     Row(
-        id="F9e", group=GROUP, expected=Ending.NEW, play=failed_before,
-        what="a unit that had failed before",
+        id="F9e", expected=Outcome.NEW, inject=failed_before, what="a unit was failing before",
     ),
     Row(
-        id="F9f", group=GROUP, expected=Ending.OLD, play=bad("rebooting"), says="needs a reboot",
-        what="another init interface: a reboot would be needed",
+        id="F9f", expected=Outcome.OLD, inject=bad("rebooting"), message="needs a reboot",
+        what="another init interface, which requires a reboot",
     ),
     Row(
-        id="F9g", group=GROUP, expected=Ending.OLD, play=bad("looping"), within=20,
-        says=r"looping\.service", what="a unit that systemd starts over and over",
+        id="F9g", expected=Outcome.OLD, inject=bad("looping"), within=20,
+        message=r"looping\.service", what="a unit that systemd keeps restarting",
     ),
     Row(
-        id="F9j", group=GROUP, expected=Ending.OLD, play=bad("dying", times=LONG), within=25,
-        says=r"dying\.service",
-        what="a unit that lives for 2 s, is started again, and so never fails",
+        id="F9j", expected=Outcome.OLD, inject=bad("dying", activation=LONG), within=25,
+        message=r"dying\.service",
+        what="a unit that exits after 2 s and is restarted, so that it never fails",
     ),
     Row(
-        id="F9k", group=GROUP, expected=Ending.NEW, play=restless_before,
-        what="a unit that was started over and over before, too",
+        id="F9k", expected=Outcome.NEW, inject=restarting_before,
+        what="a unit that kept restarting before, too",
     ),
     Row(
-        id="F9l", group=GROUP, expected=Ending.OLD, play=bad("hanging-check"), within=90,
-        says="did not end within 60 s", what="the pre-switch checks hang",
+        id="F9l", expected=Outcome.OLD, inject=bad("hanging-check"), within=90,
+        message="did not end within 60 s", what="the pre-switch checks hang",
     ),
     Row(
-        id="F9m", group=GROUP, expected=Ending.OLD, play=bad("mounting"), within=20,
-        says=r"broken\.service", what="NEW mounts a file system over /var/lib, and a unit fails",
+        id="F9m", expected=Outcome.OLD, inject=bad("mounting"), within=20,
+        message=r"broken\.service", what="NEW mounts a file system over /var/lib, and a unit fails",
     ),
     Row(
-        id="F9n", group=GROUP, expected=Ending.OLD, play=bad("tool-less"), within=30,
-        says=r"broken\.service", what="the tools of NEW do nothing but fail, and so does a unit",
+        id="F9n", expected=Outcome.OLD, inject=bad("tool-less"), within=30,
+        message=r"broken\.service", what="all tools of NEW fail, and so does a unit",
     ),
     Row(
-        id="F9h", group=GROUP, expected=Ending.OLD, play=bad("activate-fails"), within=15,
-        says="read-only file system", what="the activation script fails",
+        id="F9h", expected=Outcome.OLD, inject=bad("activate-fails"), within=15,
+        message="read-only file system", what="the activation script fails",
     ),
     Row(
-        id="F9h2", group=GROUP, expected=Ending.OLD, play=bad("activate-fails"), by=By.CLASSES,
+        id="F9h2", expected=Outcome.OLD, inject=bad("activate-fails"), driver=Driver.PIPELINE,
         times=15, quick=1, within=15, what="the same, without the engine",
     ),
     Row(
-        id="F9i", group=GROUP, expected=Ending.OLD, play=bad("unchecked"),
-        says="not safe", what="the pre-switch checks refuse",
+        id="F9i", expected=Outcome.OLD, inject=bad("unchecked"), message="not safe",
+        what="the pre-switch checks refuse",
     ),
     Row(
-        id="F13a", group=GROUP, expected=Ending.OLD, play=old_fails_too, within=20,
-        what="a unit of OLD does not start again on the way back",
+        id="F13a", expected=Outcome.OLD, inject=old_fails_too, within=20,
+        what="a unit of OLD does not start again during the rollback",
     ),
 )  # fmt: skip

@@ -1,8 +1,7 @@
-"""A host that the program makes itself, in an incusd of the run's own: rows F23.
+"""A host that the program creates in an incusd of the run's own: rows F23.
 
-An injection begins with nothing at all. NEW is an instance that runs the release; OLD is that
-nobody serves it: there is no instance, or one that is not deployed to yet, with which the next
-`up` goes on.
+An injection begins with an empty daemon. NEW is an instance that runs the release; OLD means that
+nothing serves it: there is no instance, or one without a deployment that the next `up` completes.
 """
 
 import shutil
@@ -24,34 +23,36 @@ from harness.incus import ROOT, HarnessError, Incus
 from tests.e2e.host_state import profile, system
 from tests.e2e.incus_stack import PREFIX, IncusEnvironment, begun
 from tests.e2e.stack import Workspace
-from tests.faults.row import Ending, Row
-from tests.faults.target import Target, TargetScene, differences
-from tests.faults.vector import TERMINAL
+from tests.faults.host_snapshot import TERMINAL
+from tests.faults.row import Outcome, Row
+from tests.faults.target import Target, TargetScenario, differences
 
 PARTS: Final = ("pulumi", "nix", "incus", "image")
 HOST: Final = "web1"
 NAME: Final = f"{PREFIX}-{HOST}"
 POOL: Final = "pool"
 VOLUME: Final = f"{NAME}-data"
-PATIENCE: Final = 90.0
-"""Seconds in which what a killed deployer has begun on the host comes to an end."""
+TIMEOUT: Final = 90.0
+"""Seconds in which an attempt that a killed deployer has started on the host has to end."""
 _STATE: Final = "cat /nix/var/flakeup/current/state 2>/dev/null || true"
 
 
 @dataclass(slots=True, kw_only=True)
-class InstanceScene(TargetScene):
-    """One injection into the first `up` of a host."""
+class InstanceScenario(TargetScenario):
+    """An injection into the first `up` of a host."""
 
     daemon: Incusd
     env: IncusEnvironment
 
-    def host(self, **incus: object) -> Json:
-        """The hosts of the config, with some keys of the instance changed."""
-        return {HOST: {**self.workspace.config["hosts"][HOST], **self.env.like(HOST, **incus)}}
+    def hosts_config(self, **incus: object) -> Json:
+        """The `hosts` of the config, with some keys of the instance changed."""
+        return {
+            HOST: {**self.workspace.config["hosts"][HOST], **self.env.incus_config(HOST, **incus)}
+        }
 
 
 @dataclass(slots=True, kw_only=True)
-class Instances(Target):
+class InstanceTarget(Target):
     """The stack and its daemon."""
 
     daemon: Incusd
@@ -60,8 +61,8 @@ class Instances(Target):
 
     @classmethod
     @contextmanager
-    def ready(cls, parts: Mapping[str, Any]) -> Iterator[Self]:
-        """A daemon with nothing in it, and a stack with one host that is not made yet."""
+    def start(cls, parts: Mapping[str, Any]) -> Iterator[Self]:
+        """Start an empty daemon, and a stack with one host that is not created yet."""
         folder = Path(tempfile.mkdtemp(prefix="flakeup-f23-"))
         try:
             with (
@@ -85,48 +86,48 @@ class Instances(Target):
 
     # --- one injection ---------------------------------------------------------------------
 
-    def scene(self, row: Row, seed: int) -> InstanceScene:
+    def scenario(self, row: Row, seed: int) -> InstanceScenario:
         self.proxy.forget()
-        found = self._left()
+        found = self._leftovers()
         assert not found, f"before the fault: {'; '.join(found)}"
-        return InstanceScene(
+        return InstanceScenario(
             workspace=self.stack,
             proxy=self.proxy,
             daemon=self.daemon,
             row=row,
             seed=seed,
-            random=Random(f"{row.id}:{seed}"),  # noqa: S311 it is to be repeated
+            random=Random(f"{row.id}:{seed}"),  # noqa: S311 it has to be repeatable
             new=("v1", "v2")[seed % 2],
             env=self.env,
         )
 
-    def watching(self, scene: InstanceScene) -> AbstractContextManager[object]:
-        """Nobody asks a host that there was not before."""
-        del scene
+    def observing(self, scenario: InstanceScenario) -> AbstractContextManager[object]:
+        """Nothing to observe: the host does not exist before."""
+        del scenario
         return nullcontext()
 
-    def ending(self, scene: InstanceScene, troubles: list[str]) -> tuple[Ending, float]:
-        seconds = time.monotonic() - scene.fault if scene.fault else 0.0
-        troubles += self._more_than_one()
-        answer = self._rest()
-        if answer == _says(scene.new):
-            return Ending.NEW, seconds
-        return (Ending.BETWEEN if answer else Ending.OLD), 0.0
+    def outcome(self, scenario: InstanceScenario, problems: list[str]) -> tuple[Outcome, float]:
+        seconds = time.monotonic() - scenario.fault_time if scenario.fault_time else 0.0
+        problems += self._extra_objects()
+        answer = self._answer_when_idle()
+        if answer == _answer_of(scenario.new):
+            return Outcome.NEW, seconds
+        return (Outcome.BETWEEN if answer else Outcome.OLD), 0.0
 
-    def mend(self, scene: InstanceScene, ended: Ending) -> CommandResult:
-        del ended
-        self.stack.write(appRef=scene.new)
+    def redeploy(self, scenario: InstanceScenario, outcome: Outcome) -> CommandResult:
+        del outcome
+        self.stack.write(appRef=scenario.new)
         return self.stack.up()
 
-    def repeat(self, scene: InstanceScene) -> CommandResult:
-        del scene
+    def repeat(self, scenario: InstanceScenario) -> CommandResult:
+        del scenario
         return self.stack.up()
 
-    def amiss(self, scene: InstanceScene) -> list[str]:
-        """One instance on the release, its image and its volume: and nothing else at all."""
+    def deviations(self, scenario: InstanceScenario) -> list[str]:
+        """There are one instance on the release, its image, its volume, and nothing else."""
         found = differences("instances", self.daemon.instances(), [NAME])
         (host,) = self.env.hosts(HOST).values()
-        found += differences("it answers", host.http(), _says(scene.new))
+        found += differences("it answers", host.http(), _answer_of(scenario.new))
         recorded = self.stack.recorded().get(HOST)
         found += differences("it runs", system(host), recorded)
         found += differences("it boots", profile(host), recorded)
@@ -135,7 +136,7 @@ class Instances(Target):
         found += differences("images of the stack", len(marked), 1)
         return found + differences("volumes", self._volumes(), [VOLUME])
 
-    def there(self) -> Json:
+    def inventory(self) -> Json:
         rows = self.daemon.ask("GET", "/1.0/instances?recursion=1")
         return {
             "instances": {
@@ -146,15 +147,15 @@ class Instances(Target):
             "units": {n: host.started() for n, host in self.env.hosts(HOST).items()},
         }
 
-    def leave(self, scene: InstanceScene) -> list[str]:
-        """The stack is destroyed: nothing is left of it."""
-        del scene
+    def finish(self, scenario: InstanceScenario) -> list[str]:
+        """Destroy the stack, and check that nothing is left."""
+        del scenario
         result = self.stack.pulumi("destroy", "--yes", "--skip-preview")
-        found = [f"destroyed, and yet: {result.text[-1000:]}"] if result.code else []
-        return found + [f"destroyed, and yet: {text}" for text in self._left()]
+        found = [f"destroy failed: {result.text[-1000:]}"] if result.code else []
+        return found + [f"after destroy: {text}" for text in self._leftovers()]
 
     def reset(self) -> None:
-        """Nothing is there any more, and the state knows it."""
+        """Remove everything, from the daemon and from the state."""
         self.proxy.forget()
         self.stack.cancel()
         self.stack.write(appRef="v1")
@@ -164,28 +165,28 @@ class Instances(Target):
             self.daemon.ask("DELETE", f"/1.0/storage-pools/{POOL}/volumes/custom/{name}")
         assert not (resources := self.stack.state().get("resources")), f"still there: {resources}"
 
-    # --- looking ---------------------------------------------------------------------------
+    # --- observing -------------------------------------------------------------------------
 
-    def _left(self) -> list[str]:
+    def _leftovers(self) -> list[str]:
         found = differences("instances", self.daemon.instances(), [])
         found += differences("images", sorted(self.daemon.images()), [])
         return found + differences("volumes", self._volumes(), [])
 
-    def _more_than_one(self) -> list[str]:
-        """What a cut may leave is of the stack, and there once."""
+    def _extra_objects(self) -> list[str]:
+        """Check that an interrupted `up` left nothing but at most one instance and one image."""
         found = [name for name in self.daemon.instances() if name != NAME]
         many = len(self.daemon.images()) > 1 or bool(found)
-        return [f"too much is there: {found}, {sorted(self.daemon.images())}"] if many else []
+        return [f"more than expected: {found}, {sorted(self.daemon.images())}"] if many else []
 
     def _volumes(self) -> list[str]:
         rows = self.daemon.ask("GET", f"/1.0/storage-pools/{POOL}/volumes?recursion=1")
         return sorted(row["name"] for row in rows if row["type"] == "custom")
 
-    def _rest(self) -> str:
-        """What the host answers once nothing is under way on it; empty where it does not."""
-        end = time.monotonic() + PATIENCE
+    def _answer_when_idle(self) -> str:
+        """What the host answers once it is idle; empty if it does not answer."""
+        end = time.monotonic() + TIMEOUT
         while self._attempt() not in TERMINAL:
-            assert time.monotonic() < end, f"still {self._attempt()} after {PATIENCE:g} s"
+            assert time.monotonic() < end, f"still {self._attempt()} after {TIMEOUT:g} s"
             time.sleep(0.5)
         if self._status() != "Running":
             return ""
@@ -199,7 +200,7 @@ class Instances(Target):
         return str(self.env.instances().get(HOST, {}).get("status", ""))
 
     def _attempt(self) -> str:
-        """Where the host's attempt stands; empty where there is none."""
+        """The state of the host's latest attempt; empty if there is none."""
         if self._status() != "Running":
             return ""
         argv = ("exec", NAME, "-T", "--", "sh", "-c", _STATE)
@@ -215,12 +216,12 @@ def _config() -> Json:
     }
 
 
-def _says(release: str) -> str:
+def _answer_of(release: str) -> str:
     return f"app {release} on {HOST}"
 
 
-def missing(parts: Mapping[str, Any]) -> str:
-    """Why its rows cannot be played here; empty where they can."""
+def why_unavailable(parts: Mapping[str, Any]) -> str:
+    """Why this machine cannot run these rows; empty if it can."""
     for name in PARTS:
         if parts[name]["state"] != "ready":
             return f"no {name}: {parts[name]['reason']}; {parts[name]['remedy']}"

@@ -1,4 +1,4 @@
-"""The place of a run: hosts, each with a stack of its own, one app, and the stock of systems."""
+"""The testbed of a run: hosts with a stack each, a served app, and systems built in advance."""
 
 import asyncio
 import json
@@ -22,21 +22,21 @@ from harness import hosts as containers
 from harness.caches import isolated_caches
 from harness.hosts import ContainerHost
 from harness.incus import ROOT
-from tests.e2e.stack import ENV, Backend, Workspace, spec, wait_for
+from tests.e2e.stack import ENV, Backend, Workspace, host_config, wait_for
 from tests.faults.fleet import Fleet
-from tests.faults.machine import Machine
-from tests.faults.site import TIMES, Site
-from tests.faults.systems import stock
+from tests.faults.host_under_test import FAST_ACTIVATION, HostUnderTest
+from tests.faults.pipeline_driver import PipelineDriver
+from tests.faults.systems import prebuilt_options
 
-SIDE_BY_SIDE: Final = 3
-"""First deployments at the same time: each takes a core for some seconds."""
+PARALLEL: Final = 3
+"""First deployments in parallel: each keeps a core busy for some seconds."""
 _KEY: Final = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
-"""Only for the shape of a config that builds the stock."""
+"""A placeholder in the config with which the systems are built."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Ground:
-    """Everything is under `folder`, and made anew by `prepared`."""
+class Testbed:
+    """Everything is under `folder`, and created from scratch by `prepared`."""
 
     folder: Path
     prefix: str
@@ -44,8 +44,8 @@ class Ground:
     count: int
     say: Callable[[str], None]
     stacks: bool = True
-    """Whether the first systems are deployed by the engine, into stacks; else by the classes."""
-    sites: list[Site] = field(default_factory=list)
+    """Whether the first systems are deployed by the engine, into stacks; else without it."""
+    hosts: list[HostUnderTest] = field(default_factory=list)
     _systems: dict[str, EvaluatedAttr] = field(default_factory=dict)
     _url: str = ""
 
@@ -60,26 +60,26 @@ class Ground:
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """Hosts that run a first system and have the stock; the app is served inside the block.
+        """Launch hosts, and deploy a first system to each; the app is served during the block.
 
         Raises:
-            HarnessError: this machine has no containers.
+            HarnessError: this machine cannot run containers.
         """
         work = self.folder / "work"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(mode=0o700, parents=True)
         names = [f"web{number}" for number in range(1, self.count + 1)]
-        containers.remove(self.prefix)  # what a run that was cut off has left is in no known state
-        hosts = containers.launch(self.prefix, names, self.keys)
-        self.say(f"{len(hosts)} hosts")
+        containers.remove(self.prefix)  # left by an interrupted run, in an unknown state
+        launched = containers.launch(self.prefix, names, self.keys)
+        self.say(f"{len(launched)} hosts are up")
         made = (ROOT / "demo" / "app-repo", self.app)
         subprocess.run(made, check=True, timeout=60, stdout=subprocess.DEVNULL)
-        with isolated_caches(work / "cache"), served(self.app.parent) as base:
+        with isolated_caches(work / "cache"), serve_git(self.app.parent) as base:
             self._url = f"{base}/app"
             self._systems = asyncio.run(self._build())
-            self.say(f"{len(self._systems)} systems of the stock are built")
-            with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
-                self.sites = list(pool.map(self.open, hosts.values()))
+            self.say(f"{len(self._systems)} systems are built")
+            with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+                self.hosts = list(pool.map(self._set_up, launched.values()))
             self.say("each host runs a first system")
             yield
 
@@ -88,31 +88,35 @@ class Ground:
         containers.remove(self.prefix)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def open(self, host: ContainerHost) -> Site:
-        """A host with a stack of its own, deployed for the first time, and the stock."""
-        place = self.folder / "work" / host.name
-        workspace = Workspace.make(place, Backend(state=place / "state"), self._url)
+    def _set_up(self, container: ContainerHost) -> HostUnderTest:
+        """Create the stack of a host, copy the systems to it, and deploy for the first time."""
+        folder = self.folder / "work" / container.name
+        workspace = Workspace.create(folder, Backend(state=folder / "state"), self._url)
         key = self.keys / "client"
-        workspace.init({host.name: host}, key.read_text())
-        machine = Machine.make(host.name, spec(host), TIMES, key, place / "ssh")
-        site = Site(host=host, workspace=workspace, machine=machine, keys=self.keys)
-        site.stock = {name: system.out_path.path for name, system in self._systems.items()}
-        site.write()
-        asyncio.run(self._copy_stock(site))
-        result = workspace.up() if self.stacks else site.deploy(site.stock["plain"], None)()
+        workspace.init({container.name: container}, key.read_text())
+        driver = PipelineDriver.create(
+            container.name, host_config(container), FAST_ACTIVATION, key, folder / "ssh"
+        )
+        host = HostUnderTest(
+            container=container, workspace=workspace, driver=driver, keys=self.keys
+        )
+        host.prebuilt = {name: system.out_path.path for name, system in self._systems.items()}
+        host.write_config()
+        asyncio.run(self._copy_prebuilt(host))
+        result = workspace.up() if self.stacks else host.deploy(host.prebuilt["plain"], None)()
         assert result.code == 0, result.text
-        return site
+        return host
 
     def fleet(self) -> Fleet:
-        """All hosts that are still good, in one stack."""
-        good = [site for site in self.sites if not site.lost]
-        return Fleet.open(good, self.folder / "work" / "fleet", self._url, self.keys / "client")
+        """All hosts that are still usable, in one stack."""
+        usable = [host for host in self.hosts if not host.unusable]
+        return Fleet.create(usable, self.folder / "work" / "fleet", self._url, self.keys / "client")
 
     async def _build(self) -> dict[str, EvaluatedAttr]:
-        flake = self.folder / "work" / "stock"
+        flake = self.folder / "work" / "prebuilt"
         await run((str(ROOT / "demo/render-flake"), str(flake), self._url), timeout=60)
-        (flake / "hosts.json").write_text(json.dumps(stock()))
-        addresses = enumerate(stock(), start=1)
+        (flake / "hosts.json").write_text(json.dumps(prebuilt_options()))
+        addresses = enumerate(prebuilt_options(), start=1)
         raw = {name: {"address": f"192.0.2.{n}", "hostKey": _KEY} for n, name in addresses}
         settings = parse({"flake": str(flake), "hosts": raw})
         releases = await release.resolve(settings, self.folder / "work")
@@ -120,29 +124,29 @@ class Ground:
         await closure.realise(tuple(found.values()))
         return found
 
-    async def _copy_stock(self, site: Site) -> None:
+    async def _copy_prebuilt(self, host: HostUnderTest) -> None:
         first, *others = self._systems.values()
-        ssh = site.machine.ssh
+        ssh = host.driver.ssh
         argv = (*ssh.copy_argv(first.drv_path), *(f"{one.drv_path.path}^out" for one in others))
         await run(argv, timeout=120, env={"NIX_SSHOPTS": ssh.nix_sshopts})
-        # They outlive a garbage collection.
+        # They have to survive garbage collection.
         links = "; ".join(
             f"ln -sfn {path} /nix/var/nix/gcroots/faults-{name}"
-            for name, path in site.stock.items()
+            for name, path in host.prebuilt.items()
         )
-        site.grip.sh(links)
+        host.shell.run(links)
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The repositories in a folder, by the git protocol; gives the url of the folder."""
+def serve_git(folder: Path) -> Iterator[str]:
+    """Serve the repositories in a folder by the git protocol; yields the URL of the folder."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     argv = (
         ENV, "git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1",
         f"--port={port}", f"--base-path={folder}", str(folder),
     )  # fmt: skip
-    # It has a word to say of each client that does not stay to the end.
+    # It complains about each client that disconnects early.
     quiet = subprocess.DEVNULL
     with subprocess.Popen(argv, stdin=quiet, stderr=quiet, start_new_session=True) as daemon:
         wait_for(lambda: _answers(port))

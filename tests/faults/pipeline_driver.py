@@ -1,4 +1,4 @@
-"""Deploys as the program's hook and resource do, with the program's classes, without the engine."""
+"""Deploys without the engine, with the pipeline's own classes, as the hook and resource do."""
 
 import asyncio
 import threading
@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from components.pipeline.activation import protocol, runner
 from components.pipeline.activation.attempt import Attempt
@@ -20,33 +21,34 @@ from harness.command_result import CommandResult, Json
 
 COMMIT_TRIES = 3
 TIMEOUT = 120.0
-_SHAPE = {
+_PLACEHOLDER = {
     "address": "192.0.2.1",
     "hostKey": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f",
 }
+"""A host for a config of which only `activation` is used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """A host as the program reaches it."""
+class PipelineDriver:
+    """Deploys to a host over ssh, as the program does."""
 
     ssh: Ssh
 
     @classmethod
-    def make(cls, name: str, spec: Json, activation: Json, key: Path, folder: Path) -> "Machine":
-        """`spec` is the host as the config has it, `key` the private key to log in with."""
+    def create(cls, name: str, spec: Json, activation: Json, key: Path, folder: Path) -> Self:
+        """`spec` is the host as in the config, `key` the private key to log in with."""
         hosts = {name: {**spec, "activation": activation}}
         host = parse({"flake": "./flake", "hosts": hosts}).hosts[0]
         identity = write_ssh_files(folder, [host], key.read_text())
         return cls(ssh=Ssh.of(host, identity))
 
-    def timed(self, activation: Json) -> "Machine":
-        """The same with other times."""
-        times = parse(
-            {"flake": "./flake", "hosts": {"web1": {**_SHAPE, "activation": activation}}}
+    def with_activation(self, activation: Json) -> Self:
+        """The same with other activation settings."""
+        parsed = parse(
+            {"flake": "./flake", "hosts": {"web1": {**_PLACEHOLDER, "activation": activation}}}
         ).hosts[0]
-        host = replace(self.ssh.host, activation=times.activation)
-        return Machine(ssh=replace(self.ssh, host=host))
+        host = replace(self.ssh.host, activation=parsed.activation)
+        return replace(self, ssh=replace(self.ssh, host=host))
 
     def attempt(self, new: str, old: str | None, by: str = "faults (pid 1)") -> Attempt:
         return Attempt(
@@ -57,18 +59,18 @@ class Machine:
             progress=lambda _: None,
         )
 
-    async def say(self, *words: str) -> tuple[int, Reply | None]:
-        """Run one command on the host; its exit code, and its last line, if it is one of ours."""
+    async def call_runner(self, *words: str) -> tuple[int, Reply | None]:
+        """Run a command of the runner; returns its exit code and the reply, if it gave one."""
         done = await run(self.ssh.argv(*words), timeout=60, stdin=runner.text(), check=False)
         lines = done.stdout.splitlines()
         return done.code, protocol.parse("host", lines[-1]) if lines else None
 
     async def commit(self, new: str) -> tuple[int, Reply | None]:
-        """Confirm, over a connection of its own."""
-        return await self.say(protocol.ENTRY, new)
+        """Confirm `new` over a connection of its own."""
+        return await self.call_runner(protocol.ENTRY, new)
 
     async def deploy(self, new: str, old: str | None, pause: float = 0) -> CommandResult:
-        """From the start to the commit, `pause` seconds before it; code 0 where it is confirmed."""
+        """Start an attempt and commit it after `pause` seconds; code 0 if it was confirmed."""
         began = time.monotonic()
         try:
             code, text = await self._deploy(new, old, pause)
@@ -92,33 +94,29 @@ class Machine:
 
 @dataclass(slots=True, kw_only=True)
 class Deployment:
-    """A deployment by the classes that is under way, in a thread of its own."""
+    """A deployment that runs in a thread of its own."""
 
-    work: Callable[[], CommandResult]
-    _said: list[CommandResult] = field(default_factory=list)
+    run: Callable[[], CommandResult]
+    _results: list[CommandResult] = field(default_factory=list)
     _errors: list[BaseException] = field(default_factory=list)
     _thread: threading.Thread | None = None
 
-    def start(self) -> "Deployment":
-        self._thread = threading.Thread(target=self._work, daemon=True)
+    def start(self) -> Self:
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         return self
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         try:
-            self._said.append(self.work())
-        except BaseException as error:  # noqa: BLE001 raised again by `end`
+            self._results.append(self.run())
+        except BaseException as error:  # noqa: BLE001 raised again by `wait`
             self._errors.append(error)
 
-    @property
-    def ended(self) -> bool:
-        return self._thread is None or not self._thread.is_alive()
-
-    def end(self, timeout: float = TIMEOUT) -> CommandResult:
-        """Wait for its end."""
+    def wait(self, timeout: float = TIMEOUT) -> CommandResult:
+        """Wait until it has finished, and return its result or raise its error."""
         assert self._thread
         self._thread.join(timeout)
-        assert not self._thread.is_alive(), f"no end after {timeout:g} s"
+        assert not self._thread.is_alive(), f"not finished after {timeout:g} s"
         for error in self._errors:
             raise error
-        return self._said[0]
+        return self._results[0]

@@ -1,4 +1,4 @@
-"""Processes of the deployer on this machine: found by their arguments."""
+"""Processes of the deployer on this machine, found by their command lines."""
 
 import time
 from pathlib import Path
@@ -7,7 +7,7 @@ from tests.e2e.processes import descendants
 
 
 def matching(root: int, *words: str) -> list[int]:
-    """The processes under `root` whose arguments have all the words."""
+    """The descendants of `root` whose command lines contain all the words."""
     return [pid for pid in descendants(root) if pid != root and _has(pid, words)]
 
 
@@ -21,7 +21,7 @@ def _has(pid: int, words: tuple[str, ...]) -> bool:
 
 
 def wait_for(root: int, *words: str, seconds: float = 40) -> list[int]:
-    """Wait until there is such a process."""
+    """Wait until there is such a process, and return all of them."""
     end = time.monotonic() + seconds
     while not (found := matching(root, *words)):
         assert time.monotonic() < end, f"no process with {words} in {seconds:g} s"
