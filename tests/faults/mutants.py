@@ -43,8 +43,8 @@ MUTANTS: Final = (
                 replacement='"StrictHostKeyChecking=no"',
             ),
             Edit(
-                file="components/hosts/nixos.py",
-                text="        host_key=reach.host_key,\n",
+                file="components/hosts/connection.py",
+                text="host_key=self._input(lambda it: it.endpoint.host_key.line),",
                 replacement="",
             ),
         ),

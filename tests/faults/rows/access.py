@@ -79,7 +79,7 @@ def other_machine(scenario: Scenario) -> CommandResult:
     scenario.shell.run(EMPTY)
     refused = other_key_from_the_start(scenario)
     assert refused.code, "a machine with another host key was deployed to"
-    assert "host key is not the pinned one" in refused.text, refused.text
+    assert "host key mismatch" in refused.text, refused.text
     assert not scenario.shell.succeeds(f"test -e {STATE}"), "the other machine was touched"
     new_key = " ".join(scenario.shell.output(f"ssh-keygen -y -f {KEY}").split()[:2])
     scenario.host.write_config(hosts=workspace.hosts(**{name: {"hostKey": new_key}}))
@@ -136,7 +136,7 @@ ROWS = (
     ),
     Row(
         id="F18", expected=Outcome.OLD, inject=other_key_from_the_start, quick=1,
-        message="host key is not the pinned one", what="another machine answers at the address",
+        message="host key mismatch", what="another machine answers at the address",
     ),
     Row(
         id="F18b", expected=Outcome.OLD, inject=other_key_at_the_commit, within=30,
