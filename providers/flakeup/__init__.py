@@ -1,8 +1,9 @@
-"""The project's own provider plugin: Incus images and instances.
+"""The project's own provider plugin: resources of Incus and Docker.
 
-No released provider has them as this project needs them: an image named before it is sent, an
-instance that is never replaced by a new image, and a host key that is known before the first
-connection. What is done is in `components/pipeline/incus`; here it is put before the engine.
+No released provider has what this project needs: an image whose fingerprint is known before it is
+uploaded, an instance that a new image does not replace, a host key that is known before the first
+connection, a container that must become healthy before the traffic moves to it. The work is done in
+`components/pipeline/targets`; the modules here are its interface to the engine.
 """
 
 from typing import Final

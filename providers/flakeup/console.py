@@ -1,14 +1,14 @@
-"""`pulumi-resource-flakeup` of the wheel: the engine finds it on PATH."""
+"""The wheel's console script `pulumi-resource-flakeup`, which the engine finds on PATH."""
 
 import importlib
 import sys
 
 
 def main() -> int:
-    """Serve the provider; the exit status is the process's.
+    """Serve the provider; returns the exit status.
 
-    The provider imports the program's pipeline as `components`, its name in a repository. The
-    wheel has it as `flakeup`: in this process, which is the provider's own, both names are one.
+    The provider imports the pipeline as `components`, its name in a repository; in the wheel, that
+    package is `flakeup`. In this process, which is the provider's own, both names are the same.
     """
     sys.modules["components"] = importlib.import_module("flakeup")
     plugin = importlib.import_module(".plugin", __package__)

@@ -16,16 +16,16 @@ from components.pipeline.targets.docker.push import pushed
 from ..sdk.diff import Diff, Difference
 from ..sdk.errors import OperationError
 from ..sdk.inputs import Inputs
-from ..sdk.resource import Created, Found, Resource
+from ..sdk.resource import Created, ReadResult, Resource
+from .schemas import DOCKER_IMAGE
 from .servers import told
-from .shapes import DOCKER_IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..sdk.check import Failure
-    from ..sdk.fields import Shape
-    from ..sdk.resource import Operation, Proposal, Stored
+    from ..sdk.resource import CheckContext, Operation, PriorState
+    from ..sdk.schema import Schema
     from ..sdk.values import Properties
     from .docker import Daemons
 
@@ -47,7 +47,7 @@ class ImageSpec:
 class DockerImageResource(Resource[ImageSpec]):
     """An image under a name that is never moved: one that is there is the right one."""
 
-    shape: ClassVar[Shape] = DOCKER_IMAGE
+    schema: ClassVar[Schema] = DOCKER_IMAGE
 
     def __init__(self, daemons: Daemons) -> None:
         """Nothing is wanted yet."""
@@ -58,41 +58,43 @@ class DockerImageResource(Resource[ImageSpec]):
 
     def parse(self, inputs: Inputs) -> ImageSpec:
         """The inputs as values."""
-        address = inputs.text("registry")
+        address = inputs.string("registry")
         return ImageSpec(
-            host=inputs.text("host", ""),
-            ref=inputs.text("ref", ""),
-            built=Path(inputs.text("built", "")),
+            host=inputs.string("host", ""),
+            ref=inputs.string("ref", ""),
+            built=Path(inputs.string("built", "")),
             registry=Registry(
                 address=address,
-                username=inputs.text("username", ""),
-                password=inputs.text("password", ""),
+                username=inputs.string("username", ""),
+                password=inputs.string("password", ""),
             )
             if address
             else None,
         )
 
     async def check(
-        self, inputs: Properties, proposal: Proposal
+        self, inputs: Properties, context: CheckContext
     ) -> tuple[Properties, Sequence[Failure]]:
         """What the program names is wanted; a refresh looks at all there is, and checks nothing."""
         match inputs.get("host"), inputs.get("ref"):
             case str(host), str(ref):
                 self._wanted.add((host, ref))
-        return await super().check(inputs, proposal)
+        return await super().check(inputs, context)
 
     async def create(self, inputs: ImageSpec, operation: Operation) -> Created:
         """Push it, where it goes through a registry, and load it, where it is not there."""
-        outputs = await operation.scope.race(self._loaded(inputs, operation))
-        return Created(identity=inputs.ref, outputs=outputs)
+        outputs = await operation.cancellation.race(self._loaded(inputs, operation))
+        return Created(id=inputs.ref, outputs=outputs)
 
-    async def update(self, inputs: ImageSpec, stored: Stored, operation: Operation) -> Properties:
+    async def update(
+        self, inputs: ImageSpec, prior: PriorState, operation: Operation
+    ) -> Properties:
         """Load it again: somebody has removed it."""
-        del stored
-        return await operation.scope.race(self._loaded(inputs, operation))
+        del prior
+        return await operation.cancellation.race(self._loaded(inputs, operation))
 
     async def _loaded(self, spec: ImageSpec, operation: Operation) -> Properties:
-        ref, registry, say = spec.ref, spec.registry, operation.journal.status
+        ref, registry, say = spec.ref, spec.registry, operation.diagnostics.status
         if registry is None:
             async with self._daemons.at(spec.host, operation) as docker:
                 identity = await steadily(
@@ -105,51 +107,51 @@ class DockerImageResource(Resource[ImageSpec]):
             identity = await steadily(docker, lambda: pulled(docker, ref, digest, registry, say))
         return {"imageId": identity, "digest": digest}
 
-    async def planned(
-        self, inputs: Properties, stored: Stored | None, operation: Operation
+    async def preview(
+        self, inputs: Properties, prior: PriorState | None, operation: Operation
     ) -> Properties:
         """A digest is of a registry only."""
-        outputs = await super().planned(inputs, stored, operation)
+        outputs = await super().preview(inputs, prior, operation)
         has_digest = "registry" in inputs
         return {key: value for key, value in outputs.items() if has_digest or key != "digest"}
 
-    async def delete(self, stored: Stored, operation: Operation) -> None:
+    async def delete(self, prior: PriorState, operation: Operation) -> None:
         """Take its name off; it stays where a container still needs it, and in the registry.
 
         After an `up` that failed, what was to be replaced can be what is wanted again.
         """
-        state = Inputs(stored.state)
-        spec, identity = self.parse(state), state.text("imageId", "")
+        state = Inputs(prior.state)
+        spec, identity = self.parse(state), state.string("imageId", "")
         if (spec.host, spec.ref) in self._wanted:
             return
         async with self._daemons.at(spec.host, operation) as docker:
             await steadily(docker, lambda: image.remove(docker, spec.ref, identity))
 
-    async def read(self, stored: Stored, operation: Operation) -> Found | None:
+    async def read(self, prior: PriorState, operation: Operation) -> ReadResult | None:
         """Whether the daemon still has it."""
-        if not stored.inputs:
+        if not prior.inputs:
             msg = "an image is not imported: `pulumi up` finds it where it is there already"
             raise OperationError(msg)
-        state = Inputs(stored.state)
-        async with self._daemons.at(state.text("host", ""), operation) as docker:
-            identity = await _image_id(docker, state.text("ref", ""))
-        return Found(outputs={**stored.state, "imageId": identity}) if identity else None
+        state = Inputs(prior.state)
+        async with self._daemons.at(state.string("host", ""), operation) as docker:
+            identity = await _image_id(docker, state.string("ref", ""))
+        return ReadResult(outputs={**prior.state, "imageId": identity}) if identity else None
 
-    async def diff(self, new: Properties, stored: Stored, operation: Operation) -> Diff:
+    async def diff(self, new: Properties, prior: PriorState, operation: Operation) -> Diff:
         """Also an image that was removed from the daemon is to be loaded again."""
-        every = (await super().diff(new, stored, operation)).differences
+        every = (await super().diff(new, prior, operation)).differences
         found = Diff(differences=tuple(one for one in every if one.top not in MEANS))
-        state = Inputs(stored.state)
-        host, ref = state.text("host", ""), state.text("ref", "")
+        state = Inputs(prior.state)
+        host, ref = state.string("host", ""), state.string("ref", "")
         try:
             async with self._daemons.look(host, operation) as docker:
                 identity = await _image_id(docker, ref)
         except OperationError as error:
-            stays = Inputs(new).text("host", "") == host
+            stays = Inputs(new).string("host", "") == host
             if stays and isinstance(error.__cause__, DockerKeyError):
                 raise  # before anything is begun: nobody knows whose machine it is
             if not found.differences and host not in self._away:
-                operation.journal.warning(f"{error}; what the state says is taken for true")
+                operation.diagnostics.warning(f"{error}; what the state says is taken for true")
                 self._away.add(host)
             return found
         if found.differences or identity:

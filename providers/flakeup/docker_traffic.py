@@ -16,11 +16,11 @@ from ..sdk.errors import OperationError
 from ..sdk.inputs import Inputs
 from ..sdk.resource import Created, Resource
 from .docker import CUT_OFF, Daemons, without_wait
-from .shapes import TRAFFIC
+from .schemas import TRAFFIC
 
 if TYPE_CHECKING:
-    from ..sdk.fields import Shape
-    from ..sdk.resource import Operation, Stored
+    from ..sdk.resource import Operation, PriorState
+    from ..sdk.schema import Schema
     from ..sdk.values import Properties
 
 AGAIN: Final = (
@@ -43,7 +43,7 @@ class TrafficSpec:
 class TrafficResource(Resource[TrafficSpec]):
     """Where the edge of a service sends what it is asked: to one that is healthy."""
 
-    shape: ClassVar[Shape] = TRAFFIC
+    schema: ClassVar[Schema] = TRAFFIC
 
     def __init__(self, daemons: Daemons) -> None:
         """All resources of Docker speak with the same `daemons`."""
@@ -52,34 +52,36 @@ class TrafficResource(Resource[TrafficSpec]):
     def parse(self, inputs: Inputs) -> TrafficSpec:
         """The inputs as values."""
         route = Route(
-            ports={int(outer): int(inner) for outer, inner in inputs.mapping("ports").items()},
-            container=inputs.text("container", ""),
-            traffic=Traffic(inputs.text("traffic", "http")),
+            ports={int(outer): int(inner) for outer, inner in inputs.string_map("ports").items()},
+            container=inputs.string("container", ""),
+            traffic=Traffic(inputs.string("traffic", "http")),
             grace=int(inputs.number("grace", 10.0)),
         )
         return TrafficSpec(
-            host=inputs.text("host", ""),
-            service=inputs.text("service", ""),
-            edge=inputs.text("edge", ""),
+            host=inputs.string("host", ""),
+            service=inputs.string("service", ""),
+            edge=inputs.string("edge", ""),
             route=route,
             wait=inputs.number("wait", 60.0),
         )
 
     async def create(self, inputs: TrafficSpec, operation: Operation) -> Created:
         """Send it there."""
-        await operation.scope.race(self._sent(inputs, None, operation))
-        return Created(identity=inputs.service, outputs={})
+        await operation.cancellation.race(self._sent(inputs, None, operation))
+        return Created(id=inputs.service, outputs={})
 
-    async def update(self, inputs: TrafficSpec, stored: Stored, operation: Operation) -> Properties:
+    async def update(
+        self, inputs: TrafficSpec, prior: PriorState, operation: Operation
+    ) -> Properties:
         """Send it to the new one; until that is healthy, all goes where it went."""
-        before = self.parse(Inputs(stored.state))
-        await operation.scope.race(self._sent(inputs, before, operation))
+        before = self.parse(Inputs(prior.state))
+        await operation.cancellation.race(self._sent(inputs, before, operation))
         return {}
 
     async def _sent(
         self, spec: TrafficSpec, before: TrafficSpec | None, operation: Operation
     ) -> None:
-        say, route = operation.journal.status, spec.route
+        say, route = operation.diagnostics.status, spec.route
         kept = {route.container, before.route.container if before else ""}
         async with self._daemons.at(spec.host, operation) as docker:
 
@@ -101,30 +103,32 @@ class TrafficResource(Resource[TrafficSpec]):
 
             await steadily(docker, work)
 
-    async def delete(self, stored: Stored, operation: Operation) -> None:
+    async def delete(self, prior: PriorState, operation: Operation) -> None:
         """The edge goes by itself, and its configuration with it."""
-        del stored, operation
+        del prior, operation
 
-    async def diff(self, new: Properties, stored: Stored, operation: Operation) -> Diff:
+    async def diff(self, new: Properties, prior: PriorState, operation: Operation) -> Diff:
         """How long it may take is no change; containers that nobody knows of are to be ended.
 
         What does not run is only named here: the state brings it back once it is refreshed.
         """
-        found = without_wait(await super().diff(new, stored, operation))
+        found = without_wait(await super().diff(new, prior, operation))
         if found.differences:
             return found
-        spec = self.parse(Inputs(stored.state))
+        spec = self.parse(Inputs(prior.state))
         with suppress(OperationError):  # the image has said that the daemon is away
             async with self._daemons.look(spec.host, operation) as docker:
                 for one, name in ((spec.route.container, "container"), (spec.edge, "edge")):
                     if one and (how := await _stopped(docker, one)):
                         said = f"the {name} of {spec.service} {how}"
-                        operation.journal.warning(f"{said}: `pulumi up --refresh` brings it back")
+                        operation.diagnostics.warning(
+                            f"{said}: `pulumi up --refresh` brings it back"
+                        )
                 kept = {spec.route.container}
                 others = await _others(docker, spec.service, kept, operation)
             if others:
                 names = ", ".join(one.name for one in others)
-                operation.journal.warning(f"{names}: left by {CUT_OFF}")
+                operation.diagnostics.warning(f"{names}: left by {CUT_OFF}")
                 return Diff(differences=(Difference(path="container", top="container"),))
         return found
 

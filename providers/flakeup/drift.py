@@ -8,7 +8,7 @@ from components.pipeline.targets.incus.observed import Seen, pick
 
 from ..sdk.diff import Difference
 from ..sdk.inputs import Inputs
-from ..sdk.values import is_unknown, reveal
+from ..sdk.values import contains_unknown, reveal
 from .servers import Place, told
 
 if TYPE_CHECKING:
@@ -16,46 +16,46 @@ if TYPE_CHECKING:
 
     from components.pipeline.targets.incus.ownership import Owner
 
-    from ..sdk.resource import Stored
+    from ..sdk.resource import PriorState
     from ..sdk.values import Properties, Value
 
 
-def uuid_of(stored: Stored) -> str:
+def uuid_of(prior: PriorState) -> str:
     """The instance that the state is about."""
-    return Inputs(stored.state).text("uuid", "")
+    return Inputs(prior.state).string("uuid", "")
 
 
-def same(there: Mapping[str, Seen], stored: Stored, place: Place) -> Seen | None:
+def same(there: Mapping[str, Seen], prior: PriorState, place: Place) -> Seen | None:
     """The instance that the state is about, whatever its name is now; no other of that name.
 
     Raises:
         OperationError: a member of the cluster does not answer, and may have it.
     """
     with told():
-        return pick(there, uuid_of(stored), place.remote, place.project)
+        return pick(there, uuid_of(prior), place.remote, place.project)
 
 
 def another(image: Value, made_from: Value) -> bool:
     """Whether an image is another one than an instance was made from, as far as is known."""
-    return is_unknown(image) or reveal(image) != reveal(made_from)
+    return contains_unknown(image) or reveal(image) != reveal(made_from)
 
 
-def drifted(new: Properties, seen: Seen, stored: Stored, owner: Owner) -> tuple[Difference, ...]:
+def drifted(new: Properties, seen: Seen, prior: PriorState, owner: Owner) -> tuple[Difference, ...]:
     """What the server has otherwise than it is wanted, or than the state has it."""
-    paths = _drifted(Inputs(new), seen, Inputs(stored.state), owner)
+    paths = _drifted(Inputs(new), seen, Inputs(prior.state), owner)
     return tuple(Difference(path=path, top=path.partition(".")[0]) for path in paths)
 
 
 def _drifted(wanted: Inputs, seen: Seen, state: Inputs, owner: Owner) -> Iterator[str]:
-    yield from _unlike("config", wanted.mapping("config"), seen.config)
+    yield from _unlike("config", wanted.string_map("config"), seen.config)
     yield from _unlike("devices", devices(wanted.value("devices")), seen.devices)
     pairs = {
-        "running": (wanted.flag("running"), seen.running),
-        "name": (wanted.text("name"), seen.name),
-        "profiles": (wanted.texts("profiles"), seen.profiles),
+        "running": (wanted.boolean("running"), seen.running),
+        "name": (wanted.string("name"), seen.name),
+        "profiles": (wanted.strings("profiles"), seen.profiles),
         "owner": (owner.text, seen.owner),
-        "address": (state.text("address"), seen.address),
-        "root": (state.text("root"), seen.root),
+        "address": (state.string("address"), seen.address),
+        "root": (state.string("root"), seen.root),
     }
     for name, (known, found) in pairs.items():
         # Not asked for, or not to be had: a stopped one has no address.
@@ -71,7 +71,7 @@ def _unlike(name: str, wanted: Mapping[str, object], there: Mapping[str, object]
 def devices(value: Value) -> dict[str, dict[str, str]]:
     """The input `devices`."""
     given = value if isinstance(value, dict) else {}
-    return {name: Inputs({"it": device}).mapping("it") for name, device in given.items()}
+    return {name: Inputs({"it": device}).string_map("it") for name, device in given.items()}
 
 
 def inputs_of(seen: Seen) -> Properties:

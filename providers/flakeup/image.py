@@ -13,13 +13,13 @@ from components.pipeline.values import StorePath
 from ..sdk.diff import Diff, Difference
 from ..sdk.errors import OperationError
 from ..sdk.inputs import Inputs
-from ..sdk.resource import Created, Found, Resource
+from ..sdk.resource import Created, ReadResult, Resource
+from .schemas import IMAGE
 from .servers import Place, Servers, meaningful, place_now, place_of
-from .shapes import IMAGE
 
 if TYPE_CHECKING:
-    from ..sdk.fields import Shape
-    from ..sdk.resource import Operation, Stored
+    from ..sdk.resource import Operation, PriorState
+    from ..sdk.schema import Schema
     from ..sdk.values import Properties
 
 
@@ -41,7 +41,7 @@ class Spec:
 class ImageResource(Resource[Spec]):
     """An image that is there already is the same image: its name is the digest of what it is."""
 
-    shape: ClassVar[Shape] = IMAGE
+    schema: ClassVar[Schema] = IMAGE
 
     def __init__(self, servers: Servers) -> None:
         """`servers` are what all resources of this process share."""
@@ -51,60 +51,60 @@ class ImageResource(Resource[Spec]):
         """The inputs as values."""
         return Spec(
             place=place_of(inputs),
-            metadata=StorePath(inputs.text("metadata", "")),
-            rootfs=StorePath(inputs.text("rootfs", "")),
-            system=inputs.text("system", ""),
+            metadata=StorePath(inputs.string("metadata", "")),
+            rootfs=StorePath(inputs.string("rootfs", "")),
+            system=inputs.string("system", ""),
         )
 
     async def create(self, inputs: Spec, operation: Operation) -> Created:
         """Send it where it is not there; then remove those of ours that nobody needs."""
-        fingerprint = await operation.scope.race(self._sent(inputs, operation))
+        fingerprint = await operation.cancellation.race(self._sent(inputs, operation))
         identity = inputs.place.identity(fingerprint)
-        return Created(identity=identity, outputs={"fingerprint": fingerprint})
+        return Created(id=identity, outputs={"fingerprint": fingerprint})
 
     async def _sent(self, spec: Spec, operation: Operation) -> str:
         async with self._servers.at(spec.place) as incus:
             files = image.ImageFiles.of(spec.metadata, spec.rootfs)
-            use, say = Use.of_urn(operation.urn, *spec.files), operation.journal.status
+            use, say = Use.of_urn(operation.urn, *spec.files), operation.diagnostics.status
             text = f"{spec.system} ({spec.rootfs.digest}), sent by flakeup"
             fingerprint = await steadily(incus, lambda: image.ensure(incus, files, use, text, say))
             await steadily(incus, lambda: image.prune(incus, fingerprint, use))
             return fingerprint
 
-    async def update(self, inputs: Spec, stored: Stored, operation: Operation) -> Properties:
+    async def update(self, inputs: Spec, prior: PriorState, operation: Operation) -> Properties:
         """Send it again, where somebody has removed it on the server."""
-        del stored
-        return {"fingerprint": await operation.scope.race(self._sent(inputs, operation))}
+        del prior
+        return {"fingerprint": await operation.cancellation.race(self._sent(inputs, operation))}
 
-    async def delete(self, stored: Stored, operation: Operation) -> None:
+    async def delete(self, prior: PriorState, operation: Operation) -> None:
         """Give it up; it goes where nothing uses it, and no instance was made from it."""
-        state, spec = Inputs(stored.state), self.parse(Inputs(stored.state))
-        use, fingerprint = Use.of_urn(operation.urn, *spec.files), state.text("fingerprint", "")
-        async with self._servers.at(place_of(Inputs(stored.inputs))) as incus:
+        state, spec = Inputs(prior.state), self.parse(Inputs(prior.state))
+        use, fingerprint = Use.of_urn(operation.urn, *spec.files), state.string("fingerprint", "")
+        async with self._servers.at(place_of(Inputs(prior.inputs))) as incus:
             await steadily(incus, lambda: image.release(incus, fingerprint, use))
             await steadily(incus, lambda: image.prune(incus))
 
-    async def read(self, stored: Stored, operation: Operation) -> Found | None:
+    async def read(self, prior: PriorState, operation: Operation) -> ReadResult | None:
         """Whether the server still has it."""
         del operation
-        if not stored.inputs:
+        if not prior.inputs:
             msg = "an image is not imported: `pulumi up` finds it where it is there already"
             raise OperationError(msg)
-        state = Inputs(stored.state)
-        images = await self._servers.images(place_of(Inputs(stored.inputs)))
-        is_there = state.text("fingerprint") in images
-        return Found(outputs=stored.state) if is_there else None
+        state = Inputs(prior.state)
+        images = await self._servers.images(place_of(Inputs(prior.inputs)))
+        is_there = state.string("fingerprint") in images
+        return ReadResult(outputs=prior.state) if is_there else None
 
-    async def diff(self, new: Properties, stored: Stored, operation: Operation) -> Diff:
+    async def diff(self, new: Properties, prior: PriorState, operation: Operation) -> Diff:
         """Also an image that was removed on the server is to be sent again."""
-        found = meaningful(await super().diff(new, stored, operation))
-        state, place = Inputs(stored.state), place_now(stored, new)
+        found = meaningful(await super().diff(new, prior, operation))
+        state, place = Inputs(prior.state), place_now(prior, new)
         try:
             images = await self._servers.images(place)
         except OperationError as error:
-            self._servers.excuse(place, error, operation.journal)
+            self._servers.excuse(place, error, operation.diagnostics)
             return found
-        if state.text("fingerprint") in images:
+        if state.string("fingerprint") in images:
             return found
         # An update: the image is named by what it is, and will be the same one.
         gone = Difference(path="fingerprint", top="fingerprint")

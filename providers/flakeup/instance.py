@@ -14,17 +14,17 @@ from components.pipeline.targets.incus.observed import Seen, find, look
 from components.pipeline.targets.incus.ownership import Owner
 
 from ..sdk.diff import Diff, Difference
-from ..sdk.errors import OperationError, PartlyDoneError
+from ..sdk.errors import OperationError, PartialFailureError
 from ..sdk.inputs import Inputs
-from ..sdk.resource import Created, Found, Resource
+from ..sdk.resource import Created, ReadResult, Resource
 from ..sdk.values import Unknown, reveal
 from . import drift
+from .schemas import INSTANCE
 from .servers import CERTIFICATE, Place, Servers, place_now, place_of, told
-from .shapes import INSTANCE
 
 if TYPE_CHECKING:
-    from ..sdk.fields import Shape
-    from ..sdk.resource import Operation, Stored
+    from ..sdk.resource import Operation, PriorState
+    from ..sdk.schema import Schema
     from ..sdk.values import Properties
 
 _OURS: Final = frozenset({"onImageChange", "bootTimeout", "ssh", CERTIFICATE})
@@ -49,16 +49,16 @@ class Spec:
         return cls(
             place=place_of(inputs),
             wanted=Wanted(
-                name=inputs.text("name", ""),
-                image=inputs.text("image", ""),
-                profiles=inputs.texts("profiles"),
-                config=inputs.mapping("config"),
+                name=inputs.string("name", ""),
+                image=inputs.string("image", ""),
+                profiles=inputs.strings("profiles"),
+                config=inputs.string_map("config"),
                 devices=drift.devices(inputs.value("devices")),
-                member=inputs.text("member", ""),
-                running=inputs.flag("running") is not False,
+                member=inputs.string("member", ""),
+                running=inputs.boolean("running") is not False,
             ),
-            policy=inputs.text("onImageChange", "ignore"),
-            ssh=inputs.flag("ssh") is not False,
+            policy=inputs.string("onImageChange", "ignore"),
+            ssh=inputs.boolean("ssh") is not False,
             boot_timeout=inputs.number("bootTimeout", 120.0),
         )
 
@@ -66,7 +66,7 @@ class Spec:
 class InstanceResource(Resource[Spec]):
     """A container whose root is made from an image once, and then belongs to its deployments."""
 
-    shape: ClassVar[Shape] = INSTANCE
+    schema: ClassVar[Schema] = INSTANCE
 
     def __init__(self, servers: Servers) -> None:
         """`servers` are what all resources of this process share."""
@@ -79,11 +79,11 @@ class InstanceResource(Resource[Spec]):
     async def create(self, inputs: Spec, operation: Operation) -> Created:
         """Make it, start it, and wait until it can be deployed to."""
         identity = inputs.place.identity(inputs.wanted.name)
-        outputs = await operation.scope.race(self._made(inputs, identity, operation))
-        return Created(identity=identity, outputs=outputs)
+        outputs = await operation.cancellation.race(self._made(inputs, identity, operation))
+        return Created(id=identity, outputs=outputs)
 
     async def _made(self, spec: Spec, identity: str, operation: Operation) -> Properties:
-        owner, say = Owner.of_urn(operation.urn), operation.journal.status
+        owner, say = Owner.of_urn(operation.urn), operation.diagnostics.status
         importing = _import(operation.urn, identity)
         async with self._servers.at(spec.place) as incus:
 
@@ -94,16 +94,16 @@ class InstanceResource(Resource[Spec]):
             await steadily(incus, make)
             return await self._up(incus, spec, identity, operation)
 
-    async def update(self, inputs: Spec, stored: Stored, operation: Operation) -> Properties:
+    async def update(self, inputs: Spec, prior: PriorState, operation: Operation) -> Properties:
         """Change it in place: name, root, config, whether it runs; in this order."""
-        return await operation.scope.race(self._changed(inputs, stored, operation))
+        return await operation.cancellation.race(self._changed(inputs, prior, operation))
 
-    async def _changed(self, spec: Spec, stored: Stored, operation: Operation) -> Properties:
-        old, new = Spec.of(Inputs(stored.inputs)).wanted, _written(spec.wanted, operation)
-        owner, say = Owner.of_urn(operation.urn), operation.journal.status
+    async def _changed(self, spec: Spec, prior: PriorState, operation: Operation) -> Properties:
+        old, new = Spec.of(Inputs(prior.inputs)).wanted, _written(spec.wanted, operation)
+        owner, say = Owner.of_urn(operation.urn), operation.diagnostics.status
 
         async def work(incus: Incus) -> None:
-            seen = await find(incus, drift.uuid_of(stored), new.name, old.name)
+            seen = await find(incus, drift.uuid_of(prior), new.name, old.name)
             if seen is None:
                 raise OperationError(_gone(incus, old))
             cluster.refuse_move(seen, old, new, spec.place.remote, spec.place.project)
@@ -116,7 +116,7 @@ class InstanceResource(Resource[Spec]):
 
         async with self._servers.at(spec.place) as incus:
             await steadily(incus, lambda: work(incus))
-            return await self._up(incus, spec, stored.identity, operation)
+            return await self._up(incus, spec, prior.id, operation)
 
     async def _up(
         self, incus: Incus, spec: Spec, identity: str, operation: Operation
@@ -133,40 +133,42 @@ class InstanceResource(Resource[Spec]):
                     spec.wanted.name,
                     seconds=spec.boot_timeout,
                     ssh=spec.ssh,
-                    say=operation.journal.status,
+                    say=operation.diagnostics.status,
                 ),
             )
         except IncusError as error:
             # It is there: the state has to know of it, and the next `up` waits for it again.
-            raise PartlyDoneError(str(error), identity=identity, outputs=outputs) from error
+            raise PartialFailureError(str(error), resource_id=identity, outputs=outputs) from error
         if up.address is None or up.host_key is None:
             return outputs
         line = up.host_key.line
         await steadily(incus, lambda: instance.note_host_key(incus, spec.wanted, line))
         return {**outputs, "address": up.address.text, "hostKey": line}
 
-    async def delete(self, stored: Stored, operation: Operation) -> None:
+    async def delete(self, prior: PriorState, operation: Operation) -> None:
         """Remove it with its root; volumes of its own stay."""
-        spec = Spec.of(Inputs(stored.state))
-        operation.journal.status("removing it")
-        async with self._servers.at(place_of(Inputs(stored.inputs))) as incus:
-            uuid = drift.uuid_of(stored)
+        spec = Spec.of(Inputs(prior.state))
+        operation.diagnostics.status("removing it")
+        async with self._servers.at(place_of(Inputs(prior.inputs))) as incus:
+            uuid = drift.uuid_of(prior)
             await steadily(incus, lambda: instance.delete(incus, spec.wanted, uuid))
 
-    async def read(self, stored: Stored, operation: Operation) -> Found | None:
+    async def read(self, prior: PriorState, operation: Operation) -> ReadResult | None:
         """As the server has it: for a refresh, or to take it into a stack."""
         del operation
-        if not stored.inputs:
-            return await self._imported(stored)
-        spec = Spec.of(Inputs(stored.inputs))
-        seen = drift.same(await self._servers.instances(spec.place), stored, spec.place)
+        if not prior.inputs:
+            return await self._imported(prior)
+        spec = Spec.of(Inputs(prior.inputs))
+        seen = drift.same(await self._servers.instances(spec.place), prior, spec.place)
         if seen is None:
             return None
         kept = {key: text for key, text in seen.config.items() if key in spec.wanted.config}
         devices = {key: it for key, it in seen.devices.items() if key in spec.wanted.devices}
         there = drift.inputs_of(replace(seen, config=kept, devices=devices))
         there.pop("image")  # what it was made from: that there is a newer one is no drift
-        return Found(outputs={**drift.outputs_of(seen), **await self._told(spec, seen), **there})
+        return ReadResult(
+            outputs={**drift.outputs_of(seen), **await self._told(spec, seen), **there}
+        )
 
     async def _told(self, spec: Spec, seen: Seen) -> Properties:
         """Its address and key, read anew: who refreshes sees what has changed, and may refuse."""
@@ -176,8 +178,8 @@ class InstanceResource(Resource[Spec]):
                 await instance.note_host_key(incus, spec.wanted, str(line))
             return said
 
-    async def _imported(self, stored: Stored) -> Found | None:
-        remote, project, name = _parts(stored.identity)
+    async def _imported(self, prior: PriorState) -> ReadResult | None:
+        remote, project, name = _parts(prior.id)
         place = Place(remote=remote, project=project)
         seen = (await self._servers.instances(place)).get(name)
         if seen is None:
@@ -194,58 +196,58 @@ class InstanceResource(Resource[Spec]):
         }
         async with self._servers.at(place) as incus:
             said = await _said(incus, Spec.of(Inputs(inputs)), seen)
-        return Found(outputs={**inputs, **drift.outputs_of(seen), **said}, imported=inputs)
+        return ReadResult(outputs={**inputs, **drift.outputs_of(seen), **said}, imported=inputs)
 
-    async def diff(self, new: Properties, stored: Stored, operation: Operation) -> Diff:
+    async def diff(self, new: Properties, prior: PriorState, operation: Operation) -> Diff:
         """What the config changes, and what somebody else has changed."""
-        found = (await super().diff(new, stored, operation)).differences
+        found = (await super().diff(new, prior, operation)).differences
         kept = [one for one in found if one.top not in _OURS and one.top != "image"]
         policy = reveal(new.get("onImageChange"))
         # Not held against the image that was wanted before, which may have meant nothing then.
-        if policy != "ignore" and drift.another(new.get("image"), stored.state.get("madeFrom")):
+        if policy != "ignore" and drift.another(new.get("image"), prior.state.get("madeFrom")):
             kept.append(Difference(path="image", top="image", replaces=policy == "replace"))
         known = {one.path for one in kept}
         drifted: tuple[Difference, ...] = ()
-        if "*" not in operation.ignored:
+        if "*" not in operation.ignore_changes:
             replaced = any(one.replaces for one in kept)
-            drifted = await self._drifted(new, stored, operation, replaced=replaced)
+            drifted = await self._drifted(new, prior, operation, replaced=replaced)
         more = (one for one in drifted if one.path not in known)
         return Diff(differences=(*kept, *more), delete_before_replace=True)
 
     async def _drifted(
-        self, new: Properties, stored: Stored, operation: Operation, *, replaced: bool
+        self, new: Properties, prior: PriorState, operation: Operation, *, replaced: bool
     ) -> tuple[Difference, ...]:
         try:
-            seen = await self._seen(stored, new)
+            seen = await self._seen(prior, new)
         except OperationError as error:
-            self._servers.excuse(place_now(stored, new), error, operation.journal)
+            self._servers.excuse(place_now(prior, new), error, operation.diagnostics)
             return ()
         if seen is None:
             return (Difference(path="name", top="name", replaces=True),)
         if not replaced:  # a replacement is created on the new member
-            old, spec = (Spec.of(Inputs(one)) for one in (stored.inputs, new))
+            old, spec = (Spec.of(Inputs(one)) for one in (prior.inputs, new))
             wanted, place = _written(spec.wanted, operation), spec.place
             with told():
                 cluster.refuse_move(seen, old.wanted, wanted, place.remote, place.project)
-        return drift.drifted(new, seen, stored, Owner.of_urn(operation.urn))
+        return drift.drifted(new, seen, prior, Owner.of_urn(operation.urn))
 
-    async def _seen(self, stored: Stored, new: Properties) -> Seen | None:
+    async def _seen(self, prior: PriorState, new: Properties) -> Seen | None:
         """The instance that the state has, as it was when the server was asked first."""
-        place = place_now(stored, new)
-        return drift.same(await self._servers.instances(place), stored, place)
+        place = place_now(prior, new)
+        return drift.same(await self._servers.instances(place), prior, place)
 
-    async def planned(
-        self, inputs: Properties, stored: Stored | None, operation: Operation
+    async def preview(
+        self, inputs: Properties, prior: PriorState | None, operation: Operation
     ) -> Properties:
         """What it will say of itself: all as before, unless its root is made anew."""
-        known = await super().planned(inputs, stored, operation)
-        if stored is None:
+        known = await super().preview(inputs, prior, operation)
+        if prior is None:
             return known
-        policy, state = reveal(inputs.get("onImageChange")), Inputs(stored.state)
+        policy, state = reveal(inputs.get("onImageChange")), Inputs(prior.state)
         if policy == "rebuild" and drift.another(inputs.get("image"), state.value("madeFrom")):
             return {name: known["uuid"] if name == "uuid" else Unknown() for name in known}
         with suppress(OperationError):  # that no server answers was said in the diff
-            if seen := await self._seen(stored, inputs):
+            if seen := await self._seen(prior, inputs):
                 known["root"] = seen.root
                 known["address"] = seen.address or state.value("address")
         return known

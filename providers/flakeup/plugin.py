@@ -1,4 +1,4 @@
-"""The plugin: its resources, and the one function that a preview asks."""
+"""The plugin: its resource types, and the function that a preview calls."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ OBSERVE: Final = "flakeup:incus:observe"
 
 
 class FlakeupPlugin(Plugin):
-    """One process speaks with Incus: a preview of any number of instances is one request."""
+    """The plugin; its resources share listings, so a preview is one request per Incus project."""
 
     name: ClassVar[str] = "flakeup"
     version: ClassVar[str] = VERSION
 
     def __init__(self) -> None:
-        """No server is asked yet."""
+        """No server is connected to yet."""
         self._servers, self._daemons = Servers(), Daemons()
         self.resources = (
             ImageResource(self._servers),
@@ -43,11 +43,11 @@ class FlakeupPlugin(Plugin):
         )
 
     async def close(self) -> None:
-        """End what was kept open."""
+        """Close the connections that were kept."""
         await self._daemons.close()
 
-    async def call(self, function: str, arguments: Inputs) -> Properties | None:
-        """`observe`: the instances of a project, by name."""
+    async def invoke(self, function: str, arguments: Inputs) -> Properties | None:
+        """Call `flakeup:incus:observe`: returns the instances of a project by name."""
         if function != OBSERVE:
             return None
         place = place_of(arguments)

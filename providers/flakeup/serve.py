@@ -1,9 +1,9 @@
-"""Entry point of the `flakeup` provider plugin; pulumi-resource-flakeup starts it."""
+"""Entry point of the `flakeup` provider plugin, started by pulumi-resource-flakeup."""
 
 import sys
 from pathlib import Path
 
-# The program's own pipeline, which the resources are made of, stands beside `providers`.
+# The repository: the packages `providers` and `components`.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from providers.flakeup.plugin import FlakeupPlugin

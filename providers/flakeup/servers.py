@@ -19,9 +19,9 @@ from ..sdk.inputs import Inputs
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
+    from ..sdk.diagnostics import Diagnostics
     from ..sdk.diff import Diff
-    from ..sdk.journal import Journal
-    from ..sdk.resource import Stored
+    from ..sdk.resource import PriorState
     from ..sdk.values import Properties
 
 
@@ -81,7 +81,7 @@ class Servers:
         """The fingerprints of a project's images, as they were when this process first asked."""
         return await self._once(self._images, place, fingerprints)
 
-    def excuse(self, place: Place, error: OperationError, journal: Journal) -> None:
+    def excuse(self, place: Place, error: OperationError, diagnostics: Diagnostics) -> None:
         """Say once that a server could not be asked, for all who wanted to know.
 
         A preview may run where it cannot be reached: then the state's word counts. But not where
@@ -91,7 +91,7 @@ class Servers:
             raise error
         if place not in self._excused:
             self._excused.add(place)
-            journal.warning(f"{error}; what the state says is taken for true")
+            diagnostics.warning(f"{error}; what the state says is taken for true")
 
     async def _once(
         self,
@@ -111,15 +111,15 @@ class Servers:
 def place_of(inputs: Inputs) -> Place:
     """Where a resource is."""
     return Place(
-        remote=inputs.text("remote", ""),
-        project=inputs.text("project", ""),
-        certificate=inputs.text(CERTIFICATE, ""),
+        remote=inputs.string("remote", ""),
+        project=inputs.string("project", ""),
+        certificate=inputs.string(CERTIFICATE, ""),
     )
 
 
-def place_now(stored: Stored, new: Properties) -> Place:
+def place_now(prior: PriorState, new: Properties) -> Place:
     """Where a resource of the state is, with the certificate that is pinned by now."""
-    place, now = place_of(Inputs(stored.inputs)), place_of(Inputs(new))
+    place, now = place_of(Inputs(prior.inputs)), place_of(Inputs(new))
     if place.remote != now.remote:
         return place
     return replace(place, certificate=now.certificate)

@@ -13,13 +13,13 @@ from components.pipeline.targets.incus.volume import Volume
 from ..sdk.diff import Diff, Difference
 from ..sdk.errors import OperationError
 from ..sdk.inputs import Inputs
-from ..sdk.resource import Created, Found, Resource
+from ..sdk.resource import Created, ReadResult, Resource
+from .schemas import VOLUME
 from .servers import Place, Servers, meaningful, place_now, place_of
-from .shapes import VOLUME
 
 if TYPE_CHECKING:
-    from ..sdk.fields import Shape
-    from ..sdk.resource import Operation, Stored
+    from ..sdk.resource import Operation, PriorState
+    from ..sdk.schema import Schema
     from ..sdk.values import Properties
 
 
@@ -36,10 +36,10 @@ class Spec:
         return cls(
             place=place_of(inputs),
             volume=Volume(
-                pool=inputs.text("pool", ""),
-                name=inputs.text("name", ""),
-                size=inputs.text("size", ""),
-                member=inputs.text("member", ""),
+                pool=inputs.string("pool", ""),
+                name=inputs.string("name", ""),
+                size=inputs.string("size", ""),
+                member=inputs.string("member", ""),
             ),
         )
 
@@ -47,7 +47,7 @@ class Spec:
 class VolumeResource(Resource[Spec]):
     """A volume, which is never made anew where it is there."""
 
-    shape: ClassVar[Shape] = VOLUME
+    schema: ClassVar[Schema] = VOLUME
 
     def __init__(self, servers: Servers) -> None:
         """`servers` are what all resources of this process share."""
@@ -59,14 +59,14 @@ class VolumeResource(Resource[Spec]):
 
     async def create(self, inputs: Spec, operation: Operation) -> Created:
         """Make it; one that an earlier `up` of the same stack has made is taken as it is."""
-        await operation.scope.race(self._ensured(inputs, operation))
+        await operation.cancellation.race(self._ensured(inputs, operation))
         identity = inputs.place.identity(inputs.volume.pool, inputs.volume.name)
-        return Created(identity=identity, outputs={})
+        return Created(id=identity, outputs={})
 
-    async def update(self, inputs: Spec, stored: Stored, operation: Operation) -> Properties:
+    async def update(self, inputs: Spec, prior: PriorState, operation: Operation) -> Properties:
         """Only its size can change."""
-        del stored
-        await operation.scope.race(self._ensured(inputs, operation))
+        del prior
+        await operation.cancellation.race(self._ensured(inputs, operation))
         return {}
 
     async def _ensured(self, spec: Spec, operation: Operation) -> None:
@@ -74,37 +74,37 @@ class VolumeResource(Resource[Spec]):
         async with self._servers.at(spec.place) as incus:
             await steadily(incus, lambda: volume.ensure(incus, spec.volume, owner))
 
-    async def delete(self, stored: Stored, operation: Operation) -> None:
+    async def delete(self, prior: PriorState, operation: Operation) -> None:
         """Remove it: the engine asks for this only where it is not protected."""
-        spec, owner = Spec.of(Inputs(stored.state)), Owner.of_urn(operation.urn)
-        async with self._servers.at(place_of(Inputs(stored.inputs))) as incus:
+        spec, owner = Spec.of(Inputs(prior.state)), Owner.of_urn(operation.urn)
+        async with self._servers.at(place_of(Inputs(prior.inputs))) as incus:
             await steadily(incus, lambda: volume.delete(incus, spec.volume, owner))
 
-    async def read(self, stored: Stored, operation: Operation) -> Found | None:
+    async def read(self, prior: PriorState, operation: Operation) -> ReadResult | None:
         """Whether the server still has it."""
         del operation
-        if not stored.inputs:
+        if not prior.inputs:
             msg = "a volume is not imported: mark it as the stack's, and `pulumi up` takes it"
             raise OperationError(msg)
-        place = place_of(Inputs(stored.inputs))
-        return Found(outputs=stored.state) if await self._is_there(stored, place) else None
+        place = place_of(Inputs(prior.inputs))
+        return ReadResult(outputs=prior.state) if await self._is_there(prior, place) else None
 
-    async def diff(self, new: Properties, stored: Stored, operation: Operation) -> Diff:
+    async def diff(self, new: Properties, prior: PriorState, operation: Operation) -> Diff:
         """Also one that was removed on the server is to be made again."""
-        found = meaningful(await super().diff(new, stored, operation))
-        if "*" in operation.ignored:
+        found = meaningful(await super().diff(new, prior, operation))
+        if "*" in operation.ignore_changes:
             return found
-        place = place_now(stored, new)
+        place = place_now(prior, new)
         try:
-            if await self._is_there(stored, place):
+            if await self._is_there(prior, place):
                 return found
         except OperationError as error:
-            self._servers.excuse(place, error, operation.journal)
+            self._servers.excuse(place, error, operation.diagnostics)
             return found
         gone = Difference(path="name", top="name")
         return Diff(differences=(*found.differences, gone))
 
-    async def _is_there(self, stored: Stored, place: Place) -> bool:
-        wanted = Spec.of(Inputs(stored.inputs)).volume
+    async def _is_there(self, prior: PriorState, place: Place) -> bool:
+        wanted = Spec.of(Inputs(prior.inputs)).volume
         async with self._servers.at(place) as incus:
             return await volume.is_there(incus, wanted)

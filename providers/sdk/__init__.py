@@ -1,7 +1,10 @@
-"""What every provider plugin of this project is made of: the protocol between it and the engine.
+"""A small base for Pulumi provider plugins, on the engine's gRPC protocol.
 
-A plugin describes its resource types (`resource.Resource`: a table of properties and what to do),
-puts them together (`plugin.Plugin`) and serves them (`server.serve`). It is told apart from the
-Pulumi SDK by its start: the engine starts each plugin on every preview, so nothing heavy is loaded
-before it is needed.
+A plugin describes its resource types (`resource.Resource`: a schema and the CRUD methods), bundles
+them (`plugin.Plugin`) and serves them (`server.serve`).
+
+Why not the SDK's own `pulumi.provider.experimental`: its `Diff` gets no old inputs, a create or
+update cannot fail and still record the resource (`PartialFailureError`), and `Cancel` reaches no
+running operation (`cancellation`). Loading the SDK would also double the start of each plugin,
+which the engine starts on every preview (`stubs`).
 """

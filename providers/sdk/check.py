@@ -1,16 +1,16 @@
-"""Check: types, defaults and secrets. No meaning of any value is looked at."""
+"""Check: types, defaults and secrets; what a value means is not looked at."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from .values import Secret, Unknown, bare, secret
+from .values import Secret, Unknown, secret, unwrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from .fields import Field, Kind, Shape
+    from .schema import Field, Kind, Schema
     from .values import Properties, Value
 
 _PYTHON: Final[dict[Kind, type]] = {
@@ -24,10 +24,10 @@ _PYTHON: Final[dict[Kind, type]] = {
     "any": object,
 }
 _ARTICLES: Final[dict[Kind, str]] = {
-    "string": "a text",
+    "string": "a string",
     "number": "a number",
-    "integer": "a whole number",
-    "boolean": "true or false",
+    "integer": "an integer",
+    "boolean": "a boolean",
     "list": "a list",
     "map": "a map",
     "object": "an object",
@@ -37,7 +37,7 @@ _ARTICLES: Final[dict[Kind, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A property that cannot be taken, and why."""
+    """An invalid property, and why it is invalid."""
 
     field: str
     reason: str
@@ -45,145 +45,152 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One property that does not fit its table."""
+    """One property that does not match the schema."""
 
     name: str
-    """As `port`, `args[0]` or `environment[LANG] value`."""
-    shape: Shape
-    """The set of properties that it is in."""
+    """Such as `port`, `args[0]` or `environment[LANG] value`."""
+    schema: Schema
+    """The schema that it is checked against."""
     field: Field | None
-    """None for a property that the shape does not have."""
+    """None for a property that is not in the schema."""
     kind: Kind
-    """What was wanted."""
+    """The expected kind."""
     got: Value
-    """None for a property that is required and absent."""
+    """None for a required property that is absent."""
     within: tuple[Problem, ...] = ()
-    """What is wrong inside an object; then nothing is wrong with the object itself."""
+    """The problems inside an object, which itself is of the right kind."""
 
 
-def problems(inputs: Properties, shape: Shape) -> tuple[Problem, ...]:
-    """Everything that does not fit; an unknown value is right until it is known."""
-    return tuple(_problems(inputs, shape))
+def problems(inputs: Properties, schema: Schema) -> tuple[Problem, ...]:
+    """Everything that does not match; an unknown value matches until it is known."""
+    return tuple(_problems(inputs, schema))
 
 
-def _problems(inputs: Properties, shape: Shape) -> Iterator[Problem]:
-    for name, field in shape.fields.items():
+def _problems(inputs: Properties, schema: Schema) -> Iterator[Problem]:
+    for name, field in schema.fields.items():
         if field.required and inputs.get(name) is None:
-            yield Problem(name=name, shape=shape, field=field, kind=field.kind, got=None)
+            yield Problem(name=name, schema=schema, field=field, kind=field.kind, got=None)
     for name, value in sorted(inputs.items()):
-        if name in shape.fields:
-            yield from _unfit(name, value, shape.fields[name], shape)
+        if name in schema.fields:
+            yield from _check_value(name, value, schema.fields[name], schema)
         else:
-            yield Problem(name=name, shape=shape, field=None, kind="any", got=value)
+            yield Problem(name=name, schema=schema, field=None, kind="any", got=value)
 
 
-def _unfit(name: str, value: Value, field: Field, shape: Shape) -> Iterator[Problem]:
-    plain = bare(value)
+def _check_value(name: str, value: Value, field: Field, schema: Schema) -> Iterator[Problem]:
+    plain = unwrap(value)
     if plain is None or isinstance(plain, Unknown):
         return
-    fits = isinstance(plain, _PYTHON[field.kind])
-    if fits and field.choices and not field.open_choices:
-        fits = plain in field.choices
-    if not fits:
-        yield Problem(name=name, shape=shape, field=field, kind=field.kind, got=plain)
+    matches = isinstance(plain, _PYTHON[field.kind])
+    if matches and field.choices and not field.open_choices:
+        matches = plain in field.choices
+    if not matches:
+        yield Problem(name=name, schema=schema, field=field, kind=field.kind, got=plain)
     elif field.kind == "object" and field.of is not None and isinstance(plain, dict):
-        yield from _within(name, plain, field, shape)
+        yield from _check_object(name, plain, field, schema)
     else:
-        places: dict[str, Value] = {}
+        items: dict[str, Value] = {}
         if field.kind == "list" and isinstance(plain, list):
-            places = {f"{name}[{index}]": item for index, item in enumerate(plain)}
+            items = {f"{name}[{index}]": item for index, item in enumerate(plain)}
         elif field.kind == "map" and isinstance(plain, dict):
-            places = {f"{name}[{key}] value": item for key, item in plain.items()}
-        for place, item in places.items():
-            yield from _unfit_item(place, bare(item), field, shape)
+            items = {f"{name}[{key}] value": item for key, item in plain.items()}
+        for path, item in items.items():
+            yield from _check_item(path, unwrap(item), field, schema)
 
 
-def _unfit_item(place: str, item: Value, field: Field, shape: Shape) -> Iterator[Problem]:
+def _check_item(path: str, item: Value, field: Field, schema: Schema) -> Iterator[Problem]:
     if field.of is not None and isinstance(item, dict):
-        yield from _within(place, item, field, shape)
+        yield from _check_object(path, item, field, schema)
         return
     kind: Kind = "object" if field.of is not None else field.items
     if not isinstance(item, (_PYTHON[kind], Unknown)):
-        yield Problem(name=place, shape=shape, field=field, kind=kind, got=item)
+        yield Problem(name=path, schema=schema, field=field, kind=kind, got=item)
 
 
-def _within(name: str, value: Properties, field: Field, outer: Shape) -> Iterator[Problem]:
+def _check_object(name: str, value: Properties, field: Field, outer: Schema) -> Iterator[Problem]:
     if field.of is None:
         return
     inner = problems(without_nulls(value), field.of)
     if inner:
         kind = field.kind
-        yield Problem(name=name, shape=outer, field=field, kind=kind, got=value, within=inner)
+        yield Problem(name=name, schema=outer, field=field, kind=kind, got=value, within=inner)
 
 
 def failures(found: Sequence[Problem], *, prefix: str = "") -> Iterator[Failure]:
-    """The problems in words, one for each place."""
+    """The problems as failures, one for each property."""
     for problem in found:
-        place = f"{prefix}{problem.name}"
+        path = f"{prefix}{problem.name}"
         if problem.within:
-            yield from failures(problem.within, prefix=f"{place}.")
+            yield from failures(problem.within, prefix=f"{path}.")
         else:
-            yield Failure(field=place, reason=_reason(place, problem))
+            yield Failure(field=path, reason=_reason(path, problem))
 
 
-def _reason(place: str, problem: Problem) -> str:
+def _reason(path: str, problem: Problem) -> str:
     field = problem.field
     if field is None:
-        known = ", ".join(sorted(problem.shape.fields))
-        return f"{place} is no property of {problem.shape.name}: it has {known}"
+        known = ", ".join(sorted(problem.schema.fields))
+        return f"{path} is not a property of {problem.schema.name}: it has {known}"
     if problem.got is None:
-        return f"{place} is missing: {problem.shape.name} needs it"
+        return f"{path} is missing: {problem.schema.name} requires it"
     if field.choices and isinstance(problem.got, str):
-        return f"{place} must be one of {', '.join(field.choices)}, not {problem.got!r}"
-    got = "true or false" if isinstance(problem.got, bool) else _called(problem.got)
-    return f"{place} must be {_ARTICLES[problem.kind]}, not {got}"
+        return f"{path} must be one of {', '.join(field.choices)}, not {problem.got!r}"
+    return f"{path} must be {_ARTICLES[problem.kind]}, not {_kind_of(problem.got)}"
 
 
-def _called(value: Value) -> str:
-    names = {float: "a number", str: "a text", list: "a list", dict: "an object"}
-    return names.get(type(value), "nothing")
+def _kind_of(value: Value) -> str:
+    names = {
+        bool: "a boolean",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        dict: "an object",
+    }
+    return names.get(type(value), "null")
 
 
 def without_nulls(value: Properties) -> Properties:
-    """The properties that say something."""
+    """The properties that are not null."""
     return {key: item for key, item in value.items() if item is not None}
 
 
-def with_defaults(inputs: Properties, shape: Shape) -> Properties:
-    """The inputs with the defaults of those that are absent, at any depth."""
+def with_defaults(inputs: Properties, schema: Schema) -> Properties:
+    """The inputs, with defaults for absent ones, at any depth."""
     filled = dict(inputs)
-    for name, field in shape.fields.items():
+    for name, field in schema.fields.items():
         given = filled.get(name)
         if given is None and field.default is not None:
             filled[name] = field.default
         elif field.kind == "integer" and isinstance(given, float):
             filled[name] = float(int(given))
         elif given is not None:
-            filled[name] = _each(given, field, _filled)
+            filled[name] = _map_objects(given, field, _filled)
     return filled
 
 
-def _filled(value: Properties, shape: Shape) -> Properties:
-    return with_defaults(without_nulls(value), shape)
+def _filled(value: Properties, schema: Schema) -> Properties:
+    return with_defaults(without_nulls(value), schema)
 
 
-def with_secrets(inputs: Properties, shape: Shape) -> Properties:
-    """The inputs with those marked that are secret by their table, at any depth."""
+def with_secrets(inputs: Properties, schema: Schema) -> Properties:
+    """The inputs, with those that the schema declares secret marked so, at any depth."""
     marked: Properties = {}
     for name, value in inputs.items():
-        field = shape.fields.get(name) or shape.outputs.get(name)
-        marked[name] = value if field is None else _each(value, field, with_secrets)
+        field = schema.fields.get(name) or schema.outputs.get(name)
+        marked[name] = value if field is None else _map_objects(value, field, with_secrets)
         if field is not None and field.secret:
             marked[name] = secret(marked[name])
     return marked
 
 
-def _each(value: Value, field: Field, change: Callable[[Properties, Shape], Properties]) -> Value:
-    """The value with every object in it changed that the field knows the shape of."""
+def _map_objects(
+    value: Value, field: Field, change: Callable[[Properties, Schema], Properties]
+) -> Value:
+    """The value, with `change` applied to each object in it that the field has a schema for."""
     if field.of is None:
         return value
     if isinstance(value, Secret):
-        return Secret(_each(value.value, field, change))
+        return Secret(_map_objects(value.value, field, change))
     if isinstance(value, list):
-        return [_each(item, field, change) for item in value]
+        return [_map_objects(item, field, change) for item in value]
     return change(value, field.of) if isinstance(value, dict) else value

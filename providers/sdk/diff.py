@@ -1,4 +1,4 @@
-"""Diff: what changed between the inputs of the last success and the new ones."""
+"""Diff: what changed between the inputs of the last successful update and the new ones."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .values import Secret, Unknown, reveal, same
+from .values import Secret, Unknown, equal, reveal
 
 if TYPE_CHECKING:
-    from .fields import Field, Shape
+    from .schema import Field, Schema
     from .values import Properties, Value
 
 _PLAIN_KEY: Final = re.compile(r'[^."\[\]]+')
@@ -27,99 +27,102 @@ class Change(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One changed place, as `connection` or `environment.LANG` or `triggers[0]`."""
+    """One changed property."""
 
     path: str
+    """Such as `connection`, `environment.LANG` or `triggers[0]`."""
     top: str
+    """The top-level property that it is in."""
     change: Change = Change.UPDATE
     replaces: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diff:
-    """All that changed, and how a replacement is done."""
+    """All differences, and how a replacement is done."""
 
     differences: tuple[Difference, ...]
     delete_before_replace: bool = False
 
 
-def differences(old: Properties, new: Properties, shape: Shape) -> tuple[Difference, ...]:
-    """Every place where the inputs differ; each is an update, or what its table says.
+def differences(old: Properties, new: Properties, schema: Schema) -> tuple[Difference, ...]:
+    """Every property that differs.
 
-    A place replaces when its own field does, or one that it is in.
+    It replaces the resource if its field says so, or the field of an object or list that it is in.
     """
-    found: list[Difference] = []
-    for top in sorted(name for name in old.keys() | new.keys() if not _is_the_engines(name, shape)):
-        field = shape.fields.get(top)
-        places: dict[str, _Place] = {}
-        _compare(old.get(top), new.get(top), _step("", top), _Walk(places, field, replaces=False))
-        found.extend(
-            Difference(path=path, top=top, change=place.change, replaces=place.replaces)
-            for path, place in places.items()
+    result: list[Difference] = []
+    names = (name for name in old.keys() | new.keys() if not _is_internal(name, schema))
+    for top in sorted(names):
+        found: dict[str, _Found] = {}
+        cursor = _Cursor(found, schema.fields.get(top), replaces=False)
+        _compare(old.get(top), new.get(top), _step("", top), cursor)
+        result.extend(
+            Difference(path=path, top=top, change=each.change, replaces=each.replaces)
+            for path, each in found.items()
         )
-    return tuple(found)
+    return tuple(result)
 
 
-class _Place(NamedTuple):
+class _Found(NamedTuple):
     change: Change
     replaces: bool
 
 
-class _Walk:
-    """Where a comparison is: the field of the place, and whether all in it replaces."""
+class _Cursor:
+    """The position of a comparison: its field, and whether a change there replaces."""
 
-    __slots__ = ("field", "places", "replaces")
+    __slots__ = ("field", "found", "replaces")
 
-    def __init__(self, places: dict[str, _Place], field: Field | None, *, replaces: bool) -> None:
-        self.places = places
+    def __init__(self, found: dict[str, _Found], field: Field | None, *, replaces: bool) -> None:
+        self.found = found
         self.field = field
         self.replaces = replaces or (field is not None and field.replaces)
 
-    def into(self, name: str) -> _Walk:
-        """A property of an object here."""
-        shape = self.field.of if self.field is not None else None
-        inner = shape.fields.get(name) if shape is not None else None
-        return _Walk(self.places, inner, replaces=self.replaces)
+    def into(self, name: str) -> _Cursor:
+        """The position of a property of the object here."""
+        schema = self.field.of if self.field is not None else None
+        inner = schema.fields.get(name) if schema is not None else None
+        return _Cursor(self.found, inner, replaces=self.replaces)
 
-    def note(self, path: str, change: Change) -> None:
-        self.places[path] = _Place(change, self.replaces)
+    def record(self, path: str, change: Change) -> None:
+        self.found[path] = _Found(change, self.replaces)
 
 
-def _is_the_engines(name: str, shape: Shape) -> bool:
-    return name.startswith("__") or (name == "version" and name not in shape.fields)
+def _is_internal(name: str, schema: Schema) -> bool:
+    return name.startswith("__") or (name == "version" and name not in schema.fields)
 
 
 def _sorted(value: Value, field: Field | None) -> Value:
-    """A list without meaning in its order, in an order that depends on its content only."""
+    """An unordered list in an order that depends on its content only."""
     if field is None or not field.unordered:
         return value
     if isinstance(value, Secret):
         return Secret(_sorted(value.value, field))
-    return sorted(value, key=content) if isinstance(value, list) else value
+    return sorted(value, key=sort_key) if isinstance(value, list) else value
 
 
-def content(value: Value) -> str:
-    """A text that two values share when they are equal, to sort by."""
+def sort_key(value: Value) -> str:
+    """A sort key: equal for equal values."""
     return json.dumps(reveal(value), sort_keys=True, default=lambda _: str(Unknown()))
 
 
-def _compare(old: Value, new: Value, path: str, walk: _Walk) -> None:
-    old, new = _sorted(old, walk.field), _sorted(new, walk.field)
+def _compare(old: Value, new: Value, path: str, cursor: _Cursor) -> None:
+    old, new = _sorted(old, cursor.field), _sorted(new, cursor.field)
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
-            _compare(old.get(key), new.get(key), _step(path, key), walk.into(key))
+            _compare(old.get(key), new.get(key), _step(path, key), cursor.into(key))
     elif isinstance(old, list) and isinstance(new, list):
         for index in range(max(len(old), len(new))):
-            place = f"{path}[{index}]"
+            item = f"{path}[{index}]"
             if index >= len(old):
-                walk.note(place, Change.ADD)
+                cursor.record(item, Change.ADD)
             elif index >= len(new):
-                walk.note(place, Change.DELETE)
+                cursor.record(item, Change.DELETE)
             else:
-                _compare(old[index], new[index], place, walk)
-    elif not same(old, new):
-        gone, fresh = old is None, new is None
-        walk.note(path, Change.ADD if gone else Change.DELETE if fresh else Change.UPDATE)
+                _compare(old[index], new[index], item, cursor)
+    elif not equal(old, new):
+        added, deleted = old is None, new is None
+        cursor.record(path, Change.ADD if added else Change.DELETE if deleted else Change.UPDATE)
 
 
 def _step(path: str, key: str) -> str:

@@ -1,7 +1,7 @@
 """The errors of operations.
 
-OperationError            it failed; nothing of it is kept
-└── PartlyDoneError       it failed half-way: what is there goes into the state
+OperationError            the operation failed; the state does not change
+└── PartialFailureError   it failed after it made something, which goes into the state
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ class OperationError(Exception):
     """An operation that failed; its text is all that the user reads."""
 
 
-class PartlyDoneError(OperationError):
-    """A create or update that failed after something was made, which the state must know of.
+class PartialFailureError(OperationError):
+    """A create or update that failed after it made something that the state must record.
 
-    The engine stores it with the error, shows the error, and asks for an update the next time.
+    The engine stores the resource together with the error, shows the error, and plans an update
+    the next time.
     """
 
-    def __init__(self, text: str, *, identity: str, outputs: Properties) -> None:
-        """`outputs` as the operation would have returned them."""
+    def __init__(self, text: str, *, resource_id: str, outputs: Properties) -> None:
+        """`outputs` are those that the operation would have returned."""
         super().__init__(text)
-        self.identity = identity
+        self.resource_id = resource_id
         self.outputs = outputs

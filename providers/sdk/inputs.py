@@ -1,4 +1,4 @@
-"""Typed reading of properties that have passed the check."""
+"""Typed access to properties that have passed the check."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ if TYPE_CHECKING:
 
 
 class Inputs:
-    """Properties without their marks of secrecy; absent ones are the default, else None or empty.
+    """Properties with their secrets revealed; an absent one is the default, else None or empty.
 
-    Its `repr` shows no value.
+    Its `repr` shows no values.
     """
 
     def __init__(self, properties: Mapping[str, Value]) -> None:
-        """`properties` as they come from the engine, or from inside such."""
+        """`properties` as the engine sends them, or an object among them."""
         self._values = {name: reveal(value) for name, value in properties.items()}
 
     def has(self, name: str) -> bool:
-        """Whether it was given at all."""
+        """Whether it is given."""
         return self._values.get(name) is not None
 
     def value(self, name: str) -> Value:
-        """As it is."""
+        """Its value as it is."""
         return self._values.get(name)
 
     @overload
-    def text(self, name: str) -> str | None: ...
+    def string(self, name: str) -> str | None: ...
     @overload
-    def text(self, name: str, default: str) -> str: ...
-    def text(self, name: str, default: str | None = None) -> str | None:
+    def string(self, name: str, default: str) -> str: ...
+    def string(self, name: str, default: str | None = None) -> str | None:
         """A string."""
         value = self._values.get(name)
         return value if isinstance(value, str) else default
@@ -49,37 +49,37 @@ class Inputs:
         return value if isinstance(value, float) else default
 
     @overload
-    def whole(self, name: str) -> int | None: ...
+    def integer(self, name: str) -> int | None: ...
     @overload
-    def whole(self, name: str, default: int) -> int: ...
-    def whole(self, name: str, default: int | None = None) -> int | None:
-        """A whole number."""
+    def integer(self, name: str, default: int) -> int: ...
+    def integer(self, name: str, default: int | None = None) -> int | None:
+        """A number, truncated to an integer."""
         value = self._values.get(name)
         return int(value) if isinstance(value, float) else default
 
-    def flag(self, name: str) -> bool | None:
+    def boolean(self, name: str) -> bool | None:
         """A boolean."""
         value = self._values.get(name)
         return value if isinstance(value, bool) else None
 
-    def texts(self, name: str) -> tuple[str, ...]:
+    def strings(self, name: str) -> tuple[str, ...]:
         """A list of strings."""
         value = self._values.get(name)
         items = value if isinstance(value, list) else []
         return tuple(item if isinstance(item, str) else "" for item in items)
 
-    def mapping(self, name: str) -> dict[str, str]:
+    def string_map(self, name: str) -> dict[str, str]:
         """A map of strings."""
         value = self._values.get(name)
         pairs = value.items() if isinstance(value, dict) else ()
         return {key: item if isinstance(item, str) else "" for key, item in pairs}
 
-    def inside(self, name: str) -> Inputs | None:
+    def object(self, name: str) -> Inputs | None:
         """An object."""
         value = self._values.get(name)
         return Inputs(value) if isinstance(value, dict) else None
 
-    def each(self, name: str) -> tuple[Inputs, ...]:
+    def objects(self, name: str) -> tuple[Inputs, ...]:
         """A list of objects."""
         value = self._values.get(name)
         items = value if isinstance(value, list) else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from .fields import Shape
+from .schema import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,19 +20,19 @@ class Plugin:
 
     name: ClassVar[str]
     version: ClassVar[str]
-    settings: ClassVar[Shape] = Shape(token="", fields={})
+    config: ClassVar[Schema] = Schema(token="", fields={})
     """The provider's configuration."""
     resources: Sequence[Resource[Any]]
 
-    async def configure(self, settings: Inputs) -> None:
-        """Take the configuration, before any resource is asked for. Connect to nobody yet.
+    async def configure(self, config: Inputs) -> None:
+        """Take the configuration, before the first call for a resource. Do not connect yet.
 
-        In a preview a setting that is not known yet is neither a text nor a number.
+        In a preview, a value that is still unknown is neither a string nor a number.
         """
-        del settings
+        del config
 
-    async def call(self, function: str, arguments: Inputs) -> Properties | None:
-        """Answer a function of the plugin; None where there is none of that token.
+    async def invoke(self, function: str, arguments: Inputs) -> Properties | None:
+        """Answer a function of the plugin; None if there is none of that token.
 
         Raises:
             OperationError: it failed; the text is all that the user reads.
@@ -41,9 +41,9 @@ class Plugin:
         return None
 
     async def close(self) -> None:
-        """Let go of what is kept between operations: the process is about to end."""
+        """Release what is kept between operations: the process is about to end."""
 
-    def not_offered(self, what: str, token: str) -> str:
-        """What to say of a resource type or function that there is not."""
-        known = ", ".join(sorted(resource.shape.token for resource in self.resources))
+    def unsupported_message(self, what: str, token: str) -> str:
+        """The error for a resource type or function that the plugin does not have."""
+        known = ", ".join(sorted(resource.schema.token for resource in self.resources))
         return f"{what} {token!r} is not in the plugin {self.name!r}: it has {known}"

@@ -1,4 +1,4 @@
-"""A resource type: its table, and what is done on create, read, update and delete."""
+"""A resource type: its schema, and what create, read, update and delete do."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from .check import Failure, failures, problems
 from .diff import Diff, differences
-from .values import Unknown, with_marks
+from .values import Unknown, merge_keeping_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .fields import Shape
+    from .cancellation import Cancellation
+    from .diagnostics import Diagnostics
     from .inputs import Inputs
-    from .journal import Journal
-    from .scope import Scope
+    from .schema import Schema
     from .values import Properties, Value
 
 I = TypeVar("I")  # noqa: E741 as a type variable it is clear
@@ -24,46 +24,46 @@ I = TypeVar("I")  # noqa: E741 as a type variable it is clear
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One thing the engine asks for one resource."""
+    """One call of the engine for one resource."""
 
     urn: str
-    scope: Scope
-    """Ends with the resource's timeout, or when the engine cancels."""
-    journal: Journal
-    """Messages to the user, shown at the resource."""
-    ignored: tuple[str, ...] = ()
-    """What the program wants to be left as it is; `*` is all of it."""
+    cancellation: Cancellation
+    """At the resource's timeout, or when the engine cancels."""
+    diagnostics: Diagnostics
+    """Messages to the user about the resource."""
+    ignore_changes: tuple[str, ...] = ()
+    """The program's `ignore_changes`; `*` is all inputs."""
 
     @property
     def name(self) -> str:
-        """What the program calls the resource."""
+        """The resource's logical name."""
         return self.urn.rsplit("::", 1)[-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """A resource as the state has it; all empty but the id when it is to be imported."""
+class PriorState:
+    """A resource as recorded in the state; only the id is set for an import."""
 
-    identity: str
+    id: str
     inputs: Properties = field(default_factory=dict)
     state: Properties = field(default_factory=dict)
-    """Inputs and outputs."""
+    """Inputs and outputs together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Created:
-    """A new resource: its id, and its outputs. An output may override an input of its name."""
+    """A new resource: its id and outputs. An output overrides an input of the same name."""
 
-    identity: str
+    id: str
     outputs: Properties
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A resource as it is in the world.
+class ReadResult:
+    """A resource as it really is.
 
-    `outputs` may hold inputs too. Of those the program gave, the state gets what was found; on an
-    import it gets `imported`.
+    `outputs` may contain inputs, too: those that the program gave are updated from it. On an
+    import, the inputs are `imported`.
     """
 
     outputs: Properties
@@ -71,85 +71,87 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proposal:
-    """What a check knows besides the inputs."""
+class CheckContext:
+    """What a check gets in addition to the inputs."""
 
     urn: str
-    old: Properties
-    """The inputs of the last success; empty for a new resource."""
-    seed: bytes
-    """Random bytes for names: the same in the preview and in the update after it."""
+    old_inputs: Properties
+    """The inputs of the last successful update; empty for a new resource."""
+    random_seed: bytes
+    """For generated names: the same in the preview and in the update after it."""
 
 
 class Resource(ABC, Generic[I]):
-    """A resource type. `I` is what `parse` makes of its inputs.
+    """A resource type; `I` is the type of its parsed inputs.
 
-    Nothing but `check`, `diff` and `planned` is asked in a preview. Where an operation cannot be
-    done it raises OperationError, and PartlyDoneError where something was made.
+    A preview calls `check`, `diff` and `preview` only. A failed operation raises OperationError,
+    or PartialFailureError if it left something that the state must record.
     """
 
-    shape: ClassVar[Shape]
+    schema: ClassVar[Schema]
 
     @abstractmethod
     def parse(self, inputs: Inputs) -> I:
-        """The inputs as typed values; they have passed the check and are all known."""
+        """Parse inputs, which have passed the check and are all known."""
 
     @abstractmethod
     async def create(self, inputs: I, operation: Operation) -> Created:
-        """Make it."""
+        """Create it."""
 
     @abstractmethod
-    async def update(self, inputs: I, stored: Stored, operation: Operation) -> Properties:
-        """Change it to the new inputs; returns the outputs."""
+    async def update(self, inputs: I, prior: PriorState, operation: Operation) -> Properties:
+        """Update it to the new inputs; returns the outputs."""
 
     @abstractmethod
-    async def delete(self, stored: Stored, operation: Operation) -> None:
-        """Remove it; that it is gone already is no error."""
+    async def delete(self, prior: PriorState, operation: Operation) -> None:
+        """Delete it; not an error if it is already gone."""
 
-    async def read(self, stored: Stored, operation: Operation) -> Found | None:
-        """Look at it, for a refresh or an import; None where it is gone."""
+    async def read(self, prior: PriorState, operation: Operation) -> ReadResult | None:
+        """Read it, for a refresh or an import; None if it is gone."""
         del operation
-        return Found(outputs=stored.state)
+        return ReadResult(outputs=prior.state)
 
     async def check(
-        self, inputs: Properties, proposal: Proposal
+        self, inputs: Properties, context: CheckContext
     ) -> tuple[Properties, Sequence[Failure]]:
-        """What is wrong with the inputs, and the inputs with what the table cannot fill in.
+        """Check the inputs; returns them, completed with what the schema cannot express.
 
-        Defaults and marks of secrecy are added by the caller.
+        The caller adds the schema's defaults and marks secrets.
         """
-        del proposal
-        return inputs, tuple(failures(problems(inputs, self.shape)))
+        del context
+        return inputs, tuple(failures(problems(inputs, self.schema)))
 
-    async def diff(self, new: Properties, stored: Stored, operation: Operation) -> Diff:
-        """What the new inputs change; may look at the world, and may not change it."""
+    async def diff(self, new: Properties, prior: PriorState, operation: Operation) -> Diff:
+        """Compare with the new inputs; may read the resource, and must not change it."""
         del operation
-        return Diff(differences=differences(stored.inputs, new, self.shape))
+        return Diff(differences=differences(prior.inputs, new, self.schema))
 
-    async def planned(
-        self, inputs: Properties, stored: Stored | None, operation: Operation
+    async def preview(
+        self, inputs: Properties, prior: PriorState | None, operation: Operation
     ) -> Properties:
-        """The outputs after a create (nothing is stored) or an update, as far as they are known."""
+        """The outputs of a create (`prior` is None) or an update, as far as they are known."""
         del inputs, operation
-        if stored is None:
-            return {name: Unknown() for name in self.shape.outputs}
-        return {name: stored.state[name] for name in self.shape.outputs if name in stored.state}
+        if prior is None:
+            return {name: Unknown() for name in self.schema.outputs}
+        return {name: prior.state[name] for name in self.schema.outputs if name in prior.state}
 
-    def refreshed(self, stored: Stored, found: Found) -> tuple[Properties, Properties]:
-        """The inputs and the state after a look at the world.
+    def merge_read(self, prior: PriorState, result: ReadResult) -> tuple[Properties, Properties]:
+        """The inputs and the state after a read.
 
-        An input that the program did not give stays absent: what the world says of it is a default.
+        An input that the program did not give stays absent: its observed value is a default.
         """
-        if not stored.inputs and not stored.state:
-            return found.imported, with_marks(found.imported, found.outputs)
-        seen = {
-            name: self.as_given(stored.inputs[name], value)
-            for name, value in found.outputs.items()
-            if name in stored.inputs and name in self.shape.fields
+        if not prior.inputs and not prior.state:
+            imported = result.imported
+            return imported, merge_keeping_secrets(imported, result.outputs)
+        observed = {
+            name: self.as_written(prior.inputs[name], value)
+            for name, value in result.outputs.items()
+            if name in prior.inputs and name in self.schema.fields
         }
-        return with_marks(stored.inputs, seen), with_marks(stored.state, found.outputs)
+        inputs = merge_keeping_secrets(prior.inputs, observed)
+        return inputs, merge_keeping_secrets(prior.state, result.outputs)
 
-    def as_given(self, given: Value, seen: Value) -> Value:
-        """What was seen of an input, as the program would have put it."""
-        del given
-        return seen
+    def as_written(self, written: Value, observed: Value) -> Value:
+        """The observed value of an input, in the form in which the program would write it."""
+        del written
+        return observed

@@ -1,104 +1,55 @@
-"""The package schema, made from the tables."""
+"""The schema of a resource type: checks, defaults, secrets and replacements follow from it."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from .fields import Field, Kind, Shape
-    from .plugin import Plugin
-
-Described = dict[str, object]
+Kind: TypeAlias = Literal["string", "number", "integer", "boolean", "list", "map", "object", "any"]
 
 
-def document(plugin: Plugin) -> str:
-    """The package schema as JSON text."""
-    shapes = [resource.shape for resource in plugin.resources]
-    settings = {name: _property(field) for name, field in plugin.settings.fields.items()}
-    return json.dumps(
-        {
-            "name": plugin.name,
-            "version": plugin.version,
-            "displayName": plugin.name.capitalize(),
-            "license": "MIT",
-            "config": {"variables": settings} if settings else {},
-            "provider": {"inputProperties": settings} if settings else {},
-            "types": _types((*shapes, plugin.settings)),
-            "resources": {shape.token: _resource(shape) for shape in shapes},
-        }
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One property."""
+
+    kind: Kind = "string"
+    required: bool = False
+    secret: bool = False
+    replaces: bool = False
+    """Whether a change to it, or to anything in it, replaces the resource."""
+    default: bool | float | str | None = None
+    of: Schema | None = None
+    """The schema of an `object`, or of each object in a `list`."""
+    items: Kind = "string"
+    """The kind of the elements of a `list` or `map`, unless `of` is given."""
+    computed: bool = False
+    """Filled in by the provider where the program gives none (bridged resource types only)."""
+    unordered: bool = False
+    """A list used as a set: another order is no change."""
+    choices: tuple[str, ...] = ()
+    """The values of an enumeration; any string if empty."""
+    choices_token: str = ""
+    """The type token of the enumeration, if the package schema has one."""
+    open_choices: bool = False
+    """Whether the check accepts values outside `choices`."""
+    description: str = ""
 
 
-def _types(shapes: Iterable[Shape]) -> Described:
-    """The nested objects and enumerations that the shapes name, at any depth."""
-    found: Described = {}
-    for shape in shapes:
-        for field in (*shape.fields.values(), *shape.outputs.values()):
-            if field.of is not None and field.of.token not in found:
-                found[field.of.token] = _object(field.of)
-                found.update(_types((field.of,)))
-            if field.choices_token:
-                values = [{"value": value} for value in field.choices]
-                found[field.choices_token] = {"type": "string", "enum": values}
-    return found
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """The properties of a resource or of a nested object."""
 
+    token: str
+    fields: Mapping[str, Field]
+    title: str = ""
+    """Its name in error messages; the token if empty."""
+    outputs: Mapping[str, Field] = field(default_factory=dict)
+    """The properties that a resource's state has in addition to its inputs."""
 
-def _resource(shape: Shape) -> Described:
-    outputs = {name: _property(field) for name, field in shape.outputs.items()}
-    inputs = _properties(shape.fields)
-    needed = _required(shape.fields)
-    return {
-        "properties": {**inputs, **outputs},
-        "required": [*needed, *_required(shape.outputs)],
-        "inputProperties": inputs,
-        "requiredInputs": needed,
-    }
-
-
-def _object(shape: Shape) -> Described:
-    return {
-        "type": "object",
-        "properties": _properties(shape.fields),
-        "required": _required(shape.fields),
-    }
-
-
-def _properties(fields: Mapping[str, Field]) -> Described:
-    return {name: _property(field) for name, field in fields.items()}
-
-
-def _required(fields: Mapping[str, Field]) -> list[str]:
-    return [name for name, field in fields.items() if field.required]
-
-
-def _property(field: Field) -> Described:
-    described = _type(field)
-    if field.default is not None:
-        described["default"] = field.default
-    if field.secret:
-        described["secret"] = True
-    if field.replaces:
-        described["replaceOnChanges"] = True
-    if field.description:
-        described["description"] = field.description
-    return described
-
-
-def _type(field: Field) -> Described:
-    if field.choices_token:
-        return {"$ref": f"#/types/{field.choices_token}"}
-    inner = _plain(field.items)
-    if field.of is not None:
-        inner = {"$ref": f"#/types/{field.of.token}"}
-    if field.kind == "list":
-        return {"type": "array", "items": inner}
-    if field.kind == "map":
-        return {"type": "object", "additionalProperties": inner}
-    return inner if field.kind == "object" else _plain(field.kind)
-
-
-def _plain(kind: Kind) -> Described:
-    return {"$ref": "pulumi.json#/Any"} if kind == "any" else {"type": kind}
+    @property
+    def name(self) -> str:
+        """Its name in error messages."""
+        return self.title or self.token

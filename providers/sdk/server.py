@@ -1,4 +1,4 @@
-"""Serves a plugin on a loopback port and says which one."""
+"""Serves a plugin on a loopback port and prints the port."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import grpc.aio
 
-from .journal import LIMITS, Engine
+from .diagnostics import LIMITS, Engine
 from .provider import Provider
 from .stubs import provider_pb2_grpc
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from .plugin import Plugin
 
 _THREADS: Final = 64
-"""For name look-ups and key files, so that operations do not queue up behind each other."""
-_GOODBYE: Final = 3.0
-"""Seconds for what a plugin keeps open: the engine gives it five."""
-_LOOK: Final = 2.0
-"""Seconds between looks whether the engine is still there."""
+"""For name look-ups and key files, so that operations do not queue behind each other."""
+_CLOSE_TIMEOUT: Final = 3.0
+"""Seconds for a plugin to close; the engine waits for five."""
+_POLL_INTERVAL: Final = 2.0
+"""Seconds between checks that the engine still runs."""
 
 
 def serve(plugin: Plugin, arguments: Sequence[str]) -> int:
-    """Serve until the engine ends this process, or is gone; returns the exit status.
+    """Serve until the engine ends this process or is gone; returns the exit status.
 
-    `arguments` are the engine's: its address, and flags about logging that mean nothing here.
+    `arguments` are the engine's: its address, and logging flags that are ignored here.
     """
-    address = next((word for word in arguments if not word.startswith("-")), "")
+    address = next((argument for argument in arguments if not argument.startswith("-")), "")
     asyncio.run(_serve(plugin, Engine(address), os.getppid()))
     return 0
 
@@ -51,15 +51,15 @@ async def _serve(plugin: Plugin, engine: Engine, parent: int) -> None:
     await server.start()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
-    # An engine that was killed tells nobody: its plugins would stay for ever.
+    # A killed engine does not end its plugins: without this check they would run for ever.
     while not ended.is_set() and os.getppid() == parent:
         try:
-            await asyncio.wait_for(ended.wait(), _LOOK)
+            await asyncio.wait_for(ended.wait(), _POLL_INTERVAL)
         except TimeoutError:
             continue
     await server.stop(grace=0)
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_GOODBYE):
+        async with asyncio.timeout(_CLOSE_TIMEOUT):
             await plugin.close()
-    # What runs on other machines is not waited for, nor are threads in a name look-up.
+    # Does not wait for processes on other machines, nor for threads in a name look-up.
     os._exit(0)

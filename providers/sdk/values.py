@@ -1,4 +1,4 @@
-"""Property values as the engine sends them: JSON with secrets and unknowns in it."""
+"""Property values as the engine sends them: JSON with secrets and unknowns."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _UNKNOWNS: Final = frozenset(
         "dd056dcd-154b-4c76-9bd3-c8f88648b5ff",
     }
 )
-"""The marks of an unknown string, bool, number, array, asset, archive and object."""
+"""The sentinels of an unknown string, bool, number, array, asset, archive and object."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secret:
-    """A value that the engine encrypts in its state; never shown by `repr`."""
+    """A value that the engine encrypts in the state; not shown by `repr`."""
 
     value: Value
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A value that is only known once something else has been created."""
+    """A value that is not known before another resource is created."""
 
 
 Value: TypeAlias = "bool | float | str | list[Value] | dict[str, Value] | Secret | Unknown | None"
@@ -45,7 +45,7 @@ Properties: TypeAlias = "dict[str, Value]"
 
 
 def decode(struct: struct_pb2.Struct) -> Properties:
-    """The properties in a message; absent and null ones are left out, as the engine sees them."""
+    """The properties in a message; null ones are dropped, as the engine does."""
     read = {key: _decode(value) for key, value in struct.fields.items()}
     return {key: value for key, value in read.items() if value is not None}
 
@@ -78,11 +78,11 @@ def _decode_struct(struct: struct_pb2.Struct) -> Value:
 
 
 def encode(properties: Mapping[str, Value]) -> struct_pb2.Struct:
-    """The message for properties; `decode` reads it back."""
+    """The message for properties; the inverse of `decode`."""
     return struct_pb2.Struct(fields={key: _encode(item) for key, item in properties.items()})
 
 
-def _encode(value: Value) -> struct_pb2.Value:  # noqa: PLR0911 one a kind
+def _encode(value: Value) -> struct_pb2.Value:  # noqa: PLR0911 one per kind
     if isinstance(value, Secret):
         tagged = {_SIGNATURE: _encode(_SECRET), "value": _encode(value.value)}
         return struct_pb2.Value(struct_value=struct_pb2.Struct(fields=tagged))
@@ -103,12 +103,12 @@ def _encode(value: Value) -> struct_pb2.Value:  # noqa: PLR0911 one a kind
 
 
 def secret(value: Value) -> Secret:
-    """The value as a secret, once."""
+    """The value as a secret; a secret is returned unchanged."""
     return value if isinstance(value, Secret) else Secret(value)
 
 
 def reveal(value: Value) -> Value:
-    """The value without its marks of secrecy, at any depth."""
+    """The value with each secret in it replaced by its plain value."""
     if isinstance(value, Secret):
         return reveal(value.value)
     if isinstance(value, list):
@@ -118,60 +118,62 @@ def reveal(value: Value) -> Value:
     return value
 
 
-def same(one: Value, other: Value) -> bool:
-    """Whether two values are equal; a secret equals no plain value, a null no value at all."""
+def equal(one: Value, other: Value) -> bool:
+    """Whether two values are equal; a secret never equals a plain value, absent equals null."""
     if isinstance(one, dict) and isinstance(other, dict):
         keys = one.keys() | other.keys()
-        return all(same(one.get(key), other.get(key)) for key in keys)
+        return all(equal(one.get(key), other.get(key)) for key in keys)
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
+        return len(one) == len(other) and all(map(equal, one, other))
     if isinstance(one, Secret) and isinstance(other, Secret):
-        return same(one.value, other.value)
-    # Python has True == 1.0; the engine does not.
+        return equal(one.value, other.value)
+    # In Python, True == 1.0; not for the engine.
     return type(one) is type(other) and one == other
 
 
-def bare(value: Value) -> Value:
-    """The value without its own marks of secrecy; what is inside it keeps them."""
-    return bare(value.value) if isinstance(value, Secret) else value
+def unwrap(value: Value) -> Value:
+    """The plain value of a secret; secrets inside it stay secrets."""
+    return unwrap(value.value) if isinstance(value, Secret) else value
 
 
-def holds_secret(value: Value) -> bool:
-    """Whether anything in the value is secret."""
+def contains_secret(value: Value) -> bool:
+    """Whether the value is a secret or contains one."""
     if isinstance(value, list):
-        return any(map(holds_secret, value))
+        return any(map(contains_secret, value))
     if isinstance(value, dict):
-        return any(map(holds_secret, value.values()))
+        return any(map(contains_secret, value.values()))
     return isinstance(value, Secret)
 
 
-def is_unknown(value: Value) -> bool:
-    """Whether anything in the value is not known yet."""
+def contains_unknown(value: Value) -> bool:
+    """Whether the value is unknown or contains an unknown."""
     if isinstance(value, list):
-        return any(map(is_unknown, value))
+        return any(map(contains_unknown, value))
     if isinstance(value, dict):
-        return any(map(is_unknown, value.values()))
-    return is_unknown(value.value) if isinstance(value, Secret) else isinstance(value, Unknown)
+        return any(map(contains_unknown, value.values()))
+    return (
+        contains_unknown(value.value) if isinstance(value, Secret) else isinstance(value, Unknown)
+    )
 
 
-def with_marks(given: Properties, found: Mapping[str, Value]) -> Properties:
-    """What was given, overridden by what was found, which is as secret as what was given."""
-    merged = dict(given)
-    for name, value in found.items():
-        before = given.get(name)
-        if same(without_notes(reveal(before)), without_notes(reveal(value))):
+def merge_keeping_secrets(old: Properties, new: Mapping[str, Value]) -> Properties:
+    """`old` updated from `new`; a property that contains a secret in `old` stays secret."""
+    merged = dict(old)
+    for name, value in new.items():
+        before = old.get(name)
+        if equal(without_internal_keys(reveal(before)), without_internal_keys(reveal(value))):
             merged[name] = value if before is None else before
         else:
-            merged[name] = secret(value) if holds_secret(before) else value
+            merged[name] = secret(value) if contains_secret(before) else value
     return merged
 
 
-def without_notes(value: Value) -> Value:
-    """The value without what a check has noted in its objects for the next one: `__` and a name."""
+def without_internal_keys(value: Value) -> Value:
+    """The value without the keys that begin with `__`: a check's notes for the next one."""
     if isinstance(value, Secret):
-        return Secret(without_notes(value.value))
+        return Secret(without_internal_keys(value.value))
     if isinstance(value, list):
-        return [without_notes(item) for item in value]
+        return [without_internal_keys(item) for item in value]
     if isinstance(value, dict):
-        return {k: without_notes(v) for k, v in value.items() if not k.startswith("__")}
+        return {k: without_internal_keys(v) for k, v in value.items() if not k.startswith("__")}
     return value

@@ -20,6 +20,7 @@ from pulumi.runtime.proto import provider_pb2
 
 from harness.providers.command_driver import (
     LOCAL,
+    PROJECT,
     REMOTE,
     UNKNOWN,
     FailedError,
@@ -510,7 +511,7 @@ def test_the_launcher_works_from_a_plugin_folder(tmp_path: Path, way: str) -> No
         else:
             place.write_bytes(source.read_bytes())
             place.chmod(0o755)
-    cwd = source.parents[2] if way == "copy" else tmp_path
+    cwd = PROJECT if way == "copy" else tmp_path
     bare = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     if way != "install":
         bare["FLAKEUP_PYTHON"] = _python()

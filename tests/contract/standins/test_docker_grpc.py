@@ -91,13 +91,13 @@ def test_a_name_is_made_up_once(offline: Plugin, kind: str) -> None:
 @pytest.mark.parametrize(
     ("inputs", "failure"),
     [
-        ({}, f"image: image is missing: {CONTAINER} needs it"),
-        ({"image": 1}, "image: image must be a text, not a number"),
-        ({"image": "x", "imag": "x"}, f"imag: imag is no property of {CONTAINER}"),
+        ({}, f"image: image is missing: {CONTAINER} requires it"),
+        ({"image": 1}, "image: image must be a string, not a number"),
+        ({"image": "x", "imag": "x"}, f"imag: imag is not a property of {CONTAINER}"),
         ({"image": "x", "ports": [{}]}, "ports[0].internal: ports[0].internal is missing"),
         ({"image": "x", "restart": "maybe"}, "restart: restart must be one of no, on-failure, "),
         ({"image": "x", "healthcheck": {"interval": "soon"}}, "healthcheck.interval: "),
-        ({"image": "x", "envs": "A=b"}, "envs: envs must be a list, not a text"),
+        ({"image": "x", "envs": "A=b"}, "envs: envs must be a list, not a string"),
     ],
 )
 def test_check_refuses_what_does_not_fit(offline: Plugin, inputs: Json, failure: str) -> None:

@@ -1,4 +1,4 @@
-"""A provider plugin that answers as `pulumi-command` 1.2.1 does.
+"""A stand-in for the provider plugin `pulumi-command` 1.2.1.
 
 For networks where the released binary cannot be downloaded. It offers `command:local:Command` and
 `command:remote:Command`; anything else ends in an error that says so.
@@ -7,4 +7,4 @@ For networks where the released binary cannot be downloaded. It offers `command:
 from typing import Final
 
 VERSION: Final = "1.2.1"
-"""The release whose behaviour is followed; it is what the engine is told."""
+"""The release that it imitates, and the version that it reports to the engine."""

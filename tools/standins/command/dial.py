@@ -1,4 +1,4 @@
-"""Opens ssh connections: attempts, their delays, and the way over a proxy."""
+"""Opens ssh connections: retries with backoff, and proxies."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import asyncssh
 from providers.sdk.errors import OperationError
 
 from standins.command.login import Client, Login
-from standins.command.texts import quoted, reason
+from standins.command.messages import quoted, system_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from providers.sdk.journal import Journal
-    from providers.sdk.scope import Scope
+    from providers.sdk.cancellation import Cancellation
+    from providers.sdk.diagnostics import Diagnostics
 
     from standins.command.inputs import Endpoint
 
@@ -27,12 +27,12 @@ _FIRST_DELAY: Final = 0.1
 _GROWTH: Final = 1.5
 _LONGEST_DELAY: Final = 5.0
 _KEEPALIVE: Final = 15
-"""Seconds between probes of a silent connection, as Go has it; nine lost ones end it."""
+"""Seconds between TCP keepalive probes, Go's default; nine lost ones end the connection."""
 _HANDSHAKE: Final = 120
-"""Seconds for handshake and login, sshd's own LoginGraceTime; the release waits for ever."""
+"""Seconds for handshake and login, sshd's LoginGraceTime; the released plugin has no limit."""
 _KEX: Final = "^curve25519-sha256"
 _CIPHERS: Final = "^aes128-gcm@openssh.com"
-"""The quickest of what every server knows goes first, the library's own list follows."""
+"""The fastest that every server supports comes first; the library's own list follows."""
 _NO_ALGORITHM: Final = re.compile(
     r"No matching (?P<what>[\w\s]+?) (?:algorithm )?found, "
     r"sent (?P<ours>\S*) and received (?P<theirs>\S*)"
@@ -40,49 +40,52 @@ _NO_ALGORITHM: Final = re.compile(
 
 
 class DialError(Exception):
-    """One attempt that failed; there may be another."""
+    """A failed attempt, which may be retried."""
 
-    def __init__(self, why: str, *, stage: str = "Dial") -> None:
-        """`stage` is what the progress message calls the attempt."""
-        super().__init__(why)
+    def __init__(self, reason: str, *, stage: str = "Dial") -> None:
+        """`stage` names the attempt in the progress message."""
+        super().__init__(reason)
         self.stage = stage
 
 
 class Connection:
-    """An open ssh connection, with the one to its proxy."""
+    """An open ssh connection, and the one to its proxy."""
 
-    def __init__(self, ssh: asyncssh.SSHClientConnection, over: Connection | None) -> None:
-        """`over` is closed along with it."""
+    def __init__(self, ssh: asyncssh.SSHClientConnection, proxy: Connection | None) -> None:
+        """`proxy` is closed with it."""
         self.ssh = ssh
-        self._over = over
+        self._proxy = proxy
 
     async def close(self) -> None:
-        """Say goodbye and wait until it is gone, but not for long."""
+        """Close it, and wait briefly until it is closed."""
         self.ssh.close()
         with contextlib.suppress(TimeoutError, OSError, asyncssh.Error):
             async with asyncio.timeout(1):
                 await self.ssh.wait_closed()
-        if self._over is not None:
-            await self._over.close()
+        if self._proxy is not None:
+            await self._proxy.close()
 
 
-async def dial(endpoint: Endpoint, scope: Scope, journal: Journal) -> Connection:
-    """Connect and log in, trying again as often as the endpoint allows.
+async def dial(
+    endpoint: Endpoint, cancellation: Cancellation, diagnostics: Diagnostics
+) -> Connection:
+    """Connect and log in, with as many retries as the endpoint allows.
 
-    Raises OperationError when the limit is reached, when the scope is stopped, and at once when a
-    key cannot be read or the agent cannot be reached.
+    Raises:
+        OperationError: at the limit of retries; when cancelled; and at once when a key cannot be
+            read or the agent cannot be reached.
     """
     login = await Login.read(endpoint)
     try:
         if endpoint.proxy is None:
-            return await _dial_straight(login, scope, journal)
-        return await _dial_over(endpoint.proxy, login, scope, journal)
+            return await _dial_direct(login, cancellation, diagnostics)
+        return await _dial_through(endpoint.proxy, login, cancellation, diagnostics)
     finally:
         login.close()
 
 
-async def _dial_straight(
-    login: Login, scope: Scope, journal: Journal, stage: str = "Dial"
+async def _dial_direct(
+    login: Login, cancellation: Cancellation, diagnostics: Diagnostics, stage: str = "Dial"
 ) -> Connection:
     async def attempt() -> Connection:
         try:
@@ -95,38 +98,45 @@ async def _dial_straight(
             stream.close()
             raise
 
-    return await _retried(attempt, login.endpoint.dial_error_limit, scope, journal)
+    return await _retry(attempt, login.endpoint.dial_error_limit, cancellation, diagnostics)
 
 
-async def _dial_over(proxy: Endpoint, login: Login, scope: Scope, journal: Journal) -> Connection:
+async def _dial_through(
+    proxy: Endpoint, login: Login, cancellation: Cancellation, diagnostics: Diagnostics
+) -> Connection:
     try:
         outer = await Login.read(proxy)
         try:
-            over = await _dial_straight(outer, scope, journal, "Dial proxy")
+            connection = await _dial_direct(outer, cancellation, diagnostics, "Dial proxy")
         finally:
             outer.close()
 
         async def attempt() -> Connection:
-            # A fresh channel each time: one that has failed cannot be used again.
-            return Connection(await _handshake(login, stage="Dial", tunnel=over.ssh), over)
+            # A new channel for each attempt: a failed one cannot be reused.
+            return Connection(
+                await _handshake(login, stage="Dial", tunnel=connection.ssh), connection
+            )
 
         try:
-            return await _retried(attempt, login.endpoint.dial_error_limit, scope, journal)
+            return await _retry(attempt, login.endpoint.dial_error_limit, cancellation, diagnostics)
         except BaseException:
-            await over.close()
+            await connection.close()
             raise
     except OperationError as error:
         msg = f"proxy: {error}"
         raise OperationError(msg) from error
 
 
-async def _retried(
-    attempt: Callable[[], Awaitable[T]], limit: int, scope: Scope, journal: Journal
+async def _retry(
+    attempt: Callable[[], Awaitable[T]],
+    limit: int,
+    cancellation: Cancellation,
+    diagnostics: Diagnostics,
 ) -> T:
-    """The first success; after `limit` failures and one more, an error with the last reason.
+    """Return the first success; fail with the last reason after more than `limit` failures.
 
-    A stopped scope ends the waits between attempts, not an attempt: so the first one is made even
-    where the engine has cancelled before it, and a host that answers is still switched.
+    Cancellation ends the waits between attempts, not an attempt: the first one is made even if the
+    engine has already cancelled, so a host that responds is still switched.
     """
     delay, failures = _FIRST_DELAY, 0
     while True:
@@ -137,14 +147,14 @@ async def _retried(
                 msg = f"after {failures} failed attempts: {error}"
                 raise OperationError(msg) from error
             failures += 1
-            of = "inf" if limit == -1 else limit
-            journal.status(f"{error.stage} {failures}/{of} failed: retrying")
-        await scope.sleep(delay)
+            total = "inf" if limit == -1 else limit
+            diagnostics.status(f"{error.stage} {failures}/{total} failed: retrying")
+        await cancellation.sleep(delay)
         delay = min(delay * _GROWTH, _LONGEST_DELAY)
 
 
 async def _tcp(endpoint: Endpoint) -> socket.socket:
-    """A TCP connection to the endpoint, within its time; no name server is asked on the loop."""
+    """Open a TCP connection within the endpoint's timeout; names resolve in a thread."""
     where = f"{endpoint.host}:{endpoint.port}"
     try:
         async with asyncio.timeout(endpoint.per_dial_timeout or None):
@@ -156,25 +166,25 @@ async def _tcp(endpoint: Endpoint) -> socket.socket:
             except socket.gaierror as error:
                 msg = f"dial tcp: lookup {endpoint.host}: no such host"
                 raise DialError(msg) from error
-            return await _first_answer(found)
+            return await _connect_first(found)
     except TimeoutError as error:
         msg = f"dial tcp {where}: i/o timeout"
         raise DialError(msg) from error
 
 
-async def _first_answer(found: Sequence[Any]) -> socket.socket:
-    """The first address that takes a connection; `found` is what getaddrinfo gives."""
+async def _connect_first(found: Sequence[Any]) -> socket.socket:
+    """Connect to the first address that accepts; `found` is the result of getaddrinfo."""
     last: DialError | None = None
     for family, kind, protocol, _, address in found:
         stream = socket.socket(family, kind, protocol)
         try:
-            stream.setblocking(False)  # noqa: FBT003 it takes no name
+            stream.setblocking(False)  # noqa: FBT003 positional only
             await asyncio.get_running_loop().sock_connect(stream, address)
             _tune(stream)
         except OSError as error:
             stream.close()
             host = f"[{address[0]}]" if family == socket.AF_INET6 else address[0]
-            last = DialError(f"dial tcp {host}:{address[1]}: connect: {reason(error)}")
+            last = DialError(f"dial tcp {host}:{address[1]}: connect: {system_error(error)}")
         except BaseException:
             stream.close()
             raise
@@ -199,22 +209,22 @@ async def _handshake(
     sock: socket.socket | None = None,
     tunnel: asyncssh.SSHClientConnection | None = None,
 ) -> asyncssh.SSHClientConnection:
-    """Agree on keys, check the server's and log in, over a socket or through a proxy."""
+    """Exchange keys, verify the server's and log in, over a socket or through a proxy."""
     client = Client(login)
     endpoint = login.endpoint
-    where: dict[str, Any] = {"sock": sock} if sock is not None else {"tunnel": tunnel}
+    via: dict[str, Any] = {"sock": sock} if sock is not None else {"tunnel": tunnel}
     try:
         return await asyncssh.connect(
             endpoint.host,
             endpoint.port,
-            **where,
+            **via,
             client_factory=lambda: client,
             username=endpoint.user,
-            config=None,  # the user's ~/.ssh/config has no say
-            known_hosts=([], [], []),  # so that the client is asked about the key
+            config=None,  # not the user's ~/.ssh/config
+            known_hosts=([], [], []),  # leaves the decision to the client below
             x509_trusted_certs=None,
             server_host_key_algs=login.host_key_algorithms or (),
-            client_keys=None,  # the client is asked, and nothing in ~/.ssh is looked at
+            client_keys=None,  # only those of the client below, none from ~/.ssh
             preferred_auth=login.methods,
             gss_kex=False,
             gss_auth=False,
@@ -229,39 +239,39 @@ async def _handshake(
 
 
 def _translate(error: Exception, client: Client, stage: str) -> NoReturn:
-    """Raise the DialError for what asyncssh says, in the words of the release."""
+    """Raise the DialError for an asyncssh error, worded like the released plugin's."""
     if isinstance(error, asyncssh.ChannelOpenError):
         names = {1: "administratively prohibited", 2: "connect failed"}
-        why = f"ssh: rejected: {names.get(error.code, error.code)} ({quoted(error.reason)})"
-        raise DialError(why, stage="Dial from proxy") from None
+        text = f"ssh: rejected: {names.get(error.code, error.code)} ({quoted(error.reason)})"
+        raise DialError(text, stage="Dial from proxy") from None
     mismatch = client.no_common_host_key()
     if mismatch:
-        why = mismatch
+        text = mismatch
     elif isinstance(error, asyncssh.HostKeyNotVerifiable):
-        why = "ssh: host key mismatch"
+        text = "ssh: host key mismatch"
     elif isinstance(error, asyncssh.PermissionDenied):
         tried = " ".join(client.tried)
-        why = (
+        text = (
             f"ssh: unable to authenticate, attempted methods [{tried}], no supported methods remain"
         )
     elif isinstance(error, asyncssh.KeyExchangeFailed):
-        why = _no_algorithm(error.reason)
+        text = _no_algorithm(error.reason)
     elif isinstance(error, asyncssh.ConnectionLost):
-        why = "EOF"
+        text = "EOF"
     elif isinstance(error, asyncssh.DisconnectError):
-        why = f"ssh: disconnect, reason {error.code}: {error.reason}"
+        text = f"ssh: disconnect, reason {error.code}: {error.reason}"
     elif isinstance(error, OSError):
-        why = f"read tcp: read: {reason(error)}"
+        text = f"read tcp: read: {system_error(error)}"
     else:
-        why = str(error)
-    msg = f"ssh: handshake failed: {why}"
+        text = str(error)
+    msg = f"ssh: handshake failed: {text}"
     raise DialError(msg, stage=stage) from None
 
 
-def _no_algorithm(said: str) -> str:
-    found = _NO_ALGORITHM.match(said)
+def _no_algorithm(message: str) -> str:
+    found = _NO_ALGORITHM.match(message)
     if found is None:
-        return said
+        return message
     what = found["what"].strip()
     offers = f"we offered: {found['ours']}, peer offered: {found['theirs']}"
     return f"ssh: no common algorithm for {what}; {offers}"

@@ -1,4 +1,4 @@
-"""The inputs of a command, parsed: what check let through, as typed values."""
+"""The inputs of a command as typed values."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ _STDERR: Final = frozenset({"", "stderr", "stdoutAndStderr"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """What a command printed, one trailing newline off each."""
+    """What a command printed, each without one trailing newline."""
 
     stdout: str = ""
     stderr: str = ""
 
     @classmethod
     def of(cls, state: Inputs) -> Output:
-        """The output stored by the last success."""
-        return cls(stdout=state.text("stdout", ""), stderr=state.text("stderr", ""))
+        """Parse the output of the last successful run from the state."""
+        return cls(stdout=state.string("stdout", ""), stderr=state.string("stderr", ""))
 
     def properties(self) -> Properties:
-        """As it is stored."""
+        """As the state records it."""
         return {"stdout": self.stdout, "stderr": self.stderr}
 
     def variables(self) -> dict[str, str]:
-        """The environment variables that hand it to the next command."""
+        """The environment variables that pass it to the next command."""
         pairs = {"PULUMI_COMMAND_STDOUT": self.stdout, "PULUMI_COMMAND_STDERR": self.stderr}
         return {name: value for name, value in pairs.items() if value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One ssh server and how to log in there; secrets are kept out of its `repr`."""
+    """One ssh server and how to log in there; its `repr` shows no secrets."""
 
     host: str
     port: int
@@ -47,35 +47,35 @@ class Endpoint:
     private_key_password: str | None = field(default=None, repr=False)
     agent_socket: str | None = None
     host_key: str | None = None
-    """One line as in authorized_keys; unset, any key is accepted, as in the release."""
+    """A line as in authorized_keys; if unset, any key is accepted, as in the released plugin."""
     dial_error_limit: int = 10
-    """Failures that are forgiven; -1 for any number."""
+    """Retries; -1 for any number."""
     per_dial_timeout: int = 15
-    """Seconds to connect in; 0 for any number. Bounds the TCP connection only."""
+    """Seconds to open the TCP connection; 0 for no limit."""
     proxy: Endpoint | None = None
 
     @classmethod
     def of(cls, inputs: Inputs) -> Endpoint:
         """Parse a `connection`, or the `proxy` in one."""
-        proxy = inputs.inside("proxy")
+        proxy = inputs.object("proxy")
         return cls(
-            host=inputs.text("host", ""),
-            port=inputs.whole("port", 22),
-            user=inputs.text("user", "root"),
-            password=inputs.text("password"),
-            private_key=inputs.text("privateKey"),
-            private_key_password=inputs.text("privateKeyPassword"),
-            agent_socket=inputs.text("agentSocketPath"),
-            host_key=inputs.text("hostKey"),
-            dial_error_limit=inputs.whole("dialErrorLimit", 10),
-            per_dial_timeout=inputs.whole("perDialTimeout", 15),
+            host=inputs.string("host", ""),
+            port=inputs.integer("port", 22),
+            user=inputs.string("user", "root"),
+            password=inputs.string("password"),
+            private_key=inputs.string("privateKey"),
+            private_key_password=inputs.string("privateKeyPassword"),
+            agent_socket=inputs.string("agentSocketPath"),
+            host_key=inputs.string("hostKey"),
+            dial_error_limit=inputs.integer("dialErrorLimit", 10),
+            per_dial_timeout=inputs.integer("perDialTimeout", 15),
             proxy=cls.of(proxy) if proxy is not None else None,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """The inputs of either resource; those of the other kind stay at their defaults."""
+    """The inputs of either resource type; those of the other stay at their defaults."""
 
     create: str | None
     update: str | None
@@ -91,19 +91,19 @@ class Command:
 
     @classmethod
     def of(cls, inputs: Inputs) -> Command:
-        """Parse inputs that have passed check, or a state made of such."""
-        connection = inputs.inside("connection")
-        logging = inputs.text("logging", "")
+        """Parse inputs that have passed the check, or a state that contains them."""
+        connection = inputs.object("connection")
+        logging = inputs.string("logging", "")
         return cls(
-            create=inputs.text("create"),
-            update=inputs.text("update"),
-            delete=inputs.text("delete"),
-            stdin=inputs.text("stdin", ""),
-            environment=inputs.mapping("environment"),
+            create=inputs.string("create"),
+            update=inputs.string("update"),
+            delete=inputs.string("delete"),
+            stdin=inputs.string("stdin", ""),
+            environment=inputs.string_map("environment"),
             logs_stdout=logging in _STDOUT,
             logs_stderr=logging in _STDERR,
-            passes_previous=inputs.flag("addPreviousOutputInEnv") is not False,
-            directory=inputs.text("dir"),
-            interpreter=inputs.texts("interpreter"),
+            passes_previous=inputs.boolean("addPreviousOutputInEnv") is not False,
+            directory=inputs.string("dir"),
+            interpreter=inputs.strings("interpreter"),
             connection=Endpoint.of(connection) if connection is not None else None,
         )

@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Final
 from providers.sdk.errors import OperationError
 
 from standins.command.inputs import Command, Output
-from standins.command.texts import failed, quoted, reason, trimmed
+from standins.command.messages import failed, quoted, system_error, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from providers.sdk.journal import Journal
-    from providers.sdk.scope import Scope
+    from providers.sdk.cancellation import Cancellation
+    from providers.sdk.diagnostics import Diagnostics
 
 _SHELL: Final = ("/bin/sh", "-c")
 _GRACE: Final = 1.0
-"""Seconds for the pipes of a killed shell to end: its children may hold them for ever."""
+"""Seconds for the pipes of a killed shell to close: its children may hold them forever."""
 _CHUNK: Final = 1 << 16
 
 
 class _Captured:
-    """What the process printed, apart and in order of arrival."""
+    """What the process printed: each stream, and both in order of arrival."""
 
     def __init__(self) -> None:
         self.stdout = bytearray()
@@ -39,28 +39,36 @@ class _Captured:
 
 
 async def run(
-    text: str, spec: Command, *, previous: Output, scope: Scope, journal: Journal
+    command: str,
+    spec: Command,
+    *,
+    previous: Output,
+    cancellation: Cancellation,
+    diagnostics: Diagnostics,
 ) -> Output:
-    """Run the text to its end; raises OperationError with all it printed when that is not status 0.
+    """Run a command to completion.
 
-    A stopped scope kills the shell, and only the shell: what it has started goes on.
+    Cancellation kills the shell, and only the shell: processes that it started go on.
+
+    Raises:
+        OperationError: it did not exit with status 0; the text contains all that it printed.
     """
-    argv = (*(spec.interpreter or _SHELL), text)
+    argv = (*(spec.interpreter or _SHELL), command)
     captured = _Captured()
-    if scope.reason:
-        raise failed(scope.reason, text, b"")
+    if cancellation.reason:
+        raise failed(cancellation.reason, command, b"")
     try:
         process = await _start(argv, spec, previous)
     except OperationError as error:
-        raise failed(str(error), text, b"") from error
+        raise failed(str(error), command, b"") from error
     try:
-        await _follow(process, spec, captured, scope, journal)
+        await _follow(process, spec, captured, cancellation, diagnostics)
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
     if process.returncode:
-        raise failed(_ending(process.returncode), text, bytes(captured.both))
+        raise failed(_exit_reason(process.returncode), command, bytes(captured.both))
     return Output(stdout=trimmed(captured.stdout), stderr=trimmed(captured.stderr))
 
 
@@ -90,7 +98,7 @@ async def _start(
             stderr=asyncio.subprocess.PIPE,
         )
     except OSError as error:
-        msg = f"fork/exec {program}: {reason(error)}"
+        msg = f"fork/exec {program}: {system_error(error)}"
         raise OperationError(msg) from error
     except ValueError as error:  # a NUL in the text or in a variable
         msg = f"fork/exec {program}: invalid argument"
@@ -102,7 +110,7 @@ def _check_directory(path: str) -> None:
         if not stat.S_ISDIR(Path(path).stat().st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
     except OSError as error:
-        msg = f"chdir {path}: {reason(error)}"
+        msg = f"chdir {path}: {system_error(error)}"
         raise OperationError(msg) from error
 
 
@@ -110,61 +118,66 @@ async def _follow(
     process: asyncio.subprocess.Process,
     spec: Command,
     captured: _Captured,
-    scope: Scope,
-    journal: Journal,
+    cancellation: Cancellation,
+    diagnostics: Diagnostics,
 ) -> None:
-    """Feed and read the process until it and all who hold its pipes have ended."""
+    """Feed and read the process until it has exited and its pipes are closed."""
     assert process.stdout is not None  # noqa: S101 asked for at the start
     assert process.stderr is not None  # noqa: S101 asked for at the start
-    out = _read(process.stdout, captured.stdout, captured, journal if spec.logs_stdout else None)
-    err = _read(process.stderr, captured.stderr, captured, journal if spec.logs_stderr else None)
+    out = _read(
+        process.stdout, captured.stdout, captured, diagnostics if spec.logs_stdout else None
+    )
+    err = _read(
+        process.stderr, captured.stderr, captured, diagnostics if spec.logs_stderr else None
+    )
     pipes = [asyncio.ensure_future(work) for work in (out, err, _feed(process, spec.stdin))]
     try:
-        await scope.race(_ended(process, pipes))
+        await cancellation.race(_wait(process, pipes))
     except OperationError:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await asyncio.wait(pipes, timeout=_GRACE)
-        await _reaped(process)
+        await _wait_for_killed(process)
     finally:
         for pipe in pipes:
             pipe.cancel()
 
 
-async def _ended(
-    process: asyncio.subprocess.Process, pipes: Sequence[asyncio.Future[None]]
-) -> None:
+async def _wait(process: asyncio.subprocess.Process, pipes: Sequence[asyncio.Future[None]]) -> None:
     await process.wait()
     await asyncio.wait(pipes[:2])
 
 
-async def _reaped(process: asyncio.subprocess.Process) -> None:
-    """Wait for the killed shell itself; `wait` would wait for those who hold its pipes too."""
+async def _wait_for_killed(process: asyncio.subprocess.Process) -> None:
+    """Wait for the killed shell itself; `wait` would also wait for others that hold its pipes."""
     while process.returncode is None:  # noqa: ASYNC110 there is no event for it
         await asyncio.sleep(0.01)
 
 
 async def _read(
-    stream: asyncio.StreamReader, sink: bytearray, captured: _Captured, journal: Journal | None
+    stream: asyncio.StreamReader,
+    sink: bytearray,
+    captured: _Captured,
+    diagnostics: Diagnostics | None,
 ) -> None:
     while data := await stream.read(_CHUNK):
         sink += data
         captured.both += data
-        if journal is not None:
-            journal.output(data)
+        if diagnostics is not None:
+            diagnostics.output(data)
 
 
-async def _feed(process: asyncio.subprocess.Process, text: str) -> None:
+async def _feed(process: asyncio.subprocess.Process, stdin: str) -> None:
     if process.stdin is None:
         return
-    # A command need not read what it is given.
+    # A command need not read its stdin.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        process.stdin.write(text.encode())
+        process.stdin.write(stdin.encode())
         await process.stdin.drain()
     process.stdin.close()
 
 
-def _ending(returncode: int) -> str:
+def _exit_reason(returncode: int) -> str:
     if returncode > 0:
         return f"exit status {returncode}"
     name = signal.strsignal(-returncode) or str(-returncode)

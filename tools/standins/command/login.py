@@ -1,4 +1,4 @@
-"""Proves who we are to an ssh server, and checks who it is."""
+"""Authenticates to an ssh server, and verifies its host key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import asyncssh
 from providers.sdk.errors import OperationError
 
-from standins.command.texts import quoted, reason
+from standins.command.messages import quoted, system_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ _KEY: Final = re.compile(r"(?:^|\s)((?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[^\s]+)\s+([A-
 
 @dataclass(slots=True, kw_only=True)
 class Login:
-    """What is needed to log in at one endpoint, read once for all attempts."""
+    """The keys and the agent for one endpoint, loaded once for all attempts."""
 
     endpoint: Endpoint
     host_key: asyncssh.SSHKey | None
@@ -32,62 +32,62 @@ class Login:
 
     @classmethod
     async def read(cls, endpoint: Endpoint) -> Login:
-        """Parse the keys and reach the agent; what fails here is not tried again."""
+        """Parse the keys and connect to the agent; a failure here is not retried."""
         host_key = None if endpoint.host_key is None else _host_key(endpoint.host_key)
         key = None
         if endpoint.private_key is not None:
-            # Encrypted keys are slow to open on purpose.
+            # Decrypting a key is slow by design.
             key = await asyncio.to_thread(
                 _private_key, endpoint.private_key, endpoint.private_key_password
             )
         socket = endpoint.agent_socket
         if socket is None:
-            # Unlike an explicit path, the variable counts only when it says something.
+            # Unlike an explicit path, an empty variable counts as unset.
             socket = os.environ.get("SSH_AUTH_SOCK") or None
         agent = None if socket is None else await _agent(socket)
         return cls(endpoint=endpoint, host_key=host_key, key=key, agent=agent)
 
     @property
     def host_key_algorithms(self) -> Sequence[str]:
-        """The one kind of key that is pinned; empty for any."""
+        """The algorithm of the pinned key; empty for any."""
         return [self.host_key.get_algorithm()] if self.host_key else []
 
     @property
     def methods(self) -> str:
-        """The methods to try, in the release's order."""
+        """The authentication methods, in the released plugin's order."""
         given = {
             "publickey": self.key is not None,
             "password,keyboard-interactive": self.endpoint.password is not None,
         }
-        wanted = [method for method, there in given.items() if there]
-        # ssh tries a method once: an agent's keys count only when no key was given.
+        methods = [method for method, is_given in given.items() if is_given]
+        # ssh tries a method once: the agent's keys are used only without a private key.
         if self.agent is not None and self.key is None:
-            wanted.append("publickey")
-        return ",".join(wanted)
+            methods.append("publickey")
+        return ",".join(methods)
 
     def close(self) -> None:
-        """Let the agent go."""
+        """Close the connection to the agent."""
         if self.agent is not None:
             self.agent.close()
 
 
 class Client(asyncssh.SSHClient):
-    """Answers a server's questions on one connection, and notes what was tried."""
+    """The client side of one connection attempt; records the methods that were tried."""
 
     def __init__(self, login: Login) -> None:
-        """For one attempt; not to be used again."""
+        """For one attempt; not reusable."""
         self._login = login
         self._connection: asyncssh.SSHClientConnection | None = None
         self.tried = ["none"]
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
-        """Keep the connection, to look into what the server offered."""
+        """Keep the connection, whose key exchange shows what the server offered."""
         self._connection = conn
 
     def no_common_host_key(self) -> str:
-        """What to say when the server has no key of the pinned kind; empty when it has.
+        """The error if the server has no key of the pinned algorithm; empty if it has.
 
-        asyncssh leaves that check to the server, which hangs up without a word.
+        asyncssh leaves that check to the server, which closes the connection without a message.
         """
         pinned = [name.encode() for name in self._login.host_key_algorithms]
         offered = _offered_host_keys(getattr(self._connection, "_server_kexinit", b""))
@@ -100,12 +100,12 @@ class Client(asyncssh.SSHClient):
     def validate_host_public_key(
         self, _host: str, _addr: str, _port: int, key: asyncssh.SSHKey
     ) -> bool:
-        """Whether the server's key is the pinned one; without a pin any key is."""
+        """Whether the server's key is the pinned one; without a pin, any key is accepted."""
         pinned = self._login.host_key
         return pinned is None or pinned.public_data == key.public_data
 
     async def public_key_auth_requested(self) -> list[asyncssh.SSHKey | asyncssh.SSHKeyPair] | None:
-        """The key that was given, else those of the agent, once."""
+        """The private key, else those of the agent, once."""
         if not self._first("publickey"):
             return None
         if self._login.key is not None:
@@ -119,14 +119,14 @@ class Client(asyncssh.SSHClient):
         return self._login.endpoint.password if self._first("password") else None
 
     def kbdint_auth_requested(self) -> str | None:
-        """Keyboard-interactive without a wish for one of its kinds, once."""
+        """Keyboard-interactive with no preferred submethod, once."""
         given = self._login.endpoint.password is not None
         return "" if given and self._first("keyboard-interactive") else None
 
     def kbdint_challenge_received(
         self, _name: str, _instructions: str, _lang: str, prompts: Sequence[tuple[str, bool]]
     ) -> Sequence[str] | None:
-        """The password to every question."""
+        """The password for every prompt."""
         return [self._login.endpoint.password or ""] * len(prompts)
 
     def _first(self, method: str) -> bool:
@@ -137,7 +137,7 @@ class Client(asyncssh.SSHClient):
 
 
 def _offered_host_keys(kexinit: bytes) -> list[bytes]:
-    """The second list of names in a KEXINIT message, after a type and a cookie of 16 bytes."""
+    """The second name list of a KEXINIT message, after the type and a cookie of 16 bytes."""
     start = 17
     found = b""
     for _ in range(2):
@@ -151,22 +151,22 @@ def _host_key(line: str) -> asyncssh.SSHKey:
     found = _KEY.search("\n".join(part for part in line.splitlines() if part.lstrip()[:1] != "#"))
     try:
         return asyncssh.import_public_key(f"{found[1]} {found[2]}" if found else line)
-    except ValueError as error:  # of which asyncssh's own is a kind
+    except ValueError as error:  # the base of asyncssh's own
         msg = "failed to parse host key: ssh: no key found"
         raise OperationError(msg) from error
 
 
 def _private_key(text: str, password: str | None) -> asyncssh.SSHKey:
-    """Parse a private key; no error text holds anything of it."""
+    """Parse a private key; no error text contains any part of it."""
     try:
         return asyncssh.import_private_key(text, password)
-    except ValueError as error:  # of which asyncssh's own errors are kinds
-        said = str(error)
-    if "bcrypt" in said:
+    except ValueError as error:  # the base of asyncssh's own
+        message = str(error)
+    if "bcrypt" in message:
         msg = "ssh: an encrypted OpenSSH key needs the Python package bcrypt: install it"
-    elif said.startswith("Passphrase must"):
+    elif message.startswith("Passphrase must"):
         msg = "ssh: this private key is passphrase protected"
-    elif said.startswith(("Incorrect passphrase", "Unable to decrypt")):
+    elif message.startswith(("Incorrect passphrase", "Unable to decrypt")):
         msg = "x509: decryption password incorrect"
     else:
         msg = "ssh: no key found"
@@ -175,8 +175,8 @@ def _private_key(text: str, password: str | None) -> asyncssh.SSHKey:
 
 async def _agent(path: str) -> asyncssh.SSHAgentClient:
     try:
-        # asyncssh would take an empty path for none at all.
+        # asyncssh treats an empty path as no path.
         return await asyncssh.connect_agent(path or "/")
     except OSError as error:
-        msg = f"dial unix {path}: connect: {reason(error)}"
+        msg = f"dial unix {path}: connect: {system_error(error)}"
         raise OperationError(msg) from error

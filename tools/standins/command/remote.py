@@ -1,4 +1,4 @@
-"""Runs a command on another machine: one ssh connection, one session, the user's login shell."""
+"""Runs a command on another machine: one ssh connection, one session, in the login shell."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from providers.sdk.errors import OperationError
 
 from standins.command.dial import dial
 from standins.command.inputs import Command, Output
-from standins.command.texts import failed, quoted, trimmed
+from standins.command.messages import failed, quoted, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from providers.sdk.journal import Journal
-    from providers.sdk.scope import Scope
+    from providers.sdk.cancellation import Cancellation
+    from providers.sdk.diagnostics import Diagnostics
 
 _NO_STATUS: Final = "wait: remote command exited without exit status or exit signal"
 _SIGNALS: Final = {
@@ -40,41 +40,41 @@ _PACKET: Final = 32 << 10
 
 
 class _Session(asyncssh.SSHClientSession[bytes]):
-    """Collects what the command prints, apart and in order of arrival."""
+    """Collects what the command prints: each stream, and both in order of arrival."""
 
-    def __init__(self, spec: Command, journal: Journal) -> None:
+    def __init__(self, spec: Command, diagnostics: Diagnostics) -> None:
         self.stdout = bytearray()
         self.stderr = bytearray()
         self.both = bytearray()
         self.ended = asyncio.get_running_loop().create_future()
         self._spec = spec
-        self._journal = journal
+        self._diagnostics = diagnostics
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
-        """Keep output, and show it when that is wanted."""
+        """Keep the output, and show it if logging is enabled."""
         is_error = datatype == asyncssh.EXTENDED_DATA_STDERR
         sink = self.stderr if is_error else self.stdout
         sink += data
         self.both += data
         if self._spec.logs_stderr if is_error else self._spec.logs_stdout:
-            self._journal.output(data)
+            self._diagnostics.output(data)
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """The session is over, in whatever way."""
+        """Mark the session as ended, however it ended."""
         if not self.ended.done():
             self.ended.set_result(None)
 
 
 class _Channel(SSHClientChannel[bytes]):
-    """A channel on which a refused variable is noticed before the command starts.
+    """A channel that detects refused environment variables before the command starts.
 
-    asyncssh sends variables without asking for an answer. Answers come in the order of the
-    requests, so asking costs no round trip: `create` sends them all, then waits here.
+    asyncssh sends variables without requesting a reply. Replies come in the order of the requests,
+    so requesting them costs no round trip: `create` sends them all, then waits here.
     """
 
-    def prepare(self, required: Mapping[str, str], wished: Mapping[str, str]) -> None:
-        """The variables to set: refusal of the first kind fails, of the second kind is noted."""
-        self.required, self.wished = dict(required), dict(wished)
+    def prepare(self, required: Mapping[str, str], optional: Mapping[str, str]) -> None:
+        """The variables to set: a refused required one fails, an optional one is recorded."""
+        self.required, self.optional = dict(required), dict(optional)
         self.refused: list[str] = []
 
     async def _make_request(self, request: bytes, *args: bytes) -> bool | None:
@@ -83,80 +83,88 @@ class _Channel(SSHClientChannel[bytes]):
         return await super()._make_request(request, *args)
 
     async def _set_variables(self) -> None:
-        wanted = [*self.required.items(), *self.wished.items()]
-        answers = await asyncio.gather(
+        variables = [*self.required.items(), *self.optional.items()]
+        accepted = await asyncio.gather(
             *(
                 super(_Channel, self)._make_request(b"env", String(name), String(value))
-                for name, value in wanted
+                for name, value in variables
             )
         )
-        self.refused = [name for (name, _), yes in zip(wanted, answers, strict=True) if not yes]
+        self.refused = [name for (name, _), ok in zip(variables, accepted, strict=True) if not ok]
         for name in self.refused:
             if name in self.required:
                 raise _RefusedError(name)
 
 
 class _RefusedError(Exception):
-    """The server does not take a variable that the command must have; its text is the name."""
+    """The server refused a required variable; the text is its name."""
 
 
 async def run(
-    text: str, spec: Command, *, previous: Output, scope: Scope, journal: Journal
+    command: str,
+    spec: Command,
+    *,
+    previous: Output,
+    cancellation: Cancellation,
+    diagnostics: Diagnostics,
 ) -> Output:
-    """Run the text to its end; raises OperationError with all it printed when that is not status 0.
+    """Run a command to completion.
 
-    A stopped scope ends the dialling only: a command that runs goes on, and is waited for.
+    Cancellation ends the dialling only: a running command goes on, and is waited for.
+
+    Raises:
+        OperationError: it did not exit with status 0; the text contains all that it printed.
     """
     if spec.connection is None:
         msg = "the connection is missing"
         raise OperationError(msg)
-    connection = await dial(spec.connection, scope, journal)
+    connection = await dial(spec.connection, cancellation, diagnostics)
     try:
-        return await _run(connection.ssh, text, spec, previous, journal)
+        return await _run(connection.ssh, command, spec, previous, diagnostics)
     finally:
         await connection.close()
 
 
 async def _run(
     ssh: asyncssh.SSHClientConnection,
-    text: str,
+    command: str,
     spec: Command,
     previous: Output,
-    journal: Journal,
+    diagnostics: Diagnostics,
 ) -> Output:
-    session = _Session(spec, journal)
+    session = _Session(spec, diagnostics)
     channel: Any = _Channel(
         ssh, asyncio.get_running_loop(), "replace", None, "strict", _WINDOW, _PACKET
     )
     channel.prepare(spec.environment, previous.variables() if spec.passes_previous else {})
     try:
-        await _start(channel, session, text)
+        await _start(channel, session, command)
     except _RefusedError as error:
         name = str(error)
-        journal.error(_refusal(name))
+        diagnostics.error(_refused_message(name))
         msg = f"could not set environment variable {quoted(name)}: ssh: setenv failed"
         raise OperationError(msg) from None
     finally:
         for name in channel.refused:
             if name not in spec.environment:
-                journal.warning(_refusal(name))
-    # A command need not wait for what it is given.
+                diagnostics.warning(_refused_message(name))
+    # A command may end before it has read its stdin.
     with contextlib.suppress(OSError):
         channel.write(spec.stdin.encode())
         channel.write_eof()
     await session.ended
-    why = _ending(channel)
-    if why:
-        raise failed(why, text, bytes(session.both))
+    reason = _failure(channel)
+    if reason:
+        raise failed(reason, command, bytes(session.both))
     return Output(stdout=trimmed(session.stdout), stderr=trimmed(session.stderr))
 
 
-async def _start(channel: Any, session: _Session, text: str) -> None:
+async def _start(channel: Any, session: _Session, command: str) -> None:
     """Open the channel, set the variables and start the command in the login shell."""
     try:
         await channel.create(
             lambda: session,
-            command=text,
+            command=command,
             subsystem=None,
             env={},
             request_pty=False,
@@ -171,30 +179,30 @@ async def _start(channel: Any, session: _Session, text: str) -> None:
         )
     except asyncssh.ChannelOpenError as error:
         if error.code == asyncssh.OPEN_REQUEST_SESSION_FAILED:
-            why = f"ssh: command {text} failed"
-            raise failed(why, text, b"") from None
+            reason = f"ssh: command {command} failed"
+            raise failed(reason, command, b"") from None
         names = {1: "administratively prohibited", 2: "connect failed", 4: "resource shortage"}
-        what = names.get(error.code, f"unknown reason {error.code}")
-        msg = f"ssh: rejected: {what} ({quoted(error.reason)})"
+        rejection = names.get(error.code, f"unknown reason {error.code}")
+        msg = f"ssh: rejected: {rejection} ({quoted(error.reason)})"
         raise OperationError(msg) from None
     except (asyncssh.Error, OSError) as error:
-        raise failed(_NO_STATUS, text, bytes(session.both)) from error
+        raise failed(_NO_STATUS, command, bytes(session.both)) from error
 
 
-def _ending(channel: Any) -> str:
-    """Why the command did not end well, in the words of the release; empty when it did."""
-    died = channel.get_exit_signal()
-    if died is not None:
-        name, _, message, _ = died
-        why = f"Process exited with status {128 + _SIGNALS.get(name, 0)} from signal {name}"
-        return f"{why}. Reason was: {message}" if message else why
+def _failure(channel: Any) -> str:
+    """How the command failed, worded like the released plugin's error; empty on success."""
+    exit_signal = channel.get_exit_signal()
+    if exit_signal is not None:
+        name, _, message, _ = exit_signal
+        text = f"Process exited with status {128 + _SIGNALS.get(name, 0)} from signal {name}"
+        return f"{text}. Reason was: {message}" if message else text
     status = channel.get_exit_status()
     if status is None:
         return _NO_STATUS
     return f"Process exited with status {status}" if status else ""
 
 
-def _refusal(name: str) -> str:
+def _refused_message(name: str) -> str:
     return (
         f"Unable to set '{name}'. This only works if your SSH server is configured to accept\n"
         "\tthese variables via AcceptEnv. Alternatively, if a Bash-like shell runs the command on "

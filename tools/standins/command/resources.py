@@ -1,4 +1,4 @@
-"""The two resources, and the plugin that serves them."""
+"""The two resource types, and the plugin that serves them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from providers.sdk.errors import OperationError
 from providers.sdk.inputs import Inputs
 from providers.sdk.plugin import Plugin
 from providers.sdk.resource import Created, Resource
-from providers.sdk.values import Unknown, bare, same
+from providers.sdk.values import Unknown, equal, unwrap
 
 from standins.command import VERSION
 from standins.command.check import check
@@ -24,27 +24,33 @@ from standins.command.schema import LOCAL, REMOTE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from providers.sdk.cancellation import Cancellation
     from providers.sdk.check import Failure
-    from providers.sdk.fields import Shape
-    from providers.sdk.journal import Journal
-    from providers.sdk.resource import Operation, Proposal, Stored
-    from providers.sdk.scope import Scope
+    from providers.sdk.diagnostics import Diagnostics
+    from providers.sdk.resource import CheckContext, Operation, PriorState
+    from providers.sdk.schema import Schema
     from providers.sdk.values import Properties
 
 _OUTPUTS: Final = ("stdout", "stderr")
 
 
 class Runner(Protocol):
-    """What the modules `local` and `remote` offer."""
+    """The interface of the modules `local` and `remote`."""
 
     async def run(
-        self, text: str, spec: Command, *, previous: Output, scope: Scope, journal: Journal
+        self,
+        command: str,
+        spec: Command,
+        *,
+        previous: Output,
+        cancellation: Cancellation,
+        diagnostics: Diagnostics,
     ) -> Output:
-        """Run a command to its end."""
+        """Run a command to completion."""
 
 
 class _Command(Resource[Command]):
-    """A command: what is done is what its texts say."""
+    """A command; the commands for create, update and delete are its inputs."""
 
     module: ClassVar[str]
 
@@ -52,19 +58,19 @@ class _Command(Resource[Command]):
         return Command.of(inputs)
 
     async def check(
-        self, inputs: Properties, proposal: Proposal
+        self, inputs: Properties, context: CheckContext
     ) -> tuple[Properties, Sequence[Failure]]:
-        """Types only."""
-        del proposal
-        return inputs, check(inputs, self.shape)
+        """Check types only."""
+        del context
+        return inputs, check(inputs, self.schema)
 
-    async def diff(self, new: Properties, stored: Stored, operation: Operation) -> Diff:
-        """Any changed input is an update, a whole `triggers` a replacement.
+    async def diff(self, new: Properties, prior: PriorState, operation: Operation) -> Diff:
+        """A changed input is an update; added or removed `triggers` are a replacement.
 
-        A changed element of `triggers` is an update too, as in the release: it is the SDK that adds
-        `replace_on_changes=["triggers[*]"]`, and the engine that replaces because of it.
+        As in the released plugin, a changed element of `triggers` is an update, too: the SDK adds
+        `replace_on_changes=["triggers[*]"]`, because of which the engine replaces.
         """
-        found = await super().diff(new, stored, operation)
+        found = await super().diff(new, prior, operation)
         return Diff(
             differences=tuple(
                 dataclasses.replace(each, replaces=each.replaces and each.path == each.top)
@@ -72,61 +78,63 @@ class _Command(Resource[Command]):
             )
         )
 
-    async def planned(
-        self, inputs: Properties, stored: Stored | None, operation: Operation
+    async def preview(
+        self, inputs: Properties, prior: PriorState | None, operation: Operation
     ) -> Properties:
-        """The output that is stored; one that nobody knows where an input is changed or unknown.
+        """The prior output; unknown if an input is changed or unknown.
 
-        As in the release an input that is new, rather than changed, is not taken for a change here.
+        As in the released plugin, an added input does not count as a change here.
         """
-        if stored is None:
-            return await super().planned(inputs, stored, operation)
-        old = stored.state
+        if prior is None:
+            return await super().preview(inputs, prior, operation)
+        old = prior.state
         changed = any(
-            isinstance(bare(inputs.get(name)), Unknown)
-            or (name in old and not same(inputs.get(name), old[name]))
-            for name in self.shape.fields
+            isinstance(unwrap(inputs.get(name)), Unknown)
+            or (name in old and not equal(inputs.get(name), old[name]))
+            for name in self.schema.fields
         )
         return {name: Unknown() if changed else old.get(name, "") for name in _OUTPUTS}
 
     async def create(self, inputs: Command, operation: Operation) -> Created:
-        """Run `create`; without one nothing is done."""
+        """Run `create`, if given."""
         output = await self._run(inputs.create, inputs, Output(), operation)
-        return Created(identity=operation.name + os.urandom(4).hex(), outputs=output.properties())
+        return Created(id=operation.name + os.urandom(4).hex(), outputs=output.properties())
 
-    async def update(self, inputs: Command, stored: Stored, operation: Operation) -> Properties:
-        """Run `update`, else `create`, else nothing."""
-        text = inputs.create if inputs.update is None else inputs.update
-        output = await self._run(text, inputs, Output.of(Inputs(stored.state)), operation)
+    async def update(self, inputs: Command, prior: PriorState, operation: Operation) -> Properties:
+        """Run `update`, else `create`, if given."""
+        command = inputs.create if inputs.update is None else inputs.update
+        output = await self._run(command, inputs, Output.of(Inputs(prior.state)), operation)
         return output.properties()
 
-    async def delete(self, stored: Stored, operation: Operation) -> None:
-        """Run `delete` as the state has it; without one nothing is done."""
-        state = Inputs(stored.state)
+    async def delete(self, prior: PriorState, operation: Operation) -> None:
+        """Run `delete` from the state, if given."""
+        state = Inputs(prior.state)
         spec = self.parse(state)
         await self._run(spec.delete, spec, Output.of(state), operation)
 
     async def _run(
-        self, text: str | None, spec: Command, previous: Output, operation: Operation
+        self, command: str | None, spec: Command, previous: Output, operation: Operation
     ) -> Output:
-        if text is None:
+        if command is None:
             return previous
         runner = await _runner(self.module)
-        scope, journal = operation.scope, operation.journal
-        return await runner.run(text, spec, previous=previous, scope=scope, journal=journal)
+        cancellation, diagnostics = operation.cancellation, operation.diagnostics
+        return await runner.run(
+            command, spec, previous=previous, cancellation=cancellation, diagnostics=diagnostics
+        )
 
 
 class LocalCommand(_Command):
     """On this machine."""
 
-    shape: ClassVar[Shape] = LOCAL
+    schema: ClassVar[Schema] = LOCAL
     module = "standins.command.local"
 
 
 class RemoteCommand(_Command):
     """On another machine, over ssh."""
 
-    shape: ClassVar[Shape] = REMOTE
+    schema: ClassVar[Schema] = REMOTE
     module = "standins.command.remote"
 
 
@@ -139,8 +147,8 @@ class CommandPlugin(Plugin):
     def __init__(self) -> None:
         self.resources: Sequence[Resource[Any]] = (LocalCommand(), RemoteCommand())
 
-    def not_offered(self, what: str, token: str) -> str:
-        """The release has more of them."""
+    def unsupported_message(self, what: str, token: str) -> str:
+        """The error, which names the released plugin as the remedy."""
         return (
             f"{what} {token!r} is not in this stand-in for pulumi-command: it has "
             f"{LOCAL.token}, {REMOTE.token}; install the released plugin for the others"
@@ -148,7 +156,7 @@ class CommandPlugin(Plugin):
 
 
 async def _runner(module: str) -> Runner:
-    """The module that runs commands; asyncssh is only loaded for a remote one, off the loop."""
+    """Import the module that runs commands; only the remote one loads asyncssh, in a thread."""
     try:
         return cast("Runner", await asyncio.to_thread(importlib.import_module, module))
     except ImportError as error:

@@ -1,13 +1,10 @@
-"""What the two resources take and give, as tables.
-
-The facts are those of the schema that pulumi-command 1.2.1 ships.
-"""
+"""The schemas of the two resource types, as in pulumi-command 1.2.1."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from providers.sdk.fields import Field, Shape
+from providers.sdk.schema import Field, Schema
 
 _LOGGING: Final = ("stdout", "stderr", "stdoutAndStderr", "none")
 _OUTPUTS: Final = {"stdout": Field(required=True), "stderr": Field(required=True)}
@@ -42,17 +39,17 @@ def _common(kind: str) -> dict[str, Field]:
     }
 
 
-_PROXY: Final = Shape(
+_PROXY: Final = Schema(
     token="command:remote:ProxyConnection",  # noqa: S106 a type, no password
     title="remote.ProxyConnection",
     fields=_endpoint(),
 )
-_CONNECTION: Final = Shape(
+_CONNECTION: Final = Schema(
     token="command:remote:Connection",  # noqa: S106 a type, no password
     title="remote.Connection",
     fields={**_endpoint(), "proxy": Field(kind="object", of=_PROXY)},
 )
-REMOTE: Final = Shape(
+REMOTE: Final = Schema(
     token="command:remote:Command",  # noqa: S106 a type, no password
     title="remote.CommandInputs",
     fields={
@@ -61,7 +58,7 @@ REMOTE: Final = Shape(
     },
     outputs=_OUTPUTS,
 )
-LOCAL: Final = Shape(
+LOCAL: Final = Schema(
     token="command:local:Command",  # noqa: S106 a type, no password
     title="local.CommandInputs",
     fields={
@@ -73,5 +70,5 @@ LOCAL: Final = Shape(
     },
     outputs=_OUTPUTS,
 )
-NOT_OFFERED: Final = frozenset({"archivePaths", "assetPaths"})
-"""Inputs of the release that this plugin refuses: nothing here collects files."""
+UNSUPPORTED: Final = frozenset({"archivePaths", "assetPaths"})
+"""Inputs of the released plugin that the stand-in does not support."""

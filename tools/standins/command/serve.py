@@ -1,4 +1,4 @@
-"""Entry point of the `command` provider plugin; pulumi-resource-command starts it."""
+"""Entry point of the stand-in for pulumi-command, started by pulumi-resource-command."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A provider plugin that answers as `pulumi-docker` 5.2.0 does.
+"""A stand-in for the provider plugin `pulumi-docker` 5.2.0.
 
 For networks where the released binary cannot be downloaded. It offers containers, networks and
 volumes on a real daemon; anything else ends in an error that says so.
@@ -7,4 +7,4 @@ volumes on a real daemon; anything else ends in an error that says so.
 from typing import Final
 
 VERSION: Final = "5.2.0"
-"""The release whose behaviour is followed; it is what the engine is told."""
+"""The release that it imitates, and the version that it reports to the engine."""

@@ -43,17 +43,17 @@ class Connection:
 
 
 def _daemon(settings: Inputs) -> Daemon:
-    host = settings.text("host") or os.environ.get("DOCKER_HOST") or _HOST
-    options = settings.texts("sshOpts") or tuple(os.environ.get("DOCKER_SSH_OPTS", "").split())
-    credentials = dict(_credential(each) for each in settings.each("registryAuth"))
+    host = settings.string("host") or os.environ.get("DOCKER_HOST") or _HOST
+    options = settings.strings("sshOpts") or tuple(os.environ.get("DOCKER_SSH_OPTS", "").split())
+    credentials = dict(_credential(each) for each in settings.objects("registryAuth"))
     transport = Transport(Address.parse(host, options))
     return Daemon(address=host, transport=transport, credentials=credentials)
 
 
 def _credential(settings: Inputs) -> tuple[str, Credential]:
-    address = settings.text("address", "")
+    address = settings.string("address", "")
     host = address.removeprefix("https://").removeprefix("http://").partition("/")[0]
-    username, password = settings.text("username"), settings.text("password")
+    username, password = settings.string("username"), settings.string("password")
     if not username or password is None:
         msg = f"registryAuth: {host}: this stand-in takes a username and a password only"
         raise OperationError(msg)

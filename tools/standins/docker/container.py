@@ -1,4 +1,4 @@
-"""Containers: made, watched until they are healthy, changed where that is possible, removed."""
+"""Containers: created, waited for until healthy, updated in place where possible, deleted."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from providers.sdk.check import Failure
-from providers.sdk.errors import OperationError, PartlyDoneError
+from providers.sdk.errors import OperationError, PartialFailureError
 from providers.sdk.inputs import Inputs
-from providers.sdk.resource import Created, Found
+from providers.sdk.resource import Created, ReadResult
 
-from standins.docker import body, look, uploads
-from standins.docker.container_table import CONTAINER
+from standins.docker import observed, payload, uploads
+from standins.docker.container_schema import CONTAINER
 from standins.docker.daemon import DaemonError
-from standins.docker.resource import OfDaemon
-from standins.docker.supported import refused
+from standins.docker.resource import DockerResource
+from standins.docker.supported import unsupported
 from standins.docker.units import nanoseconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from providers.sdk.fields import Shape
-    from providers.sdk.resource import Operation, Proposal, Stored
+    from providers.sdk.resource import CheckContext, Operation, PriorState
+    from providers.sdk.schema import Schema
     from providers.sdk.values import Properties
 
     from standins.docker.daemon import Daemon, Version
 
-_LOOK: Final = 1.0
-"""Seconds between looks at the health of a container."""
-_SUBPATHS: Final[Version] = (1, 45)
-_LIVE: Final = (
+_HEALTH_INTERVAL: Final = 1.0
+"""Seconds between two checks of a container's health."""
+_SUBPATH_VERSION: Final[Version] = (1, 45)
+"""The first API version with subpaths of volumes."""
+_UPDATABLE: Final = (
     "restart",
     "maxRetryCount",
     "cpuShares",
@@ -43,91 +44,95 @@ _LIVE: Final = (
     "deviceWriteBps",
     "deviceWriteIops",
 )
-"""What the daemon changes on a container that it has."""
+"""The inputs that the daemon can change on an existing container."""
 _UNHEALTHY: Final = "container failed to be in healthy state"
-_NO_CHECK: Final = (
+_NO_HEALTHCHECK: Final = (
     "you have supplied a 'wait' argument, but the container does not have a healthcheck defined. "
     "Please remove the 'wait' argument or add a 'healthcheck' attribute"
 )
 
 
-class Container(OfDaemon):
+class Container(DockerResource):
     """`docker:index/container:Container`."""
 
-    shape: ClassVar[Shape] = CONTAINER
+    schema: ClassVar[Schema] = CONTAINER
     deletes_first = True
     version = 2
 
     async def check(
-        self, inputs: Properties, proposal: Proposal
+        self, inputs: Properties, context: CheckContext
     ) -> tuple[Properties, Sequence[Failure]]:
-        """Types, durations, and what only the release has."""
-        checked, failures = await super().check(inputs, proposal)
+        """Check types and durations, and refuse unsupported inputs."""
+        checked, failures = await super().check(inputs, context)
         if failures:
             return checked, failures
-        return checked, (*refused(self.shape, inputs), *_bad_durations(Inputs(inputs)))
+        return checked, (*unsupported(self.schema, inputs), *_invalid_durations(Inputs(inputs)))
 
     async def create(self, inputs: Inputs, operation: Operation) -> Created:
-        """Make it and start it; from the moment it is there, a failure leaves it in the state."""
+        """Create it and start it; once it exists, a failure still records it in the state."""
         daemon = await self.daemon(operation)
-        identity = await operation.scope.race(_make(daemon, inputs))
+        container_id = await operation.cancellation.race(_create(daemon, inputs))
         try:
-            await operation.scope.race(_furnish(daemon, identity, inputs))
-            if inputs.flag("start"):
-                await operation.scope.race(_start(daemon, identity))
-                if inputs.flag("wait"):
-                    await _healthy(daemon, identity, inputs.whole("waitTimeout", 60), operation)
-            seen = await operation.scope.race(daemon.get(f"/containers/{identity}/json"))
+            await operation.cancellation.race(_connect_and_upload(daemon, container_id, inputs))
+            if inputs.boolean("start"):
+                await operation.cancellation.race(_start(daemon, container_id))
+                if inputs.boolean("wait"):
+                    await _wait_until_healthy(
+                        daemon, container_id, inputs.integer("waitTimeout", 60), operation
+                    )
+            path = f"/containers/{container_id}/json"
+            container = await operation.cancellation.race(daemon.get(path))
         except OperationError as error:
             outputs = self.outputs({})
-            raise PartlyDoneError(str(error), identity=identity, outputs=outputs) from error
-        return Created(identity=identity, outputs=self.outputs(look.container(seen, inputs)))
+            raise PartialFailureError(
+                str(error), resource_id=container_id, outputs=outputs
+            ) from error
+        return Created(id=container_id, outputs=self.outputs(observed.container(container, inputs)))
 
-    async def update(self, inputs: Inputs, stored: Stored, operation: Operation) -> Properties:
-        """Start it where it must run again, and change its limits; nothing else is done.
+    async def update(self, inputs: Inputs, prior: PriorState, operation: Operation) -> Properties:
+        """Start it if `mustRun` is new, and change its limits; nothing else.
 
-        Defects of the release that a program has to know of: a changed healthcheck, tmpfs or init
-        is no more than noted in the state, the health is not looked at, and an update that fails
-        is in the state as if it had not, so the next one does not try it again.
+        Defects of the released provider that a program has to know of: a changed healthcheck, tmpfs
+        or init is recorded in the state only, the health is not checked, and a failed update is
+        recorded as if it had succeeded, so the next one does not retry it.
         """
-        outputs = self.kept(inputs, stored)
+        outputs = self.unchanged_outputs(inputs, prior)
         try:
             daemon = await self.daemon(operation)
-            await operation.scope.race(_change(daemon, stored, inputs))
+            await operation.cancellation.race(_update(daemon, prior, inputs))
         except OperationError as error:
-            identity = stored.identity
-            raise PartlyDoneError(str(error), identity=identity, outputs=outputs) from error
+            raise PartialFailureError(str(error), resource_id=prior.id, outputs=outputs) from error
         return outputs
 
-    async def delete(self, stored: Stored, operation: Operation) -> None:
-        """Stop it, with no grace unless the state has one, and remove it."""
+    async def delete(self, prior: PriorState, operation: Operation) -> None:
+        """Stop it, with no grace period unless the state has one, and delete it."""
         daemon = await self.daemon(operation)
-        await operation.scope.race(_remove(daemon, stored.identity, Inputs(stored.state)))
+        await operation.cancellation.race(_delete(daemon, prior.id, Inputs(prior.state)))
 
-    async def read(self, stored: Stored, operation: Operation) -> Found | None:
-        """Look at it; only a whole id is its name."""
-        seen = await self.told(f"/containers/{stored.identity}/json", operation)
-        if not seen or seen["Id"] != stored.identity:
+    async def read(self, prior: PriorState, operation: Operation) -> ReadResult | None:
+        """Inspect it; only the full ID identifies it."""
+        container = await self.inspect(f"/containers/{prior.id}/json", operation)
+        if not container or container["Id"] != prior.id:
             return None
-        return self.found(look.container(seen, Inputs(stored.state)))
+        return self.read_result(observed.container(container, Inputs(prior.state)))
 
 
-def _bad_durations(inputs: Inputs) -> list[Failure]:
-    healthcheck = inputs.inside("healthcheck")
+def _invalid_durations(inputs: Inputs) -> list[Failure]:
+    healthcheck = inputs.object("healthcheck")
     names = ("interval", "timeout", "startPeriod", "startInterval")
-    told = {name: healthcheck.text(name) for name in names} if healthcheck else {}
+    durations = {name: healthcheck.string(name) for name in names} if healthcheck else {}
     return [
         Failure(
             field=f"healthcheck.{name}",
-            reason=f"healthcheck.{name} must be a duration as 30s or 1m30s, not {text!r}",
+            reason=f"healthcheck.{name} must be a duration such as 30s or 1m30s, not {text!r}",
         )
-        for name, text in told.items()
+        for name, text in durations.items()
         if text is not None and nanoseconds(text) is None
     ]
 
 
-async def _said(what: str, request: Any) -> Any:
-    """The answer; a failure says what was tried."""
+async def _prefix_errors(what: str, request: Any) -> Any:
+    """Await a request; an error begins with what was tried."""
     try:
         return await request
     except OperationError as error:
@@ -135,93 +140,103 @@ async def _said(what: str, request: Any) -> Any:
         raise OperationError(msg) from error
 
 
-async def _make(daemon: Daemon, inputs: Inputs) -> str:
-    image = inputs.text("image", "")
-    await _said(f"Unable to create container with image {image}", daemon.ensure_image(image))
+async def _create(daemon: Daemon, inputs: Inputs) -> str:
+    image = inputs.string("image", "")
+    await _prefix_errors(
+        f"Unable to create container with image {image}", daemon.ensure_image(image)
+    )
     version = await daemon.version()
-    if version < _SUBPATHS and any(each.inside("volumeOptions") for each in inputs.each("mounts")):
+    if version < _SUBPATH_VERSION and any(
+        mount.object("volumeOptions") for mount in inputs.objects("mounts")
+    ):
         msg = "Setting VolumeOptions.Subpath requires docker version 1.45 or higher"
         raise OperationError(msg)
-    query = {"name": inputs.text("name", "")}
-    if platform := inputs.text("platform"):
+    query = {"name": inputs.string("name", "")}
+    if platform := inputs.string("platform"):
         query["platform"] = platform
-    request = daemon.post("/containers/create", body.container(inputs), query)
-    return str((await _said("Unable to create container", request))["Id"])
+    request = daemon.post("/containers/create", payload.container(inputs), query)
+    return str((await _prefix_errors("Unable to create container", request))["Id"])
 
 
-async def _furnish(daemon: Daemon, identity: str, inputs: Inputs) -> None:
-    """Its networks, instead of the default one, and its files."""
-    networks = inputs.each("networksAdvanced")
+async def _connect_and_upload(daemon: Daemon, container_id: str, inputs: Inputs) -> None:
+    """Connect its networks, instead of the default one, and upload its files."""
+    networks = inputs.objects("networksAdvanced")
     if networks:
-        request = daemon.post("/networks/bridge/disconnect", {"Container": identity})
+        request = daemon.post("/networks/bridge/disconnect", {"Container": container_id})
         try:
-            await _said("Unable to disconnect the default network", request)
+            await _prefix_errors("Unable to disconnect the default network", request)
         except OperationError as error:
             if "is not connected to" not in str(error):
                 raise
     for network in networks:
-        name = network.text("name", "")
-        asked = {"Container": identity, "EndpointConfig": body.endpoint(network)}
-        request = daemon.post(f"/networks/{name}/connect", asked)
-        await _said(f"Unable to connect to network '{name}'", request)
-    for upload in inputs.each("uploads"):
-        content, path = uploads.archive(upload), f"/containers/{identity}/archive"
-        kind = "application/x-tar"
-        request = daemon.call("PUT", path, {"path": "/"}, content=content, content_type=kind)
-        await _said("Unable to upload volume content", request)
+        name = network.string("name", "")
+        request_body = {"Container": container_id, "EndpointConfig": payload.endpoint(network)}
+        request = daemon.post(f"/networks/{name}/connect", request_body)
+        await _prefix_errors(f"Unable to connect to network '{name}'", request)
+    for upload in inputs.objects("uploads"):
+        content, path = uploads.archive(upload), f"/containers/{container_id}/archive"
+        tar = "application/x-tar"
+        request = daemon.call("PUT", path, {"path": "/"}, content=content, content_type=tar)
+        await _prefix_errors("Unable to upload volume content", request)
 
 
-async def _start(daemon: Daemon, identity: str) -> None:
-    await _said("Unable to start container", daemon.post(f"/containers/{identity}/start"))
+async def _start(daemon: Daemon, container_id: str) -> None:
+    await _prefix_errors(
+        "Unable to start container", daemon.post(f"/containers/{container_id}/start")
+    )
 
 
-async def _change(daemon: Daemon, stored: Stored, inputs: Inputs) -> None:
-    old = Inputs(stored.state)
-    if inputs.flag("mustRun") and not old.flag("mustRun") and inputs.flag("start"):
-        await _start(daemon, stored.identity)
-    if any((old.value(name) or None) != (inputs.value(name) or None) for name in _LIVE):
-        request = daemon.post(f"/containers/{stored.identity}/update", body.updated(inputs))
-        await _said("Unable to update a container", request)
+async def _update(daemon: Daemon, prior: PriorState, inputs: Inputs) -> None:
+    old = Inputs(prior.state)
+    if inputs.boolean("mustRun") and not old.boolean("mustRun") and inputs.boolean("start"):
+        await _start(daemon, prior.id)
+    if any((old.value(name) or None) != (inputs.value(name) or None) for name in _UPDATABLE):
+        request = daemon.post(f"/containers/{prior.id}/update", payload.update(inputs))
+        await _prefix_errors("Unable to update a container", request)
 
 
-async def _healthy(daemon: Daemon, identity: str, seconds: int, operation: Operation) -> None:
-    """Wait until it is; one that is unhealthy may still become healthy.
+async def _wait_until_healthy(
+    daemon: Daemon, container_id: str, seconds: int, operation: Operation
+) -> None:
+    """Wait until it is healthy; an unhealthy one may still become healthy.
 
     Raises:
-        OperationError: it did not, or the daemon has nothing to tell it by.
+        OperationError: it did not become healthy in time, or has no healthcheck.
     """
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
-        request = daemon.get(f"/containers/{identity}/json")
-        seen = await operation.scope.race(_said("error inspecting container state", request))
-        health = seen["State"].get("Health")
+        request = daemon.get(f"/containers/{container_id}/json")
+        container = await operation.cancellation.race(
+            _prefix_errors("error inspecting container state", request)
+        )
+        health = container["State"].get("Health")
         if health is None:
-            raise OperationError(_NO_CHECK)
+            raise OperationError(_NO_HEALTHCHECK)
         if health["Status"] == "healthy":
             return
-        operation.journal.status(f"waiting for the container to be healthy: {health['Status']}")
-        left = deadline - asyncio.get_running_loop().time()
-        if left <= _LOOK:
-            await operation.scope.sleep(max(0, left))
+        operation.diagnostics.status(f"waiting for the container to be healthy: {health['Status']}")
+        remaining = deadline - asyncio.get_running_loop().time()
+        if remaining <= _HEALTH_INTERVAL:
+            await operation.cancellation.sleep(max(0, remaining))
             raise OperationError(_UNHEALTHY)
-        await operation.scope.sleep(_LOOK)
+        await operation.cancellation.sleep(_HEALTH_INTERVAL)
 
 
-async def _remove(daemon: Daemon, identity: str, state: Inputs) -> None:
-    path = f"/containers/{identity}"
-    if not state.flag("attach"):
-        grace = max(0, state.whole("destroyGraceSeconds", 0))
+async def _delete(daemon: Daemon, container_id: str, state: Inputs) -> None:
+    path = f"/containers/{container_id}"
+    if not state.boolean("attach"):
+        grace = max(0, state.integer("destroyGraceSeconds", 0))
         request = daemon.post(f"{path}/stop", None, {"t": grace})
-        await _gone_is_well(f"Error stopping container {identity}", request)
-    query = {"v": "0" if state.flag("removeVolumes") is False else "1", "force": "1"}
+        await _ignore_missing(f"Error stopping container {container_id}", request)
+    query = {"v": "0" if state.boolean("removeVolumes") is False else "1", "force": "1"}
     request = daemon.call("DELETE", path, query)
-    await _gone_is_well(f"Error deleting container {identity}", request)
-    until = {"condition": "removed" if state.flag("rm") else "not-running"}
+    await _ignore_missing(f"Error deleting container {container_id}", request)
+    until = {"condition": "removed" if state.boolean("rm") else "not-running"}
     request = daemon.post(f"{path}/wait", None, until)
-    await _gone_is_well(f"Error waiting for container removal '{identity}'", request)
+    await _ignore_missing(f"Error waiting for container removal '{container_id}'", request)
 
 
-async def _gone_is_well(what: str, request: Any) -> None:
+async def _ignore_missing(what: str, request: Any) -> None:
     try:
         await request
     except DaemonError as error:

@@ -1,4 +1,4 @@
-"""Networks: every change is a new one."""
+"""Networks: every change replaces one."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from providers.sdk.check import without_nulls
 from providers.sdk.errors import OperationError
-from providers.sdk.resource import Created, Found
+from providers.sdk.resource import Created, ReadResult
 
-from standins.docker import body, look
-from standins.docker.resource import OfDaemon
-from standins.docker.retry import removed
-from standins.docker.tables import NETWORK
+from standins.docker import observed, payload, retry
+from standins.docker.resource import DockerResource
+from standins.docker.schemas import NETWORK
 
 if TYPE_CHECKING:
-    from providers.sdk.fields import Shape
     from providers.sdk.inputs import Inputs
-    from providers.sdk.resource import Operation, Stored
+    from providers.sdk.resource import Operation, PriorState
+    from providers.sdk.schema import Schema
     from providers.sdk.values import Properties, Value
 
     from standins.docker.daemon import Daemon
@@ -24,88 +23,88 @@ if TYPE_CHECKING:
 _BUSY: Final = "has active endpoints"
 
 
-class Network(OfDaemon):
+class Network(DockerResource):
     """`docker:index/network:Network`."""
 
-    shape: ClassVar[Shape] = NETWORK
+    schema: ClassVar[Schema] = NETWORK
     version = 1
 
     async def create(self, inputs: Inputs, operation: Operation) -> Created:
-        """Make it."""
+        """Create it."""
         daemon = await self.daemon(operation)
-        identity = await operation.scope.race(_make(daemon, inputs))
-        seen = await operation.scope.race(daemon.get(f"/networks/{identity}"))
-        return Created(identity=identity, outputs=self.outputs(_state(seen)))
+        network_id = await operation.cancellation.race(_create(daemon, inputs))
+        network = await operation.cancellation.race(daemon.get(f"/networks/{network_id}"))
+        return Created(id=network_id, outputs=self.outputs(_state(network)))
 
-    async def delete(self, stored: Stored, operation: Operation) -> None:
-        """Remove it, once nobody is in it any more."""
+    async def delete(self, prior: PriorState, operation: Operation) -> None:
+        """Delete it, once no container is connected to it."""
         daemon = await self.daemon(operation)
-        await removed(daemon, f"/networks/{stored.identity}", _BUSY, operation)
+        await retry.delete(daemon, f"/networks/{prior.id}", operation, busy=_BUSY)
 
-    async def read(self, stored: Stored, operation: Operation) -> Found | None:
-        """Look at it."""
-        seen = await self.told(f"/networks/{stored.identity}", operation)
-        return self.found(_state(seen)) if seen else None
+    async def read(self, prior: PriorState, operation: Operation) -> ReadResult | None:
+        """Inspect it."""
+        network = await self.inspect(f"/networks/{prior.id}", operation)
+        return self.read_result(_state(network)) if network else None
 
 
-async def _make(daemon: Daemon, inputs: Inputs) -> str:
-    asked = {
-        "Name": inputs.text("name"),
+async def _create(daemon: Daemon, inputs: Inputs) -> str:
+    request = {
+        "Name": inputs.string("name"),
         "CheckDuplicate": True,
-        "Labels": body.labels(inputs),
-        "Driver": inputs.text("driver", "bridge"),
-        "Options": inputs.mapping("options"),
-        "Internal": inputs.flag("internal") or False,
-        "Attachable": inputs.flag("attachable") or False,
-        "Ingress": inputs.flag("ingress") or False,
-        "EnableIPv6": inputs.flag("ipv6") or False,
+        "Labels": payload.labels(inputs),
+        "Driver": inputs.string("driver", "bridge"),
+        "Options": inputs.string_map("options"),
+        "Internal": inputs.boolean("internal") or False,
+        "Attachable": inputs.boolean("attachable") or False,
+        "Ingress": inputs.boolean("ingress") or False,
+        "EnableIPv6": inputs.boolean("ipv6") or False,
         "IPAM": {
-            "Driver": inputs.text("ipamDriver", "default"),
-            "Config": [_subnet(each) for each in inputs.each("ipamConfigs")],
-            "Options": inputs.mapping("ipamOptions"),
+            "Driver": inputs.string("ipamDriver", "default"),
+            "Config": [_subnet(each) for each in inputs.objects("ipamConfigs")],
+            "Options": inputs.string_map("ipamOptions"),
         },
     }
     try:
-        return str((await daemon.post("/networks/create", asked))["Id"])
+        return str((await daemon.post("/networks/create", request))["Id"])
     except OperationError as error:
         msg = f"Unable to create network: {error}"
         raise OperationError(msg) from error
 
 
-def _subnet(given: Inputs) -> dict[str, Any]:
-    texts = {
-        "Subnet": given.text("subnet"),
-        "IPRange": given.text("ipRange"),
-        "Gateway": given.text("gateway"),
+def _subnet(inputs: Inputs) -> dict[str, Any]:
+    strings = {
+        "Subnet": inputs.string("subnet"),
+        "IPRange": inputs.string("ipRange"),
+        "Gateway": inputs.string("gateway"),
     }
-    said: dict[str, Any] = {name: text for name, text in texts.items() if text}
-    return {**said, "AuxiliaryAddresses": given.mapping("auxAddress")}
+    given_strings = {name: value for name, value in strings.items() if value}
+    return {**given_strings, "AuxiliaryAddresses": inputs.string_map("auxAddress")}
 
 
-def _state(seen: dict[str, Any]) -> Properties:
-    ipam = seen["IPAM"]
+def _state(network: dict[str, Any]) -> Properties:
+    ipam = network["IPAM"]
     return {
-        "name": seen["Name"],
-        "labels": look.labels(seen["Labels"]),
-        "driver": seen["Driver"],
-        "options": seen["Options"] or {},
-        "internal": seen["Internal"],
-        "attachable": seen["Attachable"],
-        "ingress": seen["Ingress"],
-        "ipv6": seen["EnableIPv6"],
+        "name": network["Name"],
+        "labels": observed.labels(network["Labels"]),
+        "driver": network["Driver"],
+        "options": network["Options"] or {},
+        "internal": network["Internal"],
+        "attachable": network["Attachable"],
+        "ingress": network["Ingress"],
+        "ipv6": network["EnableIPv6"],
         "ipamDriver": ipam["Driver"],
         "ipamOptions": ipam.get("Options") or {},
-        "ipamConfigs": [_config(each) for each in ipam.get("Config") or ()],
-        "scope": seen["Scope"],
+        "ipamConfigs": [_ipam_config(each) for each in ipam.get("Config") or ()],
+        "scope": network["Scope"],
     }
 
 
-def _config(told: dict[str, Any]) -> Value:
+def _ipam_config(config: dict[str, Any]) -> Value:
     return without_nulls(
         {
-            "subnet": told.get("Subnet") or None,
-            "ipRange": told.get("IPRange") or None,
-            "gateway": told.get("Gateway") or None,
-            "auxAddress": told.get("AuxiliaryAddresses") or None,
+            "subnet": config.get("Subnet") or None,
+            "ipRange": config.get("IPRange") or None,
+            "gateway": config.get("Gateway") or None,
+            "auxAddress": config.get("AuxiliaryAddresses") or None,
         }
     )

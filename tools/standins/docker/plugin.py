@@ -1,4 +1,4 @@
-"""The plugin: its resources, and the daemon that they are on."""
+"""The plugin: its resource types and its configuration."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from standins.docker import VERSION
 from standins.docker.connection import Connection
 from standins.docker.container import Container
 from standins.docker.network import Network
-from standins.docker.supported import refused
-from standins.docker.tables import SETTINGS
+from standins.docker.schemas import CONFIG
+from standins.docker.supported import unsupported
 from standins.docker.volume import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from providers.sdk.fields import Shape
     from providers.sdk.inputs import Inputs
     from providers.sdk.resource import Resource
+    from providers.sdk.schema import Schema
 
 
 class DockerPlugin(Plugin):
@@ -28,7 +28,7 @@ class DockerPlugin(Plugin):
 
     name = "docker"
     version = VERSION
-    settings: ClassVar[Shape] = SETTINGS
+    config: ClassVar[Schema] = CONFIG
 
     def __init__(self) -> None:
         connection = Connection()
@@ -37,20 +37,19 @@ class DockerPlugin(Plugin):
         )  # fmt: skip
         self._connection = connection
 
-    async def configure(self, settings: Inputs) -> None:
-        """Keep the settings; no connection is opened before a resource needs the daemon."""
-        given = {name: settings.value(name) for name in SETTINGS.fields}
-        for failure in refused(SETTINGS, given):
+    async def configure(self, config: Inputs) -> None:
+        """Keep the configuration; no connection is opened before a resource needs the daemon."""
+        for failure in unsupported(CONFIG, {name: config.value(name) for name in CONFIG.fields}):
             raise OperationError(failure.reason)
-        self._connection.configure(settings)
+        self._connection.configure(config)
 
     async def close(self) -> None:
         """Close the connections to the daemon."""
         await self._connection.close()
 
-    def not_offered(self, what: str, token: str) -> str:
-        """The release has more of them."""
-        known = ", ".join(resource.shape.token for resource in self.resources)
+    def unsupported_message(self, what: str, token: str) -> str:
+        """The error, which names the released plugin as the remedy."""
+        known = ", ".join(resource.schema.token for resource in self.resources)
         return (
             f"{what} {token!r} is not in this stand-in for pulumi-docker: it has {known}; "
             "install the released plugin for the others"

@@ -1,4 +1,4 @@
-"""Removal of what may still be in use for a moment."""
+"""Deletes objects of the daemon that may still be in use for a moment."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
     from standins.docker.daemon import Daemon, Query
 
-_LONGEST: Final = 30
-"""Seconds for those who use it to let go."""
-_AGAIN: Final = 1.0
+_TIMEOUT: Final = 30
+"""Seconds until the users of the object must be gone."""
+_INTERVAL: Final = 1.0
 
 
-async def removed(
-    daemon: Daemon, path: str, busy: str, operation: Operation, query: Query | None = None
+async def delete(
+    daemon: Daemon, path: str, operation: Operation, *, busy: str, query: Query | None = None
 ) -> None:
-    """Remove it, waiting while the daemon says `busy`; that it is gone already is well.
+    """Delete an object, retrying while the daemon's error contains `busy`; it may be gone.
 
     Raises:
-        OperationError: it is still in use, or the daemon refuses for another reason.
+        OperationError: it stays in use, or the daemon answered with another error.
     """
-    deadline = asyncio.get_running_loop().time() + _LONGEST
+    deadline = asyncio.get_running_loop().time() + _TIMEOUT
     while True:
         try:
-            await operation.scope.race(daemon.call("DELETE", path, query))
+            await operation.cancellation.race(daemon.call("DELETE", path, query))
         except DaemonError as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return
@@ -42,4 +42,4 @@ async def removed(
                 raise OperationError(msg) from error
         else:
             return
-        await operation.scope.sleep(_AGAIN)
+        await operation.cancellation.sleep(_INTERVAL)

@@ -1,4 +1,4 @@
-"""Entry point of the `docker` provider plugin; pulumi-resource-docker starts it."""
+"""Entry point of the stand-in for pulumi-docker, started by pulumi-resource-docker."""
 
 import sys
 from pathlib import Path

@@ -1,55 +1,30 @@
-"""What of the release is not here."""
+"""Inputs of the released plugin that the stand-in does not support."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from providers.sdk.check import Failure
-from providers.sdk.inputs import Inputs
 
-from standins.docker.container_table import CONTAINER
-from standins.docker.tables import SETTINGS, VOLUME
+from standins.docker.container_schema import CONTAINER
+from standins.docker.schemas import CONFIG, VOLUME
 
 if TYPE_CHECKING:
-    from providers.sdk.fields import Shape
+    from providers.sdk.schema import Schema
     from providers.sdk.values import Properties
 
-_MISSING: Final = {
+_UNSUPPORTED: Final = {
     CONTAINER.token: ("attach", "logs", "gpus", "deviceRequests"),
     VOLUME.token: ("cluster",),
-    SETTINGS.token: ("caMaterial", "certMaterial", "certPath", "context", "keyMaterial"),
+    CONFIG.token: ("caMaterial", "certMaterial", "certPath", "context", "keyMaterial"),
 }
 
 
-def refused(shape: Shape, inputs: Properties) -> list[Failure]:
-    """Failures for inputs that only the release can do something with."""
-    given = (
-        name for name in _MISSING.get(shape.token, ()) if inputs.get(name) not in (None, False)
-    )
-    return [_failure(name) for name in given]
-
-
-def refused_in_service(inputs: Inputs) -> list[Failure]:
-    """The same for a service, whose inputs are deep."""
-    task = inputs.inside("taskSpec") or Inputs({})
-    places = (
-        ("", inputs, ("auth",)),
-        ("taskSpec.placement.", task.inside("placement"), ("platforms", "prefs")),
-        (
-            "taskSpec.containerSpec.",
-            task.inside("containerSpec"),
-            ("configs", "privileges"),
-        ),
-    )
+def unsupported(schema: Schema, inputs: Properties) -> list[Failure]:
+    """A failure for each unsupported input that is given."""
+    names = _UNSUPPORTED.get(schema.token, ())
     return [
-        _failure(f"{prefix}{name}")
-        for prefix, place, names in places
+        Failure(field=name, reason=f"{name} needs the released pulumi-docker plugin: leave it out")
         for name in names
-        if place is not None and place.has(name)
+        if inputs.get(name) not in (None, False)
     ]
-
-
-def _failure(name: str) -> Failure:
-    return Failure(
-        field=name, reason=f"{name} needs the released pulumi-docker plugin: leave it out"
-    )

@@ -1,4 +1,4 @@
-"""Times as Go reads and prints them, which the daemon's clients share."""
+"""Durations and CPU counts in the notation of Go, which Docker's clients use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 
 
 def nanoseconds(text: str) -> int | None:
-    """A duration as `1m30s` or `500ms`; None for what is none."""
+    """Parse a duration such as `1m30s` or `500ms`; None if it is not one."""
     if text == "0":
         return 0
     parts = _PART.findall(text)
@@ -29,7 +29,7 @@ def nanoseconds(text: str) -> int | None:
 
 
 def duration(nanos: int) -> str:
-    """As Go prints it: `1m0s`, `1.5s`, `500ms`, `0s`."""
+    """Format a duration as Go does: `1m0s`, `1.5s`, `500ms`, `0s`."""
     if nanos == 0:
         return "0s"
     if nanos < _SECOND:
@@ -50,12 +50,12 @@ def _decimal(value: int, unit: int) -> str:
 
 
 def nano_cpus(text: str) -> int | None:
-    """A number of processors as `1.5`; None for what is none."""
+    """Parse a number of CPUs such as `1.5`; None if it is not one."""
     if not re.fullmatch(r"\d+(?:\.\d{1,9})?|\.\d{1,9}", text):
         return None
     return round(float(text) * _SECOND)
 
 
 def cpus(nanos: int) -> str:
-    """Processors as a decimal number."""
+    """Format a number of CPUs as a decimal number."""
     return _decimal(nanos, _SECOND)

@@ -1,26 +1,25 @@
-"""Volumes: every change is a new one."""
+"""Volumes: every change replaces one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from providers.sdk.errors import OperationError
-from providers.sdk.resource import Created, Found
+from providers.sdk.resource import Created, ReadResult
 
-from standins.docker import body, look
+from standins.docker import observed, payload, retry
 from standins.docker.daemon import DaemonError
-from standins.docker.resource import OfDaemon
-from standins.docker.retry import removed
-from standins.docker.supported import refused
-from standins.docker.tables import VOLUME
+from standins.docker.resource import DockerResource
+from standins.docker.schemas import VOLUME
+from standins.docker.supported import unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from providers.sdk.check import Failure
-    from providers.sdk.fields import Shape
     from providers.sdk.inputs import Inputs
-    from providers.sdk.resource import Operation, Proposal, Stored
+    from providers.sdk.resource import CheckContext, Operation, PriorState
+    from providers.sdk.schema import Schema
     from providers.sdk.values import Properties
 
     from standins.docker.daemon import Daemon
@@ -28,60 +27,61 @@ if TYPE_CHECKING:
 _BUSY: Final = "volume is in use"
 
 
-class Volume(OfDaemon):
+class Volume(DockerResource):
     """`docker:index/volume:Volume`; its id is its name."""
 
-    shape: ClassVar[Shape] = VOLUME
+    schema: ClassVar[Schema] = VOLUME
     version = 1
 
     async def check(
-        self, inputs: Properties, proposal: Proposal
+        self, inputs: Properties, context: CheckContext
     ) -> tuple[Properties, Sequence[Failure]]:
-        """Types, and what only the release has."""
-        checked, failures = await super().check(inputs, proposal)
-        return checked, failures or refused(self.shape, inputs)
+        """Check types, and refuse unsupported inputs."""
+        checked, failures = await super().check(inputs, context)
+        return checked, failures or unsupported(self.schema, inputs)
 
     async def create(self, inputs: Inputs, operation: Operation) -> Created:
-        """Make it; one of that name that is there already is taken as it is."""
+        """Create it; an existing volume of that name is adopted as it is."""
         daemon = await self.daemon(operation)
-        seen = await operation.scope.race(_make(daemon, inputs))
-        return Created(identity=seen["Name"], outputs=self.outputs(_state(seen)))
+        volume = await operation.cancellation.race(_create(daemon, inputs))
+        return Created(id=volume["Name"], outputs=self.outputs(_state(volume)))
 
-    async def delete(self, stored: Stored, operation: Operation) -> None:
-        """Remove it, once nobody uses it any more."""
+    async def delete(self, prior: PriorState, operation: Operation) -> None:
+        """Delete it, once no container uses it."""
         daemon = await self.daemon(operation)
-        await removed(daemon, f"/volumes/{stored.identity}", _BUSY, operation, {"force": "1"})
+        path, query = f"/volumes/{prior.id}", {"force": "1"}
+        await retry.delete(daemon, path, operation, busy=_BUSY, query=query)
 
-    async def read(self, stored: Stored, operation: Operation) -> Found | None:
-        """Look at it."""
+    async def read(self, prior: PriorState, operation: Operation) -> ReadResult | None:
+        """Inspect it."""
         try:
-            seen = await self.told(f"/volumes/{stored.identity}", operation)
+            volume = await self.inspect(f"/volumes/{prior.id}", operation)
         except DaemonError as error:
             msg = f"Unable to inspect volume: {error}"
             raise OperationError(msg) from error
-        return self.found(_state(seen)) if seen else None
+        return self.read_result(_state(volume)) if volume else None
 
 
-async def _make(daemon: Daemon, inputs: Inputs) -> Any:
-    asked = {
-        "Name": inputs.text("name", ""),
-        "Labels": body.labels(inputs),
-        "Driver": inputs.text("driver", ""),
-        "DriverOpts": inputs.mapping("driverOpts"),
+async def _create(daemon: Daemon, inputs: Inputs) -> Any:
+    request = {
+        "Name": inputs.string("name", ""),
+        "Labels": payload.labels(inputs),
+        "Driver": inputs.string("driver", ""),
+        "DriverOpts": inputs.string_map("driverOpts"),
     }
     try:
-        made = await daemon.post("/volumes/create", asked)
-        return await daemon.get(f"/volumes/{made['Name']}")
+        created = await daemon.post("/volumes/create", request)
+        return await daemon.get(f"/volumes/{created['Name']}")
     except OperationError as error:
         msg = f"Unable to create volume: {error}"
         raise OperationError(msg) from error
 
 
-def _state(seen: dict[str, Any]) -> Properties:
+def _state(volume: dict[str, Any]) -> Properties:
     return {
-        "name": seen["Name"],
-        "labels": look.labels(seen["Labels"]),
-        "driver": seen["Driver"],
-        "driverOpts": seen["Options"] or {},
-        "mountpoint": seen["Mountpoint"],
+        "name": volume["Name"],
+        "labels": observed.labels(volume["Labels"]),
+        "driver": volume["Driver"],
+        "driverOpts": volume["Options"] or {},
+        "mountpoint": volume["Mountpoint"],
     }

@@ -1,4 +1,4 @@
-"""Error texts in the words of the released plugin, which is written in Go."""
+"""Error messages worded like those of the released plugin, which is written in Go."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from providers.sdk.errors import OperationError
 
-_SHORT: Final = {
+_ESCAPES: Final = {
     "\a": "\\a",
     "\b": "\\b",
     "\f": "\\f",
@@ -19,9 +19,9 @@ _SHORT: Final = {
     '"': '\\"',
     "\\": "\\\\",
 }
-_PLANE: Final = 0xFFFF
-_OUTPUT_KEPT: Final = 1 << 20
-"""Bytes of output in an error; gRPC sends errors as headers, which have a limit of 16 MiB."""
+_MAX_BMP: Final = 0xFFFF
+_OUTPUT_LIMIT: Final = 1 << 20
+"""Bytes of output in an error: gRPC sends errors as headers, which are limited to 16 MiB."""
 _ERRNO: Final = {
     errno.ECONNREFUSED: "connection refused",
     errno.ECONNRESET: "connection reset by peer",
@@ -37,40 +37,40 @@ _ERRNO: Final = {
 
 
 def quoted(text: str) -> str:
-    """The text as Go's %q prints it."""
+    """Quote a string like Go's %q."""
     return '"' + "".join(map(_escaped, text)) + '"'
 
 
 def _escaped(char: str) -> str:
-    if char in _SHORT:
-        return _SHORT[char]
+    if char in _ESCAPES:
+        return _ESCAPES[char]
     if char.isprintable():
         return char
     code = ord(char)
     if char.isascii():
         return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= _PLANE else f"\\U{code:08x}"
+    return f"\\u{code:04x}" if code <= _MAX_BMP else f"\\U{code:08x}"
 
 
-def reason(error: OSError) -> str:
-    """What the system says, in lower case and without the number."""
+def system_error(error: OSError) -> str:
+    """The system's error message, in lower case and without the number."""
     if error.errno is None:
         return str(error) or "i/o timeout"
     return _ERRNO.get(error.errno) or os.strerror(error.errno).lower()
 
 
-def failed(why: str, command: str, output: bytes) -> OperationError:
-    """The error of a command that did not end well: why, its text, all it printed."""
-    left_out = max(0, len(output) - _OUTPUT_KEPT)
-    note = f"[{left_out} bytes of output left out]\n" if left_out else ""
-    return OperationError(f"{why}: running {quoted(command)}:\n{note}{text(output[left_out:])}")
+def failed(reason: str, command: str, output: bytes) -> OperationError:
+    """The error of a failed command: the reason, the command, and what it printed."""
+    omitted = max(0, len(output) - _OUTPUT_LIMIT)
+    note = f"[{omitted} bytes of output omitted]\n" if omitted else ""
+    return OperationError(f"{reason}: running {quoted(command)}:\n{note}{text(output[omitted:])}")
 
 
 def text(output: bytes | bytearray) -> str:
-    """Output as text; bytes that are no UTF-8 cannot be in a message and are replaced."""
+    """Decode output; bytes that are not UTF-8 are replaced, since messages cannot contain them."""
     return output.decode("utf-8", "replace")
 
 
 def trimmed(output: bytes | bytearray) -> str:
-    """Output as it is stored: without one trailing newline."""
+    """Output as the state records it: without one trailing newline."""
     return text(output).removesuffix("\n")

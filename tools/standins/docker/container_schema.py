@@ -1,23 +1,23 @@
-"""What a container takes and gives, as the schema of pulumi-docker 5.2.0 has it.
+"""The schema of containers, as in pulumi-docker 5.2.0.
 
-Which changes replace, which values the daemon fills in and what the defaults are: as the Terraform
-provider behind the release says it.
+Which changes replace, which values are computed and what the defaults are follows the Terraform
+provider that the released plugin bridges.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from providers.sdk.fields import Field, Shape
+from providers.sdk.schema import Field, Schema
 
-from standins.docker.kinds import fixed, labels, nested, objects, unordered
+from standins.docker.fields import immutable, labels, nested, object_set, string_set
 
 _RESTART: Final = ("no", "on-failure", "always", "unless-stopped")
 
 
 def _rates(token: str) -> Field:
     rate = Field(kind="integer", required=True)
-    return objects(token, {"path": Field(required=True), "rate": rate}, replaces=False)
+    return object_set(token, {"path": Field(required=True), "rate": rate}, replaces=False)
 
 
 _TMPFS_OPTIONS: Final = {"mode": Field(kind="integer"), "sizeBytes": Field(kind="integer")}
@@ -51,13 +51,13 @@ _HEALTHCHECK: Final = {
     "tests": Field(kind="list"),
     "timeout": Field(default="0s"),
 }
-_NETWORK_OF_CONTAINER: Final = {
-    "aliases": unordered(),
-    "driverOpts": unordered(),
+_NETWORK_ADVANCED: Final = {
+    "aliases": string_set(),
+    "driverOpts": string_set(),
     "gwPriority": Field(kind="integer"),
     "ipv4Address": Field(),
     "ipv6Address": Field(),
-    "linkLocalIps": unordered(),
+    "linkLocalIps": string_set(),
     "macAddress": Field(),
     "name": Field(required=True),
 }
@@ -72,7 +72,7 @@ _UPLOAD: Final = {
     "source": Field(),
     "sourceHash": Field(),
 }
-_VOLUME_OF_CONTAINER: Final = {
+_VOLUME: Final = {
     "containerPath": Field(),
     "fromContainer": Field(),
     "hostPath": Field(),
@@ -86,9 +86,9 @@ _DEVICE: Final = {
     "permissions": Field(default="rwm"),
 }
 _DEVICE_REQUEST: Final = {
-    "capabilities": unordered(),
+    "capabilities": string_set(),
     "count": Field(kind="integer", default=0.0),
-    "deviceIds": unordered(),
+    "deviceIds": string_set(),
     "driver": Field(default="cdi"),
     "options": Field(kind="map"),
 }
@@ -107,69 +107,71 @@ _NETWORK_DATA: Final = {
     "macAddress": Field(),
     "networkName": Field(),
 }
-_WHAT_IT_RUNS: Final = {
-    "image": fixed(required=True),
-    "command": fixed("list", computed=True),
-    "entrypoints": fixed("list", computed=True),
-    "envs": unordered(computed=True),
-    "workingDir": fixed(computed=True),  # an empty one is whatever the image says
-    "user": fixed(computed=True),  # likewise
+_PROCESS: Final = {
+    "image": immutable(required=True),
+    "command": immutable("list", computed=True),
+    "entrypoints": immutable("list", computed=True),
+    "envs": string_set(computed=True),
+    "workingDir": immutable(computed=True),  # computed: if empty, it is the image's
+    "user": immutable(computed=True),  # likewise
     "labels": labels("Container", computed=True),
-    "uploads": objects("ContainerUpload", _UPLOAD),
+    "uploads": object_set("ContainerUpload", _UPLOAD),
     "healthcheck": nested("ContainerHealthcheck", _HEALTHCHECK, computed=True, replaces=False),
-    "stopSignal": fixed(computed=True),
-    "stopTimeout": fixed("integer", computed=True),
+    "stopSignal": immutable(computed=True),
+    "stopTimeout": immutable("integer", computed=True),
     "stdinOpen": Field(kind="boolean", default=False, replaces=True),
     "tty": Field(kind="boolean", default=False, replaces=True),
     "init": Field(kind="boolean", computed=True),
-    "platform": fixed(computed=True),
+    "platform": immutable(computed=True),
 }
-_WHERE_IT_IS: Final = {
-    "hostname": fixed(computed=True),
-    "domainname": fixed(),
+_NETWORKING: Final = {
+    "hostname": immutable(computed=True),
+    "domainname": immutable(),
     "networkMode": Field(default="bridge", replaces=True),
-    "networksAdvanced": objects("ContainerNetworksAdvanced", _NETWORK_OF_CONTAINER),
-    "ports": objects("ContainerPort", _PORT),
-    "publishAllPorts": fixed("boolean"),
-    "dns": unordered(),
-    "dnsOpts": unordered(),
-    "dnsSearches": unordered(),
-    "hosts": objects("ContainerHost", {"host": Field(required=True), "ip": Field(required=True)}),
+    "networksAdvanced": object_set("ContainerNetworksAdvanced", _NETWORK_ADVANCED),
+    "ports": object_set("ContainerPort", _PORT),
+    "publishAllPorts": immutable("boolean"),
+    "dns": string_set(),
+    "dnsOpts": string_set(),
+    "dnsSearches": string_set(),
+    "hosts": object_set(
+        "ContainerHost", {"host": Field(required=True), "ip": Field(required=True)}
+    ),
 }
-_WHAT_IT_HAS: Final = {
-    "mounts": objects("ContainerMount", _MOUNT),
-    "volumes": objects("ContainerVolume", _VOLUME_OF_CONTAINER),
+_STORAGE_AND_DEVICES: Final = {
+    "mounts": object_set("ContainerMount", _MOUNT),
+    "volumes": object_set("ContainerVolume", _VOLUME),
     "tmpfs": Field(kind="map"),
-    "devices": objects("ContainerDevice", _DEVICE),
-    "deviceRequests": objects("ContainerDeviceRequest", _DEVICE_REQUEST),
-    "gpus": fixed(),
-    "shmSize": fixed("integer", computed=True),
-    "storageOpts": fixed("map"),
-    "logDriver": fixed(computed=True),
-    "logOpts": fixed("map"),
+    "devices": object_set("ContainerDevice", _DEVICE),
+    "deviceRequests": object_set("ContainerDeviceRequest", _DEVICE_REQUEST),
+    "gpus": immutable(),
+    "shmSize": immutable("integer", computed=True),
+    "storageOpts": immutable("map"),
+    "logDriver": immutable(computed=True),
+    "logOpts": immutable("map"),
     "readOnly": Field(kind="boolean", default=False, replaces=True),
 }
-_WHAT_IT_MAY: Final = {
-    "capabilities": nested("ContainerCapabilities", {"adds": unordered(), "drops": unordered()}),
-    "cgroupParent": fixed(),
-    "cgroupnsMode": fixed(),
-    "deviceCgroupRules": unordered(),
-    "groupAdds": unordered(),
-    "ipcMode": fixed(computed=True),
-    "pidMode": fixed(),
-    "privileged": fixed("boolean"),
-    "runtime": fixed(computed=True),
-    "securityOpts": unordered(computed=True),
-    "sysctls": fixed("map"),
-    "ulimits": objects("ContainerUlimit", _ULIMIT),
-    "usernsMode": fixed(),
+_SECURITY: Final = {
+    "capabilities": nested("ContainerCapabilities", {"adds": string_set(), "drops": string_set()}),
+    "cgroupParent": immutable(),
+    "cgroupnsMode": immutable(),
+    "deviceCgroupRules": string_set(),
+    "groupAdds": string_set(),
+    "ipcMode": immutable(computed=True),
+    "pidMode": immutable(),
+    "privileged": immutable("boolean"),
+    "runtime": immutable(computed=True),
+    "securityOpts": string_set(computed=True),
+    "sysctls": immutable("map"),
+    "ulimits": object_set("ContainerUlimit", _ULIMIT),
+    "usernsMode": immutable(),
 }
-_HOW_MUCH_IT_GETS: Final = {
+_LIMITS: Final = {
     "cpuPeriod": Field(kind="integer"),
     "cpuQuota": Field(kind="integer"),
     "cpuSet": Field(),
     "cpuShares": Field(kind="integer"),
-    "cpus": fixed(),
+    "cpus": immutable(),
     "deviceReadBps": _rates("ContainerDeviceReadBp"),
     "deviceReadIops": _rates("ContainerDeviceReadIop"),
     "deviceWriteBps": _rates("ContainerDeviceWriteBp"),
@@ -178,14 +180,14 @@ _HOW_MUCH_IT_GETS: Final = {
     "memoryReservation": Field(kind="integer", default=0.0),
     "memorySwap": Field(kind="integer"),
 }
-_HOW_IT_IS_TREATED: Final = {
+_LIFECYCLE: Final = {
     "attach": Field(kind="boolean", default=False),
     "containerReadRefreshTimeoutMilliseconds": Field(kind="integer", default=15000.0),
     "destroyGraceSeconds": Field(kind="integer"),
     "logs": Field(kind="boolean", default=False),
     "maxRetryCount": Field(kind="integer"),
     "mustRun": Field(kind="boolean", default=True),
-    "name": fixed(),
+    "name": immutable(),
     "removeVolumes": Field(kind="boolean", default=True),
     "restart": Field(default="no", choices=_RESTART),
     "rm": Field(kind="boolean", default=False),
@@ -193,20 +195,20 @@ _HOW_IT_IS_TREATED: Final = {
     "wait": Field(kind="boolean", default=False),
     "waitTimeout": Field(kind="integer", default=60.0),
 }
-CONTAINER: Final = Shape(
+CONTAINER: Final = Schema(
     token="docker:index/container:Container",  # noqa: S106 a type, no password
     fields={
-        **_WHAT_IT_RUNS,
-        **_WHERE_IT_IS,
-        **_WHAT_IT_HAS,
-        **_WHAT_IT_MAY,
-        **_HOW_MUCH_IT_GETS,
-        **_HOW_IT_IS_TREATED,
+        **_PROCESS,
+        **_NETWORKING,
+        **_STORAGE_AND_DEVICES,
+        **_SECURITY,
+        **_LIMITS,
+        **_LIFECYCLE,
     },
     outputs={
         "bridge": Field(),
         "containerLogs": Field(),
         "exitCode": Field(kind="integer"),
-        "networkDatas": objects("ContainerNetworkData", _NETWORK_DATA),
+        "networkDatas": object_set("ContainerNetworkData", _NETWORK_DATA),
     },
 )

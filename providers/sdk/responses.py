@@ -1,4 +1,4 @@
-"""Answers to the engine that take more than a line to make."""
+"""Builds the gRPC responses and errors that take more than one line."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ _KINDS: Final = {
 }
 
 
-def checked(inputs: Properties, failures: Sequence[Failure]) -> Any:
-    """The checked inputs, or what is wrong with them."""
-    told = [
+def check_response(inputs: Properties, failures: Sequence[Failure]) -> Any:
+    """The checked inputs with their failures."""
+    messages = [
         provider_pb2.CheckFailure(property=failure.field, reason=failure.reason)
         for failure in failures
     ]
-    return provider_pb2.CheckResponse(inputs=encode(inputs), failures=told)
+    return provider_pb2.CheckResponse(inputs=encode(inputs), failures=messages)
 
 
-def changes(diff: Diff) -> Any:
-    """What has changed, and which of it is a replacement."""
+def diff_response(diff: Diff) -> Any:
+    """The differences by path, and which of them replace the resource."""
     some, none = provider_pb2.DiffResponse.DIFF_SOME, provider_pb2.DiffResponse.DIFF_NONE
-    found = diff.differences
+    differences = diff.differences
     return provider_pb2.DiffResponse(
-        changes=some if found else none,
-        diffs=sorted({change.top for change in found}),
-        replaces=sorted({change.top for change in found if change.replaces}),
+        changes=some if differences else none,
+        diffs=sorted({each.top for each in differences}),
+        replaces=sorted({each.top for each in differences if each.replaces}),
         deleteBeforeReplace=diff.delete_before_replace,
         hasDetailedDiff=True,
         detailedDiff={
-            change.path: provider_pb2.PropertyDiff(kind=_KINDS[change.change, change.replaces])
-            for change in found
+            each.path: provider_pb2.PropertyDiff(kind=_KINDS[each.change, each.replaces])
+            for each in differences
         },
     )
 
@@ -56,17 +56,17 @@ def changes(diff: Diff) -> Any:
 async def abort(
     context: Any, text: str, *, code: grpc.StatusCode = grpc.StatusCode.UNKNOWN
 ) -> NoReturn:
-    """End the call with an error; the engine shows its text."""
+    """Fail the call; the engine shows the text."""
     await context.abort(code, text)
     raise AssertionError  # abort raises
 
 
-async def abort_partly(
-    context: Any, text: str, *, identity: str, state: Properties, inputs: Properties
+async def abort_partial(
+    context: Any, text: str, *, resource_id: str, state: Properties, inputs: Properties
 ) -> NoReturn:
-    """End the call with an error, and a resource for the state all the same."""
+    """Fail the call, with a resource that the engine stores nevertheless."""
     detail = provider_pb2.ErrorResourceInitFailed(
-        id=identity, properties=encode(state), inputs=encode(inputs), reasons=[text]
+        id=resource_id, properties=encode(state), inputs=encode(inputs), reasons=[text]
     )
     status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=text)
     status.details.add().Pack(detail)

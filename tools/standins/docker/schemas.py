@@ -1,21 +1,21 @@
-"""What networks, volumes and the provider take and give, as in pulumi-docker 5.2.0."""
+"""The schemas of networks, volumes and the provider configuration, as in pulumi-docker 5.2.0."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from providers.sdk.fields import Field, Shape
+from providers.sdk.schema import Field, Schema
 
-from standins.docker.kinds import fixed, labels, objects
+from standins.docker.fields import immutable, labels, object_set
 
-NETWORK: Final = Shape(
+NETWORK: Final = Schema(
     token="docker:index/network:Network",  # noqa: S106 a type, no password
     fields={
-        "attachable": fixed("boolean"),
-        "driver": fixed(computed=True),
-        "ingress": fixed("boolean"),
-        "internal": fixed("boolean", computed=True),
-        "ipamConfigs": objects(
+        "attachable": immutable("boolean"),
+        "driver": immutable(computed=True),
+        "ingress": immutable("boolean"),
+        "internal": immutable("boolean", computed=True),
+        "ipamConfigs": object_set(
             "NetworkIpamConfig",
             {
                 "auxAddress": Field(kind="map"),
@@ -26,26 +26,26 @@ NETWORK: Final = Shape(
             computed=True,
         ),
         "ipamDriver": Field(default="default", replaces=True),
-        "ipamOptions": fixed("map"),
-        "ipv6": fixed("boolean"),
+        "ipamOptions": immutable("map"),
+        "ipv6": immutable("boolean"),
         "labels": labels("Network"),
-        "name": fixed(),
-        "options": fixed("map", computed=True),
+        "name": immutable(),
+        "options": immutable("map", computed=True),
     },
     outputs={"scope": Field(required=True)},
 )
-VOLUME: Final = Shape(
+VOLUME: Final = Schema(
     token="docker:index/volume:Volume",  # noqa: S106 a type, no password
     fields={
         "cluster": Field(kind="map", items="any"),
-        "driver": fixed(computed=True),
-        "driverOpts": fixed("map"),
+        "driver": immutable(computed=True),
+        "driverOpts": immutable("map"),
         "labels": labels("Volume"),
-        "name": fixed(computed=True),
+        "name": immutable(computed=True),
     },
     outputs={"mountpoint": Field(required=True)},
 )
-SETTINGS: Final = Shape(
+CONFIG: Final = Schema(
     token="docker:index:Provider",  # noqa: S106 a type, no password
     fields={
         "caMaterial": Field(),
@@ -55,7 +55,7 @@ SETTINGS: Final = Shape(
         "disableDockerDaemonCheck": Field(kind="boolean"),
         "host": Field(),
         "keyMaterial": Field(),
-        "registryAuth": objects(
+        "registryAuth": object_set(
             "ProviderRegistryAuth",
             {
                 "address": Field(required=True),
