@@ -16,7 +16,7 @@ from .pipeline.config.stack import HostSpec
 from .pipeline.deploy import closure
 from .pipeline.deploy.plan import HostPlan
 from .pipeline.deploy.waves import Rollout, waves_of
-from .pipeline.evaluate.evaluate import ImageBuild
+from .pipeline.evaluate.attribute import ImageBuild
 from .pipeline.evaluate.service_plan import ServicePlan
 from .pipeline.process.timings import Timings
 from .pipeline.transport.ssh import SshFiles

@@ -13,7 +13,7 @@ import pulumi
 
 from ..pipeline.deploy import closure
 from ..pipeline.deploy.plan import HostPlan
-from ..pipeline.evaluate.evaluate import EvaluatedAttr
+from ..pipeline.evaluate.attribute import EvaluatedAttr
 from ..pipeline.process.timings import Timings
 from ..stack.rollout import RolloutTracker
 from .connection import Connection

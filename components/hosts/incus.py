@@ -16,7 +16,7 @@ from ..pipeline.config.incus import IncusSpec, Way
 from ..pipeline.config.incus_volumes import VolumeSpec
 from ..pipeline.config.stack import Endpoint, HostSpec
 from ..pipeline.errors import HostError, UnreachableError
-from ..pipeline.evaluate.evaluate import ImageBuild
+from ..pipeline.evaluate.attribute import ImageBuild
 from ..pipeline.targets.incus.ownership import Owner
 from ..pipeline.transport import ssh
 from ..pipeline.transport.incus_exec import Exec

@@ -9,7 +9,7 @@ import pulumi
 
 from ..hosts.copy_hooks import BuildAndCopy
 from ..pipeline.config.registry import Registry
-from ..pipeline.evaluate.evaluate import EvaluatedAttr
+from ..pipeline.evaluate.attribute import EvaluatedAttr
 from ..stack.dependency import depends_even_if_failed, output_or
 
 IMAGE: Final = "flakeup:docker:Image"

@@ -6,7 +6,7 @@ import pulumi_docker as docker
 from ..hosts.copy_hooks import BuildAndCopy
 from ..pipeline.config.docker import Machine
 from ..pipeline.config.services import Services
-from ..pipeline.evaluate.evaluate import EvaluatedAttr
+from ..pipeline.evaluate.attribute import EvaluatedAttr
 from ..pipeline.evaluate.service_plan import ServicePlan
 from ..pipeline.targets.docker import ownership, remote
 from ..pipeline.transport.ssh import ssh_files_in

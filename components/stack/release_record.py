@@ -8,8 +8,8 @@ import pulumi
 
 from ..pipeline.config.stack import HostSpec, Settings
 from ..pipeline.errors import RefError, message
-from ..pipeline.evaluate import previous
-from ..pipeline.evaluate.evaluate import EvaluatedAttr, evaluated
+from ..pipeline.evaluate import cache, previous
+from ..pipeline.evaluate.attribute import EvaluatedAttr
 from ..pipeline.release.git import RefKind
 from ..pipeline.release.release import Release
 from ..pipeline.values import Ref, StorePath
@@ -54,7 +54,7 @@ class ReleaseRecord:
 
     async def previous(self, host: HostSpec, out: StorePath) -> EvaluatedAttr | None:
         """The system that was deployed as `out`, so far as it can be evaluated here."""
-        found = evaluated(out)
+        found = cache.load_output(out)
         if found:
             return found
         record = {**self._before, **self._before.get("hosts", {}).get(host.name, {})}

@@ -19,7 +19,7 @@ from components.pipeline.config.stack import Endpoint, HostSpec, Settings
 from components.pipeline.deploy import closure
 from components.pipeline.errors import ActivationError
 from components.pipeline.evaluate import evaluate
-from components.pipeline.evaluate.evaluate import EvaluatedAttr
+from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.process.concurrency import all_of
 from components.pipeline.process.run import run
 from components.pipeline.release import release

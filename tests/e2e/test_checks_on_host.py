@@ -11,7 +11,7 @@ import pytest
 from components.pipeline.activation.attempt import Attempt
 from components.pipeline.activation.protocol import State
 from components.pipeline.config.checks import Check, CheckKind, CheckOrigin
-from components.pipeline.evaluate.evaluate import EvaluatedAttr
+from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.process.run import run
 from components.pipeline.transport.ssh import Ssh, write_ssh_files
 from components.pipeline.values import Duration

@@ -11,7 +11,7 @@ import pytest
 from components.pipeline.activation import protocol, runner
 from components.pipeline.activation.attempt import Absent
 from components.pipeline.activation.protocol import State
-from components.pipeline.evaluate.evaluate import EvaluatedAttr
+from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.process.concurrency import all_of, background
 from components.pipeline.process.run import run
 from components.pipeline.values import Duration

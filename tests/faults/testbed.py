@@ -15,7 +15,7 @@ from typing import Final
 from components.pipeline.config.stack import parse
 from components.pipeline.deploy import closure
 from components.pipeline.evaluate import evaluate
-from components.pipeline.evaluate.evaluate import EvaluatedAttr
+from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.process.run import run
 from components.pipeline.release import release
 from harness import hosts as containers

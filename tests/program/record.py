@@ -23,7 +23,7 @@ from components.pipeline.config.activation import Activation, Mode
 from components.pipeline.config.stack import Endpoint, HostSpec, Settings
 from components.pipeline.deploy import plan
 from components.pipeline.deploy.waves import Rollout
-from components.pipeline.evaluate.evaluate import EvaluatedAttr
+from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.process.timings import Timings
 from components.pipeline.release.git import Pin, RefKind
 from components.pipeline.release.release import Flake, Release

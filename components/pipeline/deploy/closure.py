@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 
 from ..errors import BuildError, CopyError, ProcessError, message
-from ..evaluate.evaluate import EvaluatedAttr
+from ..evaluate.attribute import EvaluatedAttr
 from ..process.run import Argv
 from ..release import nix
 from ..transport.ssh import PLAIN_NIX, SSH_FAILED

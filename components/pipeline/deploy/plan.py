@@ -8,7 +8,7 @@ from ..activation.protocol import Observation
 from ..config.activation import Mode
 from ..config.stack import HostSpec
 from ..errors import HostError
-from ..evaluate.evaluate import EvaluatedAttr, ImageBuild
+from ..evaluate.attribute import EvaluatedAttr, ImageBuild
 from ..values import StorePath
 from .observe import Observed
 

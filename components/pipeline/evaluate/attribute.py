@@ -1,57 +1,120 @@
-"""What is evaluated: an attribute of a flake, and which of its derivations."""
+"""What is evaluated: attributes of a flake, of three kinds, and what evaluation makes of them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, assert_never
 
+from ..values import StorePath
+
+_SYSTEMS = "nixosConfigurations"
 _BUILD = ".config.system.build."
-_OF_PATH = "path: { drv = path.drvPath; out = path.outPath; }"
+_PATHS = "path: { drv = path.drvPath; out = path.outPath; }"
 
 
 @dataclass(frozen=True, slots=True)
-class Attribute:
-    """An attribute by its name, in one of the flake's sets; `builds` are paths within it."""
+class HostSystem:
+    """A host's toplevel, and the activation settings that its own config has."""
 
-    home: str
-    """`nixosConfigurations`, or `packages."x86_64-linux"`."""
+    kind: ClassVar[Literal["host"]] = "host"
     name: str
-    builds: tuple[str, ...]
-    data: str = ""
-    """A path within it to what is no derivation, and may be missing."""
 
-    @classmethod
-    def toplevel(cls, name: str) -> "Attribute":
-        """The system of a host, and what it says itself of how it is switched."""
-        data = ".config.flakeup.activation"
-        return cls("nixosConfigurations", name, (f"{_BUILD}toplevel",), data)
 
-    @classmethod
-    def container(cls, name: str) -> "Attribute":
-        """Both parts of an Incus image, as NixOS's lxc-container.nix names them."""
-        return cls("nixosConfigurations", name, (f"{_BUILD}metadata", f"{_BUILD}squashfs"))
+@dataclass(frozen=True, slots=True)
+class IncusImage:
+    """Both parts of an Incus image, as NixOS's lxc-container.nix names them."""
 
-    @classmethod
-    def package(cls, system: str, name: str) -> "Attribute":
-        """A package for one kind of processor."""
-        return cls(f'packages."{system}"', name, ("",))
+    kind: ClassVar[Literal["image"]] = "image"
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceImage:
+    """A package that is the image of a service."""
+
+    kind: ClassVar[Literal["service"]] = "service"
+    system: str
+    """Such as `x86_64-linux`."""
+    name: str
+
+
+Attribute = HostSystem | IncusImage | ServiceImage
+
+
+def attrset(attribute: Attribute) -> str:
+    """The flake output that contains the attribute, as nix writes it."""
+    match attribute:
+        case HostSystem() | IncusImage():
+            return _SYSTEMS
+        case ServiceImage(system=system):
+            return f'packages."{system}"'
+        case _:
+            assert_never(attribute)
+
+
+def builds(attribute: Attribute) -> tuple[str, ...]:
+    """The derivations of the attribute, as paths below it."""
+    match attribute:
+        case HostSystem():
+            return (f"{_BUILD}toplevel",)
+        case IncusImage():
+            return (f"{_BUILD}metadata", f"{_BUILD}squashfs")
+        case ServiceImage():
+            return ("",)
+        case _:
+            assert_never(attribute)
+
+
+def config_key(attribute: Attribute) -> str:
+    """The config key that names the attribute, for messages."""
+    match attribute:
+        case HostSystem():
+            return "`attr` of the host"
+        case IncusImage():
+            return "`image` of `incus`"
+        case ServiceImage():
+            return "`image` of the service"
+        case _:
+            assert_never(attribute)
+
+
+def display_path(attribute: Attribute) -> str:
+    """The attribute as people write it: `packages.x86_64-linux.app`."""
+    return f"{attrset(attribute).replace(chr(34), '')}.{attribute.name}"
+
+
+def installable(attribute: Attribute, url: str) -> str:
+    """The attribute as a nix installable."""
+    return f'{url}#{attrset(attribute)}."{attribute.name}"'
+
+
+def expression(attribute: Attribute) -> str:
+    """A function for `nix eval --apply`: gives `builds` (`drv` and `out` each) and `activation`."""
+    paths = " ".join(f"(it{path})" for path in builds(attribute))
+    is_host = isinstance(attribute, HostSystem)
+    activation = "it.config.flakeup.activation or { }" if is_host else "{ }"
+    return f"it: {{ builds = map ({_PATHS}) [ {paths} ]; activation = {activation}; }}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatedAttr:
+    """A derivation of an attribute, and the store path that it builds."""
+
+    attr: str
+    drv_path: StorePath
+    out_path: StorePath
+    activation: Mapping[str, object] = field(default_factory=dict, hash=False)
+    """The activation settings of a host's own config: `config.flakeup.activation`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageBuild:
+    """The two parts of an Incus image of one system, each of them a derivation."""
+
+    attr: str
+    metadata: EvaluatedAttr
+    rootfs: EvaluatedAttr
 
     @property
-    def what(self) -> str:
-        """What it is for, in one word: a service, an image or a host."""
-        if self.home != "nixosConfigurations":
-            return "service"
-        return "image" if len(self.builds) > 1 else "host"
-
-    @property
-    def path(self) -> str:
-        """As people write it."""
-        return f"{self.home.replace(chr(34), '')}.{self.name}"
-
-    @property
-    def expression(self) -> str:
-        """A function for `nix eval --apply`: to `builds` (`drv` and `out`) and `data`."""
-        builds = " ".join(f"(it{build})" for build in self.builds)
-        data = f"it{self.data} or {{ }}" if self.data else "{ }"
-        return f"it: {{ builds = map ({_OF_PATH}) [ {builds} ]; data = {data}; }}"
-
-    def installable(self, url: str) -> str:
-        """The attribute as nix names it."""
-        return f'{url}#{self.home}."{self.name}"'
+    def parts(self) -> tuple[EvaluatedAttr, EvaluatedAttr]:
+        """Both, for the build."""
+        return self.metadata, self.rootfs

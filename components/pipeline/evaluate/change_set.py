@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from .attribute import EvaluatedAttr
 from .derivation import Derivation, difference
-from .evaluate import EvaluatedAttr
 
 _VERSIONED = re.compile(r"^(?P<name>.+?)-(?P<version>[^a-zA-Z].*|v\d.*)$")
 """Nix's rule for names (manual, builtins.parseDrvName), and versions written `v2`."""

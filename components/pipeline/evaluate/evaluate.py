@@ -1,57 +1,33 @@
-"""From a release to the store paths of its hosts, before anything is built.
+"""From a release to the store paths of its hosts and images, before anything is built.
 
-Each distinct (release, attribute) is evaluated once, in a process of its own: hosts share
-nothing in an evaluator but parsed files, and one that fails does not take the others with it.
+Each distinct (release, attribute) is evaluated once, in its own process: hosts would share
+nothing in one evaluator but parsed files, and a failing one does not stop the others.
 """
 
 import asyncio
 import difflib
-import hashlib
 import json
 import os
 import re
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from ..config.stack import HostSpec
 from ..errors import EvaluationError, ProcessError, message
 from ..release import nix
 from ..release.release import Release
-from ..values import Ref, StorePath
-from .attribute import Attribute
+from ..values import Ref
+from . import attribute as attributes
+from . import cache
+from .attribute import Attribute, EvaluatedAttr, HostSystem, ImageBuild, IncusImage
 
 _Key = tuple[Path, Attribute]
 _Name = TypeVar("_Name", bound=Hashable)
 
-EVALUATION_MEMORY = 1_700 * 1024 * 1024
-"""Bytes that one NixOS host is taken to need (measured by others: about 1.7 GB a host)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluatedAttr:
-    """A host's toplevel: what builds it, and the store path that it will have."""
-
-    attr: str
-    drv_path: StorePath
-    out_path: StorePath
-    activation: Mapping[str, object] = field(default_factory=dict, hash=False)
-    """What a host's system says itself of how it is switched: `config.flakeup.activation`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageBuild:
-    """The two parts of an Incus image of one system, each of them a derivation."""
-
-    attr: str
-    metadata: EvaluatedAttr
-    rootfs: EvaluatedAttr
-
-    @property
-    def parts(self) -> tuple[EvaluatedAttr, EvaluatedAttr]:
-        """Both, for the build."""
-        return self.metadata, self.rootfs
+EVALUATION_MEMORY: Final = 1_700 * 1024 * 1024
+"""Bytes that evaluating one NixOS host takes; published measurements say about 1.7 GB."""
 
 
 async def evaluate_hosts(
@@ -60,32 +36,32 @@ async def evaluate_hosts(
     """The system of each host, by host name.
 
     Raises:
-        EvaluationError: one message for all the attributes that do not evaluate.
+        EvaluationError: one message for all attributes that do not evaluate.
     """
-    wanted = {
-        host.name: _Request(_chosen(releases, host), Attribute.toplevel(host.attr.text))
+    requests = {
+        host.name: _Request(_release_of(releases, host), HostSystem(host.attr.text))
         for host in hosts
     }
-    return {name: system for name, (system,) in (await _all(wanted)).items()}
+    return {name: system for name, (system,) in (await _evaluate_all(requests)).items()}
 
 
 async def evaluate_images(
     releases: dict[Ref | None, Release], hosts: tuple[HostSpec, ...]
 ) -> dict[str, ImageBuild]:
-    """The image that each instance of Incus is made from, by host name.
+    """The image of each Incus instance, by host name.
 
     Raises:
-        EvaluationError: one message for all that do not evaluate, or are no image.
+        EvaluationError: one message for all that do not evaluate, or are not an image.
     """
     attrs = {host.name: (host.incus.image or host.attr).text for host in hosts if host.incus}
-    wanted = {
-        host.name: _Request(_chosen(releases, host), Attribute.container(attrs[host.name]))
+    requests = {
+        host.name: _Request(_release_of(releases, host), IncusImage(attrs[host.name]))
         for host in hosts
         if host.incus
     }
     return {
         name: ImageBuild(attr=attrs[name], metadata=metadata, rootfs=rootfs)
-        for name, (metadata, rootfs) in (await _all(wanted)).items()
+        for name, (metadata, rootfs) in (await _evaluate_all(requests)).items()
     }
 
 
@@ -97,18 +73,22 @@ async def evaluate_packages(
     Raises:
         EvaluationError: one message for all that do not evaluate.
     """
-    wanted = {one.key: one for one in (_Request(*package) for package in packages)}
-    return {key: system for key, (system,) in (await _all(wanted)).items()}
+    requests = {one.key: one for one in (_Request(*package) for package in packages)}
+    return {key: system for key, (system,) in (await _evaluate_all(requests)).items()}
 
 
-async def evaluate_one(release: Release, attr: str) -> EvaluatedAttr:
-    """The system of one attribute; raises EvaluationError."""
-    wanted = _Request(release, Attribute.toplevel(attr))
-    (system,) = await _evaluate_cached(wanted, await nix.version())
+async def evaluate_host(release: Release, attr: str) -> EvaluatedAttr:
+    """The system of one attribute.
+
+    Raises:
+        EvaluationError: it does not evaluate.
+    """
+    request = _Request(release, HostSystem(attr))
+    (system,) = await _evaluate_cached(request, await nix.version())
     return system
 
 
-def _chosen(releases: dict[Ref | None, Release], host: HostSpec) -> Release:
+def _release_of(releases: dict[Ref | None, Release], host: HostSpec) -> Release:
     return releases.get(host.app_ref, releases[None])
 
 
@@ -124,168 +104,115 @@ class _Request:
         return self.release.lock, self.attribute
 
 
-async def _all(wanted: Mapping[_Name, _Request]) -> dict[_Name, tuple[EvaluatedAttr, ...]]:
-    """The builds of what each name wants; what several want is evaluated once."""
-    if not wanted:
+async def _evaluate_all(
+    requests: Mapping[_Name, _Request],
+) -> dict[_Name, tuple[EvaluatedAttr, ...]]:
+    """The derivations for each name; equal requests are evaluated once."""
+    if not requests:
         return {}
     version = await nix.version()
-    distinct = {one.key: one for one in wanted.values()}
-    slots = asyncio.Semaphore(_workers())
+    distinct = {one.key: one for one in requests.values()}
+    workers = asyncio.Semaphore(_workers())
 
-    async def one_of(one: _Request) -> tuple[EvaluatedAttr, ...]:
-        async with slots:
-            return await _evaluate_cached(one, version)
+    async def evaluate(request: _Request) -> tuple[EvaluatedAttr, ...]:
+        async with workers:
+            return await _evaluate_cached(request, version)
 
-    outcomes = await asyncio.gather(*map(one_of, distinct.values()), return_exceptions=True)
-    systems = _all_or_errors(dict(zip(distinct, outcomes, strict=True)))
-    return {name: systems[one.key] for name, one in wanted.items()}
+    results = await asyncio.gather(*map(evaluate, distinct.values()), return_exceptions=True)
+    evaluated = _all_or_errors(dict(zip(distinct, results, strict=True)))
+    return {name: evaluated[one.key] for name, one in requests.items()}
 
 
 def _all_or_errors(
-    outcomes: dict[_Key, tuple[EvaluatedAttr, ...] | BaseException],
+    results: dict[_Key, tuple[EvaluatedAttr, ...] | BaseException],
 ) -> dict[_Key, tuple[EvaluatedAttr, ...]]:
-    systems = {key: it for key, it in outcomes.items() if isinstance(it, tuple)}
-    failures = [it for it in outcomes.values() if isinstance(it, BaseException)]
+    evaluated = {key: it for key, it in results.items() if isinstance(it, tuple)}
+    failures = [it for it in results.values() if isinstance(it, BaseException)]
     for failure in failures:
         if not isinstance(failure, EvaluationError):
             raise failure
     if failures:
         raise EvaluationError("\n".join(sorted(map(str, failures))))
-    return systems
+    return evaluated
 
 
 def _workers() -> int:
-    """As many evaluators as there are cores, and memory for (three quarters of what is free)."""
+    """One evaluator per core, as far as three quarters of the free memory are enough for them."""
+    cores = os.cpu_count() or 1
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         free = next(int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable:"))
     except (OSError, StopIteration):
-        return os.cpu_count() or 1
-    return max(1, min(os.cpu_count() or 1, int(free * 0.75) // EVALUATION_MEMORY))
+        return cores
+    return max(1, min(cores, int(free * 0.75) // EVALUATION_MEMORY))
 
 
-async def _evaluate_cached(wanted: _Request, version: str) -> tuple[EvaluatedAttr, ...]:
-    """Ask nix only for what was never asked: the answer depends on nothing else than the key.
-
-    A derivation that has left the store since is made again, by evaluating again.
-    """
-    release = wanted.release
-    name = wanted.attribute.installable(release.flake.identity)
-    keys = [[name, build, release.lock_sha256, version] for build in wanted.attribute.builds]
-    memos = [_memo("systems", _digest(key)) for key in keys]
-    known = [
-        system for memo in memos if (system := _load(memo)) and nix.is_present(system.drv_path)
-    ]
-    if len(known) == len(memos):
+async def _evaluate_cached(request: _Request, version: str) -> tuple[EvaluatedAttr, ...]:
+    """Ask nix only for what it was never asked."""
+    release, attribute = request.release, request.attribute
+    name = attributes.installable(attribute, release.flake.identity)
+    keys = [(name, build, release.lock_sha256, version) for build in attributes.builds(attribute)]
+    known = [evaluated for key in keys if (evaluated := cache.load(*key))]
+    if len(known) == len(keys):
         return tuple(known)
-    systems = await _evaluate(wanted)
-    for memo, system in zip(memos, systems, strict=True):
-        _save(memo, system)
-        _save(_memo("outputs", system.out_path.digest), system)
-    return systems
+    found = await _evaluate(request)
+    for key, evaluated in zip(keys, found, strict=True):
+        cache.save(evaluated, *key)
+    return found
 
 
-def _digest(key: list[str]) -> str:
-    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
-
-
-def evaluated(out: StorePath) -> EvaluatedAttr | None:
-    """The system that has this output, where it was evaluated on this machine before."""
-    system = _load(_memo("outputs", out.digest))
-    return system if system and system.out_path == out and nix.is_present(system.drv_path) else None
-
-
-async def _evaluate(wanted: _Request) -> tuple[EvaluatedAttr, ...]:
-    release, attribute = wanted.release, wanted.attribute
-    words = (
+async def _evaluate(request: _Request) -> tuple[EvaluatedAttr, ...]:
+    release, attribute = request.release, request.attribute
+    argv = (
         "eval",
         "--json",
         "--reference-lock-file", str(release.lock),
         "--no-update-lock-file",
-        "--apply", attribute.expression,
+        "--apply", attributes.expression(attribute),
         "--",
-        attribute.installable(release.flake.url),
+        attributes.installable(attribute, release.flake.url),
     )  # fmt: skip
     try:
-        answer = await nix.command(*words)
+        done = await nix.command(*argv)
     except ProcessError as error:
-        raise await _explain(wanted, error) from error
-    said = json.loads(answer.stdout)
-    systems = [_system(attribute.name, built) for built in said["builds"]]
-    return tuple(replace(system, activation=said["data"]) for system in systems)
+        raise await _explain(request, error) from error
+    fields = json.loads(done.stdout)
+    found = [cache.parse(attribute.name, paths) for paths in fields["builds"]]
+    return tuple(replace(one, activation=fields["activation"]) for one in found)
 
 
-def _system(attr: str, built: Mapping[str, Any]) -> EvaluatedAttr:
-    return EvaluatedAttr(
-        attr=attr, drv_path=StorePath.parse(built["drv"]), out_path=StorePath.parse(built["out"])
-    )
-
-
-_NAMED_BY: Final = {
-    "service": "`image` of the service",
-    "image": "`image` of `incus`",
-    "host": "`attr` of the host",
-}
-"""The key of the config that an attribute comes from."""
-
-
-async def _explain(wanted: _Request, error: ProcessError) -> EvaluationError:
-    attribute, attr = wanted.attribute, wanted.attribute.name
+async def _explain(request: _Request, error: ProcessError) -> EvaluationError:
+    attribute, path = request.attribute, attributes.display_path(request.attribute)
     if missing := re.search(r"attribute '(metadata|squashfs)' missing", error.detail):
-        detail = f"{attribute.path} has no config.system.build.{missing[1]}"
+        detail = f"{path} has no config.system.build.{missing[1]}"
         remedy = "import NixOS's lxc-container.nix in it, or name another `image`"
-        return EvaluationError(message("not an Incus image", attr, detail, remedy))
+        return EvaluationError(message("not an Incus image", attribute.name, detail, remedy))
     if "does not provide attribute" in error.detail:
-        known = await _attributes(wanted)
-        near = difflib.get_close_matches(attr, known, n=1)
-        what = attribute.what
-        hint = f"did you mean {near[0]}?" if near else f"set {_NAMED_BY[what]} to one of them"
-        listed = ", ".join(known) or "none"
-        detail = f"{wanted.release.whose} has no {attribute.path} (it has {listed})"
-        return EvaluationError(message(f"unknown {what} attribute", attr, detail, hint))
-    remedy = f"`nix eval` of {attribute.path} shows the whole trace"
-    # Nix's trace comes first, and its reason last.
+        known = await _siblings(request)
+        near = difflib.get_close_matches(attribute.name, known, n=1)
+        set_key = f"set {attributes.config_key(attribute)} to one of them"
+        remedy = f"did you mean {near[0]}?" if near else set_key
+        detail = f"{request.release.whose} has no {path} (it has {', '.join(known) or 'none'})"
+        what = f"unknown {attribute.kind} attribute"
+        return EvaluationError(message(what, attribute.name, detail, remedy))
+    remedy = f"`nix eval` of {path} shows the whole trace"
+    # Nix prints its trace first, and the reason last.
     *_, reason = re.split(r"^\s*error: ", error.detail, flags=re.MULTILINE)
     detail = f"error: {reason.strip()}" if reason != error.detail else error.last_lines(20)
-    return EvaluationError(message("the flake does not evaluate", attr, detail, remedy))
+    what = "the flake does not evaluate"
+    return EvaluationError(message(what, attribute.name, detail, remedy))
 
 
-async def _attributes(wanted: _Request) -> list[str]:
-    words = (
+async def _siblings(request: _Request) -> list[str]:
+    """The names in the attribute's set; none if that cannot be evaluated."""
+    argv = (
         "eval",
         "--json",
-        "--reference-lock-file", str(wanted.release.lock),
+        "--reference-lock-file", str(request.release.lock),
         "--no-update-lock-file",
         "--apply", "builtins.attrNames",
         "--",
-        f"{wanted.release.flake.url}#{wanted.attribute.home}",
+        f"{request.release.flake.url}#{attributes.attrset(request.attribute)}",
     )  # fmt: skip
-    answer = await nix.command(*words, check=False)
-    return [str(name) for name in json.loads(answer.stdout)] if answer.code == 0 else []
-
-
-def _memo(kind: str, digest: str) -> Path:
-    folder = nix.cache_folder() / kind
-    folder.mkdir(exist_ok=True)
-    return folder / f"{digest}.json"
-
-
-def _load(memo: Path) -> EvaluatedAttr | None:
-    try:
-        fields: dict[str, Any] = json.loads(memo.read_bytes())
-        system = _system(str(fields["attr"]), fields)
-        return replace(system, activation=dict(fields.get("activation") or {}))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _save(memo: Path, system: EvaluatedAttr) -> None:
-    fields: dict[str, object] = {
-        "attr": system.attr,
-        "drv": system.drv_path.path,
-        "out": system.out_path.path,
-        "activation": system.activation,
-    }
-    partial = memo.with_name(f"{memo.name}.{os.getpid()}")
-    partial.write_text(json.dumps(fields), encoding="ascii")
-    partial.replace(memo)
+    done = await nix.command(*argv, check=False)
+    return [str(name) for name in json.loads(done.stdout)] if done.code == 0 else []

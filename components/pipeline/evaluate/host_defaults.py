@@ -7,7 +7,7 @@ from ..config.hosts import HostSpec
 from ..config.schema import STACK
 from ..config.section import Section
 from ..errors import EvaluationError, Problem, message
-from .evaluate import EvaluatedAttr
+from .attribute import EvaluatedAttr
 
 
 def grounds(

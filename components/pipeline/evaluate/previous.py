@@ -15,7 +15,8 @@ from ..release import nix, release
 from ..release.git import Pin, RefKind
 from ..release.release import Release
 from ..values import FlakeUrl, Ref, Rev, StorePath
-from .evaluate import EvaluatedAttr, evaluate_one
+from .attribute import EvaluatedAttr
+from .evaluate import evaluate_host
 
 
 async def system(
@@ -23,7 +24,7 @@ async def system(
 ) -> EvaluatedAttr | None:
     """The system of `attr` in the recorded release, if that is what `out` came from."""
     try:
-        found = await evaluate_one(await _release(record, settings, root), attr)
+        found = await evaluate_host(await _release(record, settings, root), attr)
     except (FlakeupError, KeyError, ValueError):
         return None
     return found if found.out_path == out else None

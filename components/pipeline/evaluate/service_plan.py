@@ -8,8 +8,8 @@ from ..config.services_table import SERVICE
 from ..release import release
 from ..release.release import Release
 from ..values import Attr, Ref
-from .attribute import Attribute
-from .evaluate import EvaluatedAttr, evaluate_packages
+from .attribute import Attribute, EvaluatedAttr, ServiceImage
+from .evaluate import evaluate_packages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ async def plan_services(
         homes[Origin.APP] = await release.of_app(releases[None], app_input)
 
     def of(spec: ServiceSpec, attr: Attr, origin: Origin) -> tuple[Release, Attribute]:
-        return homes[origin], Attribute.package(spec.system.value, attr.text)
+        return homes[origin], ServiceImage(spec.system.value, attr.text)
 
     images = {spec.name: of(spec, spec.image, spec.origin) for spec in specs}
     edges = {spec.name: of(spec, spec.edge, Origin.FLAKE) for spec in specs if spec.edge}

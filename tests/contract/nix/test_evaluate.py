@@ -10,9 +10,8 @@ from components.pipeline.config.incus import IncusSpec
 from components.pipeline.config.stack import HostSpec
 from components.pipeline.deploy import closure
 from components.pipeline.errors import BuildError, EvaluationError
-from components.pipeline.evaluate import evaluate
-from components.pipeline.evaluate.attribute import Attribute
-from components.pipeline.evaluate.evaluate import EvaluatedAttr
+from components.pipeline.evaluate import cache, evaluate
+from components.pipeline.evaluate.attribute import EvaluatedAttr, ServiceImage
 from components.pipeline.release import nix, release
 from components.pipeline.values import Attr
 from harness.daemons.git_repositories import GitRepositories, run, settings
@@ -102,7 +101,7 @@ async def test_the_second_run_evaluates_nothing(root: Path, nix_log: Path) -> No
     assert len(evaluations(nix_log)) == 1
     assert await systems(root) == first
     assert len(evaluations(nix_log)) == 1
-    assert evaluate.evaluated(first["web1"].out_path) == first["web1"]
+    assert cache.load_output(first["web1"].out_path) == first["web1"]
 
 
 async def test_a_derivation_that_was_collected_is_made_again(root: Path, nix_log: Path) -> None:
@@ -110,7 +109,7 @@ async def test_a_derivation_that_was_collected_is_made_again(root: Path, nix_log
     system = first["web1"]
     run(*nix.NIX, "store", "delete", system.drv_path.path)
     assert not nix.is_present(system.drv_path)
-    assert evaluate.evaluated(system.out_path) is None
+    assert cache.load_output(system.out_path) is None
     assert await systems(root) == first
     assert nix.is_present(system.drv_path)
     assert len(evaluations(nix_log)) == 2
@@ -132,7 +131,7 @@ async def test_a_spoilt_memory_is_no_error(root: Path, content: str) -> None:
 
 async def test_an_unknown_output(repos: GitRepositories) -> None:
     assert repos.base.is_dir()
-    assert evaluate.evaluated(toplevel("z")) is None
+    assert cache.load_output(toplevel("z")) is None
 
 
 # --- what does not evaluate ---------------------------------------------------------------
@@ -189,14 +188,14 @@ async def test_a_system_that_is_no_image(root: Path) -> None:
 
 async def test_packages(root: Path) -> None:
     releases = await release.resolve(settings("./flake", app_ref="v1", hosts=()), root)
-    here, image = releases[None], Attribute.package("x86_64-linux", "app-image")
+    here, image = releases[None], ServiceImage("x86_64-linux", "app-image")
     found = await evaluate.evaluate_packages([(here, image)])
     (system,) = found.values()
     assert found == {(here.lock, image): system}
     assert system.out_path.name == "docker-image-app-image.tar"
     with pytest.raises(EvaluationError) as caught:
         await evaluate.evaluate_packages(
-            [(here, image), (here, Attribute.package("x86_64-linux", "app-imag"))]
+            [(here, image), (here, ServiceImage("x86_64-linux", "app-imag"))]
         )
     assert str(caught.value) == (
         "unknown service attribute: app-imag: the flake has no packages.x86_64-linux.app-imag "

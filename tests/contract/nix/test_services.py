@@ -70,7 +70,7 @@ async def test_an_image_that_the_apps_flake_does_not_have(root: Path) -> None:
         ),
         (
             "unknown service attribute: nix-imag: the flake has no packages.x86_64-linux.nix-imag "
-            "(it has app-image, nix-image). did you mean nix-image?"
+            "(it has app-image). set `image` of the service to one of them"
         ),
     ]
 

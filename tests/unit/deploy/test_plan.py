@@ -8,7 +8,7 @@ from components.pipeline.activation.protocol import Observation
 from components.pipeline.config.activation import Activation, Mode
 from components.pipeline.deploy.plan import Action, HostPlan, decide, drift, one_ahead
 from components.pipeline.errors import HostError, ReplyError, UnreachableError
-from components.pipeline.evaluate.evaluate import EvaluatedAttr
+from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.values import StorePath
 from tests.unit.hosts import derivation, host, toplevel
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.evaluate.derivation import Derivation
-from components.pipeline.evaluate.evaluate import EvaluatedAttr
 from components.pipeline.values import StorePath
 
 DATA = Path(__file__).parents[2] / "data" / "derivations"

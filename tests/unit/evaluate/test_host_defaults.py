@@ -6,7 +6,7 @@ from components.pipeline.config.activation import DEFAULTS, Activation
 from components.pipeline.config.checks import Check
 from components.pipeline.config.stack import Settings, parse
 from components.pipeline.errors import ConfigError, EvaluationError
-from components.pipeline.evaluate.evaluate import EvaluatedAttr
+from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.evaluate.host_defaults import grounds
 from components.pipeline.values import Duration, StorePath
 from tests.unit.hosts import HOST_KEY, host

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from components.pipeline.config import services
 from components.pipeline.config.services import Origin, ServiceSpec
-from components.pipeline.evaluate.evaluate import EvaluatedAttr
+from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.evaluate.service_plan import ServicePlan
 from components.pipeline.values import Attr, StorePath
 
