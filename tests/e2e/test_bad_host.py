@@ -23,7 +23,7 @@ def test_a_failed_activation_is_red_and_ends_on_old(workspace: Workspace, hosts:
     (error,) = result.errors()
     first, *log, remedy = error.splitlines()
     assert first == (
-        'before hook "web2-switch" failed: not deployed: web2: the activation ended with 2:'
+        'before hook "web2-switch" failed: not deployed: web2: the activation exited with status 2:'
         " rolled back to the previous system"
     )
     assert "cannot create the directory /var/lib/app: read-only file system" in log
@@ -49,7 +49,8 @@ def test_a_failure_leaves_the_others_to_finish(workspace: Workspace, hosts: Host
     assert "Traceback" not in result.text
     (error,) = result.errors()
     assert error == (
-        'before hook "web2-switch" failed: not deployed: web2: refused: its own checks refuse:'
+        'before hook "web2-switch" failed: not deployed: web2: refused:'
+        " its pre-switch checks failed:"
         " there are changes to critical components of the system; switching into it is not safe"
         " Pre-switch checks failed. nothing was changed"
     )

@@ -71,7 +71,7 @@ BAD = (
             retries=3,
             hold=Duration("5s"),
         ),
-        "good at first, then the command ended with 3: not twice",
+        "good at first, then the command exited with status 3: not twice",
     ),
 )
 

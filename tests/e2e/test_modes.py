@@ -146,7 +146,7 @@ def test_a_host_remembers_its_attempts(workspace: Workspace, hosts: Hosts, app: 
 
     failed, mended = attempts(host)[-2:]
     assert (failed["state"], mended["state"]) == ("rolled-back", "committed")
-    assert (failed["reason"], mended["reason"]) == ("the activation ended with 2", "")
+    assert (failed["reason"], mended["reason"]) == ("the activation exited with status 2", "")
     assert (failed["old"], mended["old"]) == (old, old)
     assert mended["new"] == system(host) != failed["new"]
     assert failed["id"] < mended["id"]

@@ -208,7 +208,7 @@ def test_after_the_second_ctrl_c_the_timer_decides(three: Workspace, trio: Hosts
         result = engine.wait(20)
         wait_for(lambda: attempt_state(trio["web1"]) in ENDED, OLD_WITHIN)
     assert result.code != 0
-    assert attempts(trio["web1"])[-1]["reason"] == "nobody confirmed it in time"
+    assert attempts(trio["web1"])[-1]["reason"] == "not confirmed in time"
     assert systems(trio) == profiles(trio) == three.recorded() == old
     three.write(appRef="v2")
     assert_converges(three, trio)

@@ -117,7 +117,7 @@ async def test_a_deployer_that_never_confirms_does_not_hold_the_host_for_ever(
     code, reply = await web1.commit(systems["new"])
     assert (code, reply["reason"]) == (
         31,
-        "its attempt has ended: rolled-back: nobody confirmed it in time",
+        "its attempt has ended: rolled-back: not confirmed in time",
     )
     assert await web1.attempt(systems["other"], systems["old"]).run() is State.AWAITING
     assert (await web1.commit(systems["other"]))[0] == 0
@@ -212,7 +212,7 @@ async def test_an_activation_script_that_fails(
     web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     message = await failure(web1.attempt(systems["crashing"], systems["old"]))
-    assert "the activation ended with 2: rolled back to the previous system" in message
+    assert "the activation exited with status 2: rolled back to the previous system" in message
     assert "cannot create the directory /var/lib/app: read-only file system" in message
     assert await web1.systems() == (systems["old"].out_path, systems["old"].out_path)
 
@@ -289,7 +289,7 @@ async def test_a_service_that_was_started_over_and_over_before_and_is_given_up(
 ) -> None:
     with restless(web1) as place:
         new = web1.attempt(systems["new"], systems["old"], settle=SETTLE)
-        halfway = f"/nix/var/flakeup/attempts/{new.id}/restless"
+        halfway = f"/nix/var/flakeup/attempts/{new.id}/restarting"
         fails = (
             f"until [ -e {halfway} ]; do sleep 0.1; done; "
             f"sed -i 's/always/no/; s,/bin/sleep,/bin/false,' {place}; systemctl daemon-reload; "
@@ -316,7 +316,7 @@ async def test_a_release_that_needs_a_reboot(
 async def test_its_own_checks_refuse(web1: RunnerHost, systems: dict[str, EvaluatedAttr]) -> None:
     before = web1.container.started()
     message = await failure(web1.attempt(systems["unchecked"], systems["old"]))
-    assert message.startswith("not deployed: web1: refused: its own checks refuse: ")
+    assert message.startswith("not deployed: web1: refused: its pre-switch checks failed: ")
     assert "switching into it is not safe" in message
     assert message.endswith("nothing was changed")
     assert await web1.systems() == (systems["old"].out_path, systems["old"].out_path)

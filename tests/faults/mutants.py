@@ -68,9 +68,9 @@ MUTANTS: Final = (
         edits=(
             Edit(
                 file=f"{RUNNER}/run.sh",
-                text='logged activate "$new" "$timeout" test',
+                text='run_logged activate "$new" "$timeout" test',
                 replacement='note touched yes; nix-env --profile "$PROFILE" --set "$new" 9>&-\n'
-                '    logged activate "$new" "$timeout" switch',
+                '    run_logged activate "$new" "$timeout" switch',
             ),
         ),
         killers={"F4b": "it ended NEW, not OLD"},
@@ -81,9 +81,9 @@ MUTANTS: Final = (
         edits=(
             Edit(
                 file=f"{RUNNER}/units.sh",
-                text='    in_unit "flakeup-$2-$1" "back $1 $2" --on-active="$3"',
+                text='    start_unit "flakeup-$2-$1" "rollback $1 $2" --on-active="$3"',
                 replacement="    return 0\n"
-                '    in_unit "flakeup-$2-$1" "back $1 $2" --on-active="$3"',
+                '    start_unit "flakeup-$2-$1" "rollback $1 $2" --on-active="$3"',
             ),
         ),
         killers={"C8": r"it ended between, not OLD.*attempt awaiting-confirm"},
@@ -94,10 +94,10 @@ MUTANTS: Final = (
         edits=(
             Edit(
                 file=f"{RUNNER}/follow.sh",
-                text="        awaiting-confirm | committing | committed) rest 0 ;;\n",
+                text="        awaiting-confirm | committing | committed) report_result 0 ;;\n",
                 replacement="        awaiting-confirm)"
                 ' "$RUN/switch" "$(get "$folder/new")" >/dev/null ;;\n'
-                "        committing | committed) rest 0 ;;\n",
+                "        committing | committed) report_result 0 ;;\n",
             ),
         ),
         killers={"F5a2": "it ended NEW, not OLD"},
@@ -117,7 +117,7 @@ MUTANTS: Final = (
     Mutant(
         name="lock",
         removes="the lock around each state change of an attempt",
-        edits=(Edit(file=f"{RUNNER}/record.sh", text='flock -w "${1:-20}" 9', replacement="true"),),
+        edits=(Edit(file=f"{RUNNER}/state.sh", text='flock -w "${1:-20}" 9', replacement="true"),),
         killers={"F10d": "it ended OLD, not NEW|the second was told"},
     ),
     Mutant(

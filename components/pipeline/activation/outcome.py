@@ -114,5 +114,5 @@ def _how(last: Reply) -> str:
     if last.state not in _ENDED:
         return f"it ended in a state that we do not know: {last['state']}"
     if last.state is State.ROLLED_BACK and last["revertCode"] not in _NOT_A_VERDICT:
-        return f"{_ENDED[last.state]}, whose own activation ended with {last['revertCode']}"
+        return f"{_ENDED[last.state]}, whose own activation exited with status {last['revertCode']}"
     return _ENDED[last.state]

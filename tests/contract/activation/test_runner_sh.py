@@ -85,11 +85,11 @@ def test_observe_writes_nothing(shell: str) -> None:
         ("run",),
         ("run", ".."),
         ("run", ID, "more"),
-        ("back",),
-        ("back", ID),
-        ("back", "..", "revert"),
-        ("settle",),
-        ("settle", "../x"),
+        ("rollback",),
+        ("rollback", ID),
+        ("rollback", "..", "revert"),
+        ("apply-commit",),
+        ("apply-commit", "../x"),
     ],
 )
 def test_usage(words: tuple[str, ...]) -> None:
@@ -167,7 +167,7 @@ def test_refusals_change_nothing() -> None:
 )
 def test_every_text_is_json(text: str) -> None:
     """The functions that make the lines, with a text of whoever wrote an argument."""
-    script = runner.text().decode().rpartition("\n{\n    case")[0] + '\nsay told text "$1"\n'
+    script = runner.text().decode().rpartition("\n{\n    case")[0] + '\nemit told text "$1"\n'
     done = subprocess.run(
         ("sh", "-c", script, "sh", text), capture_output=True, check=True, timeout=10
     )

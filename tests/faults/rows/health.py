@@ -36,7 +36,7 @@ ROWS = (
     ),
     _row(
         "F8b", "a check on the host never ends", checked("plain", command="sleep infinity"),
-        r"check asked: the command did not end within 2 s",
+        r"check asked: the command did not finish within 2 s",
     ),
     _row(
         "F8b2", "a port accepts connections, but never answers the deployer's check",

@@ -76,7 +76,7 @@ ROWS = (
     ),
     Row(
         id="F7g", expected=Outcome.OLD, inject=read_only_boot, within=20,
-        message="boot loader could not be put back",
+        message="boot loader could not be restored",
         what="the boot loader can be written neither by NEW nor by OLD",
     ),
     Row(
@@ -123,7 +123,7 @@ ROWS = (
     ),
     Row(
         id="F9l", expected=Outcome.OLD, inject=bad("hanging-check"), within=90,
-        message="did not end within 60 s", what="the pre-switch checks hang",
+        message="did not finish within 60 s", what="the pre-switch checks hang",
     ),
     Row(
         id="F9m", expected=Outcome.OLD, inject=bad("mounting"), within=20,

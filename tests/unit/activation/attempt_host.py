@@ -37,7 +37,7 @@ def line(event: str, **fields: object) -> str:
 
 
 STARTED = line("started", id=ID, old=OLD.path, new=NEW.path)
-ABORTED = line("refused", reason="not awaiting a confirmation", state="activating")
+ABORTED = line("refused", reason="not awaiting confirmation", state="activating")
 NO_ROUTE = "echo 'ssh: connect to host 192.0.2.10 port 22: No route to host' >&2"
 
 

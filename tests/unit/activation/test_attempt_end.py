@@ -55,12 +55,13 @@ async def test_without_a_unit_to_blame_the_end_of_the_log_is_shown(web1: Host, m
     web1.answers(
         STARTED,
         *(line("log", text=f"line {number}") for number in range(1, 40)),
-        result("rolled-back", reason="the activation ended with 2", exit="20"),
+        result("rolled-back", reason="the activation exited with status 2", exit="20"),
         code=20,
     )
     text = await failure(make())
     assert text.startswith(
-        "not deployed: web1: the activation ended with 2: rolled back to the previous system\n"
+        "not deployed: web1: the activation exited with status 2:"
+        " rolled back to the previous system\n"
         "  line 20\n"
     )
     assert text.endswith(

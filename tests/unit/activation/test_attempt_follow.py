@@ -64,9 +64,9 @@ async def test_once_started_no_transport_error_is_a_verdict(
     web1.answers(STARTED, code=255)
     for _ in range(5):
         web1.answers(then=trouble, code=255)
-    web1.answers(result("rolled-back", exit="22", reason="nobody confirmed it in time"), code=22)
+    web1.answers(result("rolled-back", exit="22", reason="not confirmed in time"), code=22)
     text = await failure(make())
-    assert text.startswith("not deployed: web1: nobody confirmed it in time (")
+    assert text.startswith("not deployed: web1: not confirmed in time (")
     assert text.endswith(f"it runs {OLD.path} now; fix the release, then run `pulumi up` again")
     assert web1.calls == 7
 

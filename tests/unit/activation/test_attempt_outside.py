@@ -158,8 +158,8 @@ async def test_a_bad_check_on_a_host_that_has_committed_is_too_late(
 
 async def test_taking_back_waits_for_an_end(web1: Host, make: Make) -> None:
     """A commit that is under way, and a lock that somebody holds, are no ends."""
-    web1.answers(line("refused", reason="not awaiting a confirmation", state="committing"), code=31)
-    web1.answers(line("refused", reason="the lock of flakeup is held by another call"), code=75)
+    web1.answers(line("refused", reason="not awaiting confirmation", state="committing"), code=31)
+    web1.answers(line("refused", reason="another flakeup call holds the lock"), code=75)
     web1.answers(line("progress", state="rolling-back", offset="0"), code=10)
     web1.answers(result("rolled-back", exit="24"), code=24)
     last = await make().abort_and_wait("why")

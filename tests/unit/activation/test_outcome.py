@@ -31,8 +31,8 @@ def text(last: Reply, log: tuple[str, ...] = (), trouble: UnreachableError | Non
     ("last", "expected"),
     [
         pytest.param(
-            result("rolled-back", exit="20", reason="the activation ended with 2"),
-            "the activation ended with 2: rolled back to the previous system."
+            result("rolled-back", exit="20", reason="the activation exited with status 2"),
+            "the activation exited with status 2: rolled back to the previous system."
             f" it runs {OLD} now; {AGAIN}",
             id="rolled back",
         ),
@@ -69,11 +69,11 @@ def text(last: Reply, log: tuple[str, ...] = (), trouble: UnreachableError | Non
             result(
                 "rollback-failed",
                 exit="50",
-                reason="the commit was ended (timeout)",
-                trouble="the boot loader could not be put back (status 1)",
+                reason="the commit was terminated (timeout)",
+                trouble="the boot loader could not be restored (status 1)",
             ),
-            "the commit was ended (timeout): it rolled back to the previous system, but the boot"
-            f" loader could not be put back (status 1). it runs {OLD} now; {AGAIN}",
+            "the commit was terminated (timeout): it rolled back to the previous system, but the"
+            f" boot loader could not be restored (status 1). it runs {OLD} now; {AGAIN}",
             id="boot loader not put back",
         ),
         pytest.param(
@@ -93,8 +93,8 @@ def text(last: Reply, log: tuple[str, ...] = (), trouble: UnreachableError | Non
             id="blocked before",
         ),
         pytest.param(
-            reply("refused", reason="the lock of flakeup is held by another call"),
-            "refused: the lock of flakeup is held by another call. nothing was changed",
+            reply("refused", reason="another flakeup call holds the lock"),
+            "refused: another flakeup call holds the lock. nothing was changed",
             id="refused",
         ),
         pytest.param(
@@ -142,9 +142,9 @@ def test_endings(last: Reply, expected: str) -> None:
 
 
 def test_trouble_says_why_nobody_confirmed() -> None:
-    last = result("rolled-back", exit="22", reason="nobody confirmed it in time")
+    last = result("rolled-back", exit="22", reason="not confirmed in time")
     assert text(last, trouble=AWAY) == (
-        "not deployed: web1: nobody confirmed it in time (cannot reach the host: web1:"
+        "not deployed: web1: not confirmed in time (cannot reach the host: web1:"
         " No route to host. check address): rolled back to the previous system."
         f" it runs {OLD} now; {AGAIN}"
     )
@@ -172,7 +172,7 @@ def test_a_way_back_that_went_badly(code: str) -> None:
     last = result("rolled-back", exit="21", reason="why", revertCode=code)
     assert text(last) == (
         f"not deployed: web1: why: rolled back to the previous system,"
-        f" whose own activation ended with {code}. it runs {OLD} now; {AGAIN}"
+        f" whose own activation exited with status {code}. it runs {OLD} now; {AGAIN}"
     )
 
 

@@ -181,10 +181,10 @@ def test_no_other_event_is_a_commit(event: str) -> None:
 
 
 def test_last_word_of_a_commit() -> None:
-    refusal = line(event="refused", reason="no attempt awaits a confirmation", current=OLD.path)
+    refusal = line(event="refused", reason="no attempt awaits confirmation", current=OLD.path)
     text = f"Process exited with status 31: running x:\n{refusal.decode()}and no more"
     assert protocol.last_word("web1", text) == (
-        "not deployed: web1: no attempt awaits a confirmation;"
+        "not deployed: web1: no attempt awaits confirmation;"
         f" it runs {OLD.path} now; run `pulumi up` again"
     )
 

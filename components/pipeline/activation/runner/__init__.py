@@ -1,4 +1,4 @@
-"""The runner: the one script of flakeup that runs on a host, put together from its parts."""
+"""The runner: the only script of flakeup that runs on a host, assembled from its parts."""
 
 import functools
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Final
 
 PARTS: Final = (
     "head",
-    "words",
-    "record",
+    "lib",
+    "state",
     "units",
     "observe",
     "start",
@@ -15,15 +15,15 @@ PARTS: Final = (
     "check",
     "follow",
     "commit",
-    "back",
+    "rollback",
     "abort",
     "main",
 )
-"""In the order in which a host meets them; `main` is last: a part of the script runs nothing."""
+"""In the order of the script; `main` is last, so that a truncated script runs nothing."""
 
 
 @functools.cache
 def text() -> bytes:
-    """The whole script, as it is sent."""
+    """The whole script, as sent to a host."""
     folder = Path(__file__).parent
     return b"".join((b"#!/bin/sh\n", *((folder / f"{part}.sh").read_bytes() for part in PARTS)))

@@ -2,19 +2,19 @@
 
 abort() { # ID WHY
     folder=$ETC/attempts/$1
-    if [ "$(state "$1")" = awaiting-confirm ]; then # else there is no lock to wait for
-        locked
+    if [ "$(state "$1")" = awaiting-confirm ]; then # otherwise do not wait for the lock
+        lock
         if [ "$(state "$1")" = awaiting-confirm ]; then
             note_first reason "$2"
             note_first exit 21
             systemctl start "flakeup-unconfirmed-$1.service" 9>&-
         fi
-        unlocked
+        unlock
     fi
     case $(state "$1") in
     awaiting-confirm | rolling-back) ;;
     *)
-        finish 31 refused id "$1" reason "not awaiting a confirmation" \
+        finish 31 refused id "$1" reason "not awaiting confirmation" \
             state "$(state "$1")" current "$(current)"
         ;;
     esac
@@ -26,6 +26,6 @@ abort() { # ID WHY
         sleep 0.25
         turns=$((turns + 1))
     done
-    rest "$(get "$folder/exit")"
+    report_result "$(get "$folder/exit")"
 }
 

@@ -1,15 +1,15 @@
-# --- check: is the host well? -------------------------------------------------------------
+# --- check: is the host healthy? ----------------------------------------------------------
 
-check() { # ID: settle, units, and the checks of the spec side by side; all of it within `deadline`
-    now
+check() { # ID: wait for units, then run the spec's checks in parallel, all within `deadline`
+    read_uptime
     end=$((uptime + deadline * 100))
-    settle_units "$settle"
+    wait_for_units "$settle"
     count=0
     while IFS=$US read -r word _; do
         [ "$word" != check ] || count=$((count + 1))
     done <"$folder/spec"
     [ "$count" -gt 0 ] || return 0
-    begin_checks
+    start_checks
     shown='' pause=0.05
     while :; do
         good=0
@@ -18,49 +18,51 @@ check() { # ID: settle, units, and the checks of the spec side by side; all of i
             [ "$word" != bad ] || fail 21 "$detail"
             good=$((good + 1))
         done
-        [ "$good" = "$shown" ] || tell_progress "$good/$count"
+        [ "$good" = "$shown" ] || write_progress "$good/$count"
         shown=$good
         [ "$good" -lt "$count" ] || break
-        now
+        read_uptime
         [ "$uptime" -lt "$end" ] || fail 21 "the checks were not all good within $deadline s"
-        refuse_units failed
+        fail_on_units failed
         sleep "$pause"
         pause=0.2
     done
-    refuse_units failed,auto-restart
+    fail_on_units failed,auto-restart
 }
 
-tell_progress() { # TEXT: for those who follow; a crash may lose it
+write_progress() { # TEXT: for followers; not synced
     printf '%s\n' "$1" >"$folder/progress.tmp" && mv -f "$folder/progress.tmp" "$folder/progress"
 }
 
-# Units that fail are a verdict at once; those that are started again get the time to settle.
-settle_units() { # SECONDS
+# A failed unit is a failure at once; units that restart get time to settle.
+wait_for_units() { # SECONDS
     sed -n 's/^warning: the following units failed: //p' "$folder/log" | tr -d ' ' | tr ',' '\n' |
-        new_ones >"$folder/named"
+        drop_failed_before >"$folder/named"
     if [ "$1" = 0 ]; then
-        refuse "$(get "$folder/named")"
-        refuse_units failed,auto-restart
+        fail_if_any "$(get "$folder/named")"
+        fail_on_units failed,auto-restart
         return
     fi
-    now
+    read_uptime
     half=$((uptime + $1 * 50)) until=$((uptime + $1 * 100))
-    rm -f "$folder/restless"
+    rm -f "$folder/restarting"
     while [ "$uptime" -lt "$until" ]; do
-        refuse_units failed
-        [ "$uptime" -lt "$half" ] || [ -e "$folder/restless" ] || restless >"$folder/restless"
+        fail_on_units failed
+        [ "$uptime" -lt "$half" ] || [ -e "$folder/restarting" ] ||
+            restarting_services >"$folder/restarting"
         sleep 0.5
-        now
+        read_uptime
     done
-    refuse_units failed,auto-restart
-    # Between two starts a unit is neither failed nor restarting, so restarts are counted. It has half
-    # of the time to come to rest.
-    refuse "$(restless | grep -vxF -f "$folder/restless" | cut -d' ' -f1 |
-        new_ones | not_restless_before)"
+    fail_on_units failed,auto-restart
+    # Between two starts a unit is neither failed nor restarting, so restarts are counted. A unit may
+    # still restart in the first half of the time.
+    fail_if_any "$(restarting_services | grep -vxF -f "$folder/restarting" | cut -d' ' -f1 |
+        drop_failed_before | drop_restarting_before)"
 }
 
-# PID 1 says all that it knows of each service for it: not for a host without time to settle.
-restless() { # [COUNT SINCE]: "UNIT COUNT" of each service that systemd has started again by itself
+# Makes PID 1 print every service, so not used on hosts with `settle: 0s`. Prints "UNIT COUNT" for each
+# service that systemd has restarted COUNT times or more, last at SINCE or later.
+restarting_services() { # [COUNT SINCE]
     wanted=Id,NRestarts,InactiveExitTimestamp unit='' count=0 began=0
     { systemctl show --timestamp=unix --property="$wanted" -- '*.service' && echo; } |
         while IFS='=' read -r key value; do
@@ -76,75 +78,75 @@ restless() { # [COUNT SINCE]: "UNIT COUNT" of each service that systemd has star
         done
 }
 
-# Names and not counts: a switch begins them anew (`systemctl reset-failed`). Twice, and just now: what
-# was started again once, or long ago, was at rest.
-note_restless() {
-    note baseline-restless \
-        "$(restless 2 $(($(stat -c %Y "$folder/spec") - RESTLESS_FOR)) | cut -d' ' -f1)"
+# Names, not counts: a switch resets the counts (`systemctl reset-failed`). At least twice and recently:
+# a service that restarted once, or long ago, was stable.
+note_restarting() {
+    note baseline-restarting \
+        "$(restarting_services 2 $(($(stat -c %Y "$folder/spec") - RESTARTED_WITHIN)) | cut -d' ' -f1)"
 }
 
-# Who was started over and over before goes on so. That systemd has given it up is new.
-not_restless_before() { # of the units on stdin
+# A service that kept restarting before may go on; that systemd gives up on it is new.
+drop_restarting_before() { # filters the units on stdin
     while read -r unit; do
-        grep -qxF -- "$unit" "$folder/baseline-restless" &&
+        grep -qxF -- "$unit" "$folder/baseline-restarting" &&
             [ "$(systemctl is-failed -- "$unit")" != failed ] || printf '%s\n' "$unit"
     done
 }
 
-refuse_units() { # STATE,...: that are in this state now, and were not before
-    refuse "$(units_in "$1" | new_ones | not_restless_before)"
+fail_on_units() { # STATE,...: units in these states that were not in them before
+    fail_if_any "$(units_in "$1" | drop_failed_before | drop_restarting_before)"
 }
 
-refuse() { # UNITS
+fail_if_any() { # UNITS
     [ -z "$1" ] && return
     note failed-new "$1"
-    keep_journal
+    save_journal
     fail 21 "unit $(printf '%s' "$1" | tr '\n' ',' | sed 's/,/, /g') failed"
 }
 
-keep_journal() { # of the first failed unit, from this attempt on and before the way back adds to it
+save_journal() { # of the first failed unit since the attempt's start, before the rollback adds to it
     read -r unit <"$folder/failed-new"
     # Twenty lines fit into the 4000 characters of a field.
     journalctl --unit="$unit" --since="@$(stat -c %Y "$folder/spec")" --lines=20 --no-pager \
         --output=cat 2>/dev/null | cut -c 1-190 >"$folder/journal"
 }
 
-new_ones() { # of the units on stdin, those that had not failed before
+drop_failed_before() { # filters the units on stdin
     while read -r unit; do
         case $unit in "" | flakeup-*) continue ;; esac
         grep -qxF -- "$unit" "$folder/baseline-failed" || printf '%s\n' "$unit"
     done
 }
 
-begin_checks() {
+start_checks() {
     number=0
     while IFS=$US read -r word name kind target status contains header period limit retries hold; do
         [ "$word" = check ] || continue
         number=$((number + 1))
-        watch "$folder/verdict-$number" "$folder/answer-$number" &
+        run_check "$folder/verdict-$number" "$folder/answer-$number" &
     done <"$folder/spec"
 }
 
-watch() { # VERDICT-FILE ANSWER-FILE: one check, until it has held, or has failed too often
+run_check() { # VERDICT-FILE ANSWER-FILE: one check, until it has held or failed too often
     failures=0 since=
     while :; do
         if detail=$(probe "$2"); then
-            now
+            read_uptime
             since=${since:-$uptime}
             [ "$((uptime - since))" -lt "$((hold * 100))" ] || break
         elif [ -n "$since" ]; then
-            put "$1" "bad check $name: good at first, then $detail"
+            write_synced "$1" "bad check $name: good at first, then $detail"
             return
         else
             failures=$((failures + 1))
             if [ "$failures" -gt "$retries" ]; then
-                put "$1" "bad check $name: $detail"
+                write_synced "$1" "bad check $name: $detail"
                 return
             fi
         fi
         sleep "$period"
     done
-    put "$1" good
+    write_synced "$1" good
 }
 
 probe() { # ANSWER-FILE: prints what is wrong
@@ -154,15 +156,15 @@ probe() { # ANSWER-FILE: prints what is wrong
         printf '%s is %s' "$target" "$active"
         ;;
     command)
-        # With the tools of the new system, as a person has them.
+        # With the new system's PATH, as a login shell has it.
         PATH="/run/current-system/sw/bin:$PATH" \
             timeout --kill-after=1 "$limit" /bin/sh -c "$target" </dev/null >"$1" 2>&1 && return
         ended=$?
-        told=$(tail -n 2 "$1" | head -c 300 | one_line)
+        output=$(tail -n 2 "$1" | head -c 300 | one_line)
         case $ended in
-        124) printf 'the command did not end within %s s' "$limit" ;;
-        137) printf 'the command was killed, or did not end within %s s' "$limit" ;;
-        *) printf 'the command ended with %s%s' "$ended" "${told:+: $told}" ;;
+        124) printf 'the command did not finish within %s s' "$limit" ;;
+        137) printf 'the command was killed, or did not finish within %s s' "$limit" ;;
+        *) printf 'the command exited with status %s%s' "$ended" "${output:+: $output}" ;;
         esac
         ;;
     tcp)
@@ -174,7 +176,7 @@ probe() { # ANSWER-FILE: prints what is wrong
         ;;
     http) probe_http "$1" && return ;;
     *)
-        printf 'a kind of check that this runner does not know: %s' "$kind"
+        printf 'unknown kind of check: %s' "$kind"
         ;;
     esac
     return 1
@@ -183,11 +185,11 @@ probe() { # ANSWER-FILE: prints what is wrong
 probe_http() { # ANSWER-FILE
     {
         curl --silent --show-error --include --globoff --max-time "$limit" -- "$target" 2>"$1.error"
-        put "$1.ended" "$?"
+        write_synced "$1.ended" "$?"
     } | head -c 131072 | tr -d '\r' >"$1"
     read -r _ code _ 2>/dev/null <"$1" || code=
     case $code:$(get "$1.ended") in
-    [1-9]*:0 | [1-9]*:23) ;; # 23: we have closed a long answer
+    [1-9]*:0 | [1-9]*:23) ;; # 23: `head` closed a long answer
     *)
         printf '%s' "$(sed 's/^curl: ([0-9]*) //' "$1.error" | head -c 300 | one_line)"
         return 1

@@ -1,23 +1,23 @@
 # --- follow -------------------------------------------------------------------------------
 
-follow() { # ID OFFSET: bounded (60 s): who follows opens it again
+follow() { # ID OFFSET: for 60 s at most; the caller calls again
     folder=$ETC/attempts/$1 offset=$2 seen='' turns=0 now='' stage=''
-    is_of_this_boot "$1" || follow_past_boot "$1"
+    is_this_boot "$1" || follow_after_reboot "$1"
     while [ "$turns" -lt 240 ]; do
         read -r now <"$folder/state" || now=''
         [ "$now" != checking ] || read -r stage 2>/dev/null <"$folder/progress" || stage=''
         if [ "$now $stage" != "$seen" ]; then
-            stream
-            say state state "$now" stage "$stage" offset "$offset"
+            emit_log
+            emit state state "$now" stage "$stage" offset "$offset"
             seen="$now $stage"
         elif [ "$((turns % 4))" -eq 0 ]; then
-            stream
+            emit_log
         fi
         case $now in
-        awaiting-confirm | committing | committed) rest 0 ;;
-        rolled-back | rollback-failed | blocked | superseded) rest "$(get "$folder/exit")" ;;
-        # Rarely: each look asks PID 1, which is busy with the activation.
-        *) [ "$((turns % 24))" -ne 7 ] || is_open "$1" || died "$1" ;;
+        awaiting-confirm | committing | committed) report_result 0 ;;
+        rolled-back | rollback-failed | blocked | superseded) report_result "$(get "$folder/exit")" ;;
+        # Rarely, since it asks PID 1, which is busy with the activation.
+        *) [ "$((turns % 24))" -ne 7 ] || is_open "$1" || report_died "$1" ;;
         esac
         sleep 0.25
         turns=$((turns + 1))
@@ -25,45 +25,45 @@ follow() { # ID OFFSET: bounded (60 s): who follows opens it again
     finish 10 progress state "$now" offset "$offset"
 }
 
-follow_past_boot() { # ID: the host has come up again; what it runs is said once it runs anything
+follow_after_reboot() { # ID: waits until the host runs a system, then reports it
     turns=0
     while [ -z "$(current)" ] && [ "$turns" -lt 100 ]; do
         sleep 0.2
         turns=$((turns + 1))
     done
-    locked
-    end_by_boot "$1"
-    unlocked
+    lock
+    close_after_reboot "$1"
+    unlock
     now=$(state "$1")
-    rest 23
+    report_result 23
 }
 
-stream() { # what was added to the log since OFFSET, a JSON line each
+emit_log() { # what was appended to the log since OFFSET, a JSON line each
     size=$(stat -c %s "$folder/log" 2>/dev/null) || size=0
     [ "$size" -gt "$offset" ] || return 0
     [ "$((size - offset))" -le "$LOG_SENT" ] || offset=$((size - LOG_SENT))
-    tail -c "+$((offset + 1))" "$folder/log" | head -c "$((size - offset))" | say_lines log
+    tail -c "+$((offset + 1))" "$folder/log" | head -c "$((size - offset))" | emit_lines log
     offset=$size
-    say progress state "$now" offset "$offset"
+    emit progress state "$now" offset "$offset"
 }
 
-say_lines() { # EVENT: a JSON line for each line of stdin
+emit_lines() { # EVENT: a JSON line for each line of stdin
     tr -d '\000-\010\013-\037\177' | cut -c 1-2000 |
         sed 's/\\/\\\\/g; s/"/\\"/g; s/\t/ /g
              s/^/{"schema":1,"event":"'"$1"'","text":"/; s/$/"}/'
 }
 
-died() { # ID: its units are gone and left the state behind; look again, it may have moved on
+report_died() { # ID: its units are gone; look once more, its state may have changed
     sleep 1
     ! is_open "$1" || return 0
     read -r now <"$folder/state" || now=''
     case "$seen" in "$now "*) ;; *) return 0 ;; esac
-    stream
+    emit_log
     finish 50 died state "$now" current "$(current)" offset "$offset"
 }
 
-rest() { # CODE: the attempt rests; say all there is to know (I6)
-    [ ! -s "$folder/journal" ] || say_lines journal <"$folder/journal"
+report_result() { # CODE: the attempt waits or has ended; report everything about it (I6)
+    [ ! -s "$folder/journal" ] || emit_lines journal <"$folder/journal"
     finish "${1:-20}" result \
         id "${folder##*/}" \
         state "$now" \

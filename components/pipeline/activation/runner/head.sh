@@ -1,54 +1,53 @@
-# The runner: the one script of flakeup that runs on a host (design: docs/decisions.md).
+# The runner: the only script of flakeup that runs on a host (design: docs/decisions.md).
 #
-# It needs what every NixOS host has: sh, coreutils, util-linux' flock, systemd and nix (and curl
-# and bash for health checks over the network); nothing of it is in a closure, so the way back
-# works towards any system, whoever deployed it.
+# It needs what every NixOS host has: sh, coreutils, util-linux' flock, systemd and nix (curl and
+# bash for network checks). Nothing of it is in a closure, so it can roll back to any system.
 #
-#   observe              what the host runs, as one JSON line; reads only
-#   start ID OLD|- NEW   take the host, arm the way back, launch the attempt; its spec on stdin
-#   follow ID OFFSET     stream states and log as JSON lines until it rests
-#   abort ID WHY         give up an attempt that awaits confirmation
-#   NEW                  commit: the confirmation, over a connection of its own
-#   history              the attempts that are remembered, newest last, a JSON line each
-# and, in units of their own that PID 1 starts:
+#   observe              what the host runs, as one JSON line; read-only
+#   start ID OLD|- NEW   claim the host, arm the rollback, launch the attempt; its spec on stdin
+#   follow ID OFFSET     stream states and log as JSON lines until the attempt waits or ends
+#   abort ID WHY         roll back an attempt that awaits confirmation
+#   NEW                  commit: the confirmation, over its own connection
+#   history              the recorded attempts, newest last, a JSON line each
+# and, in transient units that PID 1 starts:
 #   run ID               the attempt: activate, check, await
-#   settle ID            the commit's work
-#   back ID TRIGGER      the way back to OLD
+#   apply-commit ID      the work of the commit
+#   rollback ID TRIGGER  the rollback to OLD
 #
 # Exit codes: 0 committed, unchanged or awaiting confirmation; 10 in progress; 11 closure absent;
 # 20 rolled back: activation; 21 checks; 22 not confirmed; 23 reboot or crash; 24 boot loader;
 # 30 blocked; 31 superseded, or another system than planned; 50 rollback failed; 64 usage;
-# 75 held by somebody else.
+# 75 locked by another deployment.
 #
 # Invariants, marked where they are kept:
 #   I1 the boot default is OLD until the commit
-#   I2 from before the first unit is stopped until the end, PID 1 holds an armed timer
-#   I3 one attempt a host; each verb can be repeated with the same result
+#   I2 from before the first unit stops until the end, PID 1 has an armed timer
+#   I3 one attempt per host; every verb is idempotent
 #   I4 OLD and NEW are GC roots meanwhile; the last committed OLD stays one
-#   I5 the log is a file on the host, capped, never a pipe into ssh
+#   I5 the log is a size-limited file on the host, never a pipe into ssh
 #   I6 what is reported is what the host says at the end
 set -u
 umask 077
 
-ETC=/nix/var/flakeup # beside the store: a switch may mount something over /var
+ETC=/nix/var/flakeup # next to the store: a switch may mount something over /var
 RUN=/run/flakeup
 ROOTS=/nix/var/nix/gcroots/flakeup
 PROFILE=/nix/var/nix/profiles/system
-CHECK_LIMIT=60 # seconds for what a system checks before it is switched to
-RESTART_LIMIT=90 # seconds for one unit of the network to start again on the way back
-LOG_SENT=65536 # bytes of the log sent at a look: of a flood, its end
-LOG_KEPT=524288 # bytes of the log kept on disk: so many of its beginning, and of its end
+CHECK_LIMIT=60 # seconds for the pre-switch checks of a system
+RESTART_LIMIT=90 # seconds for restarting one network unit in a rollback
+LOG_SENT=65536 # bytes of the log sent at once; of more, the last ones
+LOG_KEPT=524288 # bytes kept of the log's beginning, and of its end
 SPEC_LIMIT=1048576 # bytes; sixteen checks with long texts fit
-REMEMBERED=50 # attempts
-RESTLESS_FOR=60 # seconds since systemd has started a restless service again
-# Units that let people in: those that were active before are active after a way back.
-# Not a connection's own instance (sshd@…).
+KEPT_ATTEMPTS=50
+RESTARTED_WITHIN=60 # seconds: a service restarted longer ago is not restarting
+# Units that keep the host reachable: those active before are active after a rollback. Not the
+# instances of single connections (sshd@…).
 NETWORK_UNITS='^(ssh|sshd)[.-]|network|NetworkManager|dhcpcd|wpa_supplicant|iwd|firewall|nftables|iptables|tailscaled|wireguard|wg-quick|openvpn|resolved'
-KILL_AFTER=5 # seconds from SIGTERM to SIGKILL for an activation over its time
-US=$(printf '\037') # between the fields of a check: the config lets no control character in
+KILL_AFTER=5 # seconds from SIGTERM to SIGKILL for an activation that timed out
+US=$(printf '\037') # between the fields of a check; the config allows no control characters
 
-# /run/current-system changes under us: the tools are those of the system that the attempt began
-# with, and its units are told which they are.
+# /run/current-system changes during an attempt: the tools are those of the system that it started
+# with, and its units get that PATH.
 if [ -n "${FLAKEUP_PATH:-}" ]; then
     PATH=$FLAKEUP_PATH
 else

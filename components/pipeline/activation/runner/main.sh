@@ -9,13 +9,13 @@ main() {
     follow) [ $# -ne 2 ] || { is_attempt "$1" && is_number "$2" && follow "$@"; } ;;
     abort) [ $# -ne 2 ] || { is_attempt "$1" && abort "$@"; } ;;
     run) [ $# -ne 1 ] || { is_attempt "$1" && run "$1" && exit; } ;;
-    settle) [ $# -ne 1 ] || { is_attempt "$1" && settle "$1" && exit; } ;;
-    back) [ $# -ne 2 ] || { is_attempt "$1" && back "$@" && exit; } ;;
+    apply-commit) [ $# -ne 1 ] || { is_attempt "$1" && apply_commit "$1" && exit; } ;;
+    rollback) [ $# -ne 2 ] || { is_attempt "$1" && rollback_attempt "$@" && exit; } ;;
     esac
     finish 64 refused reason "usage: observe | start | follow | abort | history | /nix/store/…"
 }
 
-# Read whole before it runs: the file may be replaced meanwhile.
+# The shell reads this block whole before it runs: the file may be replaced meanwhile.
 # shellcheck disable=SC2317 # reached by verbs that do not exit themselves
 {
     case ${1:-} in start) main "$@" ;; *) main "$@" </dev/null ;; esac

@@ -1,6 +1,6 @@
 # --- observe ------------------------------------------------------------------------------
 
-foreign_switch() {
+is_other_switch_running() {
     [ -e /run/nixos/switch-to-configuration.lock ] || return 1
     ! flock -n /run/nixos/switch-to-configuration.lock true 2>/dev/null
 }
@@ -15,7 +15,7 @@ free_bytes() { # FOLDER
     df -P -B1 "$1" 2>/dev/null | fourth_column
 }
 
-fourth_column() { # the fourth column of the second line, without awk: a minimal host has none
+fourth_column() { # the fourth column of the second line; a minimal host has no awk
     {
         read -r _ || true
         read -r _ _ _ free _ || free=
@@ -27,7 +27,7 @@ observe() {
     id=$(attempt_id)
     is_open "$id" || id=
     switching=no
-    foreign_switch && switching=yes
+    is_other_switch_running && switching=yes
     container=no
     systemd-detect-virt --container --quiet 2>/dev/null && container=yes
     finish 0 observed \
@@ -55,7 +55,7 @@ history() {
         folder=${folder%/}
         [ -e "$folder/state" ] || continue
         read_spec <"$folder/spec"
-        say attempt \
+        emit attempt \
             id "${folder##*/}" \
             state "$(get "$folder/state")" \
             reason "$(get "$folder/reason")" \

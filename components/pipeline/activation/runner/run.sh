@@ -5,31 +5,31 @@ run() { # ID
     old=$(get "$folder/old") new=$(get "$folder/new")
     read_spec <"$folder/spec"
     advance "$1" prepared activating || exit 0
-    now
+    read_uptime
     began=$uptime
-    [ "$mode" = boot ] || switch_to_new "$1"
+    [ "$mode" = boot ] || activate_new "$1"
     advance "$1" activating checking || exit 0
-    point_init "$old"
+    point_sbin_init "$old"
     [ "$mode" = boot ] || check "$1"
-    now
+    read_uptime
     note seconds "$(((uptime - began) / 100))"
-    await "$1"
+    await_confirmation "$1"
 }
 
-switch_to_new() { # ID
+activate_new() { # ID
     code=0
     [ "$(current)" = "$new" ] && [ "$(get "$folder/again")" = no ] && return
-    logged activate "$new" "$timeout" test
+    run_logged activate "$new" "$timeout" test
     note code "$code"
-    judge "$1" "$code"
+    check_exit_code "$1" "$code"
 }
 
-# I5: of a flood only the first and the last part are kept. `stdbuf`, so that it can be followed;
-# what outlives the activation and still holds the pipe is not waited for.
-logged() { # COMMAND...: its exit status is left in `code`
+# I5: a long log keeps only its beginning and its end. `stdbuf`, so that it can be followed. Processes
+# that outlive the activation and keep the pipe open are not waited for.
+run_logged() { # COMMAND...: sets `code` to its exit status if it fails
     pipe=$folder/pipe
     rm -f "$pipe"
-    mkfifo "$pipe" || pipe=/dev/null # a full disk is no reason not to go back
+    mkfifo "$pipe" || pipe=/dev/null # a full disk must not prevent a rollback
     { stdbuf -o0 head -c "$LOG_KEPT"; tail -c "$LOG_KEPT"; cat >/dev/null; } <"$pipe" 9>&- &
     keeper=$!
     "$@" >"$pipe" 2>&1 9>&- || code=$?
@@ -41,8 +41,8 @@ logged() { # COMMAND...: its exit status is left in `code`
     done
 }
 
-# shellcheck disable=SC2329 # called by `logged`
-activate() { # SYSTEM LIMIT ACTION: tried again while another switch holds NixOS's own lock
+# shellcheck disable=SC2329 # called by `run_logged`
+activate() { # SYSTEM LIMIT ACTION: retried while another switch holds NixOS's own lock
     tries=0
     while :; do
         timeout --kill-after="$KILL_AFTER" "$2" "$1/bin/switch-to-configuration" "$3"
@@ -53,9 +53,9 @@ activate() { # SYSTEM LIMIT ACTION: tried again while another switch holds NixOS
     done
 }
 
-# Exit codes of `switch-to-configuration test`: 4 says that some unit on the host has failed, and
-# the checks decide whether that is this system's doing.
-judge() { # ID CODE
+# Exit codes of `switch-to-configuration test`: 4 means that some unit failed; the checks decide
+# whether this system is the cause.
+check_exit_code() { # ID CODE
     why=
     case $2 in
     0 | 4) return ;;
@@ -63,32 +63,33 @@ judge() { # ID CODE
     11) ! grep -q '^Could not acquire lock' "$folder/log" ||
         why="another switch-to-configuration held its lock" ;;
     1) ! grep -q '^Pre-switch checks failed' "$folder/log" ||
-        why="its own checks refuse: $(tail -n 5 "$folder/log" | one_line)" ;;
+        why="its pre-switch checks failed: $(tail -n 5 "$folder/log" | one_line)" ;;
     esac
-    if [ -n "$why" ]; then # nothing has been changed
+    if [ -n "$why" ]; then # nothing was changed
         block "$1" "$why"
         exit 0
     fi
     case $2 in
-    124 | 137) fail 20 "the activation did not end within $timeout s" ;;
-    *) fail 20 "the activation ended with $2" ;;
+    124 | 137) fail 20 "the activation did not finish within $timeout s" ;;
+    *) fail 20 "the activation exited with status $2" ;;
     esac
 }
 
-fail() { # CODE REASON: the unit fails, and PID 1 begins the way back
+fail() { # CODE REASON: the unit fails, so PID 1 starts the rollback
     note_first reason "$2"
     note exit "$1"
     exit 1
 }
 
-await() { # ID
-    # I2: the timer of the next phase before the last phase is over.
-    arm "$1" unconfirmed "$confirm" || fail 20 "systemd did not arm the timer of the confirmation"
+await_confirmation() { # ID
+    # I2: the next phase's timer starts before this phase ends.
+    arm "$1" unconfirmed "$confirm" || fail 20 "systemd did not start the confirmation timer"
     advance "$1" checking awaiting-confirm || disarm "$1" unconfirmed
 }
 
-# I1: in containers NixOS re-points /sbin/init at every activation; until commit it is OLD's.
-point_init() { # SYSTEM
+# I1: in containers every activation of NixOS points /sbin/init at its system; until the commit it has
+# to be OLD's.
+point_sbin_init() { # SYSTEM
     case $(readlink /sbin/init 2>/dev/null) in
     /nix/store/*-nixos-system-*/init) ;;
     *) return 0 ;;

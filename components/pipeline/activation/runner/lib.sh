@@ -1,7 +1,7 @@
-# --- small things -------------------------------------------------------------------------
+# --- text, files, predicates ---------------------------------------------------------------
 
-# A text as a JSON string, control characters dropped: who reads it trusts nothing. It is left in
-# `quoted`, since a subshell for each text would be half the time of `observe`.
+# A JSON string without control characters, since the reader trusts nothing. The result is left in
+# `quoted`: a subshell per string would be half the time of `observe`.
 quote() { # TEXT
     case $1 in
     *[!a-zA-Z0-9._/:@\ -]*)
@@ -13,7 +13,7 @@ quote() { # TEXT
     esac
 }
 
-say() { # EVENT [KEY VALUE]...: one JSON line
+emit() { # EVENT [KEY VALUE]...: one JSON line
     quote "$1"
     line="{\"schema\":1,\"event\":$quoted"
     shift
@@ -30,16 +30,16 @@ say() { # EVENT [KEY VALUE]...: one JSON line
 finish() { # CODE EVENT [KEY VALUE]...: the last line of a verb
     code=$1
     shift
-    say "$@"
+    emit "$@"
     exit "$code"
 }
 
-# Written beside, synced, renamed: a crash leaves the old content or the new, never half.
-put() { # FILE TEXT
+# Written to a temporary file, synced, renamed: a crash leaves the old content or the new one.
+write_synced() { # FILE TEXT
     printf '%s\n' "$2" >"$1.tmp" && sync "$1.tmp" && mv -f "$1.tmp" "$1"
 }
 
-# Without a process of its own: it is asked for some hundred times in an attempt.
+# Starts no process: an attempt calls it some hundred times.
 get() { # FILE
     while IFS= read -r text || [ -n "$text" ]; do
         printf '%s\n' "$text"
@@ -48,7 +48,7 @@ get() { # FILE
 
 one_line() { tr '\n' ' ' | sed 's/ *$//'; }
 
-now() { # hundredths of a second of a clock that nobody sets, left in `uptime`
+read_uptime() { # sets `uptime`: hundredths of a second of the monotonic clock
     read -r uptime _ </proc/uptime
     uptime=$((${uptime%.*} * 100 + 1${uptime#*.} - 100))
 }
@@ -82,11 +82,11 @@ is_attempt() {
 current() { readlink -e /run/current-system 2>/dev/null || true; }
 profile() { readlink -e "$PROFILE" 2>/dev/null || true; }
 
-units_in() { # STATE,...: units in these states; our own are not the host's
+units_in() { # STATE,...: units in these states, without our own
     systemctl list-units --all --state="$1" --plain --no-legend --full 2>/dev/null |
         cut -d' ' -f1 | grep -v '^flakeup-' | sort -u
 }
-failed_units() { # one that systemd starts over and over is as bad as one that it gave up on
+failed_units() { # a unit that systemd keeps restarting counts as failed
     units_in failed,auto-restart
 }
 

@@ -1,0 +1,112 @@
+# --- the attempt on disk ------------------------------------------------------------------
+
+# I3: one attempt a host; `current` names it.
+attempt_id() {
+    link=$(readlink "$ETC/current" 2>/dev/null) || link=
+    printf '%s' "${link##*/}"
+}
+state() { get "$ETC/attempts/$1/state"; }
+set_state() { # ID STATE; on a full disk the log is dropped to make room
+    write_synced "$ETC/attempts/$1/state" "$2" && return
+    : >"$ETC/attempts/$1/log"
+    write_synced "$ETC/attempts/$1/state" "$2"
+}
+note() { printf '%s\n' "$2" >"$folder/$1"; } # NAME TEXT: synced with the next state
+note_first() { [ -e "$folder/$1" ] || note "$1" "$2"; } # the first reason wins
+
+lock() { # [SECONDS]: every change of state is made under this lock
+    [ -d "$RUN" ] || mkdir -p "$RUN"
+    exec 9>"$RUN/lock"
+    flock -w "${1:-20}" 9 || finish 75 refused reason "another flakeup call holds the lock"
+}
+unlock() { exec 9>&-; }
+
+advance() { # ID FROM TO: fails if a timer or another call has changed the state meanwhile
+    lock
+    if [ "$(state "$1")" != "$2" ]; then
+        unlock
+        return 1
+    fi
+    set_state "$1" "$3" || fail 20 "no space left for the attempt's files in $ETC"
+    unlock
+}
+
+has_ended() { # STATE
+    case $1 in
+    committed | rolled-back | rollback-failed | blocked | superseded | "") return 0 ;;
+    *) return 1 ;;
+    esac
+}
+
+# Open: an attempt of this boot that has not ended and still has a unit or a timer. A reboot ends
+# every attempt: the boot default was OLD.
+is_open() { # ID
+    [ -n "$1" ] && ! has_ended "$(state "$1")" && is_this_boot "$1" && has_units "$1"
+}
+
+is_this_boot() { [ "$(get "$ETC/attempts/$1/boot-id")" = "$BOOT_ID" ]; } # ID
+
+has_units() { # ID; true if PID 1 cannot be asked because it is being re-executed
+    units=$(systemctl list-units --all --plain --no-legend \
+        --state=active,activating,reloading,deactivating "flakeup-*-$1.*" 2>/dev/null) || return 0
+    [ -n "$units" ]
+}
+
+# An attempt of this boot that nothing will finish: somebody has removed its units.
+is_orphaned() { # ID
+    [ -n "$1" ] && ! has_ended "$(state "$1")" && is_this_boot "$1" && ! has_units "$1"
+}
+
+# A reboot before the commit rolled back. A reboot during the commit came after the confirmation: the
+# next attempt finishes it. A reboot while a commit was rolled back may have booted either system.
+close_after_reboot() { # ID
+    [ -n "$1" ] && ! has_ended "$(state "$1")" && ! is_this_boot "$1" || return 0
+    folder=$ETC/attempts/$1 ended=rolled-back
+    case $(state "$1") in
+    committing) ended=committing ;;
+    rolling-back)
+        [ ! -e "$folder/touched" ] ||
+            [ "$(readlink -e /run/booted-system 2>/dev/null)" = "$(get "$folder/old")" ] ||
+            ended=rollback-failed
+        ;;
+    esac
+    note_first reason "the host was rebooted"
+    note exit 23
+    [ "$ended" = committing ] || set_state "$1" "$ended"
+}
+
+# Sets `id` and `folder` of the current attempt, and the settings of its spec.
+load_attempt() {
+    id=$(attempt_id)
+    folder=$ETC/attempts/${id:-none}
+    if [ -e "$folder/spec" ]; then read_spec <"$folder/spec"; else read_spec </dev/null; fi
+}
+
+# What the host ran before its last commit, if that commit's system still runs; and its stack.
+committed_from() {
+    last=$ETC/attempts/$(attempt_id)
+    [ "$(get "$last/state")" != committed ] || [ "$(get "$last/new")" != "$(current)" ] ||
+        get "$last/old"
+}
+committed_by() { sed -n 's/^stack //p' "$ETC/current/spec" 2>/dev/null; }
+
+read_spec() { # the spec on stdin; sets its settings, or their defaults
+    timeout=600 settle=10 deadline=120 confirm=120 bound=60 keep=0 mode=switch by=unknown stack=
+    while read -r key value; do
+        case $key in
+        mode) [ "$value" != boot ] || mode=boot ;;
+        by) by=$value ;;
+        stack) stack=$value ;;
+        esac
+        is_number "$value" || continue
+        case $key in
+        timeout) timeout=$value ;;
+        settle) settle=$value ;;
+        deadline) deadline=$value ;;
+        confirm) confirm=$value ;;
+        commit) bound=$value ;;
+        keep) keep=$value ;;
+        esac
+    done
+}
+
