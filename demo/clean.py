@@ -1,4 +1,4 @@
-"""Removes what the demo made, and nothing else."""
+"""Removes everything that the demo created, and nothing else."""
 
 import json
 import shutil
@@ -18,22 +18,22 @@ _BOOTSTRAP = (sys.executable, str(ROOT / "tools" / "bootstrap"))
 
 
 def clean(folder: Path, files: tuple[Path, ...]) -> Iterator[str]:
-    """Remove the hosts, then `folder` and `files`, then Incus's part; says what it does.
+    """Remove the hosts, then what Incus has for them, `folder` and `files`; yields what it does.
 
-    The toolchain stays: it is for all clones on this machine.
+    The toolchain is kept, as all clones on this machine share it.
 
     Raises:
-        HarnessError: a host cannot be removed; the folder with its keys stays then.
+        HarnessError: a host cannot be removed; then the folder with its keys is kept.
     """
     if folder.exists():
-        _wake()
+        _start_incus()
     try:
         incus = Incus.ready(with_image=False)
     except HarnessError as error:
         yield f"no hosts to remove: {error}"
     else:
         yield from _destroy(folder)
-        for name in (*hosts.remove(PREFIX, incus=incus, owner=OWNER), *_of_docker()):
+        for name in (*hosts.remove(PREFIX, incus=incus, owner=OWNER), *_remove_from_docker()):
             yield f"{name} removed"
         yield from _clean_incus(incus)
     if folder.exists():
@@ -44,36 +44,33 @@ def clean(folder: Path, files: tuple[Path, ...]) -> Iterator[str]:
 
 
 def _destroy(folder: Path) -> Iterator[str]:
-    """The way of a user, where there is a stack; what it cannot do, the rest does by hand."""
+    """Destroy the stack as a user would; the caller removes what is left."""
     workspace = Workspace(folder=folder)
     if not workspace.config.is_file():
         return
     result = workspace.pulumi("destroy", "--yes", "--skip-preview")
-    yield (
-        "the stack is destroyed"
-        if result.code == 0
-        else f"pulumi destroy failed: {result.text[-500:]}"
-    )
+    failure = f"pulumi destroy failed: {result.text[-500:]}"
+    yield failure if result.code else "stack destroyed"
 
 
-def _of_docker() -> list[str]:
+def _remove_from_docker() -> list[str]:
     try:
         return Docker.ready().remove(OWNER)
     except HarnessError:
         return []
 
 
-def _wake() -> None:
-    """Start Incus if it is down (a restart of the machine ends one that was started by hand)."""
+def _start_incus() -> None:
+    """Start Incus if it is down: where there is no systemd, a reboot does not start it again."""
     argv = (*_BOOTSTRAP, "--only", "incus")
     subprocess.run(argv, capture_output=True, timeout=TIMEOUT, check=False)
 
 
 def _clean_incus(incus: Incus) -> Iterator[str]:
-    """Remove project, network, pool and image where they are ours, and no one else uses them."""
+    """Remove project, network, pool and image if they are ours and unused."""
     others = [row["name"] for row in json.loads(incus.call("list", "--format", "json"))]
     if others:
-        yield f"the Incus project {incus.project} stays, it is in use: {', '.join(sorted(others))}"
+        yield f"Incus project {incus.project} kept, as it is in use: {', '.join(sorted(others))}"
         return
     done = subprocess.run(
         (*_BOOTSTRAP, "--remove-incus"),

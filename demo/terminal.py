@@ -1,6 +1,6 @@
-"""What the demo shows: commands as a person types them, what came out, how long it took.
+"""The demo's transcript: commands as typed, their output, and how long they took.
 
-The same goes to a log (whole), and step by step to a JSON file.
+The complete output also goes to a log, and the steps to a JSON file.
 """
 
 import json
@@ -18,28 +18,28 @@ from rich.text import Text
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 _NOISE = re.compile(r"^@ \w+\.+$|^\s*$|^(Previewing update|Updating) \(")
-"""What an engine without a terminal prints to show that it lives."""
-_DULL = re.compile(
+"""What an engine without a terminal prints as a sign of life."""
+_REPEATED = re.compile(
     r"""^\s*(\[(id|provider)=
         |(addPreviousOutputInEnv|logging|perDialTimeout|dialErrorLimit)\ *:
         |environment\ +:\ \{$|NIX_SSHOPTS\ *:)""",
     re.VERBOSE,
 )
-"""What a detailed preview repeats for each resource, though it is the same in all of them."""
+"""What a detailed preview prints for each resource, though it is always the same."""
 HEAD, TAIL = 48, 20
-"""Lines of one command that are shown, from its beginning and its end; the log has all of them."""
+"""Lines of a command's output that are shown, from its start and its end; the log has all."""
 WIDTH = 240
-"""Characters of one line that are shown: two store paths and a few words."""
+"""Characters of a line that are shown: enough for two store paths and a few words."""
 
 
 def plain(text: str) -> str:
-    """The text without colours and other control characters."""
+    """The text without colours and control characters."""
     return "".join(c for c in _ANSI.sub("", text) if c.isprintable() or c in "\n\t")
 
 
 @dataclass(slots=True, kw_only=True)
 class Step:
-    """One step of the demo; `detail` says what was seen, or what went wrong."""
+    """A step of the demo; `detail` says what was verified, or what failed."""
 
     name: str
     seconds: float = 0.0
@@ -55,9 +55,9 @@ class Terminal:
     console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
     steps: list[Step] = field(default_factory=list)
     _lines: int = 0
-    _left_out: int = 0
-    _dull: bool = False
-    _last: deque[str] = field(default_factory=deque)
+    _omitted: int = 0
+    _repeated: bool = False
+    _held_back: deque[str] = field(default_factory=deque)
 
     @property
     def colour(self) -> bool:
@@ -65,14 +65,14 @@ class Terminal:
         return self.console.color_system is not None
 
     def say(self, text: str, style: str = "") -> None:
-        """One line of the demo's own."""
+        """Print a line of the demo's own."""
         self.log.write(f"{text}\n")
         self.log.flush()
         self.console.print(Text(text, style))
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
-        """Time what happens inside; an exception marks the step as failed and goes on."""
+        """Time the block as a step; an exception marks it as failed, and is raised again."""
         step = Step(name=name)
         self.steps.append(step)
         self.say(f"\n{len(self.steps)}. {name}", "bold cyan")
@@ -89,34 +89,34 @@ class Terminal:
             self.say(f"{mark} {step.detail} ({step.seconds:.1f} s)", style)
 
     def command(self, text: str) -> None:
-        """Take a command, as typed."""
-        self._lines = self._left_out = 0
-        self._last.clear()
+        """Show a command, as typed."""
+        self._lines = self._omitted = 0
+        self._held_back.clear()
         self.log.write(f"$ {text}\n")
         self._show(Text(f"$ {text}", "bold"))
 
     def output(self, line: str) -> None:
-        """Take one line that a command printed: shown at once, or held back after HEAD of them."""
+        """Show a line of output at once, or hold it back after HEAD lines."""
         bare = plain(line).rstrip()
         self.log.write(f"{bare}\n")
         self.log.flush()
         if _NOISE.match(bare):
             return
-        was_dull, self._dull = self._dull, bool(_DULL.match(bare))
-        if self._dull or (was_dull and bare.strip() == "}"):
-            self._left_out += 1
+        was_repeated, self._repeated = self._repeated, bool(_REPEATED.match(bare))
+        if self._repeated or (was_repeated and bare.strip() == "}"):
+            self._omitted += 1
             return
         self._lines += 1
         if self._lines > HEAD:
-            self._last.append(line)
+            self._held_back.append(line)
         else:
             self._show_line(line)
 
     def ended(self, seconds: float) -> None:
-        """Take the end of a command: the last lines that it printed, and how long it took."""
-        if hidden := max(0, len(self._last) - TAIL) + self._left_out:
-            self.console.print(Text(f"  … {hidden} more lines, all in {self.log.name}", "dim"))
-        for line in list(self._last)[-TAIL:]:
+        """Show the last lines of a command's output, and how long it took."""
+        if hidden := max(0, len(self._held_back) - TAIL) + self._omitted:
+            self.console.print(Text(f"  … {hidden} more lines, see {self.log.name}", "dim"))
+        for line in list(self._held_back)[-TAIL:]:
             self._show_line(line)
         self.say(f"  ({seconds:.1f} s)", "dim")
 

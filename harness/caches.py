@@ -1,4 +1,4 @@
-"""Caches of one's own, for what must find nothing and leave nothing in the user's."""
+"""Isolated caches, for runs that must not use or change the user's."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +11,7 @@ from components.pipeline.release import nix
 
 @contextmanager
 def isolated_caches(folder: Path) -> Iterator[None]:
-    """Keep locks and evaluations of the block apart from the user's.
-
-    What runs after it, such as a look at the toolchain, finds the user's again.
-    """
+    """Use `folder` instead of the user's cache during the block."""
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("XDG_CACHE_HOME", str(folder))

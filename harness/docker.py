@@ -1,118 +1,66 @@
-"""The Docker daemon that tools/bootstrap has found or started, and the demo's stack in it."""
+"""The demo's Docker service: its daemon, as tools/bootstrap found or started it, and its port."""
 
+import http.client
 import json
-import threading
-import time
-import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Final, Self
 from urllib.parse import urlencode
 
-import httpx
-
+from harness.docker_api import DockerApi
+from harness.http_load import http_get
 from harness.incus import HarnessError, bootstrap_parts
 
-OWNED = "flakeup.owner"
-"""Label of what the program made: the stack that it is of."""
-PORT = 18080
-"""The edge's, in Pulumi.dev.yaml."""
-URL = f"http://127.0.0.1:{PORT}/"
-TIMEOUT = 30.0
-EVERY = 0.02
-"""Seconds between two requests of a client that keeps asking."""
+OWNED: Final = "flakeup.owner"
+"""Label of everything that the program creates: the stack that owns it."""
+PORT: Final = 18080
+"""The port of the edge in Pulumi.dev.yaml."""
+URL: Final = f"http://127.0.0.1:{PORT}/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Docker:
     """A daemon, and HAProxy as a layer of an image."""
 
-    socket: str
+    api: DockerApi
     layer: Path
 
     @classmethod
     def ready(cls) -> Self:
-        """What tools/bootstrap has made.
+        """Use what tools/bootstrap has set up.
 
         Raises:
-            HarnessError: Docker cannot be had on this machine, and why.
+            HarnessError: this machine has no Docker, and why.
         """
         parts = bootstrap_parts()
         for name in ("docker", "edge"):
             if parts[name]["state"] != "ready":
-                msg = f"no {name} here: {parts[name]['reason']}; {parts[name]['remedy']}"
+                msg = f"no {name}: {parts[name]['reason']}; {parts[name]['remedy']}"
                 raise HarnessError(msg)
-        socket = str(parts["docker"]["host"]).removeprefix("unix://")
-        return cls(socket=socket, layer=Path(parts["edge"]["layer"]))
+        api = DockerApi(host=str(parts["docker"]["host"]))
+        return cls(api=api, layer=Path(parts["edge"]["layer"]))
 
     def remove(self, owner: str) -> list[str]:
-        """Delete the containers and networks of a stack; gives their names."""
-        filters = json.dumps({"label": [f"{OWNED}={owner}"]})
-        query = urlencode({"all": "1", "filters": filters})
-        gone = []
-        for one in self._call("GET", f"/containers/json?{query}"):
-            self._call("DELETE", f"/containers/{one['Id']}?force=1&v=1")
-            gone.append(str(one["Names"][0]).removeprefix("/"))
-        for one in self._call("GET", f"/networks?{query}"):
-            self._call("DELETE", f"/networks/{one['Id']}")
-            gone.append(str(one["Name"]))
-        return gone
-
-    def _call(self, method: str, path: str) -> Any:
-        transport = httpx.HTTPTransport(uds=self.socket)
-        with httpx.Client(transport=transport, timeout=TIMEOUT) as client:
-            answer = client.request(method, f"http://docker{path}")
-        if answer.is_error:
-            msg = f"docker: {method} {path.partition('?')[0]}: {answer.text.strip()[:300]}"
-            raise HarnessError(msg)
-        return answer.json() if answer.content else None
+        """Delete the containers and networks of a stack; returns their names."""
+        query = urlencode({"all": "1", "filters": json.dumps({"label": [f"{OWNED}={owner}"]})})
+        removed = []
+        for one in self.api.request("GET", f"/containers/json?{query}"):
+            self.api.request("DELETE", f"/containers/{one['Id']}?force=1&v=1")
+            removed.append(str(one["Names"][0]).removeprefix("/"))
+        for one in self.api.request("GET", f"/networks?{query}"):
+            self.api.request("DELETE", f"/networks/{one['Id']}")
+            removed.append(str(one["Name"]))
+        return removed
 
 
-def ask(*, timeout: float = 5.0) -> str:
-    """What the container answers, by way of the edge.
+def get_app() -> str:
+    """What the service answers through its edge.
 
     Raises:
-        HarnessError: it does not.
+        HarnessError: there is no answer.
     """
     try:
-        with urllib.request.urlopen(URL, timeout=timeout) as answer:
-            text: str = answer.read(65536).decode(errors="replace").strip()
-            return text
-    except OSError as error:
+        return http_get(PORT)
+    except (OSError, http.client.HTTPException) as error:
         msg = f"{URL}: {error}"
         raise HarnessError(msg) from None
-
-
-@dataclass(slots=True)
-class Asking:
-    """A client that asks the edge all the time, from the beginning of a block to its end."""
-
-    answered: int = 0
-    lost: list[str] = field(default_factory=list)
-    _ended: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
-
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._ask, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._ended.set()
-        if self._thread:
-            self._thread.join(TIMEOUT)
-
-    def _ask(self) -> None:
-        while not self._ended.is_set():
-            try:
-                ask()
-                self.answered += 1
-            except HarnessError as error:
-                self.lost.append(str(error))
-            time.sleep(EVERY)

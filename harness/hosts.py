@@ -1,7 +1,7 @@
-"""Containers with systemd and sshd as hosts: for the demo, the tests and the benchmark.
+"""Incus containers with systemd and sshd, as hosts for the demo, the tests and the benchmark.
 
-Names, addresses and keys are all that the program under test gets to know of them. What is looked
-at here goes another way (`incus exec`), so that it does not share a fault with the program.
+The program under test knows only their names, addresses and keys. They are observed by
+`incus exec`, not by ssh, so that tests do not share faults with the program.
 """
 
 import hashlib
@@ -17,39 +17,39 @@ from typing import TypeVar
 
 from harness.incus import HarnessError, Incus, Instance
 
-MARK = "user.flakeup.made-by"
-"""Config key of what `launch` made; nothing else is ever removed."""
+CREATED_BY = "user.flakeup.made-by"
+"""Config key of the containers that `launch` created; nothing else is ever removed."""
 OWNER = "user.flakeup.owner"
-"""Config key of what the program made: the stack that it is of."""
-PINNED = "user.flakeup.host-key"
+"""Config key of the instances that the program created: the stack that owns them."""
+HOST_KEY_CONFIG = "user.flakeup.host-key"
 KEYS = "user.flakeup.keys"
-"""Config key that is set once a container has its keys: one without it is half made."""
+"""Config key that is set once a container has its keys: it is incomplete without."""
 HOST_KEY = "etc/ssh/ssh_host_ed25519_key"
 AUTHORIZED = ("root/.ssh/authorized_keys", "home/deploy/.ssh/authorized_keys")
 PORT = 8080
-PATIENCE = 60.0
-"""Seconds for a container to have an address and an sshd that answers."""
-SIDE_BY_SIDE = 4
-"""Containers made at the same time: more of them only wait for the same disk."""
-PASSING = ("user@", "user-runtime-dir@", "run-user-", "app@", "systemd-hostnamed.", "ssh@")
-"""How the names of units begin that start and end without anybody's doing."""
+BOOT_TIMEOUT = 60.0
+"""Seconds for a container to get an address and start sshd."""
+PARALLEL = 4
+"""Containers that are created in parallel: the disk is the bottleneck for more."""
+TRANSIENT = ("user@", "user-runtime-dir@", "run-user-", "app@", "systemd-hostnamed.", "ssh@")
+"""Prefixes of units that start and stop by themselves."""
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerHost:
-    """A container that is up: its sshd answers with the pinned key."""
+    """A container that is up, with an sshd that uses the given host key."""
 
     name: str
     """In the flake and in the config."""
     instance: str
     address: str
     host_key: str
-    """`ssh-ed25519 AAAA…`, as the config's `hostKey` takes it."""
+    """`ssh-ed25519 AAAA…`, as in `hostKey` of the config."""
     incus: Incus
 
     def exec(self, *argv: str, timeout: float = 30) -> str:
-        """Run a command in it as root, by Incus and not by ssh; gives its stdout.
+        """Run a command in it as root, by Incus and not by ssh; returns its stdout.
 
         Raises:
             HarnessError: it failed.
@@ -57,7 +57,7 @@ class ContainerHost:
         return self.incus.call("exec", self.instance, "-T", "--", *argv, timeout=timeout)
 
     def http(self, path: str = "/", *, timeout: float = 5) -> str:
-        """What the app answers; a connection that is refused is tried again until `timeout`.
+        """What the app answers; refused connections are retried until `timeout`.
 
         Raises:
             HarnessError: no answer in time, or not a 200.
@@ -65,14 +65,14 @@ class ContainerHost:
         end = time.monotonic() + timeout
         while True:
             try:
-                return self._ask(path, timeout)
+                return self._get(path, timeout)
             except OSError as error:
                 if time.monotonic() > end:
                     msg = f"{self.name}: http://{self.address}:{PORT}{path}: {error}"
                     raise HarnessError(msg) from None
                 time.sleep(0.1)
 
-    def _ask(self, path: str, timeout: float) -> str:
+    def _get(self, path: str, timeout: float) -> str:
         connection = http.client.HTTPConnection(self.address, PORT, timeout=timeout)
         try:
             connection.request("GET", path)
@@ -88,17 +88,17 @@ class ContainerHost:
         return text
 
     def started(self) -> dict[str, int]:
-        """The units that are active, and when each was started (µs since the machine's boot).
+        """The active units and when each was started (µs since the machine booted).
 
-        Left out: what comes and goes by itself, with logins, connections and questions on D-Bus.
+        Units that come and go with logins, connections and D-Bus requests are left out.
 
         Raises:
-            HarnessError: it failed, or said nothing.
+            HarnessError: the units cannot be listed.
         """
-        # Now and then (one of some thousand) `incus exec` loses what a command has printed.
-        units = next(filter(None, (self._shown() for _ in range(3))), "")
+        # Once in some thousand times `incus exec` loses the output of a command.
+        units = next(filter(None, (self._show_units() for _ in range(3))), "")
         if not units:
-            msg = f"{self.name} names no units"
+            msg = f"{self.name} lists no units"
             raise HarnessError(msg)
         rows = (
             dict(line.split("=", 1) for line in row.splitlines()) for row in units.split("\n\n")
@@ -106,10 +106,10 @@ class ContainerHost:
         return {
             row["Id"]: int(row["ActiveEnterTimestampMonotonic"])
             for row in rows
-            if row.get("ActiveState") == "active" and not row["Id"].startswith(PASSING)
+            if row.get("ActiveState") == "active" and not row["Id"].startswith(TRANSIENT)
         }
 
-    def _shown(self) -> str:
+    def _show_units(self) -> str:
         return self.exec(
             "systemctl", "show", "--property=Id,ActiveState,ActiveEnterTimestampMonotonic",
             "--", "*.service", "*.socket", "*.timer", "*.mount",
@@ -119,13 +119,13 @@ class ContainerHost:
 def launch(
     prefix: str, names: Sequence[str], keys: Path, *, incus: Incus | None = None
 ) -> dict[str, ContainerHost]:
-    """Bring up a host for each name, side by side; those that are up already are left alone.
+    """Start a host for each name, in parallel; those that are up already are not touched.
 
-    The containers are called `PREFIX-NAME`. `keys` is a private folder of the caller's: the client
-    key (`client`, which root and deploy let in) and each host's key are made there, once.
+    The containers are called `PREFIX-NAME`. In the private folder `keys`, the client key (`client`,
+    accepted by root and deploy) and the key of each host are created if they are missing.
 
     Raises:
-        HarnessError: a container cannot be made, does not come up, or is somebody else's.
+        HarnessError: a container cannot be created, does not boot, or is somebody else's.
     """
     incus = incus or Incus.ready()
     keys.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -133,9 +133,9 @@ def launch(
         make_key(keys / name)
     there = incus.instances(prefix)
     for name in names:
-        _refuse_strange(prefix, there.get(f"{prefix}-{name}"))
-    _side_by_side(
-        lambda name: _make(incus, f"{prefix}-{name}", there.get(f"{prefix}-{name}"), keys, name),
+        _refuse_foreign(prefix, there.get(f"{prefix}-{name}"))
+    _in_parallel(
+        lambda name: _start(incus, f"{prefix}-{name}", there.get(f"{prefix}-{name}"), keys, name),
         names,
     )
     addresses = _addresses(incus, prefix, names)
@@ -152,38 +152,38 @@ def launch(
 
 
 def remove(prefix: str, *, incus: Incus | None = None, owner: str = "") -> list[str]:
-    """Delete the containers `PREFIX-…` of `launch`, or of the stack `owner`; gives their names."""
+    """Delete the containers `PREFIX-…` of `launch` or of the stack `owner`; returns their names."""
     incus = incus or Incus.ready()
     ours = [
         one.name
         for one in incus.instances(prefix).values()
-        if one.config.get(MARK) == prefix or (owner and one.config.get(OWNER) == owner)
+        if one.config.get(CREATED_BY) == prefix or (owner and one.config.get(OWNER) == owner)
     ]
-    _side_by_side(lambda name: _delete(incus, name), ours)
+    _in_parallel(lambda name: _delete(incus, name), ours)
     return ours
 
 
 def public_key(path: Path) -> str:
-    """The public half of a key made here, without its comment."""
+    """The public half of a key, without its comment."""
     return " ".join(path.with_name(f"{path.name}.pub").read_text().split()[:2])
 
 
-def _refuse_strange(prefix: str, found: Instance | None) -> None:
-    if found and found.config.get(MARK) != prefix:
-        msg = f"the container {found.name} was not made by the demo: rename or delete it"
+def _refuse_foreign(prefix: str, found: Instance | None) -> None:
+    if found and found.config.get(CREATED_BY) != prefix:
+        msg = f"the container {found.name} was not created by the demo: rename or delete it"
         raise HarnessError(msg)
 
 
-def _side_by_side(work: Callable[[str], _T], names: Sequence[str]) -> list[_T]:
-    with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
+def _in_parallel(work: Callable[[str], _T], names: Sequence[str]) -> list[_T]:
+    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
         return list(pool.map(work, names))
 
 
-def made(prefix: str, names: Sequence[str], *, incus: Incus) -> dict[str, ContainerHost]:
-    """The hosts `PREFIX-NAME` that the program has made, as Incus says that they are.
+def existing(prefix: str, names: Sequence[str], *, incus: Incus) -> dict[str, ContainerHost]:
+    """The hosts `PREFIX-NAME` that the program has created, as Incus knows them.
 
     Raises:
-        HarnessError: one is not there, or has no sshd that answers.
+        HarnessError: one does not exist, or its sshd does not answer.
     """
     addresses = _addresses(incus, prefix, names)
     there = incus.instances(prefix)
@@ -192,7 +192,7 @@ def made(prefix: str, names: Sequence[str], *, incus: Incus) -> dict[str, Contai
             name=name,
             instance=f"{prefix}-{name}",
             address=addresses[name],
-            host_key=there[f"{prefix}-{name}"].config.get(PINNED, ""),
+            host_key=there[f"{prefix}-{name}"].config.get(HOST_KEY_CONFIG, ""),
             incus=incus,
         )
         for name in names
@@ -200,7 +200,7 @@ def made(prefix: str, names: Sequence[str], *, incus: Incus) -> dict[str, Contai
 
 
 def make_key(path: Path) -> None:
-    """Make a pair of ssh keys, where there is none; the private one is a file of its own."""
+    """Create a pair of ssh keys unless it exists; `path` is the private one."""
     if path.exists() and path.with_name(f"{path.name}.pub").exists():
         return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -213,8 +213,8 @@ def make_key(path: Path) -> None:
         raise HarnessError(msg) from None
 
 
-def _make(incus: Incus, instance: str, found: Instance | None, keys: Path, name: str) -> None:
-    """Bring one container to `running`, with its keys; a half-made one is made anew."""
+def _start(incus: Incus, instance: str, found: Instance | None, keys: Path, name: str) -> None:
+    """Create and start a container with its keys; an incomplete one is created again."""
     texts = (public_key(keys / "client"), public_key(keys / name), incus.image)
     wanted = hashlib.sha256("\n".join(texts).encode()).hexdigest()
     if found and found.config.get(KEYS) != wanted:
@@ -222,10 +222,10 @@ def _make(incus: Incus, instance: str, found: Instance | None, keys: Path, name:
         found = None
     if found is None:
         prefix = instance.removesuffix(f"-{name}")
-        incus.call("init", f"local:{incus.image}", instance, "--config", f"{MARK}={prefix}")
+        incus.call("init", f"local:{incus.image}", instance, "--config", f"{CREATED_BY}={prefix}")
         _push(incus, keys / name, f"{instance}/{HOST_KEY}", mode="0600")
         for place in AUTHORIZED:
-            # Root's, also in deploy's home: sshd takes either owner, and nobody else can add a key.
+            # Owned by root also in deploy's home: sshd accepts that, and only root can add a key.
             _push(incus, keys / "client.pub", f"{instance}/{place}", mode="0644")
         incus.call("config", "set", instance, f"{KEYS}={wanted}")
     if found is None or not found.running:
@@ -244,8 +244,8 @@ def _delete(incus: Incus, instance: str) -> None:
 
 
 def _addresses(incus: Incus, prefix: str, names: Sequence[str]) -> dict[str, str]:
-    """Wait until each has an address at which an sshd answers."""
-    end = time.monotonic() + PATIENCE
+    """Wait until each host has an address, and its sshd answers."""
+    end = time.monotonic() + BOOT_TIMEOUT
     up: dict[str, str] = {}
     while True:
         there = incus.instances(prefix)
@@ -259,7 +259,7 @@ def _addresses(incus: Incus, prefix: str, names: Sequence[str]) -> dict[str, str
         if time.monotonic() > end:
             first = f"{prefix}-{missing[0]}"
             msg = (
-                f"no sshd answers on {', '.join(missing)} after {PATIENCE:.0f} s; look at"
+                f"no sshd answers on {', '.join(missing)} after {BOOT_TIMEOUT:.0f} s; look at"
                 f" `incus --project {incus.project} exec {first} -- journalctl -b`"
             )
             raise HarnessError(msg)

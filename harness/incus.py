@@ -1,4 +1,7 @@
-"""The incus client, in the project that tools/bootstrap made."""
+"""The `incus` command, in the project that tools/bootstrap created.
+
+For hosts of the demo and the tests; what the REST API does well is in `harness.incus_api`.
+"""
 
 import json
 import subprocess
@@ -10,16 +13,16 @@ from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT = 60.0
-"""Seconds for one call of the client."""
+"""Seconds for one command."""
 
 
 class HarnessError(Exception):
-    """The demo cannot go on; the message says what to do."""
+    """A demo, a benchmark or a test cannot continue; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """A container as Incus lists it."""
+    """A container, as Incus lists it."""
 
     name: str
     running: bool
@@ -34,38 +37,38 @@ class Incus:
 
     project: str
     image: str
-    """Its alias; a new one whenever the recipe of the image changes."""
+    """Its alias, which changes with the recipe of the image."""
     root: Path | None = None
-    """The root file system that it is made from, as a file."""
+    """The file of the root file system that it is made from."""
     environment: Mapping[str, str] | None = None
-    """The client's, where it is not this process's own."""
+    """The environment of `incus`, if it is not that of this process."""
 
     @classmethod
     def ready(cls, *, with_image: bool = True) -> Self:
-        """What tools/bootstrap has made.
+        """Use what tools/bootstrap has set up.
 
         Raises:
-            HarnessError: containers cannot be had on this machine, and why.
+            HarnessError: this machine cannot run containers, and why.
         """
         parts = bootstrap_parts()
         for name in ("incus", "image") if with_image else ("incus",):
             if parts[name]["state"] != "ready":
-                msg = f"no containers here: {parts[name]['reason']}; {parts[name]['remedy']}"
+                msg = f"no Incus containers: {parts[name]['reason']}; {parts[name]['remedy']}"
                 raise HarnessError(msg)
         image = parts["image"]
         root = Path(image["root"]) if image.get("root") else None
         return cls(project=parts["incus"]["project"], image=image.get("alias", ""), root=root)
 
     def call(self, *words: str, stdin: str = "", timeout: float = TIMEOUT) -> str:
-        """Run `incus WORDS`; gives what it printed.
+        """Run `incus WORDS`; returns its stdout.
 
         Raises:
-            HarnessError: it failed; the message has what it said.
+            HarnessError: it failed; the message has its output.
         """
         done = self.attempt(*words, stdin=stdin, timeout=timeout)
         if done.returncode:
-            said = (done.stderr or done.stdout).strip()[-2000:]
-            msg = f"`incus {' '.join(words[:3])}` ended with status {done.returncode}: {said}"
+            output = (done.stderr or done.stdout).strip()[-2000:]
+            msg = f"`incus {' '.join(words[:3])}` exited with status {done.returncode}: {output}"
             raise HarnessError(msg)
         return done.stdout
 
@@ -86,7 +89,7 @@ class Incus:
                 env=self.environment,
             )
         except subprocess.TimeoutExpired:
-            msg = f"`incus {' '.join(words[:3])}` has not ended after {timeout:g} s"
+            msg = f"`incus {' '.join(words[:3])}` is still running after {timeout:g} s"
             raise HarnessError(msg) from None
 
     def instances(self, prefix: str) -> dict[str, Instance]:
@@ -97,10 +100,10 @@ class Incus:
 
 
 def bootstrap_parts() -> dict[str, dict[str, Any]]:
-    """What tools/bootstrap says of each part of the toolchain.
+    """The status of each part of the toolchain, by `tools/bootstrap --status`.
 
     Raises:
-        HarnessError: it says nothing.
+        HarnessError: there is no status.
     """
     argv = (sys.executable, ROOT / "tools" / "bootstrap", "--status", "--json")
     done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT, check=False)

@@ -1,4 +1,4 @@
-"""One run at a time of what shares hosts and folders."""
+"""Locks for commands that share hosts and folders."""
 
 import fcntl
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from harness.incus import HarnessError
 
 @contextmanager
 def exclusive_lock(lock: Path, what: str) -> Iterator[None]:
-    """Hold the file `lock` inside the block.
+    """Hold a lock on the file `lock` during the block.
 
     Raises:
         HarnessError: another run of `what` holds it.
@@ -20,6 +20,6 @@ def exclusive_lock(lock: Path, what: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            msg = f"another run of {what} is at work: let it end first"
+            msg = f"another run of {what} is in progress: wait until it has finished"
             raise HarnessError(msg) from None
         yield

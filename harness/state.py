@@ -1,11 +1,11 @@
-"""What a stack's state says of its hosts."""
+"""Reads hosts from a stack's state."""
 
 from collections.abc import Iterable
 from typing import Any
 
 
 def recorded(resources: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """The system that each host was deployed as last, from the text of its `switch`.
+    """The system that was last deployed to each host, from the text of its `switch`.
 
     `resources` are those of `pulumi stack export`, or of a checkpoint.
     """

@@ -1,6 +1,6 @@
-"""A folder with a Pulumi project of its own around this program: for the demo, tests and bench.
+"""A folder with a Pulumi project that runs this program, for the demo and the benchmark.
 
-Generated keys, config and state stay in there; no file of the repository is changed.
+Generated keys, config and state are in there; no file of the repository is changed.
 """
 
 import hashlib
@@ -28,42 +28,42 @@ TEMPLATE = f"Pulumi.{STACK}.yaml"
 TIMEOUT = 300.0
 """Seconds for one command."""
 GRACE = 60.0
-"""Seconds that an interrupted engine gets to finish what is under way."""
+"""Seconds for an interrupted engine to finish what is in progress."""
 
 
 class Recorder(Protocol):
-    """Who is shown the commands: `demo.terminal.Terminal`."""
+    """What is shown the commands, such as `demo.terminal.Terminal`."""
 
     def command(self, text: str) -> None:
-        """Take a command, as typed."""
+        """Record a command, as typed."""
 
     def output(self, line: str) -> None:
-        """Take a line that it printed."""
+        """Record a line of its output."""
 
     def ended(self, seconds: float) -> None:
-        """Take its end."""
+        """Record its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """`folder` is private, and holds the project, the app, the flake, the state and the plugins."""
+    """A private folder with the project, the app, the flake, the state and the plugins."""
 
     folder: Path
-    audience: Recorder | None = None
+    recorder: Recorder | None = None
 
     @property
     def keys(self) -> Path:
-        """Where the hosts' keys are (`harness.hosts.launch`)."""
+        """The folder of the hosts' keys (see `harness.hosts.launch`)."""
         return self.folder / "keys"
 
     @property
     def config(self) -> Path:
-        """The stack's config."""
+        """The file of the stack's config."""
         return self.folder / TEMPLATE
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """What the environment needs beside the tools, for the engine to work in here."""
+        """The environment variables with which the engine works in this folder."""
         return {
             "PULUMI_HOME": str(self.folder / "pulumi-home"),
             "PULUMI_BACKEND_URL": f"file://{self.folder / 'state'}",
@@ -73,10 +73,10 @@ class Workspace:
         }
 
     def prepare(self, base: Path | None = None, edge: Path | None = None) -> None:
-        """Make the folder, or bring one that is there up to date with the repository.
+        """Create the folder, or bring it up to date with the repository.
 
-        `base` is the root file system of an Incus image, for a flake that has one; `edge` HAProxy
-        as a layer of a Docker image.
+        `base` is the root file system of the flake's Incus image, `edge` a layer with HAProxy for
+        its Docker image.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)
@@ -97,8 +97,8 @@ class Workspace:
     def configure(self, *, services: bool) -> bool:
         """Write the stack's config from the template, with the ssh key; the state is kept.
 
-        Without `services`, those of the template are left out. Gives whether there was anything to
-        write.
+        Without `services`, those of the template are left out. Returns whether anything was
+        written.
         """
         secret = (self.keys / "client").read_text()
         wanted = json.dumps([secret, services, (ROOT / TEMPLATE).read_text()])
@@ -113,7 +113,7 @@ class Workspace:
         return True
 
     def _start_config(self) -> None:
-        """The template, with the salt of the stack's secrets where there is a stack already."""
+        """Write the template, with the encryption salt of the stack if it exists already."""
         text = (ROOT / TEMPLATE).read_text()
         known = (self.folder / "state" / ".pulumi" / "stacks").rglob(f"{STACK}.json")
         salt = [
@@ -130,17 +130,19 @@ class Workspace:
             self.config.write_text(text)
             self.check("stack", "init", STACK)
 
-    def left_locked(self) -> bool:
-        """Whether an engine was killed in the middle of its work on the stack.
+    def is_locked(self) -> bool:
+        """Whether an engine was killed during an update, and has left the stack locked.
 
         Raises:
-            HarnessError: it is still at work.
+            HarnessError: the engine is still running.
         """
         locks = list((self.folder / "state" / ".pulumi" / "locks").rglob("*.json"))
         for lock in locks:
             pid = json.loads(lock.read_text()).get("pid", 0)
             if pid and "pulumi" in _name(pid):
-                msg = f"a `pulumi` (process {pid}) is at work on the demo's stack: let it end first"
+                msg = (
+                    f"`pulumi` (process {pid}) is running on this stack: wait until it has finished"
+                )
                 raise HarnessError(msg)
         return bool(locks)
 
@@ -148,7 +150,7 @@ class Workspace:
         """Run `pulumi WORDS` here.
 
         Raises:
-            HarnessError: it failed; the message has the end of what it said.
+            HarnessError: it failed; the message has the end of the output.
         """
         result = self.pulumi(*words, stdin=stdin)
         if result.code:
@@ -158,7 +160,7 @@ class Workspace:
         return result
 
     def pulumi(self, *words: str, stdin: str = "", colour: bool = False) -> CommandResult:
-        """Run `pulumi WORDS` here, in the way of scripts: no questions, no cursor movements."""
+        """Run `pulumi WORDS` here as scripts do: without prompts and cursor movements."""
         options = ("--non-interactive", "--color", "always" if colour else "never")
         source = " < keys/client" if stdin else ""
         return self._run(
@@ -170,13 +172,13 @@ class Workspace:
         typed = shlex.join(word.removeprefix(f"{ROOT}/") for word in argv)
         result = self._run(*argv, typed=typed)
         if result.code:
-            msg = f"{typed.split()[0]} ended with status {result.code}: {_end(result.text)}"
+            msg = f"{typed.split()[0]} exited with status {result.code}: {_end(result.text)}"
             raise HarnessError(msg)
 
     def _run(self, *argv: str, typed: str, stdin: str = "") -> CommandResult:
         began = time.monotonic()
-        if self.audience:
-            self.audience.command(typed)
+        if self.recorder:
+            self.recorder.command(typed)
         try:
             process = subprocess.Popen(
                 argv,
@@ -198,16 +200,16 @@ class Workspace:
                 process.stdin.close()
             for line in _lines(process):
                 lines.append(line)
-                if self.audience:
-                    self.audience.output(line)
+                if self.recorder:
+                    self.recorder.output(line)
         code = process.wait()
         seconds = time.monotonic() - began
-        if self.audience:
-            self.audience.ended(seconds)
+        if self.recorder:
+            self.recorder.ended(seconds)
         return CommandResult(code=code, text="".join(lines), seconds=seconds)
 
     def _write_env(self) -> None:
-        """A file for a person's shell, to go on by hand."""
+        """Write a file to source in a shell, to continue by hand."""
         values = {**self.settings, "PATH": os.environ["PATH"]}
         values |= {name: os.environ[name] for name in ("NIX_CONF_DIR",) if name in os.environ}
         lines = [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
@@ -224,7 +226,7 @@ def _link(place: Path, target: Path) -> None:
 
 
 def _name(pid: int) -> str:
-    """What a process is called; empty where there is none."""
+    """The name of a process; empty if there is none."""
     try:
         return Path(f"/proc/{pid}/comm").read_text()
     except OSError:
@@ -236,10 +238,10 @@ def _end(text: str) -> str:
 
 
 def _lines(process: "subprocess.Popen[str]") -> Iterator[str]:
-    """What the process prints, to its end.
+    """Yield the lines that the process prints until it exits.
 
-    An interrupt from the keyboard reaches the engine too, which finishes what is under way: it is
-    followed to its end before the interrupt goes on. A second one is not kept waiting.
+    Ctrl-C reaches the engine, too, which finishes what is in progress; the interrupt is raised only
+    after that. A second one is raised at once.
     """
     interrupt: KeyboardInterrupt | None = None
     while process.stdout:
@@ -259,7 +261,7 @@ def _lines(process: "subprocess.Popen[str]") -> Iterator[str]:
 
 @contextmanager
 def _bounded(process: "subprocess.Popen[str]") -> Iterator[None]:
-    """Ask the process to end when it takes too long, then make it; leave none behind."""
+    """Interrupt the process when it takes too long, then kill it; leave none behind."""
     timers = [
         threading.Timer(TIMEOUT, process.send_signal, (signal.SIGINT,)),
         threading.Timer(TIMEOUT + GRACE, process.kill),

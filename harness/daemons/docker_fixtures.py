@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from harness.daemons.dockerd import Dockerd, Json
+    from harness.daemons.dockerd import Dockerd
     from harness.providers.docker_driver import Made, Plugin
+    from harness.unix_http import Json
 
 HEALTHY = {"tests": ["CMD", "true"], "interval": "1s"}
 SICK = {"tests": ["CMD", "cat", "/none"], "interval": "1s", "retries": 1}

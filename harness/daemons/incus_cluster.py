@@ -39,14 +39,14 @@ class Cluster:
     def form(self) -> None:
         """Start both, and join the second to the first."""
         self.one.start()
-        self.one.ask("POST", "/1.0/storage-pools", {"name": "pool", "driver": "dir"})
+        self.one.request("POST", "/1.0/storage-pools", {"name": "pool", "driver": "dir"})
         devices = {"root": {"type": "disk", "path": "/", "pool": "pool"}}
-        self.one.ask("PUT", f"/1.0/profiles/{PROFILE}", {"devices": devices, "config": {}})
-        self.one.ask("PATCH", "/1.0", {"config": {"core.https_address": _address()}})
-        self.one.ask("PUT", "/1.0/cluster", {"server_name": ONE, "enabled": True})
+        self.one.request("PUT", f"/1.0/profiles/{PROFILE}", {"devices": devices, "config": {}})
+        self.one.request("PATCH", "/1.0", {"config": {"core.https_address": _address()}})
+        self.one.request("PUT", "/1.0/cluster", {"server_name": ONE, "enabled": True})
         token = self.one.client("cluster", "add", TWO, "--quiet").split()[-1]
         self.two.start()
-        address = self.one.ask("GET", "/1.0")["config"]["cluster.https_address"]
+        address = self.one.request("GET", "/1.0")["config"]["cluster.https_address"]
         joining = {
             "server_name": TWO,
             "enabled": True,
@@ -56,7 +56,7 @@ class Cluster:
             "cluster_token": token,
             "member_config": [],
         }
-        self.two.ask("PUT", "/1.0/cluster", joining)
+        self.two.request("PUT", "/1.0/cluster", joining)
 
     def at(self, name: str) -> Incusd:
         """The member of a name."""
@@ -67,7 +67,7 @@ class Cluster:
         for daemon in (self.one, self.two):
             if not daemon.runs:
                 daemon.start()
-        for row in self.one.ask("GET", "/1.0/instances?recursion=1"):
+        for row in self.one.request("GET", "/1.0/instances?recursion=1"):
             self.at(row["location"]).remove_instance(row["name"])
 
     def remove(self) -> None:

@@ -6,8 +6,6 @@ it, restart it, and let it listen on the network. Needs root, as any incusd.
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import secrets
 import shutil
@@ -24,30 +22,16 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from harness.daemons.dockerd import static_busybox
+from harness.incus_api import IncusApi
+from harness.unix_http import ApiError, Json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Json = Any
 DAEMONS: Final = (Path("/usr/libexec/incus/incusd"), Path("/usr/bin/incusd"))
 PROFILE: Final = "default"
 _PATIENCE: Final = 30.0
 _FOLDER: Final = "flakeup-incusd-"
-
-
-class RefusedError(Exception):
-    """The daemon answered with an error."""
-
-
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("incus", timeout=60)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(60)
-        self.sock.connect(str(self._path))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,8 +74,8 @@ class Incusd:
             )
         end = time.monotonic() + _PATIENCE
         while True:
-            with suppress(OSError, RefusedError):
-                self.ask("GET", "/1.0")
+            with suppress(OSError, ApiError):
+                self.request("GET", "/1.0")
                 return
             assert time.monotonic() < end, (self.folder / "log").read_text()[-2000:]
             time.sleep(0.05)
@@ -110,13 +94,13 @@ class Incusd:
 
     def prepare(self) -> None:
         """A pool, a network, and the profile that has both."""
-        self.ask("POST", "/1.0/storage-pools", {"name": "pool", "driver": "dir"})
+        self.request("POST", "/1.0/storage-pools", {"name": "pool", "driver": "dir"})
         self._make_network()
         devices = {
             "root": {"type": "disk", "path": "/", "pool": "pool"},
             "eth0": {"type": "nic", "name": "eth0", "network": self.network},
         }
-        self.ask("PUT", f"/1.0/profiles/{PROFILE}", {"devices": devices, "config": {}})
+        self.request("PUT", f"/1.0/profiles/{PROFILE}", {"devices": devices, "config": {}})
 
     def remove(self) -> None:
         """Take away all that it made, and itself."""
@@ -124,7 +108,7 @@ class Incusd:
             self.start()
         try:
             self.clear()
-            self.ask("PUT", f"/1.0/profiles/{PROFILE}", {"devices": {}, "config": {}})
+            self.request("PUT", f"/1.0/profiles/{PROFILE}", {"devices": {}, "config": {}})
             self._remove_network()
         finally:
             self.kill(signal.SIGTERM)
@@ -143,8 +127,8 @@ class Incusd:
         network = {"name": self.network, "type": "bridge", "config": config}
         for tries_left in reversed(range(5)):
             try:
-                self.ask("POST", "/1.0/networks", network)
-            except RefusedError:
+                self.request("POST", "/1.0/networks", network)
+            except ApiError:
                 if not tries_left:
                     raise
                 time.sleep(0.2)
@@ -156,8 +140,8 @@ class Incusd:
         """Again where an interface of an instance is just going."""
         for tries_left in reversed(range(10)):
             try:
-                self.ask("DELETE", f"/1.0/networks/{self.network}")
-            except RefusedError as error:
+                self.request("DELETE", f"/1.0/networks/{self.network}")
+            except ApiError as error:
                 if "not found" in str(error):
                     return
                 if not tries_left:
@@ -168,32 +152,16 @@ class Incusd:
 
     # --- what is in it ---------------------------------------------------------------------
 
-    def ask(self, method: str, path: str, body: Json = None) -> Json:
-        """One request, and the end of what it has begun; what is under way is waited for."""
+    def request(self, method: str, path: str, body: Json = None) -> Json:
+        """Send one request and wait for its operation; retried while an instance is busy."""
         end = time.monotonic() + _PATIENCE
         while True:
             try:
-                return self._ask(method, path, body)
-            except RefusedError as error:
+                return IncusApi(socket_path=self.socket).request(method, path, body)
+            except ApiError as error:
                 if "is busy running" not in str(error) or time.monotonic() > end:
                     raise
             time.sleep(0.1)
-
-    def _ask(self, method: str, path: str, body: Json) -> Json:
-        connection = _Connection(self.socket)
-        try:
-            connection.request(method, path, None if body is None else json.dumps(body))
-            answer = json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
-        if answer["type"] == "error":
-            raise RefusedError(answer["error"])
-        if answer["type"] == "async":
-            ended = self.ask("GET", f"{answer['operation'].partition('?')[0]}/wait")
-            if ended["status_code"] != http.client.OK:
-                raise RefusedError(ended["err"])
-            return ended["metadata"]
-        return answer["metadata"]
 
     def client(self, *words: str) -> str:
         """What its client says."""
@@ -211,22 +179,22 @@ class Incusd:
 
     def instances(self) -> list[str]:
         """The names of all there are."""
-        return sorted(row["name"] for row in self.ask("GET", "/1.0/instances?recursion=1"))
+        return sorted(row["name"] for row in self.request("GET", "/1.0/instances?recursion=1"))
 
     def instance(self, name: str) -> Json:
         """One as the interface has it."""
-        return self.ask("GET", f"/1.0/instances/{name}")
+        return self.request("GET", f"/1.0/instances/{name}")
 
     def images(self) -> dict[str, dict[str, str]]:
         """The properties of all images, by fingerprint."""
-        found = self.ask("GET", "/1.0/images?recursion=1")
+        found = self.request("GET", "/1.0/images?recursion=1")
         return {row["fingerprint"]: row["properties"] for row in found}
 
     def address(self, name: str) -> str:
         """The IPv4 address of one, once it has one."""
         end = time.monotonic() + _PATIENCE
         while time.monotonic() < end:
-            state = self.ask("GET", f"/1.0/instances/{name}/state")
+            state = self.request("GET", f"/1.0/instances/{name}/state")
             for one in ((state["network"] or {}).get("eth0") or {}).get("addresses") or ():
                 if one["family"] == "inet":
                     return str(one["address"])
@@ -237,12 +205,12 @@ class Incusd:
     def state(self, name: str, action: str) -> None:
         """Start, stop, freeze: as somebody else would."""
         body = {"action": action, "timeout": -1, "force": action == "stop"}
-        self.ask("PUT", f"/1.0/instances/{name}/state", body)
+        self.request("PUT", f"/1.0/instances/{name}/state", body)
 
     def set(self, name: str, **config: str) -> None:
         """Set config keys; a `_` stands for a `.`."""
         keys = {key.replace("_", "."): text for key, text in config.items()}
-        self.ask("PATCH", f"/1.0/instances/{name}", {"config": keys})
+        self.request("PATCH", f"/1.0/instances/{name}", {"config": keys})
 
     def clear(self, *, images: bool = True) -> None:
         """Remove all instances, and all images."""
@@ -252,17 +220,17 @@ class Incusd:
                 self.set(name, security_protection_delete="false")
             self.remove_instance(name)
         for fingerprint in self.images() if images else ():
-            self.ask("DELETE", f"/1.0/images/{fingerprint}")
+            self.request("DELETE", f"/1.0/images/{fingerprint}")
 
     def remove_instance(self, name: str) -> None:
         """Stop it as often as a daemon that has just begun starts it again."""
         end = time.monotonic() + _PATIENCE
         while True:
-            with suppress(RefusedError):  # it is stopped
+            with suppress(ApiError):  # it is stopped
                 self.state(name, "stop")
             try:
-                self.ask("DELETE", f"/1.0/instances/{name}")
-            except RefusedError as error:
+                self.request("DELETE", f"/1.0/instances/{name}")
+            except ApiError as error:
                 if "is running" not in str(error) or time.monotonic() > end:
                     raise
             else:
@@ -328,5 +296,5 @@ def _sweep() -> None:
                     os.kill(int(process.parent.name), signal.SIGKILL)
         left = Incusd(folder=owner.parent, network=network)
         left.start()
-        with suppress(RefusedError):  # the next run tries again: nothing is wrong with this one
+        with suppress(ApiError):  # the next run tries again: nothing is wrong with this one
             left.remove()

@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from harness.daemons.dockerd import Dockerd, RefusedError
+from harness.daemons.dockerd import Dockerd
+from harness.unix_http import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,8 +69,8 @@ class OwnDockerd:
             )
         end = time.monotonic() + _PATIENCE
         while True:
-            with suppress(OSError, RefusedError):
-                self.seen.ask("GET", "/images/json")
+            with suppress(OSError, ApiError):
+                self.seen.request("GET", "/images/json")
                 return
             ended = self._process.poll() is not None
             assert not ended and time.monotonic() < end, self._log()  # noqa: PT018 one reason
@@ -94,9 +95,9 @@ class OwnDockerd:
         try:
             if not self.runs:
                 self.start()
-            for one in self.seen.ask("GET", "/containers/json?all=1"):
-                with suppress(RefusedError):  # it is going by itself
-                    self.seen.ask("DELETE", f"/containers/{one['Id']}?force=1")
+            for one in self.seen.request("GET", "/containers/json?all=1"):
+                with suppress(ApiError):  # it is going by itself
+                    self.seen.request("DELETE", f"/containers/{one['Id']}?force=1")
         finally:
             if self.runs:
                 self.kill(signal.SIGTERM)
@@ -148,5 +149,5 @@ def _sweep() -> None:
             with suppress(OSError):
                 if mark in process.read_bytes():
                     os.kill(int(process.parent.name), signal.SIGTERM)
-        with suppress(AssertionError, RefusedError, OSError):  # the next run tries again
+        with suppress(AssertionError, ApiError, OSError):  # the next run tries again
             OwnDockerd(owner.parent).remove()

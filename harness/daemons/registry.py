@@ -18,7 +18,7 @@ import bcrypt
 import httpx
 import yaml
 
-from harness.daemons.http_load import free_port
+from harness.http_load import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,8 +16,8 @@ from components.pipeline.targets.docker.daemon import Daemon, steadily
 from components.pipeline.targets.docker.pull import pulled
 from components.pipeline.targets.docker.push import pushed
 from harness.daemons import registry as registries
-from harness.daemons.dockerd import RefusedError
 from harness.daemons.registry import PASSWORD
+from harness.unix_http import ApiError
 from tests.unit.targets.docker.archives import CONFIG, layer, write
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Place:
 
     def of_daemon(self) -> dict[str, Any]:
         """Name → image, of all that has come from a registry of the tests."""
-        found = self.dockerd.ask("GET", "/images/json")
+        found = self.dockerd.request("GET", "/images/json")
         return {
             tag: one
             for one in found
@@ -77,8 +77,8 @@ class Place:
 
     def clean(self) -> None:
         for tag in self.of_daemon():
-            with suppress(RefusedError):
-                self.dockerd.ask("DELETE", f"/images/{tag}?force=1")
+            with suppress(ApiError):
+                self.dockerd.request("DELETE", f"/images/{tag}?force=1")
 
 
 def layered(*layers: bytes) -> dict[str, bytes]:

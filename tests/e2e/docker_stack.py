@@ -24,8 +24,9 @@ import pytest
 import yaml
 
 from harness.daemons.docker_proxy import DockerProxy
-from harness.daemons.dockerd import Dockerd, RefusedError
-from harness.daemons.http_load import ask, free_port
+from harness.daemons.dockerd import Dockerd
+from harness.http_load import free_port, http_get
+from harness.unix_http import ApiError
 from tests.e2e.stack import ROOT, Backend, Workspace
 
 if TYPE_CHECKING:
@@ -158,9 +159,9 @@ class DockerStack(Workspace):
                 return str(one["outputs"]["container"])
         return ""
 
-    def ask(self) -> str:
+    def http_get(self) -> str:
         """What the service answers through its edge."""
-        return ask(self.port, network=self.network)
+        return http_get(self.port, network=self.network)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,45 +180,45 @@ class DockerInspector:
 
     def _listed(self, label: str) -> Any:
         query = urlencode({"all": "1", "filters": json.dumps({"label": [label]})})
-        return self.daemon.ask("GET", f"/containers/json?{query}")
+        return self.daemon.request("GET", f"/containers/json?{query}")
 
     def images(self, name: str = APP) -> list[str]:
         """The references of an image, with their tags."""
         query = urlencode({"filters": json.dumps({"reference": [name]})})
-        found = self.daemon.ask("GET", f"/images/json?{query}")
+        found = self.daemon.request("GET", f"/images/json?{query}")
         return sorted(tag for one in found for tag in one["RepoTags"] or ())
 
     def networks(self, label: str = OWNED) -> list[str]:
         query = urlencode({"filters": json.dumps({"label": [label]})})
-        return sorted(one["Name"] for one in self.daemon.ask("GET", f"/networks?{query}"))
+        return sorted(one["Name"] for one in self.daemon.request("GET", f"/networks?{query}"))
 
     def volumes(self, label: str) -> list[str]:
         query = urlencode({"filters": json.dumps({"label": [label]})})
-        return sorted(v["Name"] for v in self.daemon.ask("GET", f"/volumes?{query}")["Volumes"])
+        return sorted(v["Name"] for v in self.daemon.request("GET", f"/volumes?{query}")["Volumes"])
 
     def post(self, path: str, body: Json | None = None) -> Any:
-        return self.daemon.ask("POST", path, body)
+        return self.daemon.request("POST", path, body)
 
     def delete(self, path: str) -> None:
-        self.daemon.ask("DELETE", path)
+        self.daemon.request("DELETE", path)
 
     def clean(self) -> None:
         """Remove everything that the stack, its tests and killed runs have created."""
-        for one in self.daemon.ask("GET", "/containers/json?all=1"):
+        for one in self.daemon.request("GET", "/containers/json?all=1"):
             if _is_leftover(*one["Labels"].values()):
                 self._try_delete(f"/containers/{one['Id']}?force=1&v=1")
-        for one in self.daemon.ask("GET", "/networks"):
+        for one in self.daemon.request("GET", "/networks"):
             if _is_leftover(*(one["Labels"] or {}).values()):
                 self._try_delete(f"/networks/{one['Id']}")
-        for one in self.daemon.ask("GET", "/volumes")["Volumes"]:
+        for one in self.daemon.request("GET", "/volumes")["Volumes"]:
             if _is_leftover(one["Name"]):
                 self._try_delete(f"/volumes/{one['Name']}")
-        for one in self.daemon.ask("GET", "/images/json"):
+        for one in self.daemon.request("GET", "/images/json"):
             for tag in filter(_is_leftover, one["RepoTags"] or ()):
                 self._try_delete(f"/images/{tag}?force=1")
 
     def _try_delete(self, path: str) -> None:
-        with suppress(RefusedError):
+        with suppress(ApiError):
             self.delete(path)
 
 
@@ -229,7 +230,7 @@ def _is_leftover(*texts: str) -> bool:
 
 def assert_serves(stack: DockerStack, inspector: DockerInspector, release: str) -> None:
     """Check that there are one container with its image, its edge, and nothing else."""
-    assert stack.ask() == f"app {release} on docker"
+    assert stack.http_get() == f"app {release} on docker"
     known = stack.containers()
     assert known.keys() == {"app", "app-edge"}
     assert inspector.containers() == sorted(known.values())

@@ -59,7 +59,7 @@ class IncusEnvironment:
 
     def hosts(self, *names: str) -> Hosts:
         """Hosts that are up, by name."""
-        return containers.made(PREFIX, names or ("web1", "web2"), incus=self.incus)
+        return containers.existing(PREFIX, names or ("web1", "web2"), incus=self.incus)
 
     def instances(self) -> dict[str, dict[str, Any]]:
         """The instances whose names are those of tests, by what follows the prefix."""

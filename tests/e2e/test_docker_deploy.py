@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.daemons.docker_proxy import DockerProxy
-from harness.daemons.http_load import OFTEN, Load
+from harness.http_load import SHORT_PERIOD, Load
 from tests.e2e.docker_stack import (
     AGAIN,
     APP,
@@ -30,7 +30,7 @@ GONE_WITHIN = 15.0
 @pytest.fixture(scope="module")
 def load(docker_stack: DockerStack) -> Iterator[Load]:
     """Those who ask the service, from the first release on to the end of the module."""
-    with Load(docker_stack.port, OFTEN) as clients:
+    with Load(docker_stack.port, SHORT_PERIOD) as clients:
         yield clients
 
 

@@ -133,7 +133,7 @@ def test_one_that_was_restarted_by_hand_or_has_crashed_is_no_change(
 
 def answers(stack: DockerStack, release: str) -> bool:
     try:
-        return stack.ask() == f"app {release} on docker"
+        return stack.http_get() == f"app {release} on docker"
     except (OSError, http.client.HTTPException):
         return False
 
@@ -153,7 +153,7 @@ def test_traffic_that_cannot_be_moved_leaves_the_old_container_serving(
     (error,) = result.errors()
     assert error.startswith(f"the edge refused its configuration: {edge}: ")
     assert "is paused" in error
-    assert services.ask() == f"app {old} on docker"
+    assert services.http_get() == f"app {old} on docker"
     assert services.traffic() == container
     assert len(docker_inspector.containers()) == 3
     good_up(services)

@@ -79,7 +79,7 @@ def test_killed(
     for step in steps:
         with held(services, docker_inspector, docker_proxy, step, new) as engine:
             engine.kill()
-        assert services.ask() == f"app {old} on docker", step.name
+        assert services.http_get() == f"app {old} on docker", step.name
         services.cancel()
     wanted = new if goes_on else old
     next_up(services, wanted)
@@ -97,7 +97,7 @@ def test_interrupted_in_one_step_after_the_other(
             result = engine.wait(30)
         assert result.code != 0
         assert "Traceback" not in result.text, result.text
-        assert services.ask() == f"app {old} on docker", step.name
+        assert services.http_get() == f"app {old} on docker", step.name
         assert docker_inspector.candidates() == [], step.name
     next_up(services, new)
     assert_serves(services, docker_inspector, new)
@@ -137,7 +137,7 @@ def test_a_daemon_that_is_away_while_the_container_is_made(
     assert result.code != 0
     (error,) = result.errors()
     assert "Cannot connect to the Docker daemon at" in error
-    assert services.ask() == f"app {old} on docker"
+    assert services.http_get() == f"app {old} on docker"
     assert services.traffic() in docker_inspector.containers()
     wait_for(docker_proxy.place.exists)
     next_up(services, new)

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from harness.daemons import registry
-from harness.daemons.http_load import Load
 from harness.daemons.registry import PASSWORD, USER
+from harness.http_load import Load
 from tests.e2e.docker_stack import (
     APP,
     CONVERGED,
@@ -74,7 +74,7 @@ def assert_serves(
     stack: DockerStack, inspector: DockerInspector, server: Registry, release: str
 ) -> str:
     """One container and its edge, both from the registry; gives the container's image."""
-    assert stack.ask() == f"app {release} on docker"
+    assert stack.http_get() == f"app {release} on docker"
     known = stack.containers()
     assert inspector.containers() == sorted(known.values())
     (image,) = images(inspector, server, OWN)
@@ -160,7 +160,7 @@ def test_a_registry_that_refuses_is_one_message_and_what_serves_stays(
     (error,) = result.errors()
     assert error.startswith(f"the registry refused the login: {server.address}/{RUN}/{OWN}:")
     assert PASSWORD not in result.text
-    assert (stack.containers(), stack.ask()) == (before, "app v2 on docker")
+    assert (stack.containers(), stack.http_get()) == (before, "app v2 on docker")
 
 
 def test_back_to_images_that_go_straight_to_the_daemon(
@@ -186,7 +186,7 @@ def test_a_registry_where_the_user_has_logged_in(
         stack.write(appRef="v1", docker=place, services=app)
         result = stack.up()
         assert result.code == 0, result.text
-        assert stack.ask() == "app v1 on docker"
+        assert stack.http_get() == "app v1 on docker"
         (image,) = images(docker_inspector, server, APP)
         assert server.tags(f"{RUN}/{APP}") == [image.rpartition(":")[2]]
         result = stack.up()

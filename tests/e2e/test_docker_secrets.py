@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from harness.daemons.http_load import Load
+from harness.http_load import Load
 from tests.e2e.docker_stack import AGAIN, OWNED, OWNER, DockerInspector, DockerStack, assert_serves
 from tests.e2e.process_scanner import ProcessScanner
 
@@ -70,7 +70,7 @@ def holders(inspector: DockerInspector) -> list[str]:
 
 def volumes(inspector: DockerInspector) -> int:
     """How many volumes hold a secret, whoever they are of."""
-    found = inspector.daemon.ask("GET", "/volumes")["Volumes"] or ()
+    found = inspector.daemon.request("GET", "/volumes")["Volumes"] or ()
     return sum(_has_secret(volume) for volume in found)
 
 

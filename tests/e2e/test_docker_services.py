@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from harness.daemons.dockerd import LABEL
-from harness.daemons.http_load import Load, ask
+from harness.http_load import Load, http_get
 from tests.e2e.docker_stack import (
     AGAIN,
     APP,
@@ -128,7 +128,7 @@ def test_a_service_that_is_made_anew(
     # The port goes from the edge to the container.
     services.write(appRef="v1", services={"app": service("one")})
     good_up(services)
-    assert services.ask() == "app v1 on docker"
+    assert services.http_get() == "app v1 on docker"
     assert docker_inspector.containers() == [services.containers()["app"]]
     assert docker_inspector.images(EDGE) == []
 
@@ -151,7 +151,7 @@ def test_a_service_that_is_made_anew(
     good_up(services)
     new = services.containers()["app"]
     assert docker_inspector.containers() == [new]
-    assert services.ask() == "app v2 on docker"
+    assert services.http_get() == "app v2 on docker"
     # The volume has seen each of them that was to run: the first, the killed one, and its heir.
     assert docker_inspector.daemon.run(new, "/bin/busybox", "cat", "/data/log").split() == [
         "one",
@@ -195,7 +195,7 @@ def test_a_port_that_somebody_else_has_is_refused_before_anything_changes(
     assert error.startswith("a port is taken: app: ")
     assert f"{port}" in error
     assert error.endswith("free it, or write another in services.app")
-    assert services.ask() == f"app {release} on docker"
+    assert services.http_get() == f"app {release} on docker"
     assert docker_inspector.containers() == containers
     services.write(appRef=release)
     good_up(services)
@@ -258,7 +258,7 @@ def test_two_services_one_taken_out_and_the_stack_destroyed(
     both = {"app": services.service(), "web": web, "worker": worker}
     services.write(appRef=release, services=both)
     good_up(services)
-    assert ask(port) == services.ask() == f"app {release} on docker"
+    assert http_get(port) == services.http_get() == f"app {release} on docker"
     known = services.containers()
     assert known.keys() == {"app", "app-edge", "web", "web-edge", "worker"}
     assert inspector.containers() == sorted(known.values())
@@ -276,7 +276,7 @@ def test_two_services_one_taken_out_and_the_stack_destroyed(
     after = services.containers()
     assert {name for name in known if after[name] != known[name]} == {"worker"}
     assert inspector.containers() == sorted(after.values())
-    assert ask(port) == f"app {release} on docker"
+    assert http_get(port) == f"app {release} on docker"
 
     # Taken out of the config.
     services.write(appRef=release)
@@ -302,5 +302,5 @@ def assert_converged_with(stack: DockerStack, inspector: DockerInspector, releas
     known = stack.containers()
     assert inspector.containers() == sorted(known.values())
     assert known.keys() == {"app", "app-edge"}
-    assert stack.ask() == f"app {release} on docker"
+    assert stack.http_get() == f"app {release} on docker"
     stack.release = release

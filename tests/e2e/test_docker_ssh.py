@@ -14,8 +14,8 @@ from components.pipeline.values import HostKey
 from harness.command_result import CommandResult
 from harness.daemons.docker_proxy import DockerProxy
 from harness.daemons.far_docker import host_of, machine, where
-from harness.daemons.http_load import Load
 from harness.daemons.sshd import Sshd, missing
+from harness.http_load import Load
 from tests.e2e.docker_stack import CONVERGED, RUN, DockerInspector, DockerStack
 
 pytestmark = [
@@ -88,7 +88,7 @@ def test_the_first_up_and_a_second_one(
 ) -> None:
     stack.write(appRef="v1")
     assert went_well(stack.up()) == {"created": CONVERGED["unchanged"]}
-    assert stack.ask() == "app v1 on docker"
+    assert stack.http_get() == "app v1 on docker"
     docker_proxy.forget()
     asked = far.server.connections()
     assert went_well(stack.up()) == CONVERGED

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Final, Self
@@ -17,8 +18,8 @@ from typing import Any, Final, Self
 from harness.command_result import CommandResult, Json
 from harness.daemons import own_dockerd
 from harness.daemons.docker_proxy import DockerProxy
-from harness.daemons.http_load import Load
 from harness.daemons.own_dockerd import OwnDockerd
+from harness.http_load import Load
 from tests.e2e.docker_stack import (
     APP,
     EDGE,
@@ -174,21 +175,19 @@ class ServiceTarget(Target):
         return found + differences("volumes", found_now["volumes"], [])
 
     def inventory(self) -> Json:
-        asked = self.daemon.seen.ask
-        containers = {
-            str(one["Names"][0])[1:]: one for one in asked("GET", "/containers/json?all=1")
-        }
-        networks = {one["Name"]: one["Id"] for one in asked("GET", "/networks")}
+        get = partial(self.daemon.seen.request, "GET")
+        containers = {str(one["Names"][0])[1:]: one for one in get("/containers/json?all=1")}
+        networks = {one["Name"]: one["Id"] for one in get("/networks")}
         return {
             "containers": {name: containers[name]["Id"] for name in sorted(containers)},
             "running": {
                 name: one["Image"] for name, one in containers.items() if one["State"] == "running"
             },
             "images": sorted(
-                tag for one in asked("GET", "/images/json") for tag in one["RepoTags"] or ("none",)
+                tag for one in get("/images/json") for tag in one["RepoTags"] or ("none",)
             ),
             "networks": {n: networks[n] for n in sorted(networks) if n not in BUILT_IN},
-            "volumes": [one["Name"] for one in asked("GET", "/volumes")["Volumes"] or ()],
+            "volumes": [one["Name"] for one in get("/volumes")["Volumes"] or ()],
         }
 
     def finish(self, scenario: ServiceScenario) -> list[str]:
@@ -214,7 +213,7 @@ class ServiceTarget(Target):
     def answer(self) -> str:
         """What the service answers; empty if there is no answer."""
         with suppress(OSError, http.client.HTTPException):
-            return self.stack.ask()
+            return self.stack.http_get()
         return ""
 
     def _final_answer(self, load: Load) -> str:

@@ -137,7 +137,7 @@ class InstanceTarget(Target):
         return found + differences("volumes", self._volumes(), [VOLUME])
 
     def inventory(self) -> Json:
-        rows = self.daemon.ask("GET", "/1.0/instances?recursion=1")
+        rows = self.daemon.request("GET", "/1.0/instances?recursion=1")
         return {
             "instances": {
                 row["name"]: (row["config"]["volatile.uuid"], row["status"]) for row in rows
@@ -162,7 +162,7 @@ class InstanceTarget(Target):
         self.stack.pulumi("destroy", "--yes", "--skip-preview", "--refresh")
         self.daemon.clear()
         for name in self._volumes():
-            self.daemon.ask("DELETE", f"/1.0/storage-pools/{POOL}/volumes/custom/{name}")
+            self.daemon.request("DELETE", f"/1.0/storage-pools/{POOL}/volumes/custom/{name}")
         assert not (resources := self.stack.state().get("resources")), f"still there: {resources}"
 
     # --- observing -------------------------------------------------------------------------
@@ -179,7 +179,7 @@ class InstanceTarget(Target):
         return [f"more than expected: {found}, {sorted(self.daemon.images())}"] if many else []
 
     def _volumes(self) -> list[str]:
-        rows = self.daemon.ask("GET", f"/1.0/storage-pools/{POOL}/volumes?recursion=1")
+        rows = self.daemon.request("GET", f"/1.0/storage-pools/{POOL}/volumes?recursion=1")
         return sorted(row["name"] for row in rows if row["type"] == "custom")
 
     def _answer_when_idle(self) -> str:

@@ -15,9 +15,8 @@ from subprocess import SubprocessError
 from typing import Any, Final, Protocol
 
 from harness.command_result import CommandResult, Json
-from harness.daemons.dockerd import RefusedError as DockerRefusedError
-from harness.daemons.incusd import RefusedError as IncusRefusedError
 from harness.incus import HarnessError
+from harness.unix_http import ApiError
 from tests.e2e.stack import Engine, Workspace
 from tests.faults.row import Outcome, Row
 from tests.faults.run import Result, check_report, diagnostics_of
@@ -26,8 +25,7 @@ UP: Final = ("up", "--yes", "--skip-preview")
 ERRORS: Final = (
     AssertionError,
     HarnessError,
-    DockerRefusedError,
-    IncusRefusedError,
+    ApiError,
     OSError,
     SubprocessError,
     ValueError,

@@ -24,7 +24,7 @@ class Daemon:
 
     name: str
     answers: Callable[[], bool]
-    place: Callable[[], Path]
+    socket: Path
     """The socket at which it answers."""
 
     @property
@@ -60,7 +60,7 @@ class Daemon:
         end = time.monotonic() + _PATIENCE
         while not self.answers():
             if time.monotonic() > end or (ours and self.started() is None):
-                reason = f"{self.name} does not answer at {self.place()}"
+                reason = f"{self.name} does not answer at {self.socket}"
                 raise Missing(reason, remedy=f"see {self.log}")
             work.note(f"waiting for {self.name}")
             time.sleep(0.2)

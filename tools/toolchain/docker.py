@@ -3,25 +3,28 @@
 import shutil
 from typing import Final
 
-from toolchain import apt, docker_api, incus, machine
+from harness.docker_api import DockerApi
+
+from toolchain import apt, incus, machine
 from toolchain.daemon import Daemon
 from toolchain.part import Found, Part
 from toolchain.work import Missing, Work
 
 _REMEDY: Final = "install docker.io and start it, or run tools/bootstrap as root on Debian"
-DOCKERD: Final = Daemon(name="dockerd", answers=docker_api.running, place=docker_api.socket_path)
+_API: Final = DockerApi.local()
+DOCKERD: Final = Daemon(name="dockerd", answers=_API.is_running, socket=_API.socket_path)
 
 
 def _find() -> Found | None:
-    if not docker_api.running():
+    if not _API.is_running():
         return None
-    version, host = docker_api.get("/version")["Version"], docker_api.host()
+    version, host = _API.request("GET", "/version")["Version"], _API.host
     return Found(source="machine", detail=f"docker {version}", facts={"host": host})
 
 
 def _make(work: Work) -> None:
     if not (machine.is_linux() and machine.is_root()):
-        reason = f"no Docker daemon answers at {docker_api.socket_path()}"
+        reason = f"no Docker daemon answers at {_API.socket_path}"
         raise Missing(reason, remedy=f"{_REMEDY}, or join the group docker")
     if _program() is None:
         _install(work)
@@ -52,9 +55,9 @@ def _start(work: Work) -> None:
         reason = "dockerd was installed, but is in none of its places"
         raise Missing(reason, remedy=_REMEDY)
     if DOCKERD.started() is None:
-        DOCKERD.start(work, program, "--host", docker_api.host())
+        DOCKERD.start(work, program, "--host", _API.host)
     DOCKERD.wait(work, ours=True)
-    storage = docker_api.get("/info")["Driver"]
+    storage = _API.request("GET", "/info")["Driver"]
     work.note(f"dockerd answers, images in {storage}")
 
 

@@ -7,7 +7,10 @@ import struct
 from pathlib import Path
 from typing import Any, Final
 
-from toolchain import incus_api, incusd, machine, rootfs
+from harness.unix_http import ApiError
+
+from toolchain import incusd, machine, rootfs
+from toolchain.incusd import API
 from toolchain.part import Found, Part
 from toolchain.work import Missing, Work
 
@@ -22,13 +25,13 @@ _SUBNETS: Final = tuple(ipaddress.IPv4Network(f"10.77.{n}.0/24") for n in range(
 
 
 def _find() -> Found | None:
-    if shutil.which("incus") is None or not incus_api.running():
+    if shutil.which("incus") is None or not API.is_running():
         return None
-    if not all(incus_api.get(path) for path in (_PROJECT_PATH, _NETWORK_PATH, _POOL_PATH)):
+    if not all(API.find(path) for path in (_PROJECT_PATH, _NETWORK_PATH, _POOL_PATH)):
         return None
     if not _has_devices() or _is_held_back():
         return None
-    version = incus_api.call("GET", "/1.0")["environment"]["server_version"]
+    version = API.request("GET", "/1.0")["environment"]["server_version"]
     facts = {"project": PROJECT, "network": NETWORK, "pool": POOL}
     return Found(source="machine", detail=f"incus {version}", facts=facts)
 
@@ -48,29 +51,29 @@ def _make(work: Work) -> None:
     if shutil.which("incus") is None:
         reason = "an Incus daemon answers, but its client `incus` is not on PATH"
         raise Missing(reason, remedy="install incus-client")
-    if incus_api.get(_POOL_PATH) is None:
+    if API.find(_POOL_PATH) is None:
         _create("storage-pools", {"name": POOL, "driver": "dir", "config": _MARK})
-    if incus_api.get(_NETWORK_PATH) is None:
+    if API.find(_NETWORK_PATH) is None:
         subnet = free_subnet()
         address = f"{subnet[1]}/{subnet.prefixlen}"
         config = {**_MARK, "ipv4.address": address, "ipv4.nat": "true", "ipv6.address": "none"}
         _create("networks", {"name": NETWORK, "type": "bridge", "config": config})
-    if incus_api.get(_PROJECT_PATH) is None:
+    if API.find(_PROJECT_PATH) is None:
         features = {"features.images": "true", "features.profiles": "true"}
         _create("projects", {"name": PROJECT, "config": {**_MARK, **features}})
     # Only where it has to be: while instances start with the daemon, a change is refused.
     if not _has_devices():
-        incus_api.call("PATCH", _PROFILE_PATH, {"devices": _DEVICES})
+        API.request("PATCH", _PROFILE_PATH, {"devices": _DEVICES})
     let_through(work)
 
 
 def _has_devices() -> bool:
-    profile = incus_api.get(_PROFILE_PATH)
+    profile = API.find(_PROFILE_PATH)
     return profile is not None and set(_DEVICES) <= set(profile["devices"])
 
 
 def _create(kind: str, body: dict[str, Any]) -> None:
-    incus_api.call("POST", f"/1.0/{kind}", body)
+    API.request("POST", f"/1.0/{kind}", body)
 
 
 def free_subnet() -> ipaddress.IPv4Network:
@@ -104,7 +107,7 @@ def let_through(work: Work) -> None:
 
     Both parts end with it: whichever is made last finds the other's work done.
     """
-    if _is_held_back() and incus_api.running() and incus_api.get(_NETWORK_PATH):
+    if _is_held_back() and API.is_running() and API.find(_NETWORK_PATH):
         for rule in _RULES:
             _drop_rule(work, rule)
             work.run("iptables", "-w", "-I", "FORWARD", *rule)
@@ -130,11 +133,11 @@ def alias() -> str:
 
 
 def _find_image() -> Found | None:
-    if not incus_api.running():
+    if not API.is_running():
         return None
     try:
-        found = incus_api.get(f"/1.0/images/aliases/{alias()}?project={PROJECT}")
-    except incus_api.IncusError:
+        found = API.find(f"/1.0/images/aliases/{alias()}?project={PROJECT}")
+    except ApiError:
         return None
     facts = {"alias": alias(), "root": str(rootfs.image())}
     return Found(source="cache", detail=alias(), facts=facts) if found else None
@@ -150,18 +153,18 @@ def _make_image(work: Work) -> None:
             raise
         fingerprint = rootfs.fingerprint()
         body = {"name": alias(), "target": fingerprint}
-        incus_api.call("POST", f"/1.0/images/aliases?project={PROJECT}", body)
+        API.request("POST", f"/1.0/images/aliases?project={PROJECT}", body)
 
 
 def remove(work: Work) -> list[str]:
     """Delete what carries our mark; what was done, for a reader."""
     said = []
-    if incus_api.running():
+    if API.is_running():
         kinds = (("project", f"{_PROJECT_PATH}?force=1"), ("network", _NETWORK_PATH))
         for kind, path in (*kinds, ("storage pool", _POOL_PATH)):
-            found = incus_api.get(path.partition("?")[0])
+            found = API.find(path.partition("?")[0])
             if found and _MARK.items() <= found["config"].items():
-                incus_api.call("DELETE", path)
+                API.request("DELETE", path)
                 said.append(f"{kind} {found['name']} removed")
         said.extend(_close(work))
     return said

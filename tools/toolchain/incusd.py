@@ -4,13 +4,16 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from toolchain import apt, incus_api, machine
+from harness.incus_api import IncusApi
+
+from toolchain import apt, machine
 from toolchain.daemon import Daemon
 from toolchain.paths import write
 from toolchain.work import Missing, Work
 
 REMEDY: Final = "install Incus 6 and start it, or run tools/bootstrap as root on Debian"
-INCUSD: Final = Daemon(name="incusd", answers=incus_api.running, place=incus_api.socket_path)
+API: Final = IncusApi.local()
+INCUSD: Final = Daemon(name="incusd", answers=API.is_running, socket=API.socket_path)
 _DAEMONS: Final = (Path("/usr/libexec/incus/incusd"), Path("/usr/bin/incusd"))
 _BACKPORTS: Final = Path("/etc/apt/sources.list.d/flakeup-backports.sources")
 _INOTIFY: Final = Path("/proc/sys/fs/inotify/max_user_instances")
@@ -23,10 +26,10 @@ def ensure(work: Work) -> None:
     Raises:
         Missing: there is none, and this machine or user cannot start one.
     """
-    if incus_api.running():
+    if API.is_running():
         return
     if not (machine.is_linux() and machine.is_root()):
-        reason = f"no Incus daemon answers at {incus_api.socket_path()}"
+        reason = f"no Incus daemon answers at {API.socket_path}"
         raise Missing(reason, remedy=f"{REMEDY}, or join the group incus-admin")
     if _daemon() is None or shutil.which("incus") is None:
         _install(work)

@@ -17,7 +17,7 @@ from components.pipeline.targets.docker import edge, image
 from components.pipeline.targets.docker.daemon import Daemon
 from components.pipeline.targets.docker.route import COMMAND, CONFIG, FOLDER, Route, Traffic
 from harness.daemons.dockerd import LABEL, static_busybox
-from harness.daemons.http_load import OFTEN, Load, ask, free_port
+from harness.http_load import SHORT_PERIOD, Load, free_port, http_get
 from tests.unit.targets.docker.archives import layer, members, write
 
 if TYPE_CHECKING:
@@ -66,16 +66,18 @@ class Place:
             "ExposedPorts": {port: {} for port in host.get("PortBindings", ())},
             "HostConfig": {"NetworkMode": self.network, **host},
         }
-        made = self.dockerd.ask("POST", f"/containers/create?name={self.name(name)}", body)["Id"]
+        made = self.dockerd.request("POST", f"/containers/create?name={self.name(name)}", body)[
+            "Id"
+        ]
         if name == "edge":
             nobody = Route(ports={self.port: INNER}).config
-            self.dockerd.ask(
+            self.dockerd.request(
                 "PUT",
                 f"/containers/{made}/archive?path={FOLDER}",
                 _tar(CONFIG.rpartition("/")[2], nobody.encode()),
-                kind="application/x-tar",
+                content_type="application/x-tar",
             )
-        self.dockerd.ask("POST", f"/containers/{made}/start")
+        self.dockerd.request("POST", f"/containers/{made}/start")
         return str(made)
 
     def name(self, short: str) -> str:
@@ -99,7 +101,7 @@ class Place:
     def remove(self) -> None:
         for short in ("edge", "one", "two", "slow", "my_app", "other"):
             with contextlib.suppress(Exception):
-                self.dockerd.ask("DELETE", f"/containers/{self.name(short)}?force=1")
+                self.dockerd.request("DELETE", f"/containers/{self.name(short)}?force=1")
 
 
 def _tar(name: str, content: bytes) -> bytes:
@@ -114,9 +116,9 @@ def _tar(name: str, content: bytes) -> bytes:
 @pytest.fixture(scope="module")
 def network(dockerd: Dockerd) -> Iterator[str]:
     name = f"{dockerd.prefix}-edges"
-    dockerd.ask("POST", "/networks/create", {"Name": name, "Labels": {LABEL: dockerd.prefix}})
+    dockerd.request("POST", "/networks/create", {"Name": name, "Labels": {LABEL: dockerd.prefix}})
     yield name
-    dockerd.ask("DELETE", f"/networks/{name}")
+    dockerd.request("DELETE", f"/networks/{name}")
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +136,9 @@ def haproxy(
         tmp_path_factory.mktemp("haproxy") / "image.tar", members(content, [ref], blobs=False)
     )
     with path.open("rb") as file:
-        dockerd.ask("POST", "/images/load?quiet=1", file.read(), kind="application/x-tar")
+        dockerd.request(
+            "POST", "/images/load?quiet=1", file.read(), content_type="application/x-tar"
+        )
     return ref
 
 
@@ -150,7 +154,7 @@ async def answer(port: int, wanted: str, seconds: float = 10) -> float:
     began = time.monotonic()
     while True:
         with contextlib.suppress(OSError, http.client.HTTPException):
-            if await asyncio.to_thread(ask, port, 2) == wanted:
+            if await asyncio.to_thread(http_get, port, 2) == wanted:
                 return time.monotonic() - began
         assert time.monotonic() - began < seconds, f"no answer {wanted} in {seconds:g} s"
         await asyncio.sleep(0.1)
@@ -162,13 +166,13 @@ async def test_no_request_is_lost_over_twenty_changes_of_the_route(place: Place)
         place.serve(name)
     await place.send("one")
     await answer(place.port, "one")
-    with Load(place.port, OFTEN) as load:
+    with Load(place.port, SHORT_PERIOD) as load:
         times = []
         for name in ("two", "one") * 10:
             began = time.monotonic()
             await place.send(name)
             times.append(time.monotonic() - began)
-            assert await asyncio.to_thread(ask, place.port) == name, "as soon as it is said"
+            assert await asyncio.to_thread(http_get, place.port) == name, "as soon as it is said"
     told = [text for _, text in load.answers]
     print(  # noqa: T201 figures
         f"{len(told)} answers over 20 changes, {len(load.lost)} lost; "
@@ -186,14 +190,14 @@ async def test_nobody_is_served_before_the_first_route(place: Place) -> None:
     deadline = time.monotonic() + 10
     while True:  # until HAProxy listens
         try:
-            ask(place.port)
+            http_get(place.port)
         except OSError as error:
             if "status 503" in str(error):
                 break
         assert time.monotonic() < deadline
         await asyncio.sleep(0.1)
     await place.send("one")
-    assert ask(place.port) == "one"
+    assert http_get(place.port) == "one"
 
 
 async def test_requests_under_way_are_answered_before_the_change_is_done(place: Place) -> None:
@@ -203,12 +207,12 @@ async def test_requests_under_way_are_answered_before_the_change_is_done(place: 
     place.serve("one")
     await asyncio.sleep(0.5)
     await place.send("slow")
-    under_way = asyncio.create_task(asyncio.to_thread(ask, place.port, 10))
+    under_way = asyncio.create_task(asyncio.to_thread(http_get, place.port, 10))
     await asyncio.sleep(0.3)
     await place.send("one")
     assert under_way.done()
     assert await under_way == "late"
-    assert ask(place.port) == "one"
+    assert http_get(place.port) == "one"
 
 
 async def test_a_request_that_takes_longer_than_the_grace_does_not_hold_the_change(
@@ -224,13 +228,13 @@ async def test_a_request_that_takes_longer_than_the_grace_does_not_hold_the_chan
     began = time.monotonic()
     await place.send("one", grace=2)
     assert time.monotonic() - began < 6
-    assert ask(place.port) == "one"
+    assert http_get(place.port) == "one"
     await under_way
 
 
 def _quietly(port: int) -> None:
     with contextlib.suppress(OSError, http.client.HTTPException):
-        ask(port, 20)
+        http_get(port, 20)
 
 
 async def test_tcp(place: Place) -> None:
@@ -239,21 +243,21 @@ async def test_tcp(place: Place) -> None:
         place.serve(name)
     for name in ("one", "two"):
         await place.send(name, traffic=Traffic.TCP)
-        assert ask(place.port) == name
+        assert http_get(place.port) == name
 
 
 async def test_a_name_with_an_underscore(place: Place) -> None:
     place.start_edge()
     place.serve("my_app")
     await place.send("my_app")
-    assert ask(place.port) == "my_app"
+    assert http_get(place.port) == "my_app"
 
 
 async def test_an_edge_that_is_restarted_by_hand_keeps_its_route(place: Place) -> None:
     place.start_edge()
     place.serve("one")
     await place.send("one")
-    place.dockerd.ask("POST", f"/containers/{place.edge}/restart?t=1")
+    place.dockerd.request("POST", f"/containers/{place.edge}/restart?t=1")
     await answer(place.port, "one")
 
 
@@ -262,9 +266,9 @@ async def test_a_container_that_comes_back_with_another_address_is_served(place:
     one = place.serve("one")
     await place.send("one")
     before = _address(place, one)
-    place.dockerd.ask("POST", f"/containers/{one}/stop?t=0")
+    place.dockerd.request("POST", f"/containers/{one}/stop?t=0")
     place.serve("other")
-    place.dockerd.ask("POST", f"/containers/{one}/start")
+    place.dockerd.request("POST", f"/containers/{one}/start")
     assert _address(place, one) != before
     took = await answer(place.port, "one")
     print(f"served at another address after {took:.1f} s")  # noqa: T201 figures
@@ -283,9 +287,9 @@ async def test_it_is_told_again_what_its_file_says(place: Place) -> None:
     await place.send("one")
     async with Daemon(place.dockerd.host) as docker:
         await docker.put(place.edge, FOLDER, {"haproxy.cfg": place.route("two").config})
-    assert ask(place.port) == "one"
+    assert http_get(place.port) == "one"
     await place.send("two")
-    assert ask(place.port) == "two"
+    assert http_get(place.port) == "two"
 
 
 # --- edges that are none -----------------------------------------------------------------------
@@ -326,7 +330,7 @@ async def deaf(place: Place, tmp_path: Path) -> AsyncIterator[str]:
         await docker.load(image._pieces(path, image.read_manifest(path), ref))
     yield ref
     place.remove()
-    place.dockerd.ask("DELETE", f"/images/{ref}?force=1")
+    place.dockerd.request("DELETE", f"/images/{ref}?force=1")
 
 
 async def test_an_edge_that_does_not_take_over_its_configuration(
@@ -345,7 +349,7 @@ async def test_an_edge_that_does_not_take_over_its_configuration(
 
 async def test_an_edge_that_was_stopped(place: Place) -> None:
     place.start_edge()
-    place.dockerd.ask("POST", f"/containers/{place.edge}/stop?t=1")
+    place.dockerd.request("POST", f"/containers/{place.edge}/stop?t=1")
     said = await message(place)
     assert said.startswith(f"the edge has ended: {place.name('edge')}: ")
     assert said.endswith("`pulumi up --refresh` makes it again")

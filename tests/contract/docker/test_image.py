@@ -11,7 +11,8 @@ from components.pipeline.targets.docker import image
 from components.pipeline.targets.docker.daemon import Daemon, steadily
 from components.pipeline.targets.docker.image import Kind
 from harness.daemons.docker_proxy import DockerProxy
-from harness.daemons.dockerd import RefusedError, static_busybox
+from harness.daemons.dockerd import static_busybox
+from harness.unix_http import ApiError
 from tests.unit.targets.docker.archives import layer, members, write
 
 if TYPE_CHECKING:
@@ -53,14 +54,14 @@ class Place:
 
     def is_there(self, name: str) -> bool:
         try:
-            self.dockerd.ask("GET", f"/images/{name}/json")
-        except RefusedError:
+            self.dockerd.request("GET", f"/images/{name}/json")
+        except ApiError:
             return False
         return True
 
     def tags(self) -> dict[str, str]:
         """Tag → image, of all that a test has brought."""
-        found = self.dockerd.ask("GET", "/images/json")
+        found = self.dockerd.request("GET", "/images/json")
         prefix = f"{self.dockerd.prefix}:"
         return {
             tag.removeprefix(prefix): one["Id"]
@@ -76,7 +77,7 @@ def place(tmp_path: Path, dockerd: Dockerd) -> Iterator[Place]:
         made = Place(tmp_path, dockerd, proxy)
         yield made
     for tag in made.tags():
-        dockerd.ask("DELETE", f"/images/{dockerd.prefix}:{tag}?force=1")
+        dockerd.request("DELETE", f"/images/{dockerd.prefix}:{tag}?force=1")
 
 
 def uploads(place: Place) -> int:
@@ -122,8 +123,10 @@ async def test_a_script_that_fails(place: Place) -> None:
 async def test_names_that_the_archive_brings_stay_what_they_were(place: Place) -> None:
     """A user's own `app:latest` is not moved, and one that was not there does not come."""
     old = place.archive(b"a user's")
-    place.dockerd.ask("POST", "/images/load?quiet=1", old.read_bytes(), kind="application/x-tar")
-    place.dockerd.ask("DELETE", f"/images/{place.dockerd.prefix}:v1")
+    place.dockerd.request(
+        "POST", "/images/load?quiet=1", old.read_bytes(), content_type="application/x-tar"
+    )
+    place.dockerd.request("DELETE", f"/images/{place.dockerd.prefix}:v1")
     users = place.tags()
     assert users.keys() == {"latest"}
     identity = await place.ensure(place.archive(b"another"))
@@ -135,7 +138,9 @@ async def test_names_that_the_archive_brings_stay_what_they_were(place: Place) -
 
 async def test_the_same_image_with_a_users_name_on_it_keeps_that(place: Place) -> None:
     path = place.archive()
-    place.dockerd.ask("POST", "/images/load?quiet=1", path.read_bytes(), kind="application/x-tar")
+    place.dockerd.request(
+        "POST", "/images/load?quiet=1", path.read_bytes(), content_type="application/x-tar"
+    )
     identity = await place.ensure(path)
     assert place.tags() == {"v1": identity, "latest": identity, HASH: identity}
     await place.remove()
@@ -174,12 +179,12 @@ async def test_what_the_daemon_refuses_is_one_message(place: Place) -> None:
 async def test_an_image_in_use_stays(place: Place) -> None:
     identity = await place.ensure(place.archive())
     body = {"Image": place.ref, "Cmd": ["/content"], "Labels": {"flakeup.contract": "x"}}
-    made = place.dockerd.ask("POST", "/containers/create", body)["Id"]
+    made = place.dockerd.request("POST", "/containers/create", body)["Id"]
     try:
         await place.remove()
         assert place.tags() == {HASH: identity}
     finally:
-        place.dockerd.ask("DELETE", f"/containers/{made}?force=1")
+        place.dockerd.request("DELETE", f"/containers/{made}?force=1")
     await place.remove()
     assert place.tags() == {}
     await place.remove()
@@ -190,19 +195,19 @@ async def test_an_image_whose_name_was_taken_off_while_it_was_in_use_goes_too(pl
     busybox = static_busybox()
     assert busybox, "the daemon's own image has it too"
     identity, prefix = place.dockerd.make_image(busybox, "mine"), place.dockerd.prefix
-    place.dockerd.ask("POST", f"/images/{identity}/tag?repo={prefix}&tag={HASH}")
+    place.dockerd.request("POST", f"/images/{identity}/tag?repo={prefix}&tag={HASH}")
     body = {"Image": identity, "Cmd": ["sleep", "60"], "Labels": {"flakeup.contract": "x"}}
-    made = place.dockerd.ask("POST", "/containers/create", body)["Id"]
+    made = place.dockerd.request("POST", "/containers/create", body)["Id"]
     try:
-        place.dockerd.ask("POST", f"/containers/{made}/start")
-        place.dockerd.ask("DELETE", f"/images/{place.ref}?force=1")
+        place.dockerd.request("POST", f"/containers/{made}/start")
+        place.dockerd.request("DELETE", f"/images/{place.ref}?force=1")
         await place.remove(identity)
         assert place.tags() == {"mine": identity}
-        place.dockerd.ask("DELETE", f"/images/{prefix}:mine?force=1")
+        place.dockerd.request("DELETE", f"/images/{prefix}:mine?force=1")
         await place.remove(identity)
         assert place.is_there(identity), "a container has it"
     finally:
-        place.dockerd.ask("DELETE", f"/containers/{made}?force=1")
+        place.dockerd.request("DELETE", f"/containers/{made}?force=1")
     await place.remove()
     assert place.is_there(identity)
     await place.remove(identity)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from harness.daemons.dockerd import Dockerd, Json
+    from harness.daemons.dockerd import Dockerd
+    from harness.unix_http import Json
 
 pytestmark = pytest.mark.contract
 PLUGIN: Final = PROJECT / "providers" / "flakeup" / "pulumi-resource-flakeup"
@@ -77,8 +78,8 @@ class Place:
             "Healthcheck": {"Test": ["CMD", "true"], "Interval": 200_000_000},
             "HostConfig": {"VolumesFrom": [f"{secrets}:ro"] if secrets else []},
         }
-        self.dockerd.ask("POST", f"/containers/create?name={full}", body)
-        self.dockerd.ask("POST", f"/containers/{full}/start")
+        self.dockerd.request("POST", f"/containers/create?name={full}", body)
+        self.dockerd.request("POST", f"/containers/{full}/start")
         return full
 
     def served(self, name: str, service: str = "") -> str:
@@ -95,8 +96,8 @@ def place(tmp_path: Path, dockerd: Dockerd) -> Iterator[Place]:
         made = Place(dockerd, proxy, plugin)
         yield made
         filters = f'{{"label": ["{LABEL}={dockerd.prefix}"]}}'
-        for one in dockerd.ask("GET", f"/containers/json?all=1&filters={_quoted(filters)}"):
-            dockerd.ask("DELETE", f"/containers/{one['Id']}?force=1")
+        for one in dockerd.request("GET", f"/containers/json?all=1&filters={_quoted(filters)}"):
+            dockerd.request("DELETE", f"/containers/{one['Id']}?force=1")
 
 
 def _quoted(text: str) -> str:
@@ -129,11 +130,11 @@ def images(place: Place, built: tuple[str, str]) -> Iterator[tuple[dict[str, Jso
     )
     for ref in refs:
         if there(place, ref):
-            place.dockerd.ask("DELETE", f"/images/{ref}?force=1")
+            place.dockerd.request("DELETE", f"/images/{ref}?force=1")
 
 
 def there(place: Place, ref: str) -> bool:
-    found = place.dockerd.ask("GET", "/images/json")
+    found = place.dockerd.request("GET", "/images/json")
     return any(ref in (one["RepoTags"] or ()) for one in found)
 
 
@@ -170,7 +171,7 @@ def test_an_image_that_was_removed_by_hand_is_loaded_again(
     """In place: a replacement would end with the deletion of the same name."""
     inputs, _ = images
     it = place.plugin.make(IMAGE, inputs, name="it")
-    place.dockerd.ask("DELETE", f"/images/{inputs['ref']}")
+    place.dockerd.request("DELETE", f"/images/{inputs['ref']}")
     assert place.plugin.refreshed(it) is None
     assert place.plugin.changes(it, inputs).kinds == {"imageId": "UPDATE"}
     again = place.plugin.changed(it, inputs)
@@ -291,7 +292,7 @@ def test_a_trial_that_is_cancelled_leaves_nothing(place: Place) -> None:
         place.plugin.make(TRIAL, place.trial(healthcheck=["sleep", "60"]), name="it")
     assert str(caught.value) == "context canceled"
     filters = _quoted(f'{{"label": ["flakeup.trial={OWNER}/{place.service}"]}}')
-    assert place.dockerd.ask("GET", f"/containers/json?all=1&filters={filters}") == []
+    assert place.dockerd.request("GET", f"/containers/json?all=1&filters={filters}") == []
 
 
 def test_with_its_trial_all_that_was_left_of_a_service_goes(place: Place) -> None:
@@ -338,7 +339,7 @@ def test_a_container_that_nobody_knows_is_a_change(place: Place) -> None:
     it = place.plugin.make(TRAFFIC, place.traffic(one), name="it")
     stopped, orphan = place.served("stopped"), place.served("orphan")
     other = place.served("other", f"{place.service}x")
-    place.dockerd.ask("POST", f"/containers/{stopped}/stop?t=0")
+    place.dockerd.request("POST", f"/containers/{stopped}/stop?t=0")
     assert place.plugin.changes(it, place.traffic(one)).kinds == {"container": "UPDATE"}
     assert place.warnings() == [f"{orphan}, {stopped}: {LEFT}"]
     place.plugin.changed(it, place.traffic(one))
@@ -375,9 +376,9 @@ def test_what_holds_secrets_for_nobody_is_a_change(place: Place) -> None:
 def test_a_container_that_was_stopped_or_removed_is_named(place: Place) -> None:
     one = place.served("one")
     it = place.plugin.make(TRAFFIC, place.traffic(one), name="it")
-    place.dockerd.ask("POST", f"/containers/{one}/stop?t=0")
+    place.dockerd.request("POST", f"/containers/{one}/stop?t=0")
     assert place.plugin.changes(it, place.traffic(one)).kinds == {}
-    place.dockerd.ask("DELETE", f"/containers/{one}")
+    place.dockerd.request("DELETE", f"/containers/{one}")
     assert place.plugin.changes(it, place.traffic(one)).kinds == {}
     remedy = "`pulumi up --refresh` brings it back"
     assert place.warnings() == [
@@ -388,7 +389,7 @@ def test_a_container_that_was_stopped_or_removed_is_named(place: Place) -> None:
 
 def test_traffic_to_one_that_is_not_well_is_one_message(place: Place) -> None:
     one = place.served("one")
-    place.dockerd.ask("POST", f"/containers/{one}/stop?t=0")
+    place.dockerd.request("POST", f"/containers/{one}/stop?t=0")
     again = (
         "what served before serves on; fix the release, then run `pulumi up` again, "
         "or `pulumi up --refresh` where somebody has stopped or removed it"

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from harness.daemons.dockerd import Dockerd, Json
+    from harness.daemons.dockerd import Dockerd
     from harness.daemons.own_dockerd import OwnDockerd
+    from harness.unix_http import Json
 
 pytestmark = pytest.mark.contract
 NETWORK: Final = "services"
@@ -51,12 +52,12 @@ def own(parts: dict[str, dict[str, Any]]) -> Iterator[OwnDockerd]:
 
 def run(dockerd: Dockerd, name: str, body: Json) -> str:
     body["HostConfig"] |= {"NetworkMode": NETWORK}
-    made = str(dockerd.ask("POST", f"/containers/create?name={name}", body)["Id"])
+    made = str(dockerd.request("POST", f"/containers/create?name={name}", body)["Id"])
     if name == "edge":
         file, content = CONFIG.rpartition("/")[2], Route(ports={80: 8080}).config.encode()
         path = f"/containers/{made}/archive?path={FOLDER}"
-        dockerd.ask("PUT", path, _tar(file, content), kind="application/x-tar")
-    dockerd.ask("POST", f"/containers/{made}/start")
+        dockerd.request("PUT", path, _tar(file, content), content_type="application/x-tar")
+    dockerd.request("POST", f"/containers/{made}/start")
     return made
 
 
@@ -71,9 +72,9 @@ async def test_a_service_comes_back_with_the_daemon(
     with open(parts["edge"]["layer"], "rb") as file:  # noqa: ASYNC230, PTH123 before anything else
         packed = members(file.read(), ["haproxy:1"], blobs=False)
     archive = write(tmp_path / "haproxy.tar", packed).read_bytes()
-    dockerd.ask("POST", "/images/load?quiet=1", archive, kind="application/x-tar")
+    dockerd.request("POST", "/images/load?quiet=1", archive, content_type="application/x-tar")
     dockerd.make_image(busybox)
-    dockerd.ask("POST", "/networks/create", {"Name": NETWORK})
+    dockerd.request("POST", "/networks/create", {"Name": NETWORK})
     policy = {"RestartPolicy": {"Name": RESTART}}
     serves = ["sh", "-c", SERVES]
     app = run(dockerd, "app", {"Image": dockerd.image, "Cmd": serves, "HostConfig": policy})
@@ -94,5 +95,5 @@ async def test_a_service_comes_back_with_the_daemon(
         own.restart(number)
         deadline = time.monotonic() + 20
         while dockerd.run(app, "wget", "-q", "-O", "-", "http://edge/") != "served":
-            assert time.monotonic() < deadline, dockerd.ask("GET", "/containers/json?all=1")
+            assert time.monotonic() < deadline, dockerd.request("GET", "/containers/json?all=1")
             await asyncio.sleep(0.2)

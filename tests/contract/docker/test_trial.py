@@ -18,7 +18,7 @@ from components.pipeline.targets.docker.daemon import Daemon, steadily
 from components.pipeline.targets.docker.trial import MEND, Candidate, Health
 from harness.daemons.docker_proxy import DockerProxy
 from harness.daemons.dockerd import LABEL
-from harness.daemons.http_load import free_port
+from harness.http_load import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,7 @@ class Place:
     def left(self) -> list[Any]:
         """All containers of the service, whatever their labels."""
         query = urlencode({"all": "1", "filters": json.dumps({"name": [self.service]})})
-        found: list[Any] = self.dockerd.ask("GET", f"/containers/json?{query}")
+        found: list[Any] = self.dockerd.request("GET", f"/containers/json?{query}")
         return found
 
     async def seen(self) -> list[Any]:
@@ -84,7 +84,7 @@ def place(tmp_path: Path, dockerd: Dockerd) -> Iterator[Place]:
         yield made
     left = made.left()
     for one in left:
-        dockerd.ask("DELETE", f"/containers/{one['Id']}?force=1")
+        dockerd.request("DELETE", f"/containers/{one['Id']}?force=1")
     assert left == []
 
 
@@ -129,7 +129,7 @@ async def test_its_secrets_are_there_before_it_starts_and_go_with_it(place: Plac
             )
         )
     assert place.left() == []
-    assert not [one for one in place.dockerd.ask("GET", "/volumes")["Volumes"] if _is_of(one)]
+    assert not [one for one in place.dockerd.request("GET", "/volumes")["Volumes"] if _is_of(one)]
 
 
 def _is_of(volume: Any) -> bool:
@@ -207,14 +207,14 @@ async def test_a_port_that_somebody_else_has(place: Place) -> None:
         "ExposedPorts": {"80/tcp": {}},
         "HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": str(port)}]}},
     }
-    made = place.dockerd.ask("POST", "/containers/create", body)["Id"]
-    place.dockerd.ask("POST", f"/containers/{made}/start")
+    made = place.dockerd.request("POST", "/containers/create", body)["Id"]
+    place.dockerd.request("POST", f"/containers/{made}/start")
     try:
         said = await place.message(place.candidate(*STAYS, ports=(port,)))
         assert said.startswith(f"a port is taken: {place.service}: ")
         assert said.endswith(f". free it, or write another in services.{place.service}")
     finally:
-        place.dockerd.ask("DELETE", f"/containers/{made}?force=1")
+        place.dockerd.request("DELETE", f"/containers/{made}?force=1")
     await place.tried(place.candidate(*STAYS, check=("true",), ports=(port,)))
 
 
@@ -227,12 +227,12 @@ async def test_a_port_that_the_stack_has_already_is_no_hindrance(place: Place) -
         "ExposedPorts": {"80/tcp": {}},
         "HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": str(port)}]}},
     }
-    made = place.dockerd.ask("POST", "/containers/create", body)["Id"]
-    place.dockerd.ask("POST", f"/containers/{made}/start")
+    made = place.dockerd.request("POST", "/containers/create", body)["Id"]
+    place.dockerd.request("POST", f"/containers/{made}/start")
     try:
         await place.tried(place.candidate(*STAYS, check=("true",), ports=(port,)))
     finally:
-        place.dockerd.ask("DELETE", f"/containers/{made}?force=1")
+        place.dockerd.request("DELETE", f"/containers/{made}?force=1")
 
 
 async def test_what_the_daemon_shows_of_it_beside_its_environment(place: Place) -> None:
@@ -250,7 +250,7 @@ async def test_the_candidate_of_a_client_that_was_killed_goes_with_the_next_tria
     """A service of the same name in another stack, and one that is alike, keep theirs."""
     labels = (f"{OWNER}/{place.service}", f"{OWNER}/{place.service}x", f"other/x/{place.service}")
     left = [
-        place.dockerd.ask(
+        place.dockerd.request(
             "POST",
             f"/containers/create?name={place.service}-trial-{number}",
             {"Image": place.dockerd.image, "Cmd": STAYS, "Labels": {"flakeup.trial": label}},
@@ -258,12 +258,12 @@ async def test_the_candidate_of_a_client_that_was_killed_goes_with_the_next_tria
         for number, label in enumerate(labels)
     ]
     try:
-        place.dockerd.ask("POST", f"/containers/{left[0]}/start")
+        place.dockerd.request("POST", f"/containers/{left[0]}/start")
         await place.tried(place.candidate(*STAYS, check=("true",)))
         assert sorted(one["Id"] for one in place.left()) == sorted(left[1:])
     finally:
         for identity in left[1:]:
-            place.dockerd.ask("DELETE", f"/containers/{identity}?force=1")
+            place.dockerd.request("DELETE", f"/containers/{identity}?force=1")
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.02, 0.1, 0.5])

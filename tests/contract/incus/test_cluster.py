@@ -117,14 +117,14 @@ async def test_a_member_that_cannot_be_had_is_one_message_before_anything_is_mad
         f"no such member: {PLACE}: it is to be on rack, and the members are node1, node2. "
         "write one of them as `hosts.web1.incus.member`"
     )
-    cluster.one.ask("POST", f"/1.0/cluster/members/{TWO}/state", {"action": "evacuate"})
+    cluster.one.request("POST", f"/1.0/cluster/members/{TWO}/state", {"action": "evacuate"})
     try:
         assert await refused(incus, wanted) == (
             f"cluster member unavailable: {PLACE}: it is to be on node2, which is evacuated. wait "
             "for it (`incus cluster list local:`), or change `hosts.web1.incus.member`"
         )
     finally:
-        cluster.one.ask("POST", f"/1.0/cluster/members/{TWO}/state", {"action": "restore"})
+        cluster.one.request("POST", f"/1.0/cluster/members/{TWO}/state", {"action": "restore"})
     assert cluster.one.instances() == []
 
 

@@ -118,7 +118,7 @@ async def test_a_resource_has_its_mark_on_one_image_alone(
     lost = await sent(incus, split(tiny(tmp_path_factory.mktemp("image"), "lost")))
     shared = await sent(incus, split(tiny(tmp_path_factory.mktemp("image"), "shared")))
     await sent(incus, split(tiny(tmp_path_factory.mktemp("image"), "other")), OTHER)
-    incusd.ask("PATCH", f"/1.0/images/{shared}", {"properties": {OTHER.key: "x"}})
+    incusd.request("PATCH", f"/1.0/images/{shared}", {"properties": {OTHER.key: "x"}})
     digest = await sent(incus, files)
     await image.prune(incus, digest, ONE)
     found = incusd.images()

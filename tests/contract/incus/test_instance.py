@@ -49,7 +49,7 @@ def images(incusd: Incusd, tmp_path_factory: pytest.TempPathFactory) -> Images:
         incusd.client(
             "image", "import", str(files.metadata), str(files.rootfs), "--alias", name
         )  # fmt: skip
-    return {name: incusd.ask("GET", f"/1.0/images/aliases/{name}")["target"] for name in made}
+    return {name: incusd.request("GET", f"/1.0/images/aliases/{name}")["target"] for name in made}
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ async def test_an_image_that_goes_at_the_last_moment(
     trouble = proxy.slow(r"POST /1.0/instances\?", 0.5)
     making = asyncio.create_task(failure(made(incus, replace(wanted, image=digest))))
     await asyncio.to_thread(trouble.wait)
-    await asyncio.to_thread(incusd.ask, "DELETE", f"/1.0/images/{digest}")
+    await asyncio.to_thread(incusd.request, "DELETE", f"/1.0/images/{digest}")
     assert await making == gone(digest)
     assert incusd.instances() == []
 
@@ -517,7 +517,7 @@ async def test_one_that_somebody_has_renamed_is_known_all_the_same(
     await made(incus, wanted)
     ours = uuid(incusd)
     incusd.state("a", "stop")
-    incusd.ask("POST", "/1.0/instances/a", {"name": "c"})
+    incusd.request("POST", "/1.0/instances/a", {"name": "c"})
     seen = await find(incus, ours, "a", "b")
     assert seen
     assert seen.name == "c"
@@ -546,7 +546,7 @@ async def test_it_is_up_with_an_address_and_a_key_and_nothing_stays_of_the_looks
     await instance.note_host_key(incus, wanted, found.host_key.line)
     (seen,) = (await listed(incus)).values()
     assert (seen.address, seen.host_key) == (found.address.text, found.host_key.line)
-    assert incusd.ask("GET", "/1.0/instances/a/logs/exec-output") in (None, [])
+    assert incusd.request("GET", "/1.0/instances/a/logs/exec-output") in (None, [])
 
 
 async def test_a_boot_that_does_not_end_is_one_message_in_time(
@@ -590,7 +590,7 @@ async def test_images_and_instances_of_other_projects_are_looked_at_too(
     incus: Incus, incusd: Incusd, wanted: Wanted
 ) -> None:
     """Projects may share their images: one that has none of its own uses the default's."""
-    incusd.ask("POST", "/1.0/projects", {"name": "p", "config": {"features.images": "false",
+    incusd.request("POST", "/1.0/projects", {"name": "p", "config": {"features.images": "false",
                "features.profiles": "false"}})  # fmt: skip
     remote = incus.remote
     try:
@@ -599,7 +599,7 @@ async def test_images_and_instances_of_other_projects_are_looked_at_too(
             use = Use(resource="shop/prod/x", files="a b")
             digest = wanted.image
             properties = {**incusd.images()[digest], "user.flakeup": "image"}
-            incusd.ask("PATCH", f"/1.0/images/{digest}", {"properties": properties})
+            incusd.request("PATCH", f"/1.0/images/{digest}", {"properties": properties})
             await image.release(incus, digest, use)
             assert await image.prune(incus) == []
             assert digest in incusd.images()
@@ -607,4 +607,4 @@ async def test_images_and_instances_of_other_projects_are_looked_at_too(
             assert seen
             await instance.delete(other, wanted, seen.uuid)
     finally:
-        incusd.ask("DELETE", "/1.0/projects/p")
+        incusd.request("DELETE", "/1.0/projects/p")

@@ -130,7 +130,7 @@ def test_an_image_is_sent_kept_sent_again_and_given_up(
     assert f"user.flakeup.used-by.{OWNER}/base-image" in properties
     assert image.diff().paths == set()
 
-    incusd.ask("DELETE", f"/1.0/images/{digest}")
+    incusd.request("DELETE", f"/1.0/images/{digest}")
     assert not image.read()
     gone = image.diff()
     assert gone.paths == {"fingerprint"}
@@ -216,8 +216,8 @@ def test_what_was_changed_by_hand_is_seen_and_put_back(incusd: Incusd, made: Dri
 
 def set_keys(incusd: Incusd) -> None:
     incusd.set("a", security_nesting="false", user_flakeup_owner="project/other")
-    incusd.ask("POST", "/1.0/profiles", {"name": "more", "config": {}, "devices": {}})
-    incusd.ask("PATCH", "/1.0/instances/a", {"profiles": ["default", "more"]})
+    incusd.request("POST", "/1.0/profiles", {"name": "more", "config": {}, "devices": {}})
+    incusd.request("PATCH", "/1.0/instances/a", {"profiles": ["default", "more"]})
 
 
 def stop(incusd: Incusd) -> None:
@@ -227,13 +227,13 @@ def stop(incusd: Incusd) -> None:
 
 def rename(incusd: Incusd) -> None:
     incusd.state("a", "stop")
-    incusd.ask("POST", "/1.0/instances/a", {"name": "moved"})
+    incusd.request("POST", "/1.0/instances/a", {"name": "moved"})
 
 
 def restore(incusd: Incusd) -> None:
-    incusd.ask("POST", "/1.0/instances/a/snapshots", {"name": "s"})
+    incusd.request("POST", "/1.0/instances/a/snapshots", {"name": "s"})
     incusd.state("a", "stop")
-    incusd.ask("PUT", "/1.0/instances/a", {"restore": "s"})
+    incusd.request("PUT", "/1.0/instances/a", {"restore": "s"})
 
 
 HANDS: tuple[tuple[Callable[[Incusd], None], set[str]], ...] = (

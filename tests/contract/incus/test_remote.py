@@ -48,7 +48,7 @@ class Client:
 def port(incusd: Incusd) -> int:
     """Where the daemon listens on the network."""
     number = free_port()
-    incusd.ask("PATCH", "/1.0", {"config": {"core.https_address": f"127.0.0.1:{number}"}})
+    incusd.request("PATCH", "/1.0", {"config": {"core.https_address": f"127.0.0.1:{number}"}})
     return number
 
 
@@ -59,7 +59,9 @@ def trusted(incusd: Incusd, tmp_path_factory: pytest.TempPathFactory) -> Path:
     certificate(folder, "client")
     body = (folder / "client.crt").read_text().replace("-----BEGIN CERTIFICATE-----", "")
     body = "".join(body.replace("-----END CERTIFICATE-----", "").split())
-    incusd.ask("POST", "/1.0/certificates", {"type": "client", "name": "c", "certificate": body})
+    incusd.request(
+        "POST", "/1.0/certificates", {"type": "client", "name": "c", "certificate": body}
+    )
     return folder
 
 
@@ -183,7 +185,7 @@ def test_the_engine_is_told_of_another_server_and_a_new_pin_changes_nothing(
         made.delete()
     made.inputs = known
     made.delete()
-    assert incusd.ask("GET", "/1.0/storage-pools/pool/volumes/custom") == []
+    assert incusd.request("GET", "/1.0/storage-pools/pool/volumes/custom") == []
 
 
 async def test_another_certificate_is_refused_at_once(

@@ -141,14 +141,14 @@ def test_without_a_grace_it_is_killed_at_once(
 
 def test_delete_of_what_is_gone_is_well(plugin: Plugin, dockerd: Dockerd) -> None:
     it = plugin.make(CONTAINER, sleeper(dockerd), name=named(dockerd, "gone"))
-    dockerd.ask("DELETE", f"/containers/{it.id}?force=1")
+    dockerd.request("DELETE", f"/containers/{it.id}?force=1")
     plugin.remove(it)
     assert plugin.refreshed(it) is None
 
 
 def test_a_container_that_was_stopped_is_started_again(plugin: Plugin, dockerd: Dockerd) -> None:
     with made(plugin, dockerd, CONTAINER, sleeper(dockerd), "stopped") as it:
-        dockerd.ask("POST", f"/containers/{it.id}/stop?t=0")
+        dockerd.request("POST", f"/containers/{it.id}/stop?t=0")
         # Only a refresh finds it out.
         assert plugin.changes(it, sleeper(dockerd)).kinds == {}
         seen = plugin.refreshed(it)
@@ -164,7 +164,7 @@ def test_a_stopped_container_with_ports_is_replaced(plugin: Plugin, dockerd: Doc
     inputs = sleeper(dockerd, ports=[{"internal": 80}])
     with made(plugin, dockerd, CONTAINER, inputs, "ports") as it:
         assert plugin.changes(it, inputs).kinds == {}
-        dockerd.ask("POST", f"/containers/{it.id}/stop?t=0")
+        dockerd.request("POST", f"/containers/{it.id}/stop?t=0")
         seen = plugin.refreshed(it)
         assert seen is not None
         assert plugin.changes(seen, inputs).replaces
@@ -184,7 +184,7 @@ def test_one_that_need_not_run_is_left_alone(plugin: Plugin, dockerd: Dockerd) -
 
 
 def test_an_image_by_its_id_stays_the_same(plugin: Plugin, dockerd: Dockerd) -> None:
-    identity = dockerd.ask("GET", f"/images/{dockerd.image}/json")["Id"]
+    identity = dockerd.request("GET", f"/images/{dockerd.image}/json")["Id"]
     for image in (identity, dockerd.image):
         inputs = sleeper(dockerd, image=image)
         with made(plugin, dockerd, CONTAINER, inputs, "image") as it:
@@ -196,7 +196,7 @@ def test_an_image_by_its_id_stays_the_same(plugin: Plugin, dockerd: Dockerd) -> 
 def test_refresh_tells_what_was_changed_by_others(plugin: Plugin, dockerd: Dockerd) -> None:
     with made(plugin, dockerd, CONTAINER, sleeper(dockerd), "drift") as it:
         policy = {"RestartPolicy": {"Name": "always"}}
-        dockerd.ask("POST", f"/containers/{it.id}/update", policy)
+        dockerd.request("POST", f"/containers/{it.id}/update", policy)
         seen = plugin.refreshed(it)
         assert seen is not None
         assert (seen.inputs["restart"], seen.state["restart"]) == ("always", "always")

@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.daemons.docker_fixtures import HEALTHY, made, named, sleeper, wait_for
-from harness.daemons.dockerd import Dockerd, RefusedError
 from harness.daemons.sshd import Sshd, free_port, missing
 from harness.providers.docker_driver import CONTAINER, NETWORK, VOLUME, Plugin
 from harness.providers.plugin_driver import FailedError, failing, is_secret, revealed, secret
+from harness.unix_http import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from harness.daemons.dockerd import Dockerd
 
 pytestmark = pytest.mark.contract
 
@@ -107,8 +109,8 @@ def test_a_volume_outlives_its_containers(plugin: Plugin, dockerd: Dockerd) -> N
         with made(plugin, dockerd, CONTAINER, reads, "reader") as two:
             assert dockerd.run(two.id, "cat", "/data/file") == "kept"
             assert "Read-only" in dockerd.run(two.id, "sh", "-c", "echo x >/data/file")
-    with pytest.raises(RefusedError):
-        dockerd.ask("GET", f"/volumes/{volume.id}")
+    with pytest.raises(ApiError):
+        dockerd.request("GET", f"/volumes/{volume.id}")
 
 
 def test_import_of_a_network_and_a_volume(plugin: Plugin, dockerd: Dockerd) -> None:
@@ -159,7 +161,7 @@ def test_the_host_of_the_environment_is_used(docker_host: str, dockerd: Dockerd)
         Plugin.start(environment={"DOCKER_HOST": docker_host}) as plugin,
         made(plugin, dockerd, VOLUME, {"labels": [dockerd.label]}, "env") as it,
     ):
-        assert dockerd.ask("GET", f"/volumes/{it.id}")["Name"] == it.id
+        assert dockerd.request("GET", f"/volumes/{it.id}")["Name"] == it.id
 
 
 @pytest.mark.skipif(bool(missing()), reason=missing() or "never")
@@ -192,9 +194,9 @@ def test_an_image_is_pulled_from_a_registry(
 ) -> None:
     with _registry(tmp_path) as place:
         name = f"{place}/{dockerd.prefix}"
-        dockerd.ask("POST", f"/images/{dockerd.image}/tag?repo={name}&tag=1")
-        dockerd.ask("POST", f"/images/{name}/push?tag=1")
-        dockerd.ask("DELETE", f"/images/{name}:1")
+        dockerd.request("POST", f"/images/{dockerd.image}/tag?repo={name}&tag=1")
+        dockerd.request("POST", f"/images/{name}/push?tag=1")
+        dockerd.request("DELETE", f"/images/{name}:1")
         inputs = sleeper(dockerd, image=f"{name}:1")
         try:
             with made(plugin, dockerd, CONTAINER, inputs, "pulled") as it:
@@ -202,7 +204,7 @@ def test_an_image_is_pulled_from_a_registry(
             with failing("unable to pull image", "not found"):
                 plugin.make(CONTAINER, sleeper(dockerd, image=f"{name}:2"), name="it")
         finally:
-            dockerd.ask("DELETE", f"/images/{name}:1")
+            dockerd.request("DELETE", f"/images/{name}:1")
 
 
 def test_many_containers_at_once(plugin: Plugin, dockerd: Dockerd) -> None:

@@ -81,7 +81,7 @@ def test_the_life_of_a_service(stack: Stack, dockerd: Dockerd) -> None:
     assert not dockerd.is_there(first)
     assert dockerd.container(second)["State"]["Running"]
     # Removed by somebody else: a refresh forgets it, and the next `up` makes it again.
-    dockerd.ask("DELETE", f"/containers/{second}?force=1")
+    dockerd.request("DELETE", f"/containers/{second}?force=1")
     stack.good("refresh", "--yes", "--skip-preview")
     assert stack.planned() == {"app": "create"}
     stack.good_up()
@@ -130,8 +130,8 @@ def test_import(stack: Stack, dockerd: Dockerd) -> None:
         # A client that says nothing gets `default`, which the release takes for another network.
         "HostConfig": {"NetworkMode": "bridge"},
     }
-    made = dockerd.ask("POST", f"/containers/create?name={name}", body)["Id"]
-    dockerd.ask("POST", f"/containers/{made}/start")
+    made = dockerd.request("POST", f"/containers/create?name={name}", body)["Id"]
+    dockerd.request("POST", f"/containers/{made}/start")
     # Labels are not looked at by an import: with them it would be a replacement.
     spec = container(dockerd, name=name, opts={"import_": made})
     del spec["labels"]

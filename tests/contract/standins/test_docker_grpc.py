@@ -19,7 +19,7 @@ from harness.providers.plugin_driver import UNKNOWN, failing, is_secret, plain, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.daemons.dockerd import Json
+    from harness.unix_http import Json
 
 pytestmark = pytest.mark.contract
 own_only = pytest.mark.skipif(not is_stand_in(), reason="FLAKEUP_DOCKER_PLUGIN names a release")

@@ -34,15 +34,15 @@ def image_removed(scenario: InstanceScenario) -> CommandResult:
     with scenario.deploying() as engine:
         scenario.proxy.slow(CREATE, 2).wait()
         (image,) = scenario.daemon.images()
-        scenario.daemon.ask("DELETE", f"/1.0/images/{image}")
+        scenario.daemon.request("DELETE", f"/1.0/images/{image}")
         return engine.wait()
 
 
 def name_taken(scenario: InstanceScenario) -> CommandResult:
     """Somebody else's instance has the name; it must not be touched."""
     wanted = {"name": NAME, "type": "container", "source": {"type": "none"}}
-    scenario.daemon.ask("POST", "/1.0/instances", wanted)
-    scenario.cleanup.callback(scenario.daemon.ask, "DELETE", f"/1.0/instances/{NAME}")
+    scenario.daemon.request("POST", "/1.0/instances", wanted)
+    scenario.cleanup.callback(scenario.daemon.request, "DELETE", f"/1.0/instances/{NAME}")
     before = scenario.daemon.instance(NAME)
     result = scenario.deploy()
     assert scenario.daemon.instance(NAME) == before, "it was touched"

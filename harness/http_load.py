@@ -1,4 +1,4 @@
-"""Clients that ask an edge all the time, and remember when they were answered, and by whom."""
+"""HTTP clients that keep asking a service, and record the answers and the failed requests."""
 
 from __future__ import annotations
 
@@ -16,20 +16,26 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 PERIOD: Final = 0.02
-"""Seconds between two requests: 50 a second, which is a fifth of a core."""
-OFTEN: Final = 0.005
-"""200 a second."""
+"""Seconds between two requests; 50 a second keep a fifth of a core busy."""
+SHORT_PERIOD: Final = 0.005
+"""200 requests a second."""
 CLIENTS: Final = 8
 
 
 def free_port() -> int:
+    """A TCP port of this machine that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
         return port
 
 
-def ask(port: int, timeout: float = 5.0, network: str = "") -> str:
-    """What a service answers, by way of its edge; `network` is the file of the one it is in."""
+def http_get(port: int, timeout: float = 5.0, network: str = "") -> str:
+    """GET / of a local port; `network` is the file of a network namespace, if not our own.
+
+    Raises:
+        OSError: no connection, or not a 200.
+        http.client.HTTPException: the response is not HTTP.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         with within(network):
@@ -47,20 +53,21 @@ def ask(port: int, timeout: float = 5.0, network: str = "") -> str:
 
 @dataclass(slots=True)
 class Load:
-    """Clients that ask all the time, from the beginning of a block to its end."""
+    """Clients that keep asking during a block."""
 
     port: int
     period: float = PERIOD
     network: str = ""
     answers: list[tuple[float, str]] = field(default_factory=list)
-    """When each answer came, and what it was."""
+    """The time and the text of each answer."""
     lost: list[tuple[float, str]] = field(default_factory=list)
-    _ended: threading.Event = field(default_factory=threading.Event)
+    """The time and the error of each failed request."""
+    _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self._threads = [
-            threading.Thread(target=self._ask, args=(number,), daemon=True)
+            threading.Thread(target=self._run, args=(number,), daemon=True)
             for number in range(CLIENTS)
         ]
         for thread in self._threads:
@@ -73,25 +80,25 @@ class Load:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._ended.set()
+        self._stop.set()
         for thread in self._threads:
             thread.join(30)
 
-    def _ask(self, number: int) -> None:
+    def _run(self, number: int) -> None:
         began, every = time.monotonic() + number * self.period, self.period * CLIENTS
         for count in itertools.count():
-            if self._ended.wait(max(0.0, began + count * every - time.monotonic())):
+            if self._stop.wait(max(0.0, began + count * every - time.monotonic())):
                 return
             try:
-                self.answers.append((time.monotonic(), ask(self.port, network=self.network)))
+                self.answers.append((time.monotonic(), http_get(self.port, network=self.network)))
             except (OSError, http.client.HTTPException) as error:
                 self.lost.append((time.monotonic(), repr(error)))
 
     def first(self, answer: str) -> float:
-        """When an answer came for the first time."""
+        """The time of the first such answer."""
         return min(at for at, text in self.answers if text == answer)
 
     def gap(self) -> float:
-        """The longest time without an answer."""
+        """The longest time without an answer, in seconds."""
         times = sorted(at for at, _ in self.answers)
         return max(after - before for before, after in itertools.pairwise(times))
