@@ -2,7 +2,7 @@
 # when they are there), and runs with them (tools/env). Variables: PYTEST="-k name" for `make test`,
 # FAULTS="--rows F2,F9b" for `make faults`.
 .POSIX:
-.PHONY: demo demo-clean test check bench faults mutants docs bootstrap help
+.PHONY: demo demo-clean test check coverage bench faults mutants docs bootstrap help
 
 PYTEST =
 FAULTS =
@@ -21,11 +21,13 @@ demo-clean: ## remove all that the demo made: hosts, container, stack, folder, I
 # The tests run also where a linter complains: both are wanted from one run, and either fails it.
 # They run also where a part of the toolchain cannot be had (no root, no Go): tests that need it are
 # skipped by name. Only without the Python environment is there nothing to run. Four run side by side
-# (tests/conftest.py): most of them wait for hosts and daemons.
+# (tests/conftest.py): most of them wait for hosts and daemons. A part of the tests says nothing of
+# what all of them cover.
 test: ## linters, then all tests that can run on this machine
 	@tools/bootstrap || test -r .venv/flakeup-env.sh
 	@status=0; $(MAKE) --no-print-directory check || status=1; \
-	tools/env python -m pytest -n 4 --dist loadscope $(PYTEST) || status=1; exit $$status
+	cov=; test -n "$$PYTEST" || cov='--cov --cov-report='; \
+	tools/env python -m pytest -n 4 --dist loadscope $$cov $(PYTEST) || status=1; exit $$status
 
 # Each linter runs, also where another one complains. The shell scripts are what git knows, and what
 # it would: a new file is checked before it is added.
@@ -40,6 +42,9 @@ check: bootstrap ## linters: ruff, mypy, shellcheck
 	tools/env python -m components.pipeline.activation.runner | tools/env shellcheck - && \
 	  echo 'shellcheck: no findings in the runner' || status=1; \
 	exit $$status
+
+coverage: bootstrap ## which lines of components/pipeline the unit and program tests reach
+	@tools/env python -m pytest -q -n 4 --cov tests/unit tests/program
 
 bench: bootstrap ## how fast it is, against its limits (.flakeup/bench.json)
 	@tools/env python -m bench

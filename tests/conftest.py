@@ -14,6 +14,8 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 GROUPS = ("unit", "program", "docs", "contract", "e2e", "faults")
+COVERING = ("unit", "program")
+"""Groups that need no daemon: with others, the figure would say what a machine could start."""
 HERE = Path(__file__).parent
 
 TOGETHER: Final = (
@@ -50,7 +52,10 @@ class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In a worker, the order in which they are handed out."""
+    """Coverage is of the tests that every machine runs; in a worker, the order of handing out."""
+    for item in items:
+        if _group(item.nodeid) not in COVERING:
+            item.add_marker("no_cover")
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: TOGETHER.index(_together(item.nodeid)))
 
