@@ -14,7 +14,7 @@ from bench.measure import Samples
 from components.pipeline.config.incus import IncusSpec
 from components.pipeline.config.stack import HostSpec
 from components.pipeline.release import nix
-from components.pipeline.transport.incus_exec import Exec
+from components.pipeline.transport.incus_exec import IncusExec
 from components.pipeline.values import Attr
 from harness.command_result import CommandResult
 from harness.incus import ROOT, HarnessError, Incus
@@ -83,14 +83,14 @@ class IncusStack:
         """Copy bytes that nobody has by `incus exec`; seconds for 100 MB."""
         spec = IncusSpec(name=self.instance, project=self.incus.project)
         host = HostSpec(name=HOST, attr=Attr(HOST), incus=spec)
-        return asyncio.run(_copy(Exec(host=host, folder=PurePosixPath(".flakeup"))))
+        return asyncio.run(_copy(IncusExec(host=host, folder=PurePosixPath(".flakeup"))))
 
     def remove(self) -> None:
         """Destroy the stack."""
         self.ground.workspace.check("destroy", "--yes", "--skip-preview", "--stack", STACK)
 
 
-async def _copy(way: Exec) -> float:
+async def _copy(way: IncusExec) -> float:
     with tempfile.NamedTemporaryFile() as file:
         for _ in range(PAYLOAD):
             file.write(os.urandom(1_000_000))

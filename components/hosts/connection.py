@@ -9,11 +9,11 @@ import pulumi
 from pulumi_command import local, remote
 
 from ..pipeline.activation import protocol
-from ..pipeline.config.incus import Way
+from ..pipeline.config.incus import TransportKind
 from ..pipeline.config.stack import Endpoint, HostSpec
 from ..pipeline.deploy import closure
 from ..pipeline.transport import ssh
-from ..pipeline.transport.incus_exec import Exec
+from ..pipeline.transport.incus_exec import IncusExec
 from ..pipeline.transport.ssh import Ssh, SshFiles
 from ..pipeline.transport.transport import Transport
 from ..pipeline.values import HostAddress, HostKey, StorePath
@@ -153,7 +153,7 @@ class IncusExecConnection:
     """An instance through Incus's client: known from the config, before the instance exists."""
 
     def __init__(self, host: HostSpec, files: SshFiles) -> None:
-        self._exec = Exec(host=host, folder=PurePosixPath(files.known_hosts.parent))
+        self._exec = IncusExec(host=host, folder=PurePosixPath(files.known_hosts.parent))
 
     @property
     def environment(self) -> dict[str, str] | None:
@@ -200,6 +200,6 @@ def connect(
     reported: pulumi.Output[ReportedEndpoint | None] | None = None,
 ) -> Connection:
     """The connection that the config of a host asks for; `reported` as in SshConnection."""
-    if host.incus and host.incus.transport is Way.EXEC:
+    if host.incus and host.incus.transport is TransportKind.EXEC:
         return IncusExecConnection(host, files)
     return SshConnection(host, files, private_key, reported)

@@ -5,7 +5,7 @@ from typing import Final
 import pulumi
 from pulumi_command import local, remote
 
-from ..pipeline.config.incus import IncusSpec, Way
+from ..pipeline.config.incus import IncusSpec, TransportKind
 from ..pipeline.config.stack import HostSpec
 from ..pipeline.errors import ActivationError, message
 from .incus import Instance, Volume, properties
@@ -33,7 +33,7 @@ class DisabledHost(pulumi.ComponentResource):
             self._unchanged(host, f"{host.name}-copy"),
         )
         name = f"{host.name}-switch"
-        if host.incus and host.incus.transport is Way.EXEC:
+        if host.incus and host.incus.transport is TransportKind.EXEC:
             local.Command(name, local.CommandArgs(create=NO_COMMAND), self._unchanged(host, name))
         else:
             connection = remote.ConnectionArgs(host=host.name)

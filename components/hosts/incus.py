@@ -12,14 +12,14 @@ from typing import Any, Final
 
 import pulumi
 
-from ..pipeline.config.incus import IncusSpec, Way
+from ..pipeline.config.incus import IncusSpec, TransportKind
 from ..pipeline.config.incus_volumes import VolumeSpec
 from ..pipeline.config.stack import Endpoint, HostSpec
 from ..pipeline.errors import HostError, UnreachableError
 from ..pipeline.evaluate.attribute import ImageBuild
 from ..pipeline.targets.incus.ownership import Owner
 from ..pipeline.transport import ssh
-from ..pipeline.transport.incus_exec import Exec
+from ..pipeline.transport.incus_exec import IncusExec
 from ..pipeline.transport.ssh import Ssh, SshFiles
 from ..pipeline.transport.transport import Transport
 from ..pipeline.values import HostAddress, HostKey, InvalidValue
@@ -210,7 +210,7 @@ def properties(spec: IncusSpec, image: pulumi.Input[str]) -> dict[str, object]:
         "devices": spec.devices,
         "member": spec.member or None,
         "running": True,
-        "ssh": spec.transport is Way.SSH,
+        "ssh": spec.transport is TransportKind.SSH,
         "bootTimeout": spec.boot_timeout.seconds,
     }
 
@@ -256,8 +256,8 @@ def _transport(
     owner = Owner(f"{pulumi.get_project()}/{pulumi.get_stack()}")
     if said is None or said["owner"] != owner.text or not said["running"]:
         return None
-    if spec.transport is Way.EXEC:
-        return Exec(host=host, folder=PurePosixPath(files.known_hosts.parent))
+    if spec.transport is TransportKind.EXEC:
+        return IncusExec(host=host, folder=PurePosixPath(files.known_hosts.parent))
     endpoint = _endpoint(said)
     return ssh.pin(files, host, endpoint) if endpoint else None
 

@@ -16,7 +16,7 @@
     │   │   ├── IncusNotFoundError  what the request is about does not exist
     │   │   └── IncusConflictError  it was changed since it was read
     │   ├── IncusPermissionError    this client may not make the request
-    │   ├── IncusAwayError    one that does not answer
+    │   ├── IncusUnavailableError     one that does not respond
     │   └── IncusPinError     one that is not the server which the stack means
     ├── DockerError           a Docker daemon that refused, or failed at what was asked of it
     │   ├── DockerAwayError   one that does not answer
@@ -176,7 +176,7 @@ class IncusPermissionError(IncusError):
     """A request that this client has no permission for."""
 
 
-class IncusAwayError(IncusError):
+class IncusUnavailableError(IncusError):
     """An Incus server that does not answer: what was asked for may be done, or not."""
 
 

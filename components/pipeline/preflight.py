@@ -20,7 +20,7 @@ def check(settings: Settings, folder: Path) -> SshFiles:
     Raises:
         FlakeupError: a target cannot be used as the config says.
     """
-    preflight.check(host.incus for host in settings.hosts)
+    preflight.check_fingerprints(host.incus for host in settings.hosts)
     files = ssh.write_ssh_files(folder, settings.hosts, settings.ssh_key)
     remote.pin(settings.services.host, settings.services.host_key, files)
     return files

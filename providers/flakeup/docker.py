@@ -14,7 +14,7 @@ from components.pipeline.transport.ssh import folder_of
 
 from ..sdk.diff import Diff
 from ..sdk.errors import OperationError
-from .servers import told
+from .servers import operation_errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,7 +47,7 @@ class Daemons:
         Raises:
             OperationError: whatever goes wrong in the block.
         """
-        with told():
+        with operation_errors():
             if host.startswith("ssh://"):
                 yield await self._far(host, Owner.of_urn(operation.urn).stack)
             else:

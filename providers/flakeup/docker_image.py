@@ -18,7 +18,7 @@ from ..sdk.errors import OperationError
 from ..sdk.inputs import Inputs
 from ..sdk.resource import Created, ReadResult, Resource
 from .schemas import DOCKER_IMAGE
-from .servers import told
+from .servers import operation_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +101,7 @@ class DockerImageResource(Resource[ImageSpec]):
                     docker, lambda: image.ensure(docker, spec.built, ref, say)
                 )
             return {"imageId": identity}
-        with told():
+        with operation_errors():
             digest = await pushed(spec.built, ref, registry, say)
         async with self._daemons.at(spec.host, operation) as docker:
             identity = await steadily(docker, lambda: pulled(docker, ref, digest, registry, say))

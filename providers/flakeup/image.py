@@ -1,4 +1,4 @@
-"""`flakeup:incus:Image`: a split image on a server, shared by all that send the same one."""
+"""`flakeup:incus:Image`: a split image on a server, shared by all stacks that use the same one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from components.pipeline.targets.incus import image
-from components.pipeline.targets.incus.api import steadily
-from components.pipeline.targets.incus.ownership import Use
+from components.pipeline.targets.incus.api import retry_through_restart
+from components.pipeline.targets.incus.ownership import ImageReference
 from components.pipeline.values import StorePath
 
 from ..sdk.diff import Diff, Difference
@@ -15,7 +15,7 @@ from ..sdk.errors import OperationError
 from ..sdk.inputs import Inputs
 from ..sdk.resource import Created, ReadResult, Resource
 from .schemas import IMAGE
-from .servers import Place, Servers, meaningful, place_now, place_of
+from .servers import Location, Servers, current_location, location_of, without_certificate
 
 if TYPE_CHECKING:
     from ..sdk.resource import Operation, PriorState
@@ -24,88 +24,96 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spec:
+class ImageInputs:
     """The inputs of an image."""
 
-    place: Place
+    location: Location
     metadata: StorePath
     rootfs: StorePath
     system: str
 
     @property
     def files(self) -> tuple[StorePath, StorePath]:
-        """What it is made of."""
+        """The store paths that it consists of."""
         return self.metadata, self.rootfs
 
 
-class ImageResource(Resource[Spec]):
-    """An image that is there already is the same image: its name is the digest of what it is."""
+class ImageResource(Resource[ImageInputs]):
+    """An image that the server already has is the same image: the fingerprint is its digest."""
 
     schema: ClassVar[Schema] = IMAGE
 
     def __init__(self, servers: Servers) -> None:
-        """`servers` are what all resources of this process share."""
+        """`servers` is shared by all resources of this process."""
         self._servers = servers
 
-    def parse(self, inputs: Inputs) -> Spec:
-        """The inputs as values."""
-        return Spec(
-            place=place_of(inputs),
+    def parse(self, inputs: Inputs) -> ImageInputs:
+        """Parse the inputs."""
+        return ImageInputs(
+            location=location_of(inputs),
             metadata=StorePath(inputs.string("metadata", "")),
             rootfs=StorePath(inputs.string("rootfs", "")),
             system=inputs.string("system", ""),
         )
 
-    async def create(self, inputs: Spec, operation: Operation) -> Created:
-        """Send it where it is not there; then remove those of ours that nobody needs."""
-        fingerprint = await operation.cancellation.race(self._sent(inputs, operation))
-        identity = inputs.place.identity(fingerprint)
+    async def create(self, inputs: ImageInputs, operation: Operation) -> Created:
+        """Upload it if it is missing; then remove uploaded images that nothing uses."""
+        fingerprint = await operation.cancellation.race(self._upload(inputs, operation))
+        identity = inputs.location.identity(fingerprint)
         return Created(id=identity, outputs={"fingerprint": fingerprint})
 
-    async def _sent(self, spec: Spec, operation: Operation) -> str:
-        async with self._servers.at(spec.place) as incus:
-            files = image.ImageFiles.of(spec.metadata, spec.rootfs)
-            use, say = Use.of_urn(operation.urn, *spec.files), operation.diagnostics.status
-            text = f"{spec.system} ({spec.rootfs.digest}), sent by flakeup"
-            fingerprint = await steadily(incus, lambda: image.ensure(incus, files, use, text, say))
-            await steadily(incus, lambda: image.prune(incus, fingerprint, use))
+    async def _upload(self, inputs: ImageInputs, operation: Operation) -> str:
+        async with self._servers.connect(inputs.location) as incus:
+            files = image.ImageFiles.of(inputs.metadata, inputs.rootfs)
+            reference = ImageReference.of_urn(operation.urn, *inputs.files)
+            say = operation.diagnostics.status
+            text = f"{inputs.system} ({inputs.rootfs.digest}), uploaded by flakeup"
+            fingerprint = await retry_through_restart(
+                incus, lambda: image.ensure(incus, files, reference, text, say)
+            )
+            await retry_through_restart(incus, lambda: image.prune(incus, fingerprint, reference))
             return fingerprint
 
-    async def update(self, inputs: Spec, prior: PriorState, operation: Operation) -> Properties:
-        """Send it again, where somebody has removed it on the server."""
+    async def update(
+        self, inputs: ImageInputs, prior: PriorState, operation: Operation
+    ) -> Properties:
+        """Upload it again after somebody has deleted it from the server."""
         del prior
-        return {"fingerprint": await operation.cancellation.race(self._sent(inputs, operation))}
+        return {"fingerprint": await operation.cancellation.race(self._upload(inputs, operation))}
 
     async def delete(self, prior: PriorState, operation: Operation) -> None:
-        """Give it up; it goes where nothing uses it, and no instance was made from it."""
-        state, spec = Inputs(prior.state), self.parse(Inputs(prior.state))
-        use, fingerprint = Use.of_urn(operation.urn, *spec.files), state.string("fingerprint", "")
-        async with self._servers.at(place_of(Inputs(prior.inputs))) as incus:
-            await steadily(incus, lambda: image.release(incus, fingerprint, use))
-            await steadily(incus, lambda: image.prune(incus))
+        """Remove the reference, and the image if nothing else uses it."""
+        state, inputs = Inputs(prior.state), self.parse(Inputs(prior.state))
+        reference = ImageReference.of_urn(operation.urn, *inputs.files)
+        fingerprint = state.string("fingerprint", "")
+        async with self._servers.connect(location_of(Inputs(prior.inputs))) as incus:
+            await retry_through_restart(
+                incus, lambda: image.remove_reference(incus, fingerprint, reference)
+            )
+            await retry_through_restart(incus, lambda: image.prune(incus))
 
     async def read(self, prior: PriorState, operation: Operation) -> ReadResult | None:
-        """Whether the server still has it."""
+        """Check whether the server still has it."""
         del operation
         if not prior.inputs:
-            msg = "an image is not imported: `pulumi up` finds it where it is there already"
+            msg = "an image cannot be imported: `pulumi up` uses one that the server already has"
             raise OperationError(msg)
         state = Inputs(prior.state)
-        images = await self._servers.images(place_of(Inputs(prior.inputs)))
-        is_there = state.string("fingerprint") in images
-        return ReadResult(outputs=prior.state) if is_there else None
+        images = await self._servers.images(location_of(Inputs(prior.inputs)))
+        exists = state.string("fingerprint") in images
+        return ReadResult(outputs=prior.state) if exists else None
 
     async def diff(self, new: Properties, prior: PriorState, operation: Operation) -> Diff:
-        """Also an image that was removed on the server is to be sent again."""
-        found = meaningful(await super().diff(new, prior, operation))
-        state, place = Inputs(prior.state), place_now(prior, new)
+        """Changes of the inputs; and an image that was deleted from the server is a change, too."""
+        found = without_certificate(await super().diff(new, prior, operation))
+        state, location = Inputs(prior.state), current_location(prior, new)
         try:
-            images = await self._servers.images(place)
+            images = await self._servers.images(location)
         except OperationError as error:
-            self._servers.excuse(place, error, operation.diagnostics)
+            self._servers.warn_unavailable(location, error, operation.diagnostics)
             return found
         if state.string("fingerprint") in images:
             return found
-        # An update: the image is named by what it is, and will be the same one.
+        # An update, no replacement: the same content has the same fingerprint.
         gone = Difference(path="fingerprint", top="fingerprint")
         return Diff(differences=(*found.differences, gone))

@@ -1,4 +1,4 @@
-"""`flakeup:incus:Instance`: a container on a server, up and known before it is deployed to."""
+"""`flakeup:incus:Instance`: a container on a server, created and booted before a deployment."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from components.pipeline.errors import IncusError
 from components.pipeline.targets.incus import boot, cluster, instance
-from components.pipeline.targets.incus.api import Incus, steadily
-from components.pipeline.targets.incus.desired import Wanted
-from components.pipeline.targets.incus.observed import Seen, find, look
+from components.pipeline.targets.incus.api import Incus, retry_through_restart
+from components.pipeline.targets.incus.observed import (
+    DesiredInstance,
+    InstanceState,
+    find_instance,
+    get_instance,
+)
 from components.pipeline.targets.incus.ownership import Owner
 
 from ..sdk.diff import Diff, Difference
@@ -20,40 +24,40 @@ from ..sdk.resource import Created, ReadResult, Resource
 from ..sdk.values import Unknown, reveal
 from . import drift
 from .schemas import INSTANCE
-from .servers import CERTIFICATE, Place, Servers, place_now, place_of, told
+from .servers import CERTIFICATE, Location, Servers, current_location, location_of, operation_errors
 
 if TYPE_CHECKING:
     from ..sdk.resource import Operation, PriorState
     from ..sdk.schema import Schema
     from ..sdk.values import Properties
 
-_OURS: Final = frozenset({"onImageChange", "bootTimeout", "ssh", CERTIFICATE})
-"""Inputs that say how something is done, and change nothing by themselves."""
-_PARTS: Final = 3
-"""Of an id: remote, project and name."""
+_NOT_ON_SERVER: Final = frozenset({"onImageChange", "bootTimeout", "ssh", CERTIFICATE})
+"""Inputs about how an operation is done: a change of them changes nothing on the server."""
+_ID_PARTS: Final = 3
+"""An id is REMOTE/PROJECT/NAME."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spec:
+class InstanceInputs:
     """The inputs of an instance."""
 
-    place: Place
-    wanted: Wanted
+    location: Location
+    desired: DesiredInstance
     policy: str
     ssh: bool
     boot_timeout: float
 
     @classmethod
-    def of(cls, inputs: Inputs) -> Spec:
-        """Read what has passed the check."""
+    def of(cls, inputs: Inputs) -> InstanceInputs:
+        """Parse inputs that have passed the check."""
         return cls(
-            place=place_of(inputs),
-            wanted=Wanted(
+            location=location_of(inputs),
+            desired=DesiredInstance(
                 name=inputs.string("name", ""),
                 image=inputs.string("image", ""),
                 profiles=inputs.strings("profiles"),
                 config=inputs.string_map("config"),
-                devices=drift.devices(inputs.value("devices")),
+                devices=drift.parse_devices(inputs.value("devices")),
                 member=inputs.string("member", ""),
                 running=inputs.boolean("running") is not False,
             ),
@@ -63,227 +67,240 @@ class Spec:
         )
 
 
-class InstanceResource(Resource[Spec]):
-    """A container whose root is made from an image once, and then belongs to its deployments."""
+class InstanceResource(Resource[InstanceInputs]):
+    """A container whose root comes from an image once, and then belongs to its deployments."""
 
     schema: ClassVar[Schema] = INSTANCE
 
     def __init__(self, servers: Servers) -> None:
-        """`servers` are what all resources of this process share."""
+        """`servers` is shared by all resources of this process."""
         self._servers = servers
 
-    def parse(self, inputs: Inputs) -> Spec:
-        """The inputs as values."""
-        return Spec.of(inputs)
+    def parse(self, inputs: Inputs) -> InstanceInputs:
+        """Parse the inputs."""
+        return InstanceInputs.of(inputs)
 
-    async def create(self, inputs: Spec, operation: Operation) -> Created:
-        """Make it, start it, and wait until it can be deployed to."""
-        identity = inputs.place.identity(inputs.wanted.name)
-        outputs = await operation.cancellation.race(self._made(inputs, identity, operation))
+    async def create(self, inputs: InstanceInputs, operation: Operation) -> Created:
+        """Create and start it, and wait until it can be deployed to."""
+        identity = inputs.location.identity(inputs.desired.name)
+        outputs = await operation.cancellation.race(self._create(inputs, identity, operation))
         return Created(id=identity, outputs=outputs)
 
-    async def _made(self, spec: Spec, identity: str, operation: Operation) -> Properties:
+    async def _create(
+        self, inputs: InstanceInputs, identity: str, operation: Operation
+    ) -> Properties:
         owner, say = Owner.of_urn(operation.urn), operation.diagnostics.status
-        importing = _import(operation.urn, identity)
-        async with self._servers.at(spec.place) as incus:
+        desired = _with_config_path(inputs.desired, operation)
+        importing = _import_command(operation.urn, identity)
+        async with self._servers.connect(inputs.location) as incus:
+            await retry_through_restart(
+                incus, lambda: instance.create(incus, desired, owner, say, importing=importing)
+            )
+            return await self._wait_until_up(incus, inputs, identity, operation)
 
-            async def make() -> None:
-                wanted = _written(spec.wanted, operation)
-                await instance.create(incus, wanted, owner, say, importing=importing)
+    async def update(
+        self, inputs: InstanceInputs, prior: PriorState, operation: Operation
+    ) -> Properties:
+        """Update it in place: name, root, config, and whether it runs, in this order."""
+        return await operation.cancellation.race(self._update(inputs, prior, operation))
 
-            await steadily(incus, make)
-            return await self._up(incus, spec, identity, operation)
-
-    async def update(self, inputs: Spec, prior: PriorState, operation: Operation) -> Properties:
-        """Change it in place: name, root, config, whether it runs; in this order."""
-        return await operation.cancellation.race(self._changed(inputs, prior, operation))
-
-    async def _changed(self, spec: Spec, prior: PriorState, operation: Operation) -> Properties:
-        old, new = Spec.of(Inputs(prior.inputs)).wanted, _written(spec.wanted, operation)
+    async def _update(
+        self, inputs: InstanceInputs, prior: PriorState, operation: Operation
+    ) -> Properties:
+        old = InstanceInputs.of(Inputs(prior.inputs)).desired
+        new = _with_config_path(inputs.desired, operation)
         owner, say = Owner.of_urn(operation.urn), operation.diagnostics.status
+        remote, project = inputs.location.remote, inputs.location.project
 
         async def work(incus: Incus) -> None:
-            seen = await find(incus, drift.uuid_of(prior), new.name, old.name)
-            if seen is None:
-                raise OperationError(_gone(incus, old))
-            cluster.refuse_move(seen, old, new, spec.place.remote, spec.place.project)
-            if seen.name != new.name:
-                await instance.rename(incus, seen, new, say)
-            if spec.policy == "rebuild" and seen.image != new.image:
+            current = await find_instance(incus, drift.uuid_of(prior), new.name, old.name)
+            if current is None:
+                raise OperationError(_gone_message(incus, old))
+            cluster.refuse_move(current, old, new, remote, project)
+            if current.name != new.name:
+                await instance.rename(incus, current, new, say)
+            if inputs.policy == "rebuild" and current.image != new.image:
                 await instance.rebuild(incus, new, say)
-            await instance.change(incus, old, new, owner)
-            await instance.run(incus, new, say)
+            await instance.update(incus, old, new, owner)
+            await instance.set_running(incus, new, say)
 
-        async with self._servers.at(spec.place) as incus:
-            await steadily(incus, lambda: work(incus))
-            return await self._up(incus, spec, prior.id, operation)
+        async with self._servers.connect(inputs.location) as incus:
+            await retry_through_restart(incus, lambda: work(incus))
+            return await self._wait_until_up(incus, inputs, prior.id, operation)
 
-    async def _up(
-        self, incus: Incus, spec: Spec, identity: str, operation: Operation
+    async def _wait_until_up(
+        self, incus: Incus, inputs: InstanceInputs, identity: str, operation: Operation
     ) -> Properties:
-        """Wait for the end of its boot; what it says then is in the state."""
-        outputs = drift.outputs_of(await look(incus, spec.wanted.name))
-        if not spec.wanted.running:
+        """Wait until it has booted; returns the outputs."""
+        name, say = inputs.desired.name, operation.diagnostics.status
+        outputs = drift.outputs_of(await get_instance(incus, name))
+        if not inputs.desired.running:
             return outputs
+        seconds, ssh = inputs.boot_timeout, inputs.ssh
         try:
-            up = await steadily(
+            endpoint = await retry_through_restart(
                 incus,
-                lambda: boot.booted(
-                    incus,
-                    spec.wanted.name,
-                    seconds=spec.boot_timeout,
-                    ssh=spec.ssh,
-                    say=operation.diagnostics.status,
-                ),
+                lambda: boot.wait_until_booted(incus, name, seconds=seconds, ssh=ssh, say=say),
             )
         except IncusError as error:
-            # It is there: the state has to know of it, and the next `up` waits for it again.
+            # It exists, so the state has to record it; the next `up` waits for it again.
             raise PartialFailureError(str(error), resource_id=identity, outputs=outputs) from error
-        if up.address is None or up.host_key is None:
+        if endpoint is None:
             return outputs
-        line = up.host_key.line
-        await steadily(incus, lambda: instance.note_host_key(incus, spec.wanted, line))
-        return {**outputs, "address": up.address.text, "hostKey": line}
+        line = endpoint.host_key.line
+        await retry_through_restart(
+            incus, lambda: instance.store_host_key(incus, inputs.desired, line)
+        )
+        return {**outputs, "address": endpoint.address.text, "hostKey": line}
 
     async def delete(self, prior: PriorState, operation: Operation) -> None:
-        """Remove it with its root; volumes of its own stay."""
-        spec = Spec.of(Inputs(prior.state))
-        operation.diagnostics.status("removing it")
-        async with self._servers.at(place_of(Inputs(prior.inputs))) as incus:
-            uuid = drift.uuid_of(prior)
-            await steadily(incus, lambda: instance.delete(incus, spec.wanted, uuid))
+        """Delete it with its root; its volumes stay."""
+        desired, uuid = InstanceInputs.of(Inputs(prior.state)).desired, drift.uuid_of(prior)
+        operation.diagnostics.status("deleting it")
+        async with self._servers.connect(location_of(Inputs(prior.inputs))) as incus:
+            await retry_through_restart(incus, lambda: instance.delete(incus, desired, uuid))
 
     async def read(self, prior: PriorState, operation: Operation) -> ReadResult | None:
-        """As the server has it: for a refresh, or to take it into a stack."""
+        """Read it from the server, for a refresh or an import."""
         del operation
         if not prior.inputs:
-            return await self._imported(prior)
-        spec = Spec.of(Inputs(prior.inputs))
-        seen = drift.same(await self._servers.instances(spec.place), prior, spec.place)
-        if seen is None:
+            return await self._read_for_import(prior)
+        inputs = InstanceInputs.of(Inputs(prior.inputs))
+        location, desired = inputs.location, inputs.desired
+        current = drift.find_stored(await self._servers.instances(location), prior, location)
+        if current is None:
             return None
-        kept = {key: text for key, text in seen.config.items() if key in spec.wanted.config}
-        devices = {key: it for key, it in seen.devices.items() if key in spec.wanted.devices}
-        there = drift.inputs_of(replace(seen, config=kept, devices=devices))
-        there.pop("image")  # what it was made from: that there is a newer one is no drift
-        return ReadResult(
-            outputs={**drift.outputs_of(seen), **await self._told(spec, seen), **there}
-        )
+        config = {key: text for key, text in current.config.items() if key in desired.config}
+        devices = {key: it for key, it in current.devices.items() if key in desired.devices}
+        found = drift.inputs_of(replace(current, config=config, devices=devices))
+        found.pop("image")  # the image of its root: that there is a newer one is not drift
+        endpoint = await self._read_endpoint(inputs, current)
+        return ReadResult(outputs={**drift.outputs_of(current), **endpoint, **found})
 
-    async def _told(self, spec: Spec, seen: Seen) -> Properties:
-        """Its address and key, read anew: who refreshes sees what has changed, and may refuse."""
-        async with self._servers.at(spec.place) as incus:
-            said = await _said(incus, spec, seen)
-            if line := said.get("hostKey"):
-                await instance.note_host_key(incus, spec.wanted, str(line))
-            return said
+    async def _read_endpoint(self, inputs: InstanceInputs, current: InstanceState) -> Properties:
+        """Read its address and host key: a refresh shows a change, and the user may reject it."""
+        async with self._servers.connect(inputs.location) as incus:
+            outputs = await _endpoint_outputs(incus, inputs, current)
+            if line := outputs.get("hostKey"):
+                await instance.store_host_key(incus, inputs.desired, str(line))
+            return outputs
 
-    async def _imported(self, prior: PriorState) -> ReadResult | None:
-        remote, project, name = _parts(prior.id)
-        place = Place(remote=remote, project=project)
-        seen = (await self._servers.instances(place)).get(name)
-        if seen is None:
+    async def _read_for_import(self, prior: PriorState) -> ReadResult | None:
+        remote, project, name = _parse_identity(prior.id)
+        location = Location(remote=remote, project=project)
+        current = (await self._servers.instances(location)).get(name)
+        if current is None:
             return None
-        with told():
-            seen.check(remote, project)
+        with operation_errors():
+            current.check_importable(remote, project)
         inputs: Properties = {
             "remote": remote,
             "project": project,
-            **drift.inputs_of(seen),
+            **drift.inputs_of(current),
             "onImageChange": "ignore",
             "ssh": True,
             "bootTimeout": 120.0,
         }
-        async with self._servers.at(place) as incus:
-            said = await _said(incus, Spec.of(Inputs(inputs)), seen)
-        return ReadResult(outputs={**inputs, **drift.outputs_of(seen), **said}, imported=inputs)
+        async with self._servers.connect(location) as incus:
+            parsed = InstanceInputs.of(Inputs(inputs))
+            endpoint = await _endpoint_outputs(incus, parsed, current)
+        outputs = {**inputs, **drift.outputs_of(current), **endpoint}
+        return ReadResult(outputs=outputs, imported=inputs)
 
     async def diff(self, new: Properties, prior: PriorState, operation: Operation) -> Diff:
-        """What the config changes, and what somebody else has changed."""
-        found = (await super().diff(new, prior, operation)).differences
-        kept = [one for one in found if one.top not in _OURS and one.top != "image"]
+        """Changes in the config, and drift on the server."""
+        changes = (await super().diff(new, prior, operation)).differences
+        kept = [one for one in changes if one.top not in _NOT_ON_SERVER and one.top != "image"]
         policy = reveal(new.get("onImageChange"))
-        # Not held against the image that was wanted before, which may have meant nothing then.
-        if policy != "ignore" and drift.another(new.get("image"), prior.state.get("madeFrom")):
+        # Compared with the image of its root: with `ignore`, the last input had no effect.
+        made_from = prior.state.get("madeFrom")
+        if policy != "ignore" and drift.is_another_image(new.get("image"), made_from):
             kept.append(Difference(path="image", top="image", replaces=policy == "replace"))
         known = {one.path for one in kept}
         drifted: tuple[Difference, ...] = ()
         if "*" not in operation.ignore_changes:
             replaced = any(one.replaces for one in kept)
-            drifted = await self._drifted(new, prior, operation, replaced=replaced)
+            drifted = await self._drift(new, prior, operation, replaced=replaced)
         more = (one for one in drifted if one.path not in known)
         return Diff(differences=(*kept, *more), delete_before_replace=True)
 
-    async def _drifted(
+    async def _drift(
         self, new: Properties, prior: PriorState, operation: Operation, *, replaced: bool
     ) -> tuple[Difference, ...]:
         try:
-            seen = await self._seen(prior, new)
+            current = await self._current(prior, new)
         except OperationError as error:
-            self._servers.excuse(place_now(prior, new), error, operation.diagnostics)
+            self._servers.warn_unavailable(
+                current_location(prior, new), error, operation.diagnostics
+            )
             return ()
-        if seen is None:
+        if current is None:
             return (Difference(path="name", top="name", replaces=True),)
         if not replaced:  # a replacement is created on the new member
-            old, spec = (Spec.of(Inputs(one)) for one in (prior.inputs, new))
-            wanted, place = _written(spec.wanted, operation), spec.place
-            with told():
-                cluster.refuse_move(seen, old.wanted, wanted, place.remote, place.project)
-        return drift.drifted(new, seen, prior, Owner.of_urn(operation.urn))
+            old, inputs = (InstanceInputs.of(Inputs(one)) for one in (prior.inputs, new))
+            desired, location = _with_config_path(inputs.desired, operation), inputs.location
+            with operation_errors():
+                cluster.refuse_move(
+                    current, old.desired, desired, location.remote, location.project
+                )
+        return drift.find_drift(new, current, prior, Owner.of_urn(operation.urn))
 
-    async def _seen(self, prior: PriorState, new: Properties) -> Seen | None:
-        """The instance that the state has, as it was when the server was asked first."""
-        place = place_now(prior, new)
-        return drift.same(await self._servers.instances(place), prior, place)
+    async def _current(self, prior: PriorState, new: Properties) -> InstanceState | None:
+        """The instance of the state, as in this process's only listing."""
+        location = current_location(prior, new)
+        return drift.find_stored(await self._servers.instances(location), prior, location)
 
     async def preview(
         self, inputs: Properties, prior: PriorState | None, operation: Operation
     ) -> Properties:
-        """What it will say of itself: all as before, unless its root is made anew."""
+        """Its outputs: all stay the same, unless its root is recreated."""
         known = await super().preview(inputs, prior, operation)
         if prior is None:
             return known
         policy, state = reveal(inputs.get("onImageChange")), Inputs(prior.state)
-        if policy == "rebuild" and drift.another(inputs.get("image"), state.value("madeFrom")):
+        rebuild = policy == "rebuild"
+        if rebuild and drift.is_another_image(inputs.get("image"), state.value("madeFrom")):
             return {name: known["uuid"] if name == "uuid" else Unknown() for name in known}
-        with suppress(OperationError):  # that no server answers was said in the diff
-            if seen := await self._seen(prior, inputs):
-                known["root"] = seen.root
-                known["address"] = seen.address or state.value("address")
+        with suppress(OperationError):  # the diff has already warned of a server that is down
+            if current := await self._current(prior, inputs):
+                known["root"] = current.root
+                known["address"] = current.address or state.value("address")
         return known
 
 
-async def _said(incus: Incus, spec: Spec, seen: Seen) -> Properties:
-    """What it says of itself, if it is up."""
-    if not (seen.running and spec.ssh):
+async def _endpoint_outputs(
+    incus: Incus, inputs: InstanceInputs, current: InstanceState
+) -> Properties:
+    """Its address and host key, if it is up and used over ssh."""
+    if not (current.running and inputs.ssh):
         return {}
-    found = await boot.reach(incus, seen.name)
-    if isinstance(found, str) or found.address is None or found.host_key is None:
+    endpoint = await boot.find_endpoint(incus, current.name)
+    if isinstance(endpoint, str):
         return {}
-    return {"address": found.address.text, "hostKey": found.host_key.line}
+    return {"address": endpoint.address.text, "hostKey": endpoint.host_key.line}
 
 
-def _parts(identity: str) -> tuple[str, str, str]:
+def _parse_identity(identity: str) -> tuple[str, str, str]:
     parts = identity.split("/")
-    if len(parts) != _PARTS or not all(parts):
+    if len(parts) != _ID_PARTS or not all(parts):
         msg = (
-            f"no such id: {identity[:200]!r}. write REMOTE/PROJECT/NAME, such as local/default/web1"
+            f"invalid id: {identity[:200]!r}. write REMOTE/PROJECT/NAME, such as local/default/web1"
         )
         raise OperationError(msg)
     return parts[0], parts[1], parts[2]
 
 
-def _written(wanted: Wanted, operation: Operation) -> Wanted:
-    """With the place in the config that it comes from, for messages."""
-    return replace(wanted, written=f"hosts.{_host(operation.urn)}.incus")
+def _with_config_path(desired: DesiredInstance, operation: Operation) -> DesiredInstance:
+    """Add the config section that it comes from, for messages."""
+    return replace(desired, config_path=f"hosts.{_host(operation.urn)}.incus")
 
 
 def _host(urn: str) -> str:
     return urn.rpartition("::")[2].removesuffix("-instance")
 
 
-def _import(urn: str, identity: str) -> str:
-    """The command that takes an instance into the stack, as the resource of a URN."""
+def _import_command(urn: str, identity: str) -> str:
+    """The command that imports an instance into the stack, as the resource of a URN."""
     head, _, name = urn.rpartition("::")
     parents, _, token = head.rpartition("$")
     host = _host(urn)
@@ -294,8 +311,8 @@ def _import(urn: str, identity: str) -> str:
     )
 
 
-def _gone(incus: Incus, old: Wanted) -> str:
+def _gone_message(incus: Incus, old: DesiredInstance) -> str:
     return (
-        f"no such instance: {old.name} ({incus.where}): the one that this stack has made is not "
-        "there any more. run `pulumi up` again: it makes another one"
+        f"no such instance: {old.name} ({incus.where}): the instance of this stack has been "
+        "deleted. run `pulumi up` again: it creates another one"
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from components.pipeline.targets.incus.observed import unheard
-
 from ..sdk.plugin import Plugin
 from . import VERSION
 from .docker import Daemons
@@ -14,7 +12,7 @@ from .docker_traffic import TrafficResource
 from .docker_trial import TrialResource
 from .image import ImageResource
 from .instance import InstanceResource
-from .servers import Servers, place_of
+from .servers import Servers, location_of
 from .volume import VolumeResource
 
 if TYPE_CHECKING:
@@ -50,8 +48,8 @@ class FlakeupPlugin(Plugin):
         """Call `flakeup:incus:observe`: returns the instances of a project by name."""
         if function != OBSERVE:
             return None
-        place = place_of(arguments)
-        seen = await self._servers.instances(place)
+        location = location_of(arguments)
+        instances = await self._servers.instances(location)
         return {
             "instances": {
                 name: {
@@ -60,11 +58,11 @@ class FlakeupPlugin(Plugin):
                     "owner": one.owner,
                     "running": one.running,
                     **(
-                        {"trouble": unheard(one.member, place.remote, place.project)}
-                        if one.silent
+                        {"trouble": one.offline_message(location.remote, location.project)}
+                        if one.offline
                         else {}
                     ),
                 }
-                for name, one in seen.items()
+                for name, one in instances.items()
             }
         }

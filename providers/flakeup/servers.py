@@ -1,4 +1,4 @@
-"""The Incus servers that this process speaks with, and what they have said."""
+"""Incus servers: connections, and listings that are read once per process."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from components.pipeline.errors import FlakeupError, IncusPinError
 from components.pipeline.targets.incus.api import Incus
-from components.pipeline.targets.incus.image import fingerprints
-from components.pipeline.targets.incus.observed import Seen, listed
+from components.pipeline.targets.incus.image import list_fingerprints
+from components.pipeline.targets.incus.observed import InstanceState, list_instances
 from components.pipeline.targets.incus.remote import Remote
 
 from ..sdk.errors import OperationError
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CERTIFICATE: Final = "certificate"
-"""The input that says which server is meant; it changes nothing on it."""
+"""The input that pins the server's certificate; a change of it changes nothing on the server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """A remote's name, and a project on it; with the certificate that the stack has pinned."""
+class Location:
+    """A remote and a project on it, with the fingerprint that the stack pins."""
 
     remote: str
     project: str
     certificate: str = ""
 
     def identity(self, *names: str) -> str:
-        """The id of what is there."""
+        """The id of a resource there."""
         return "/".join((self.remote, self.project, *names))
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """What goes wrong as the engine is told of it: the message alone."""
+def operation_errors() -> Iterator[None]:
+    """Raise an error of the pipeline as an OperationError with the same message."""
     try:
         yield
     except FlakeupError as error:
@@ -53,79 +53,81 @@ def told() -> Iterator[None]:
 
 
 class Servers:
-    """One listing of each project for all that the engine asks before anything is done."""
+    """Connections to servers; each project is listed once for all resources of a preview."""
 
     def __init__(self) -> None:
-        """Nothing is asked yet."""
-        self._listings: dict[Place, asyncio.Task[dict[str, Seen]]] = {}
-        self._images: dict[Place, asyncio.Task[frozenset[str]]] = {}
-        self._excused: set[Place] = set()
+        """Start without connections."""
+        self._listings: dict[Location, asyncio.Task[dict[str, InstanceState]]] = {}
+        self._images: dict[Location, asyncio.Task[frozenset[str]]] = {}
+        self._warned: set[Location] = set()
 
     @asynccontextmanager
-    async def at(self, place: Place) -> AsyncIterator[Incus]:
-        """A server, for one operation.
+    async def connect(self, location: Location) -> AsyncIterator[Incus]:
+        """Connect to a server for one operation.
 
         Raises:
-            OperationError: whatever goes wrong in the block.
+            OperationError: for every error in the block.
         """
-        with told():
-            remote = Remote.find(place.remote, place.certificate)
-            async with Incus(remote, place.project) as incus:
+        with operation_errors():
+            remote = Remote.find(location.remote, location.certificate)
+            async with Incus(remote, location.project) as incus:
                 yield incus
 
-    async def instances(self, place: Place) -> dict[str, Seen]:
-        """The instances of a project as they were when this process first asked."""
-        return await self._once(self._listings, place, listed)
+    async def instances(self, location: Location) -> dict[str, InstanceState]:
+        """The instances of a project, as of this process's first request."""
+        return await self._once(self._listings, location, list_instances)
 
-    async def images(self, place: Place) -> frozenset[str]:
-        """The fingerprints of a project's images, as they were when this process first asked."""
-        return await self._once(self._images, place, fingerprints)
+    async def images(self, location: Location) -> frozenset[str]:
+        """The fingerprints of a project's images, as of this process's first request."""
+        return await self._once(self._images, location, list_fingerprints)
 
-    def excuse(self, place: Place, error: OperationError, diagnostics: Diagnostics) -> None:
-        """Say once that a server could not be asked, for all who wanted to know.
+    def warn_unavailable(
+        self, location: Location, error: OperationError, diagnostics: Diagnostics
+    ) -> None:
+        """Warn, once for all resources, that a server is unavailable and the state is used.
 
-        A preview may run where it cannot be reached: then the state's word counts. But not where
-        the server is another one than the stack means.
+        A preview may run where the server cannot be reached. A server whose certificate is not the
+        pinned one is an error all the same.
         """
         if isinstance(error.__cause__, IncusPinError):
             raise error
-        if place not in self._excused:
-            self._excused.add(place)
-            diagnostics.warning(f"{error}; what the state says is taken for true")
+        if location not in self._warned:
+            self._warned.add(location)
+            diagnostics.warning(f"{error}; using the state instead")
 
     async def _once(
         self,
-        asked: dict[Place, asyncio.Task[T]],
-        place: Place,
+        asked: dict[Location, asyncio.Task[T]],
+        location: Location,
         ask: Callable[[Incus], Awaitable[T]],
     ) -> T:
         async def answer() -> T:
-            async with self.at(place) as incus:
+            async with self.connect(location) as incus:
                 return await ask(incus)
 
-        if place not in asked:
-            asked[place] = asyncio.create_task(answer())
-        return await asyncio.shield(asked[place])
+        if location not in asked:
+            asked[location] = asyncio.create_task(answer())
+        return await asyncio.shield(asked[location])
 
 
-def place_of(inputs: Inputs) -> Place:
-    """Where a resource is."""
-    return Place(
+def location_of(inputs: Inputs) -> Location:
+    """The location of a resource."""
+    return Location(
         remote=inputs.string("remote", ""),
         project=inputs.string("project", ""),
         certificate=inputs.string(CERTIFICATE, ""),
     )
 
 
-def place_now(prior: PriorState, new: Properties) -> Place:
-    """Where a resource of the state is, with the certificate that is pinned by now."""
-    place, now = place_of(Inputs(prior.inputs)), place_of(Inputs(new))
-    if place.remote != now.remote:
-        return place
-    return replace(place, certificate=now.certificate)
+def current_location(prior: PriorState, new: Properties) -> Location:
+    """The location of a resource in the state, with the fingerprint that is pinned now."""
+    location, now = location_of(Inputs(prior.inputs)), location_of(Inputs(new))
+    if location.remote != now.remote:
+        return location
+    return replace(location, certificate=now.certificate)
 
 
-def meaningful(found: Diff) -> Diff:
-    """A diff without the certificate: another pin changes nothing on the server."""
+def without_certificate(found: Diff) -> Diff:
+    """A diff without the pinned fingerprint: a new pin changes nothing on the server."""
     kept = tuple(one for one in found.differences if one.top != CERTIFICATE)
     return replace(found, differences=kept)

@@ -111,8 +111,8 @@ def test_one_that_cannot_be_made_does_not_disturb_the_others_and_is_taken_over(
         (error,) = result.errors()
         project = two.incus.project
         assert error.startswith(
-            f"name taken: {STRANGER} (local, project {project}): an instance that this stack has "
-            "not made has that name. write another `name`, or take it into the stack: "
+            f"name taken: {STRANGER} (local, project {project}): an instance that is not part of "
+            "this stack has that name. choose another `name`, or import the instance: "
         )
         hosts = two.hosts()
         assert answers(hosts) == serving("v2", *hosts)

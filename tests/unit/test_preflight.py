@@ -37,7 +37,7 @@ def test_it_writes_nothing_if_a_target_refuses(
         text = "another server"
         raise IncusPinError(text)
 
-    monkeypatch.setattr(incus, "check", refuse)
+    monkeypatch.setattr(incus, "check_fingerprints", refuse)
     with pytest.raises(IncusPinError, match="another server"):
         preflight.check(settings(), tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ from typing import Final
 
 from ..values import Attr, HostAddress, HostKey, HostName, InvalidValue, Port, Ref, UserName
 from .activation import DEFAULTS, Activation, read_activation
-from .incus import IncusSpec, Way, check_remotes, read_incus, read_instance
+from .incus import IncusSpec, TransportKind, check_remotes, read_incus, read_instance
 from .schema import HOST, HOSTS
 from .section import Section, flag, one_of, path_to
 
@@ -194,7 +194,7 @@ def _host(name: str, section: Section, stack: _Defaults) -> HostSpec | None:
     if target is Target.INCUS:
         _refuse_place(section)
         incus = read_instance(section, name, stack.incus)
-        if incus.transport is Way.EXEC:
+        if incus.transport is TransportKind.EXEC:
             _refuse_login(section)
     else:
         endpoint = _endpoint(section)

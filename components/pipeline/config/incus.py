@@ -34,7 +34,7 @@ class OnImageChange(StrEnum):
     REPLACE = "replace"
 
 
-class Way(StrEnum):
+class TransportKind(StrEnum):
     """How an instance is deployed to."""
 
     SSH = "ssh"
@@ -76,7 +76,7 @@ class IncusSpec:
     own_config: Mapping[str, str] = field(default_factory=dict)
     own_devices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     protect: bool = False
-    transport: Way = Way.SSH
+    transport: TransportKind = TransportKind.SSH
     boot_timeout: Duration = Duration(INCUS["bootTimeout"].default)  # noqa: RUF009 frozen
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     """Of the servers' certificates, by remote."""
@@ -170,7 +170,8 @@ def _read(section: Section, base: IncusSpec) -> IncusSpec:
         own_config={**base.own_config, **_texts(section, "config", MAX_CONFIG)},
         own_devices={**base.own_devices, **_devices(section)},
         protect=bool(section.read("protect", flag, base.protect)),
-        transport=section.read("transport", one_of(Way), base.transport) or base.transport,
+        transport=section.read("transport", one_of(TransportKind), base.transport)
+        or base.transport,
         boot_timeout=section.read("bootTimeout", timeout, base.boot_timeout) or base.boot_timeout,
         fingerprints=base.fingerprints,
     )

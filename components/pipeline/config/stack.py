@@ -11,7 +11,7 @@ from ..values import FlakeUrl, InputName, PrivateKey, Ref, Rev
 from .activation import DEFAULTS, Activation, Mode, read_activation
 from .checks import OF_THE_RELEASE
 from .hosts import Endpoint, HostSpec, Target, read_hosts
-from .incus import Way
+from .incus import TransportKind
 from .rollout import read_rollout
 from .schema import STACK
 from .section import Section, one_of
@@ -150,7 +150,7 @@ def _check_app_rev(stack: Section, app_ref: Ref | None, app_rev: Rev | None) -> 
 def _check_addresses(stack: Section, hosts: Iterable[HostSpec]) -> None:
     """Refuse the first check of an address that nothing leads to."""
     for host in hosts:
-        if host.incus is None or host.incus.transport is not Way.EXEC:
+        if host.incus is None or host.incus.transport is not TransportKind.EXEC:
             continue
         for check in host.activation.checks:
             if ADDRESS in check.placeholders:

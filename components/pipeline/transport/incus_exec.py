@@ -15,16 +15,17 @@ from typing import Final
 from ..config.stack import HostSpec
 from ..errors import HostError, ProcessError, UnreachableError, message
 from ..process.run import Argv
+from ..process.socket_bridge import bridge
 from ..values import StorePath
-from .incus_store import store
 from .transport import Store
 
 CLIENT_FAILED: Final = 1
 """Exit code of the client when it failed itself; a shell's failing command gives it as well."""
+NIX_DAEMON: Final = ("nix-daemon", "--stdio")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exec:
+class IncusExec:
     """One instance, through Incus's client."""
 
     host: HostSpec
@@ -54,7 +55,7 @@ class Exec:
         where = f"{self.host.name} ({self.instance[0]}, project {self.instance[-1]})"
         last = error.last_lines(1)
         if not self.is_transport_failure(error.code):
-            remedy = "look at it: a full disk, its PATH, its shell"
+            remedy = "check its disk space, its PATH and its shell"
             return HostError(message("the host could not run the command", where, last, remedy))
         remedy = f"check that the instance runs, and that `{shlex.join(self.argv('true'))}` works"
         return UnreachableError(message("cannot reach the host", where, last, remedy))
@@ -65,9 +66,13 @@ class Exec:
 
     @asynccontextmanager
     async def store(self) -> AsyncIterator[Store]:
-        """The instance's store, through a local socket."""
-        async with store(self.argv) as url:
-            yield Store(url=url)
+        """The instance's store: a local socket whose other end is `nix-daemon --stdio` in it.
+
+        Nix speaks its own protocol over the socket: it asks which paths the instance has, and sends
+        the others in one stream, as over ssh.
+        """
+        async with bridge(self.argv(*NIX_DAEMON)) as socket:
+            yield Store(url=f"unix://{socket}")
 
     def copy_command(self, build: StorePath, out: StorePath) -> str:
         """Exports the whole closure: a shell cannot ask the instance which paths it has."""

@@ -11,10 +11,10 @@ import pytest
 from components.pipeline.errors import IncusError
 from components.pipeline.targets.incus import boot, image, instance, volume
 from components.pipeline.targets.incus.api import Incus
-from components.pipeline.targets.incus.desired import Wanted
+from components.pipeline.targets.incus.observed import DesiredInstance
 from components.pipeline.targets.incus.ownership import OWNER, Owner
 from components.pipeline.targets.incus.remote import Remote
-from components.pipeline.targets.incus.volume import Volume
+from components.pipeline.targets.incus.volume import StorageVolume
 from harness.daemons.incus_cluster import ONE, TWO, Cluster, cluster
 from harness.daemons.incus_proxy import IncusProxy
 from harness.daemons.tiny_image import tiny
@@ -56,8 +56,8 @@ async def incus(proxy: IncusProxy) -> AsyncIterator[Incus]:
 
 
 @pytest.fixture
-def wanted(fingerprint: str) -> Wanted:
-    return Wanted(name="a", image=fingerprint, member=TWO, written="hosts.web1.incus")
+def desired(fingerprint: str) -> DesiredInstance:
+    return DesiredInstance(name="a", image=fingerprint, member=TWO, config_path="hosts.web1.incus")
 
 
 @pytest.fixture
@@ -77,13 +77,13 @@ def given(fingerprint: str) -> dict[str, Json]:
     }
 
 
-async def made(incus: Incus, wanted: Wanted) -> None:
-    await instance.create(incus, wanted, STACK, print)
+async def made(incus: Incus, desired: DesiredInstance) -> None:
+    await instance.create(incus, desired, STACK, print)
 
 
-async def refused(incus: Incus, wanted: Wanted) -> str:
+async def refused(incus: Incus, desired: DesiredInstance) -> str:
     with pytest.raises(IncusError) as caught:
-        await made(incus, wanted)
+        await made(incus, desired)
     return str(caught.value)
 
 
@@ -99,29 +99,29 @@ def told(cluster: Cluster, name: str = "a") -> tuple[str, str, str]:
 
 
 async def test_it_is_made_where_it_is_wanted_from_an_image_that_is_on_another_member(
-    incus: Incus, cluster: Cluster, proxy: IncusProxy, wanted: Wanted
+    incus: Incus, cluster: Cluster, proxy: IncusProxy, desired: DesiredInstance
 ) -> None:
-    await made(incus, wanted)
+    await made(incus, desired)
     assert told(cluster)[:2] == (TWO, "Running")
-    up = await boot.booted(incus, "a", seconds=20, ssh=False, say=print)
-    assert up == boot.Booted(address=None, host_key=None)
+    up = await boot.wait_until_booted(incus, "a", seconds=20, ssh=False, say=print)
+    assert up is None
     proxy.forget()
-    await made(incus, wanted)
+    await made(incus, desired)
     assert proxy.changes() == []
 
 
 async def test_a_member_that_cannot_be_had_is_one_message_before_anything_is_made(
-    incus: Incus, cluster: Cluster, wanted: Wanted
+    incus: Incus, cluster: Cluster, desired: DesiredInstance
 ) -> None:
-    assert await refused(incus, replace(wanted, member="rack")) == (
-        f"no such member: {PLACE}: it is to be on rack, and the members are node1, node2. "
-        "write one of them as `hosts.web1.incus.member`"
+    assert await refused(incus, replace(desired, member="rack")) == (
+        f"no such cluster member: {PLACE}: rack: the members are node1, node2. "
+        "set `hosts.web1.incus.member` to one"
     )
     cluster.one.request("POST", f"/1.0/cluster/members/{TWO}/state", {"action": "evacuate"})
     try:
-        assert await refused(incus, wanted) == (
-            f"cluster member unavailable: {PLACE}: it is to be on node2, which is evacuated. wait "
-            "for it (`incus cluster list local:`), or change `hosts.web1.incus.member`"
+        assert await refused(incus, desired) == (
+            f"cluster member unavailable: {PLACE}: node2 is evacuated. wait until it is online "
+            "(`incus cluster list local:`), or change `hosts.web1.incus.member`"
         )
     finally:
         cluster.one.request("POST", f"/1.0/cluster/members/{TWO}/state", {"action": "restore"})
@@ -159,19 +159,19 @@ async def test_a_changed_member_is_refused_and_a_move_by_hand_is_accepted(
 
 
 async def test_it_is_where_its_volumes_are_and_leaves_none_behind(
-    incus: Incus, cluster: Cluster, wanted: Wanted
+    incus: Incus, cluster: Cluster, desired: DesiredInstance
 ) -> None:
-    data = Volume(pool="pool", name="data", member=TWO)
+    data = StorageVolume(pool="pool", name="data", member=TWO)
     await volume.ensure(incus, data, STACK)
     await volume.ensure(incus, data, STACK)
     found = await incus.get(data.path)
     assert (found["location"], found["config"][OWNER]) == (TWO, STACK.text)
     device = {"type": "disk", "pool": "pool", "source": "data", "path": "/data"}
-    free = replace(wanted, member="", devices={"data": device})
+    free = replace(desired, member="", devices={"data": device})
     elsewhere = replace(free, member=ONE)
     text = (
-        f"not without its volume: {PLACE}: its volume data (pool pool) is on node2, and it is to "
-        "be on node1. write node2 as `hosts.web1.incus.member`, or take the volume out of it"
+        f"volume on another member: {PLACE}: its volume data (pool pool) is on node2, and it would "
+        "be created on node1. set `hosts.web1.incus.member` to node2, or remove the volume from it"
     )
     assert await refused(incus, elsewhere) == text
     await made(incus, free)
@@ -179,7 +179,11 @@ async def test_it_is_where_its_volumes_are_and_leaves_none_behind(
 
 
 async def test_a_member_that_is_away(
-    incus: Incus, cluster: Cluster, proxy: IncusProxy, given: dict[str, Json], wanted: Wanted
+    incus: Incus,
+    cluster: Cluster,
+    proxy: IncusProxy,
+    given: dict[str, Json],
+    desired: DesiredInstance,
 ) -> None:
     """The last one here: what is on that member is neither gone, nor changed, nor forgotten."""
     driven = Driven(kind=INSTANCE, socket=proxy.place, name="web1-instance")
@@ -197,14 +201,14 @@ async def test_a_member_that_is_away(
         assert driven.diff_in(plugin) == NOTHING
     listings = [one for one in proxy.seen() if "recursion" in one]
     assert listings == ["GET /1.0/instances?recursion=2&project=default"], "once for all"
-    assert driven.said == [f"{unknown}; what the state says is taken for true"]
+    assert driven.said == [f"{unknown}; using the state instead"]
     text = await deleted
     assert text.startswith(AWAY), "how Incus puts it depends on when it last looked"
     assert text.endswith(f". {WAIT}")
-    text = await refused(incus, replace(wanted, name="b"))
-    assert text.startswith((AWAY, "cluster member unavailable: b (local, project default): it is "))
+    text = await refused(incus, replace(desired, name="b"))
+    assert text.startswith((AWAY, "cluster member unavailable: b (local, project default): node2 "))
     with failing(AWAY):
         driven.update({**given, "config": {"limits.cpu": "1"}})
     assert driven.state == state
     assert cluster.one.instances() == ["a"]
-    assert await image._instances(incus, "0" * 64) == ["a"], "it may be made from it"
+    assert await image._instances_created_from(incus, "0" * 64) == ["a"], "it may be made from it"

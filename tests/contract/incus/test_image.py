@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from components.pipeline.errors import IncusAwayError, IncusError
+from components.pipeline.errors import IncusError, IncusUnavailableError
 from components.pipeline.targets.incus import image, instance
-from components.pipeline.targets.incus.api import Incus, steadily
-from components.pipeline.targets.incus.desired import Wanted
-from components.pipeline.targets.incus.ownership import Owner, Use
+from components.pipeline.targets.incus.api import Incus, retry_through_restart
+from components.pipeline.targets.incus.observed import DesiredInstance
+from components.pipeline.targets.incus.ownership import ImageReference, Owner
 from components.pipeline.targets.incus.remote import Remote
 from harness.daemons.incus_proxy import IncusProxy
 from harness.daemons.incusd import Incusd, incusd
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["incusd"]
 pytestmark = pytest.mark.contract
-ONE = Use(resource="shop/prod/base-image", files="a b")
-OTHER = Use(resource="shop/staging/base-image", files="a b")
+ONE = ImageReference(resource="shop/prod/base-image", files="a b")
+OTHER = ImageReference(resource="shop/staging/base-image", files="a b")
 OWNER = Owner("shop/prod")
 
 
@@ -55,7 +55,7 @@ async def incus(proxy: IncusProxy) -> AsyncIterator[Incus]:
         yield server
 
 
-async def sent(incus: Incus, files: image.ImageFiles, use: Use = ONE) -> str:
+async def sent(incus: Incus, files: image.ImageFiles, use: ImageReference = ONE) -> str:
     return await image.ensure(incus, files, use, "a text", print)
 
 
@@ -72,7 +72,7 @@ async def test_it_is_named_before_it_is_sent_and_sent_once(
             "user.flakeup.used-by.shop/prod/base-image": "a b",
         }
     }
-    assert await image.fingerprints(incus) == {digest}
+    assert await image.list_fingerprints(incus) == {digest}
     proxy.forget()
     assert await sent(incus, files) == digest
     assert proxy.changes() == []
@@ -85,14 +85,14 @@ async def test_it_goes_when_the_last_of_those_who_use_it_gives_it_up(
     proxy.forget()
     assert await sent(incus, files, OTHER) == digest
     assert proxy.seen("POST") == []
-    await image.release(incus, digest, ONE)
+    await image.remove_reference(incus, digest, ONE)
     (properties,) = incusd.images().values()
     assert {OTHER.key, ONE.key} & properties.keys() == {OTHER.key}
-    await image.release(incus, digest, ONE)
+    await image.remove_reference(incus, digest, ONE)
     assert digest in incusd.images(), "giving it up twice takes it from nobody"
-    await image.release(incus, digest, OTHER)
+    await image.remove_reference(incus, digest, OTHER)
     assert incusd.images() == {}
-    await image.release(incus, digest, OTHER)
+    await image.remove_reference(incus, digest, OTHER)
 
 
 async def test_one_that_is_built_anew_with_the_same_content_is_kept(
@@ -100,11 +100,11 @@ async def test_one_that_is_built_anew_with_the_same_content_is_kept(
 ) -> None:
     """The engine makes the replacement first, and deletes the old resource then."""
     digest = await sent(incus, files)
-    anew = Use(resource=ONE.resource, files="c d")
+    anew = ImageReference(resource=ONE.resource, files="c d")
     await sent(incus, files, anew)
-    await image.release(incus, digest, ONE)
+    await image.remove_reference(incus, digest, ONE)
     assert incusd.images()[digest][anew.key] == "c d"
-    await image.release(incus, digest, anew)
+    await image.remove_reference(incus, digest, anew)
     assert incusd.images() == {}
 
 
@@ -131,12 +131,12 @@ async def test_it_stays_while_there_is_an_instance_that_was_made_from_it(
     incus: Incus, incusd: Incusd, files: image.ImageFiles
 ) -> None:
     digest = await sent(incus, files)
-    wanted = Wanted(name="a", image=digest, running=False)
-    await instance.create(incus, wanted, OWNER, print)
-    await image.release(incus, digest, ONE)
+    desired = DesiredInstance(name="a", image=digest, running=False)
+    await instance.create(incus, desired, OWNER, print)
+    await image.remove_reference(incus, digest, ONE)
     assert ONE.key not in incusd.images()[digest]
     assert await image.prune(incus) == []
-    await instance.delete(incus, wanted, incusd.instance("a")["config"]["volatile.uuid"])
+    await instance.delete(incus, desired, incusd.instance("a")["config"]["volatile.uuid"])
     assert await image.prune(incus, keep=digest) == []
     assert await image.prune(incus) == [digest]
     assert incusd.images() == {}
@@ -149,7 +149,7 @@ async def test_one_that_somebody_has_imported_is_used_and_never_removed(
     (digest,) = incusd.images()
     assert await sent(incus, files) == digest
     assert proxy.seen("POST") == []
-    await image.release(incus, digest, ONE)
+    await image.remove_reference(incus, digest, ONE)
     assert await image.prune(incus) == []
     assert not any("flakeup" in key for key in incusd.images()[digest])
 
@@ -168,7 +168,7 @@ async def test_a_connection_that_breaks_while_it_is_sent(
     incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles, when: str
 ) -> None:
     trouble = proxy.away("POST /1.0/images", when=when, seconds=0.3)
-    digest = await steadily(incus, lambda: sent(incus, files))
+    digest = await retry_through_restart(incus, lambda: sent(incus, files))
     assert trouble.met.is_set()
     assert incusd.images()[digest][ONE.key] == "a b"
 
@@ -177,7 +177,7 @@ async def test_a_server_that_dies_while_it_is_sent_gets_it_when_it_is_back(
     incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles
 ) -> None:
     trouble = proxy.slow("POST /1.0/images", 0.5)
-    sending = asyncio.create_task(steadily(incus, lambda: sent(incus, files)))
+    sending = asyncio.create_task(retry_through_restart(incus, lambda: sent(incus, files)))
     await asyncio.to_thread(trouble.wait)
     await asyncio.to_thread(incusd.restart, 0.5)
     digest = await sending
@@ -188,11 +188,11 @@ async def test_a_server_that_stays_away_is_one_message(
     incus: Incus, proxy: IncusProxy, files: image.ImageFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("components.pipeline.process.retry.RESTART", 0.5)
-    with proxy.gone(), pytest.raises(IncusAwayError) as caught:
-        await steadily(incus, lambda: sent(incus, files))
+    with proxy.gone(), pytest.raises(IncusUnavailableError) as caught:
+        await retry_through_restart(incus, lambda: sent(incus, files))
     assert str(caught.value) == (
         f"cannot reach Incus: local ({proxy.place}): [Errno 2] No such file or directory. "
-        "check that incusd runs, and that `incus list` works for you"
+        "check that incusd is running, and that `incus list` works for you"
     )
 
 
@@ -202,8 +202,8 @@ async def test_a_server_that_goes_each_time_is_given_up(
     monkeypatch.setattr("components.pipeline.process.retry.PAUSE", 0.01)
     trouble = proxy.away("POST /1.0/images", when="before", seconds=0.0)
     trouble.times = 100
-    with pytest.raises(IncusAwayError):
-        await steadily(incus, lambda: sent(incus, files))
+    with pytest.raises(IncusUnavailableError):
+        await retry_through_restart(incus, lambda: sent(incus, files))
     assert 90 < trouble.times < 97
 
 
@@ -240,10 +240,10 @@ def packed(folder: Path, name: str) -> Path:
 
 
 BAD = [
-    (disk, "not a squashfs: F/nixos.qcow2: no such file system. flakeup sends split images: "),
-    (docker, "not an image's metadata: F/made.tar: it holds no metadata.yaml. build it again"),
-    (another, "wrong architecture: F/made.tar: it is made for aarch64, and the server runs "),
-    (short, "cut short: F/root.squashfs: it should have "),
+    (disk, "not a squashfs: F/nixos.qcow2: wrong magic number. flakeup uploads split images: "),
+    (docker, "not an image's metadata: F/made.tar: it contains no metadata.yaml. build it again"),
+    (another, "wrong architecture: F/made.tar: it is for aarch64, and the server runs "),
+    (short, "truncated image: F/root.squashfs: it should have "),
     (short_metadata, "not an image's metadata: F/metadata.tar.xz: Compressed file ended "),
 ]
 
@@ -263,9 +263,9 @@ async def test_one_that_is_no_image_of_a_container_is_not_sent(
     assert text.startswith(said.replace("F/", f"{tmp_path}/"))
     assert text.endswith(
         (
-            "`system.build.squashfs`, and no tarball or disk",
+            "use `system.build.squashfs`, no tarball or disk",
             "build it again (`nix store repair` where the store is damaged)",
-            "name a system in `image` whose nixpkgs.hostPlatform is the server's",
+            "set `image` to a system whose nixpkgs.hostPlatform is the server's",
         )
     )
     assert proxy.seen("POST") == []
@@ -277,5 +277,5 @@ async def test_a_project_that_is_not_there(proxy: IncusProxy, files: image.Image
         with pytest.raises(IncusError) as caught:
             await sent(incus, files)
     assert str(caught.value) == (
-        "no such project: nope: local. write one that `incus project list local:` shows, or make it"
+        "no such project: nope: local. use one that `incus project list local:` shows, or create it"
     )

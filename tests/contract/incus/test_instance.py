@@ -12,10 +12,14 @@ import pytest
 
 from components.pipeline.errors import IncusError
 from components.pipeline.targets.incus import boot, image, instance
-from components.pipeline.targets.incus.api import Incus, steadily
-from components.pipeline.targets.incus.desired import Wanted
-from components.pipeline.targets.incus.observed import find, listed, look
-from components.pipeline.targets.incus.ownership import Owner, Use
+from components.pipeline.targets.incus.api import Incus, retry_through_restart
+from components.pipeline.targets.incus.observed import (
+    DesiredInstance,
+    find_instance,
+    get_instance,
+    list_instances,
+)
+from components.pipeline.targets.incus.ownership import ImageReference, Owner
 from components.pipeline.targets.incus.remote import Remote
 from harness.daemons.incus_proxy import IncusProxy
 from harness.daemons.incusd import Incusd, incusd
@@ -24,6 +28,8 @@ from harness.daemons.tiny_image import tiny
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterator
     from pathlib import Path
+
+    from components.pipeline.config.stack import Endpoint
 
 __all__ = ["incusd"]
 pytestmark = pytest.mark.contract
@@ -67,12 +73,14 @@ async def incus(proxy: IncusProxy) -> AsyncIterator[Incus]:
 
 
 @pytest.fixture
-def wanted(images: Images) -> Wanted:
-    return Wanted(name="a", image=images["one"], config=NESTING, written="hosts.web1.incus")
+def desired(images: Images) -> DesiredInstance:
+    return DesiredInstance(
+        name="a", image=images["one"], config=NESTING, config_path="hosts.web1.incus"
+    )
 
 
-async def made(incus: Incus, wanted: Wanted, owner: Owner = OWNER) -> None:
-    await instance.create(incus, wanted, owner, print, importing="`import`")
+async def made(incus: Incus, desired: DesiredInstance, owner: Owner = OWNER) -> None:
+    await instance.create(incus, desired, owner, print, importing="`import`")
 
 
 def uuid(incusd: Incusd, name: str = "a") -> str:
@@ -87,11 +95,11 @@ def mac(incusd: Incusd, name: str = "a") -> str:
 
 
 async def test_it_is_made_and_started_once(
-    incus: Incus, incusd: Incusd, proxy: IncusProxy, wanted: Wanted
+    incus: Incus, incusd: Incusd, proxy: IncusProxy, desired: DesiredInstance
 ) -> None:
     source = str(incusd.folder)
     devices = {"shared": {"type": "disk", "source": source, "path": "/mnt", "readonly": "true"}}
-    whole = replace(wanted, config={**NESTING, "limits.memory": "200MiB"}, devices=devices)
+    whole = replace(desired, config={**NESTING, "limits.memory": "200MiB"}, devices=devices)
     await made(incus, whole)
     found = incusd.instance("a")
     assert (found["status"], found["profiles"]) == ("Running", ["default"])
@@ -105,14 +113,14 @@ async def test_it_is_made_and_started_once(
 
 
 async def test_its_mac_is_its_own_and_the_same_whenever_it_is_made_again(
-    incus: Incus, incusd: Incusd, wanted: Wanted
+    incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
-    await asyncio.gather(made(incus, wanted), made(incus, replace(wanted, name="b")))
+    await asyncio.gather(made(incus, desired), made(incus, replace(desired, name="b")))
     first, address = mac(incusd), incusd.address("a")
     assert first.startswith("10:66:6a:")
     assert first != mac(incusd, "b")
-    await instance.delete(incus, wanted, uuid(incusd))
-    await made(incus, wanted)
+    await instance.delete(incus, desired, uuid(incusd))
+    await made(incus, desired)
     assert (mac(incusd), incusd.address("a")) == (first, address)
 
 
@@ -162,51 +170,56 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize("refused", REFUSED, ids=lambda one: one[0])
 async def test_what_incus_refuses_is_one_message_and_leaves_nothing(
-    incus: Incus, incusd: Incusd, wanted: Wanted, refused: tuple[str, dict[str, Any], str, str]
+    incus: Incus,
+    incusd: Incusd,
+    desired: DesiredInstance,
+    refused: tuple[str, dict[str, Any], str, str],
 ) -> None:
     _, changes, said, key = refused
     with pytest.raises(IncusError) as caught:
-        await made(incus, replace(wanted, **changes))
+        await made(incus, replace(desired, **changes))
     text = str(caught.value)
     assert text.startswith(f"Incus refused the instance: {PLACE}: ")
     where = f"`hosts.web1.incus.{key}`, or `incus.{key}`, in the config"
-    assert text.endswith(f"{said}. look at {where}")
+    assert text.endswith(f"{said}. check {where}")
     assert "\n" not in text
     assert incusd.instances() == []
 
 
 async def test_a_member_where_there_is_no_cluster(
-    incus: Incus, incusd: Incusd, wanted: Wanted
+    incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     with pytest.raises(IncusError) as caught:
-        await made(incus, replace(wanted, member="node1"))
+        await made(incus, replace(desired, member="node1"))
     assert str(caught.value) == (
-        f"no such member: {PLACE}: it is to be on node1, and the server is no cluster. "
+        f"no such cluster member: {PLACE}: node1: the server is not clustered. "
         "remove `hosts.web1.incus.member`"
     )
     assert incusd.instances() == []
 
 
-async def test_a_port_that_somebody_has(incus: Incus, incusd: Incusd, wanted: Wanted) -> None:
+async def test_a_port_that_somebody_has(
+    incus: Incus, incusd: Incusd, desired: DesiredInstance
+) -> None:
     """Incus itself tries for 5 s."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         listen = f"tcp:127.0.0.1:{server.getsockname()[1]}"
         proxy = {"type": "proxy", "listen": listen, "connect": "tcp:127.0.0.1:80"}
-        text = await failure(made(incus, replace(wanted, devices={"web": proxy})))
+        text = await failure(made(incus, replace(desired, devices={"web": proxy})))
     about = "Error occurred when starting proxy device: Error: "
     assert text.startswith(f"Incus refused the instance: {PLACE}: {about}")
-    assert text.endswith(". look at `hosts.web1.incus.devices`, or `incus.devices`, in the config")
+    assert text.endswith(". check `hosts.web1.incus.devices`, or `incus.devices`, in the config")
     assert incusd.instances() == []
 
 
 async def test_one_that_is_there_and_cannot_start(
-    incus: Incus, incusd: Incusd, wanted: Wanted
+    incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
-    stopped = replace(wanted, devices={"x": {"type": "gpu"}}, running=False)
+    stopped = replace(desired, devices={"x": {"type": "gpu"}}, running=False)
     await made(incus, stopped)
-    text = await failure(instance.run(incus, replace(stopped, running=True), print))
+    text = await failure(instance.set_running(incus, replace(stopped, running=True), print))
     assert text.startswith(f"Incus refused the instance: {PLACE}: Failed to start device ")
-    assert text.endswith(". look at `hosts.web1.incus.devices`, or `incus.devices`, in the config")
+    assert text.endswith(". check `hosts.web1.incus.devices`, or `incus.devices`, in the config")
     assert incusd.instance("a")["status"] == "Stopped"
 
 
@@ -218,28 +231,30 @@ async def failure(work: Awaitable[None]) -> str:
 
 def gone(digest: str) -> str:
     return (
-        f"no image: {PLACE}: its image {digest[:12]} is not there any more. "
-        "run `pulumi up` again: it sends the image first"
+        f"no such image: {PLACE}: {digest[:12]} has been deleted from the server. "
+        "run `pulumi up` again: it uploads the image first"
     )
 
 
-async def test_an_image_that_is_gone(incus: Incus, incusd: Incusd, wanted: Wanted) -> None:
-    none = replace(wanted, image="0" * 64)
+async def test_an_image_that_is_gone(
+    incus: Incus, incusd: Incusd, desired: DesiredInstance
+) -> None:
+    none = replace(desired, image="0" * 64)
     assert await failure(made(incus, none)) == gone(none.image)
     assert incusd.instances() == []
-    await made(incus, wanted)
+    await made(incus, desired)
     assert await failure(instance.rebuild(incus, none, print)) == gone(none.image)
     assert incusd.instance("a")["status"] == "Running", "it has its root, and goes on"
 
 
 async def test_an_image_that_goes_at_the_last_moment(
-    incus: Incus, incusd: Incusd, proxy: IncusProxy, wanted: Wanted, tmp_path: Path
+    incus: Incus, incusd: Incusd, proxy: IncusProxy, desired: DesiredInstance, tmp_path: Path
 ) -> None:
     files = tiny(tmp_path, "short")
     said = incusd.client("image", "import", str(files.metadata), str(files.rootfs))
     digest = said.split()[-1]
     trouble = proxy.slow(r"POST /1.0/instances\?", 0.5)
-    making = asyncio.create_task(failure(made(incus, replace(wanted, image=digest))))
+    making = asyncio.create_task(failure(made(incus, replace(desired, image=digest))))
     await asyncio.to_thread(trouble.wait)
     await asyncio.to_thread(incusd.request, "DELETE", f"/1.0/images/{digest}")
     assert await making == gone(digest)
@@ -247,38 +262,38 @@ async def test_an_image_that_goes_at_the_last_moment(
 
 
 async def test_an_image_whose_root_is_damaged(
-    incus: Incus, incusd: Incusd, wanted: Wanted, tmp_path: Path
+    incus: Incus, incusd: Incusd, desired: DesiredInstance, tmp_path: Path
 ) -> None:
     """Its length is right, and so it is sent."""
     files = tiny(tmp_path, "damaged")
     root = bytearray(files.rootfs.read_bytes())
     root[200:-3000] = bytes(len(root) - 3200)
     files.rootfs.write_bytes(root)
-    use, split = Use(resource="shop/prod/x", files="a b"), image.ImageFiles
+    use, split = ImageReference(resource="shop/prod/x", files="a b"), image.ImageFiles
     made_of = split(metadata=files.metadata, rootfs=files.rootfs)
     digest = await image.ensure(incus, made_of, use, "a text", print)
-    text = await failure(made(incus, replace(wanted, image=digest)))
-    assert text.startswith(f"the image is damaged: {PLACE}, image {digest[:12]}: Failed to run: un")
+    text = await failure(made(incus, replace(desired, image=digest)))
+    assert text.startswith(f"damaged image: {PLACE}, image {digest[:12]}: Failed to run: un")
     assert text.endswith(
-        ". the server has what was sent: repair it here (`nix store repair` of "
-        "`system.build.squashfs`), and run `pulumi up` again"
+        ". the server has exactly what was uploaded: repair the local build (`nix store repair` of "
+        "`system.build.squashfs`), then run `pulumi up` again"
     )
     assert "\n" not in text
     assert incusd.instances() == []
-    await image.release(incus, digest, use)
+    await image.remove_reference(incus, digest, use)
     assert digest not in incusd.images()
 
 
 async def test_a_name_that_another_has_is_refused_with_the_command_that_takes_it_over(
-    incus: Incus, incusd: Incusd, wanted: Wanted
+    incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
-    await made(incus, wanted, STRANGER)
+    await made(incus, desired, STRANGER)
     before = incusd.instance("a")
     with pytest.raises(IncusError) as caught:
-        await made(incus, wanted)
+        await made(incus, desired)
     assert str(caught.value) == (
-        f"name taken: {PLACE}: an instance that this stack has not made has that name. "
-        "write another `name`, or take it into the stack: `import`"
+        f"name taken: {PLACE}: an instance that is not part of this stack has that name. "
+        "choose another `name`, or import the instance: `import`"
     )
     assert incusd.instance("a") == before
 
@@ -287,45 +302,45 @@ async def test_a_name_that_another_has_is_refused_with_the_command_that_takes_it
 
 
 async def test_one_that_was_left_by_an_up_that_was_killed_is_gone_on_with(
-    incus: Incus, incusd: Incusd, wanted: Wanted
+    incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
-    await made(incus, wanted)
+    await made(incus, desired)
     kept = uuid(incusd)
-    await made(incus, replace(wanted, config={**NESTING, "limits.memory": "100MiB"}))
+    await made(incus, replace(desired, config={**NESTING, "limits.memory": "100MiB"}))
     assert uuid(incusd) == kept
     assert incusd.instance("a")["config"]["limits.memory"] == "100MiB"
 
 
 async def test_one_that_is_half_made_is_made_anew(
-    incus: Incus, incusd: Incusd, wanted: Wanted
+    incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     """Seen: incusd was killed while it unpacked the image; each later start failed."""
-    await made(incus, replace(wanted, running=False))
+    await made(incus, replace(desired, running=False))
     half = uuid(incusd)
     (incusd.folder / "d" / "containers" / "a").unlink()
-    await made(incus, wanted)
+    await made(incus, desired)
     assert incusd.instance("a")["status"] == "Running"
     assert uuid(incusd) != half
 
 
 @pytest.mark.parametrize("when", [0.05, 0.12])
 async def test_an_up_that_is_killed_at_any_moment_and_comes_again_at_once(
-    incus: Incus, incusd: Incusd, wanted: Wanted, when: float
+    incus: Incus, incusd: Incusd, desired: DesiredInstance, when: float
 ) -> None:
-    task = asyncio.create_task(made(incus, wanted))
+    task = asyncio.create_task(made(incus, desired))
     await asyncio.sleep(when)
     task.cancel()
     await asyncio.wait({task})
-    await made(incus, wanted)
+    await made(incus, desired)
     assert incusd.instance("a")["status"] == "Running"
     assert incusd.instances() == ["a"]
 
 
 @pytest.mark.parametrize("when", [0.03, 0.15])
 async def test_a_server_that_dies_at_any_moment(
-    incus: Incus, incusd: Incusd, wanted: Wanted, when: float
+    incus: Incus, incusd: Incusd, desired: DesiredInstance, when: float
 ) -> None:
-    task = asyncio.create_task(steadily(incus, lambda: made(incus, wanted)))
+    task = asyncio.create_task(retry_through_restart(incus, lambda: made(incus, desired)))
     await asyncio.sleep(when)
     await asyncio.to_thread(incusd.restart)
     await task
@@ -343,12 +358,12 @@ async def test_a_server_that_dies_at_any_moment(
     ],
 )
 async def test_a_connection_that_breaks(
-    incus: Incus, proxy: IncusProxy, wanted: Wanted, when: str, what: str
+    incus: Incus, proxy: IncusProxy, desired: DesiredInstance, when: str, what: str
 ) -> None:
     trouble = proxy.away(what, when=when, seconds=0.1)
-    await steadily(incus, lambda: made(incus, wanted))
+    await retry_through_restart(incus, lambda: made(incus, desired))
     assert trouble.met.is_set()
-    found = await listed(incus)
+    found = await list_instances(incus)
     assert [one.running for one in found.values()] == [True]
 
 
@@ -356,20 +371,20 @@ async def test_a_connection_that_breaks(
 
 
 async def test_a_change_puts_back_what_is_ours_and_leaves_what_is_not(
-    incus: Incus, incusd: Incusd, proxy: IncusProxy, wanted: Wanted
+    incus: Incus, incusd: Incusd, proxy: IncusProxy, desired: DesiredInstance
 ) -> None:
-    old = replace(wanted, config={**NESTING, "limits.memory": "100MiB", "limits.cpu": "1"})
+    old = replace(desired, config={**NESTING, "limits.memory": "100MiB", "limits.cpu": "1"})
     await made(incus, old)
     incusd.set("a", limits_memory="300MiB", user_note="somebody's")
-    new = replace(wanted, config={**NESTING, "limits.memory": "100MiB"}, devices={"x": NONE})
-    await instance.change(incus, old, new, OWNER)
+    new = replace(desired, config={**NESTING, "limits.memory": "100MiB"}, devices={"x": NONE})
+    await instance.update(incus, old, new, OWNER)
     found = incusd.instance("a")
     assert found["config"]["limits.memory"] == "100MiB"
     assert found["config"]["user.note"] == "somebody's"
     assert "limits.cpu" not in found["config"]
     assert found["devices"] == {"x": NONE}
     proxy.forget()
-    await instance.change(incus, new, new, OWNER)
+    await instance.update(incus, new, new, OWNER)
     assert proxy.changes() == []
 
 
@@ -378,12 +393,12 @@ NONE = {"type": "none"}
 
 
 async def test_a_change_beside_somebody_elses_keeps_both(
-    incus: Incus, incusd: Incusd, proxy: IncusProxy, wanted: Wanted
+    incus: Incus, incusd: Incusd, proxy: IncusProxy, desired: DesiredInstance
 ) -> None:
-    await made(incus, wanted)
+    await made(incus, desired)
     trouble = proxy.slow(r"PUT /1.0/instances/a\?", 0.3)
-    new = replace(wanted, config={**NESTING, "limits.memory": "100MiB"})
-    changing = asyncio.create_task(instance.change(incus, wanted, new, OWNER))
+    new = replace(desired, config={**NESTING, "limits.memory": "100MiB"})
+    changing = asyncio.create_task(instance.update(incus, desired, new, OWNER))
     await asyncio.to_thread(trouble.wait)
     await asyncio.to_thread(incusd.set, "a", user_note="at the same time")
     await changing
@@ -391,42 +406,44 @@ async def test_a_change_beside_somebody_elses_keeps_both(
     assert (config["limits.memory"], config["user.note"]) == ("100MiB", "at the same time")
 
 
-async def test_a_change_that_is_refused(incus: Incus, incusd: Incusd, wanted: Wanted) -> None:
-    await made(incus, wanted)
+async def test_a_change_that_is_refused(
+    incus: Incus, incusd: Incusd, desired: DesiredInstance
+) -> None:
+    await made(incus, desired)
     before = incusd.instance("a")
     with pytest.raises(IncusError) as caught:
-        await instance.change(incus, wanted, replace(wanted, profiles=("nope",)), OWNER)
+        await instance.update(incus, desired, replace(desired, profiles=("nope",)), OWNER)
     assert str(caught.value) == (
         f"Incus refused the instance: {PLACE}: Profile not found. "
-        "look at `hosts.web1.incus.profiles`, or `incus.profiles`, in the config"
+        "check `hosts.web1.incus.profiles`, or `incus.profiles`, in the config"
     )
     assert incusd.instance("a") == before
 
 
 @pytest.mark.parametrize("action", ["stop", "freeze"])
 async def test_one_that_somebody_has_stopped_or_paused_runs_again_and_goes_all_the_same(
-    incus: Incus, incusd: Incusd, wanted: Wanted, action: str
+    incus: Incus, incusd: Incusd, desired: DesiredInstance, action: str
 ) -> None:
-    await made(incus, wanted)
+    await made(incus, desired)
     incusd.state("a", action)
-    await instance.run(incus, wanted, print)
+    await instance.set_running(incus, desired, print)
     assert incusd.instance("a")["status"] == "Running"
     if action == "stop":
-        await instance.run(incus, replace(wanted, running=False), print)
+        await instance.set_running(incus, replace(desired, running=False), print)
         assert incusd.instance("a")["status"] == "Stopped"
     else:
         incusd.state("a", "freeze")
-        await instance.delete(incus, wanted, uuid(incusd))
+        await instance.delete(incus, desired, uuid(incusd))
         assert incusd.instances() == []
 
 
 async def test_one_that_runs_by_the_time_it_is_started_is_no_error(
-    incus: Incus, incusd: Incusd, proxy: IncusProxy, wanted: Wanted
+    incus: Incus, incusd: Incusd, proxy: IncusProxy, desired: DesiredInstance
 ) -> None:
     """A server that was restarted starts by itself what ran before."""
-    await made(incus, replace(wanted, running=False))
+    await made(incus, replace(desired, running=False))
     trouble = proxy.slow("PUT /1.0/instances/a/state", 0.5)
-    starting = asyncio.create_task(instance.run(incus, wanted, print))
+    starting = asyncio.create_task(instance.set_running(incus, desired, print))
     await asyncio.to_thread(trouble.wait)
     await asyncio.to_thread(incusd.state, "a", "start")
     await starting
@@ -434,46 +451,46 @@ async def test_one_that_runs_by_the_time_it_is_started_is_no_error(
 
 
 async def test_another_name_keeps_root_mac_and_address(
-    incus: Incus, incusd: Incusd, wanted: Wanted
+    incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
-    await made(incus, wanted)
+    await made(incus, desired)
     before = (uuid(incusd), mac(incusd), incusd.address("a"))
-    seen, new = await look(incus, "a"), replace(wanted, name="b")
+    seen, new = await get_instance(incus, "a"), replace(desired, name="b")
     assert seen
     await instance.rename(incus, seen, new, print)
-    await instance.run(incus, new, print)
+    await instance.set_running(incus, new, print)
     assert incusd.instances() == ["b"]
     assert (uuid(incusd, "b"), mac(incusd, "b"), incusd.address("b")) == before
 
 
 async def test_a_name_that_another_has_is_not_taken_from_it(
-    incus: Incus, incusd: Incusd, wanted: Wanted
+    incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
-    await asyncio.gather(made(incus, wanted), made(incus, replace(wanted, name="b"), STRANGER))
-    seen = await look(incus, "a")
+    await asyncio.gather(made(incus, desired), made(incus, replace(desired, name="b"), STRANGER))
+    seen = await get_instance(incus, "a")
     assert seen
     with pytest.raises(IncusError) as caught:
-        await instance.rename(incus, seen, replace(wanted, name="b"), print)
+        await instance.rename(incus, seen, replace(desired, name="b"), print)
     assert str(caught.value) == (
-        "name taken: b (local, project default): a is to have that name, and another instance has "
-        "it. write another `name`"
+        "name taken: b (local, project default): cannot rename a: another instance has that name. "
+        "choose another `name`"
     )
     assert incusd.instance("a")["status"] == incusd.instance("b")["status"] == "Running"
 
 
 async def test_a_new_root_keeps_mac_address_and_what_others_have_added(
-    incus: Incus, incusd: Incusd, images: Images, wanted: Wanted
+    incus: Incus, incusd: Incusd, images: Images, desired: DesiredInstance
 ) -> None:
-    await made(incus, wanted)
-    before, address = await look(incus, "a"), incusd.address("a")
+    await made(incus, desired)
+    before, address = await get_instance(incus, "a"), incusd.address("a")
     incusd.set("a", user_note="somebody's")
     kept = (uuid(incusd), mac(incusd))
-    await instance.rebuild(incus, replace(wanted, image=images["two"]), print)
-    await instance.run(incus, wanted, print)
+    await instance.rebuild(incus, replace(desired, image=images["two"]), print)
+    await instance.set_running(incus, desired, print)
     assert (uuid(incusd), mac(incusd), incusd.address("a")) == (*kept, address)
     assert incusd.client("file", "pull", "a/flavour", "-") == "two"
     assert incusd.instance("a")["config"]["user.note"] == "somebody's"
-    after = await look(incus, "a")
+    after = await get_instance(incus, "a")
     assert before
     assert after
     assert before.root != after.root
@@ -483,111 +500,112 @@ async def test_a_new_root_keeps_mac_address_and_what_others_have_added(
 
 
 async def test_one_that_is_protected_stays_until_it_is_not(
-    incus: Incus, incusd: Incusd, wanted: Wanted
+    incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     key = "security.protection.delete"
-    await made(incus, replace(wanted, config={**NESTING, key: "true"}))
+    await made(incus, replace(desired, config={**NESTING, key: "true"}))
     with pytest.raises(IncusError) as caught:
-        await instance.delete(incus, wanted, uuid(incusd))
+        await instance.delete(incus, desired, uuid(incusd))
     assert str(caught.value) == (
-        f"not removed: {PLACE}: {key} is set. "
-        "set `protect: false` and run `pulumi up` first, if it is really to go"
+        f"not deleted: {PLACE}: {key} is set. "
+        "to delete it, first set `protect: false` and run `pulumi up`"
     )
     assert incusd.instance("a")["status"] == "Running"
-    await instance.change(incus, replace(wanted, config={**NESTING, key: "true"}), wanted, OWNER)
-    await instance.delete(incus, wanted, uuid(incusd))
+    await instance.update(incus, replace(desired, config={**NESTING, key: "true"}), desired, OWNER)
+    await instance.delete(incus, desired, uuid(incusd))
     assert incusd.instances() == []
 
 
 async def test_one_that_is_gone_is_no_error_and_another_of_its_name_stays(
-    incus: Incus, incusd: Incusd, wanted: Wanted
+    incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
-    await made(incus, wanted)
+    await made(incus, desired)
     ours = uuid(incusd)
     incusd.clear(images=False)
-    await instance.delete(incus, wanted, ours)
-    await made(incus, wanted, STRANGER)
-    await instance.delete(incus, wanted, ours)
+    await instance.delete(incus, desired, ours)
+    await made(incus, desired, STRANGER)
+    await instance.delete(incus, desired, ours)
     assert incusd.instance("a")["status"] == "Running"
 
 
 async def test_one_that_somebody_has_renamed_is_known_all_the_same(
-    incus: Incus, incusd: Incusd, wanted: Wanted
+    incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
-    await made(incus, wanted)
+    await made(incus, desired)
     ours = uuid(incusd)
     incusd.state("a", "stop")
     incusd.request("POST", "/1.0/instances/a", {"name": "c"})
-    seen = await find(incus, ours, "a", "b")
+    seen = await find_instance(incus, ours, "a", "b")
     assert seen
     assert seen.name == "c"
-    await instance.delete(incus, wanted, ours)
+    await instance.delete(incus, desired, ours)
     assert incusd.instances() == []
 
 
 # --- booted ----------------------------------------------------------------------------------
 
 
-async def booted(incus: Incus, seconds: float = 20, *, ssh: bool = True) -> boot.Booted:
-    return await boot.booted(incus, "a", seconds=seconds, ssh=ssh, say=print)
+async def booted(incus: Incus, seconds: float = 20, *, ssh: bool = True) -> Endpoint | None:
+    return await boot.wait_until_booted(incus, "a", seconds=seconds, ssh=ssh, say=print)
 
 
 async def test_it_is_up_with_an_address_and_a_key_and_nothing_stays_of_the_looks(
-    incus: Incus, incusd: Incusd, images: Images, wanted: Wanted
+    incus: Incus, incusd: Incusd, images: Images, desired: DesiredInstance
 ) -> None:
     """A unit that has failed is no reason to wait: the deployment may be what mends it."""
-    await made(incus, replace(wanted, image=images["degraded"]))
+    await made(incus, replace(desired, image=images["degraded"]))
     found = await booted(incus)
-    assert found.address
-    assert found.host_key
+    assert found
     assert found.address.text == incusd.address("a")
     key = incusd.client("file", "pull", "a/etc/ssh/ssh_host_ed25519_key.pub", "-")
     assert f"{found.host_key.line} tiny" == key
-    await instance.note_host_key(incus, wanted, found.host_key.line)
-    (seen,) = (await listed(incus)).values()
+    await instance.store_host_key(incus, desired, found.host_key.line)
+    (seen,) = (await list_instances(incus)).values()
     assert (seen.address, seen.host_key) == (found.address.text, found.host_key.line)
     assert incusd.request("GET", "/1.0/instances/a/logs/exec-output") in (None, [])
 
 
 async def test_a_boot_that_does_not_end_is_one_message_in_time(
-    incus: Incus, images: Images, wanted: Wanted
+    incus: Incus, images: Images, desired: DesiredInstance
 ) -> None:
-    await made(incus, replace(wanted, image=images["never"]))
+    await made(incus, replace(desired, image=images["never"]))
     began = time.monotonic()
     with pytest.raises(IncusError) as caught:
         await booted(incus, 1)
     assert time.monotonic() - began < 6
     assert str(caught.value) == (
         f"the instance is not up: {PLACE}: systemd says 'starting' after 1 s. "
-        "look at it: `incus exec local:a --project default -- sh`"
+        "inspect it with `incus exec local:a --project default -- sh`"
     )
 
 
 async def test_an_instance_without_a_host_key_is_up_only_where_no_ssh_is_wanted(
-    incus: Incus, images: Images, wanted: Wanted
+    incus: Incus, images: Images, desired: DesiredInstance
 ) -> None:
-    await made(incus, replace(wanted, image=images["keyless"]))
-    assert await booted(incus, ssh=False) == boot.Booted(address=None, host_key=None)
+    await made(incus, replace(desired, image=images["keyless"]))
+    assert await booted(incus, ssh=False) is None
     with pytest.raises(IncusError) as caught:
         await booted(incus, 1)
     assert str(caught.value) == (
         f"the instance is not up: {PLACE}: /etc/ssh/ssh_host_ed25519_key.pub: Not Found after 1 s. "
-        "look at it: `incus exec local:a --project default -- sh`"
+        "inspect it with `incus exec local:a --project default -- sh`"
     )
 
 
-async def test_an_instance_that_is_stopped_is_one_message(incus: Incus, wanted: Wanted) -> None:
-    await made(incus, replace(wanted, running=False))
+async def test_an_instance_that_is_stopped_is_one_message(
+    incus: Incus, desired: DesiredInstance
+) -> None:
+    await made(incus, replace(desired, running=False))
     with pytest.raises(IncusError) as caught:
         await booted(incus, 1)
     assert str(caught.value) == (
         f"the instance is not up: {PLACE}: Instance is not running after 1 s. "
-        "look at it: `incus exec local:a --project default -- sh`"
+        "inspect it with `incus exec local:a --project default -- sh`"
     )
 
 
 async def test_images_and_instances_of_other_projects_are_looked_at_too(
-    incus: Incus, incusd: Incusd, wanted: Wanted
+    incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     """Projects may share their images: one that has none of its own uses the default's."""
     incusd.request("POST", "/1.0/projects", {"name": "p", "config": {"features.images": "false",
@@ -595,16 +613,16 @@ async def test_images_and_instances_of_other_projects_are_looked_at_too(
     remote = incus.remote
     try:
         async with Incus(remote, "p") as other:
-            await made(other, wanted)
-            use = Use(resource="shop/prod/x", files="a b")
-            digest = wanted.image
+            await made(other, desired)
+            use = ImageReference(resource="shop/prod/x", files="a b")
+            digest = desired.image
             properties = {**incusd.images()[digest], "user.flakeup": "image"}
             incusd.request("PATCH", f"/1.0/images/{digest}", {"properties": properties})
-            await image.release(incus, digest, use)
+            await image.remove_reference(incus, digest, use)
             assert await image.prune(incus) == []
             assert digest in incusd.images()
-            seen = await look(other, "a")
+            seen = await get_instance(other, "a")
             assert seen
-            await instance.delete(other, wanted, seen.uuid)
+            await instance.delete(other, desired, seen.uuid)
     finally:
         incusd.request("DELETE", "/1.0/projects/p")

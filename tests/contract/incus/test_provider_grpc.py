@@ -79,7 +79,7 @@ def made(driven: Driven, given: dict[str, Json]) -> Driven:
 def away(socket: Path) -> str:
     return (
         f"cannot reach Incus: local ({socket}): [Errno 2] No such file or directory. "
-        "check that incusd runs, and that `incus list` works for you"
+        "check that incusd is running, and that `incus list` works for you"
     )
 
 
@@ -126,7 +126,7 @@ def test_an_image_is_sent_kept_sent_again_and_given_up(
     assert image.identity == f"local/default/{digest}"
     assert image.state["fingerprint"] == digest
     properties = incusd.images()[digest]
-    assert re.fullmatch(r"base \([0-9a-z]{32}\), sent by flakeup", properties["description"])
+    assert re.fullmatch(r"base \([0-9a-z]{32}\), uploaded by flakeup", properties["description"])
     assert f"user.flakeup.used-by.{OWNER}/base-image" in properties
     assert image.diff().paths == set()
 
@@ -144,14 +144,14 @@ def test_an_image_is_sent_kept_sent_again_and_given_up(
     assert moved.replaces == {"rootfs"}
     with proxy.gone():
         assert image.diff().paths == set()
-    assert image.said == [f"{away(proxy.place)}; what the state says is taken for true"]
+    assert image.said == [f"{away(proxy.place)}; using the state instead"]
     image.delete()
     assert incusd.images() == before
 
 
 def test_an_image_is_not_imported(proxy: IncusProxy) -> None:
     image = Driven(kind=IMAGE, socket=proxy.place, identity="local/default/abc")
-    with failing("an image is not imported: `pulumi up` finds it where it is there already"):
+    with failing("an image cannot be imported: `pulumi up` uses one that the server already has"):
         image.read()
 
 
@@ -250,7 +250,7 @@ def test_one_that_is_gone_is_replaced(incusd: Incusd, made: Driven, given: dict[
     gone = changed("name", replaces=True)
     assert made.diff() == gone
     assert gone.deletes_first
-    with failing("no such instance: a (local, project default): the one that this stack has made"):
+    with failing("no such instance: a (local, project default): the instance of this stack has "):
         made.update()
     made.delete()
     address = made.state["address"]
@@ -272,8 +272,8 @@ def test_a_stranger_of_the_same_name_is_neither_changed_nor_removed(
     made.delete()
     parent = "urn:pulumi:dev::project::flakeup:index:Host::web1"
     with failing(
-        "name taken: a (local, project default): an instance that this stack has not made has that "
-        "name. write another `name`, or take it into the stack: "
+        "name taken: a (local, project default): an instance that is not part of this stack has "
+        "that name. choose another `name`, or import the instance: "
         "`pulumi import flakeup:incus:Instance web1-instance local/default/a "
         f"--parent web1='{parent}' --protect=false --generate-code=false`"
     ):
@@ -392,7 +392,7 @@ def test_an_id_that_is_none_is_refused(driven: Driven) -> None:
     for identity in ("local/default", "//a", "a/b/c/d"):
         driven.identity = identity
         with failing(
-            f"no such id: {identity!r}. write REMOTE/PROJECT/NAME, such as local/default/web1"
+            f"invalid id: {identity!r}. write REMOTE/PROJECT/NAME, such as local/default/web1"
         ):
             driven.read()
 
@@ -413,27 +413,27 @@ def test_a_server_that_is_away_is_one_warning_and_the_states_word_counts(
             assert [made.diff_in(plugin) for _ in range(3)] == [NOTHING] * 3
             with failing(away(proxy.place)):
                 observed(plugin)
-        assert made.said == [f"{away(proxy.place)}; what the state says is taken for true"]
+        assert made.said == [f"{away(proxy.place)}; using the state instead"]
         assert made.update(preview=True) == made.state
 
 
 def test_a_boot_that_does_not_end_is_in_the_state_and_gone_on_with(
     incusd: Incusd, driven: Driven, given: dict[str, Json], images: Images
 ) -> None:
-    wanted = {**given, "image": images["never"], "bootTimeout": 1}
+    desired = {**given, "image": images["never"], "bootTimeout": 1}
     began = time.monotonic()
     with failing(
         "the instance is not up: a (local, project default): systemd says 'starting' after 1 s. "
-        "look at it: `incus exec local:a --project default -- sh`"
+        "inspect it with `incus exec local:a --project default -- sh`"
     ):
-        driven.create(wanted)
+        driven.create(desired)
     assert time.monotonic() - began < 15
     assert driven.identity == "local/default/a"
     assert driven.state["uuid"] == incusd.instance("a")["config"]["volatile.uuid"]
     with failing("systemd says 'starting' after 1 s"):
-        driven.update(wanted)
+        driven.update(desired)
     incusd.client("exec", "a", "--", "/bin/sh", "-c", "echo running >/state")
-    driven.update(wanted)
+    driven.update(desired)
     assert driven.state["address"] == incusd.address("a")
     assert driven.diff() == NOTHING
 
@@ -459,7 +459,7 @@ def test_a_creation_that_is_cancelled_is_gone_on_with(
 def test_what_incus_refuses_is_not_in_the_state(
     incusd: Incusd, driven: Driven, given: dict[str, Json]
 ) -> None:
-    with failing('Requested profile "nope" doesn\'t exist. look at `hosts.web1.incus.profiles`'):
+    with failing('Requested profile "nope" doesn\'t exist. check `hosts.web1.incus.profiles`'):
         driven.create({**given, "profiles": ["nope"]})
     assert driven.identity == ""
     assert incusd.instances() == []

@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from components.pipeline.config.incus import IncusSpec
-from components.pipeline.errors import IncusAwayError, IncusError, IncusPinError
+from components.pipeline.errors import IncusError, IncusPinError, IncusUnavailableError
 from components.pipeline.targets.incus import preflight
-from components.pipeline.targets.incus.api import Incus, steadily
-from components.pipeline.targets.incus.observed import listed
+from components.pipeline.targets.incus.api import Incus, retry_through_restart
+from components.pipeline.targets.incus.observed import list_instances
 from components.pipeline.targets.incus.remote import Remote
 from harness.daemons.incusd import Incusd, free_port, incusd
 from harness.providers.incus_driver import VOLUME, Driven
@@ -110,31 +110,31 @@ def digest(certificate: Path) -> str:
     return found.fingerprint(hashes.SHA256()).hex()
 
 
-async def asked(pinned: str = "") -> dict[str, object]:
+async def with_query(pinned: str = "") -> dict[str, object]:
     async with Incus(Remote.find(NAME, pinned), "default") as incus:
-        return dict(await steadily(incus, lambda: listed(incus)))
+        return dict(await retry_through_restart(incus, lambda: list_instances(incus)))
 
 
 async def failing(kind: type[IncusError] = IncusError, pinned: str = "") -> str:
     began = time.monotonic()
     with pytest.raises(kind) as caught:
-        await asked(pinned)
+        await with_query(pinned)
     assert time.monotonic() - began < 3, "what another try does not change is said at once"
     return str(caught.value)
 
 
 @pytest.mark.usefixtures("client")
 async def test_with_the_pinned_certificate_it_answers() -> None:
-    assert await asked() == {}
+    assert await with_query() == {}
 
 
 async def test_with_the_one_that_the_stack_has_pinned_it_answers(client: Client) -> None:
     pinned = digest(client.pinned)
-    assert await asked(pinned) == {}
+    assert await with_query(pinned) == {}
     certificate(client.folder, "other")
     more = (client.folder / "other.crt").read_text()
     client.pinned.write_text(more + client.pinned.read_text())
-    assert await asked() == {}, "a file with two in it is the client's own affair"
+    assert await with_query() == {}, "a file with two in it is the client's own affair"
     assert f"the client has {short(client.folder / 'other.crt')} " in await failing(pinned=pinned)
 
 
@@ -146,22 +146,25 @@ async def test_a_server_that_is_not_the_stacks_is_refused_before_anything_is_sen
     text = await failing(IncusPinError, other)
     assert text == (
         f"not the stack's server: {NAME}: the client has {short(client.pinned)} ({client.pinned}), "
-        "and `incus.fingerprints` in the config has aaaaaaaaaaaa. `incus info` on the server says "
-        "which it is (certificate_fingerprint): another remote of that name is added anew "
-        "(`incus remote remove`, `add`), and only a new certificate goes into the config"
+        "and `incus.fingerprints` in the config has aaaaaaaaaaaa. compare with `incus info` on the "
+        "server (certificate_fingerprint): if this remote is another server, remove and add it "
+        "again (`incus remote remove`, `add`); if the server has a new certificate, put its "
+        "fingerprint into the config"
     )
     spec = IncusSpec(name="web1", remote=NAME, fingerprints={NAME: other})
     with pytest.raises(IncusPinError) as caught:
-        preflight.check([None, spec])
+        preflight.check_fingerprints([None, spec])
     assert str(caught.value) == text, "and the program does not begin"
-    preflight.check([replace(spec, fingerprints={}), replace(spec, fingerprints={NAME: good})])
+    preflight.check_fingerprints(
+        [replace(spec, fingerprints={}), replace(spec, fingerprints={NAME: good})]
+    )
     closed = client.folder / "config.yml"
     closed.write_text(closed.read_text().replace(str(client.port), str(free_port())))
     assert await failing(IncusPinError, other) == text, "no connection was tried"
     client.pinned.unlink()
     monkeypatch.setenv("SSL_CERT_FILE", str(client.folder / "client.crt"))
     assert (await failing(pinned=other)).startswith(f"no certificate: {NAME}: {client.pinned} ")
-    preflight.check([spec])
+    preflight.check_fingerprints([spec])
 
 
 def test_the_engine_is_told_of_another_server_and_a_new_pin_changes_nothing(
@@ -194,11 +197,11 @@ async def test_another_certificate_is_refused_at_once(
     server = incusd.folder / "d" / "server.crt"
     certificate(tmp_path, "other")
     (tmp_path / "other.crt").replace(client.pinned)
-    both = f"it is {short(server)}, and {short(client.pinned)} is pinned"
+    both = f"pinned {short(client.pinned)}, presented {short(server)}"
     text = (
         f"certificate mismatch: {NAME}: https://127.0.0.1:{client.port}: "
-        f"self-signed certificate: {both}. find out why it changed; only then pin the new one: "
-        f"put it into {client.pinned}"
+        f"self-signed certificate: {both}. find out why it changed before you pin the new one "
+        f"in {client.pinned}"
     )
     assert await failing() == text
     also = f"{text} and `incus.fingerprints`"
@@ -209,8 +212,8 @@ async def test_another_certificate_is_refused_at_once(
 async def test_a_certificate_that_is_missing_is_named(client: Client, name: str) -> None:
     (client.folder / name).unlink()
     assert await failing() == (
-        f"no certificate: {NAME}: {client.folder / name} is not there. "
-        f"`incus list {NAME}:` has to work on this machine first"
+        f"no certificate: {NAME}: {client.folder / name} does not exist. "
+        f"make `incus list {NAME}:` work on this machine first"
     )
 
 
@@ -218,7 +221,7 @@ async def test_a_certificate_that_is_none(client: Client) -> None:
     (client.folder / "client.crt").write_text("nothing\n")
     text = await failing()
     assert text.startswith(f"no certificate: {NAME}: [SSL] PEM lib")
-    assert text.endswith(f". `incus list {NAME}:` has to work on this machine first")
+    assert text.endswith(f". make `incus list {NAME}:` work on this machine first")
 
 
 async def test_a_client_that_the_server_does_not_know(client: Client) -> None:
@@ -235,7 +238,7 @@ async def test_a_server_that_is_not_there(client: Client, monkeypatch: pytest.Mo
     (client.folder / "config.yml").write_text(
         f"remotes: {{{NAME}: {{addr: 'https://127.0.0.1:{closed}', protocol: incus}}}}\n"
     )
-    assert await failing(IncusAwayError) == (
+    assert await failing(IncusUnavailableError) == (
         f"cannot reach Incus: {NAME} (https://127.0.0.1:{closed}): All connection attempts failed. "
         f"check the network, and that `incus list {NAME}:` works for you"
     )

@@ -12,7 +12,7 @@ from components.pipeline.targets.incus import volume
 from components.pipeline.targets.incus.api import Incus
 from components.pipeline.targets.incus.ownership import OWNER, Owner
 from components.pipeline.targets.incus.remote import Remote
-from components.pipeline.targets.incus.volume import Volume
+from components.pipeline.targets.incus.volume import StorageVolume
 
 pytestmark = pytest.mark.contract
 OWN = Owner("flakeup-contract/volumes")
@@ -28,14 +28,16 @@ async def incus(parts: dict[str, dict[str, Any]]) -> AsyncIterator[Incus]:
 
 
 @pytest_asyncio.fixture
-async def data(incus: Incus, parts: dict[str, dict[str, Any]]) -> AsyncIterator[Volume]:
+async def data(incus: Incus, parts: dict[str, dict[str, Any]]) -> AsyncIterator[StorageVolume]:
     """A volume that is not there yet, and is gone afterwards."""
-    one = Volume(pool=parts["incus"]["pool"], name=f"contract-{secrets.token_hex(4)}", size="1GiB")
+    one = StorageVolume(
+        pool=parts["incus"]["pool"], name=f"contract-{secrets.token_hex(4)}", size="1GiB"
+    )
     yield one
     await volume.delete(incus, one, OWN)
 
 
-async def test_it_is_made_once(incus: Incus, data: Volume) -> None:
+async def test_it_is_made_once(incus: Incus, data: StorageVolume) -> None:
     await volume.ensure(incus, data, OWN)
     before = await incus.get(data.path)
     assert (before["config"]["size"], before["config"][OWNER]) == ("1GiB", OWN.text)
@@ -43,16 +45,16 @@ async def test_it_is_made_once(incus: Incus, data: Volume) -> None:
     assert await incus.get(data.path) == before
 
 
-async def test_its_size_changes_in_place(incus: Incus, data: Volume) -> None:
+async def test_its_size_changes_in_place(incus: Incus, data: StorageVolume) -> None:
     await volume.ensure(incus, data, OWN)
-    larger = Volume(pool=data.pool, name=data.name, size="2GiB")
+    larger = StorageVolume(pool=data.pool, name=data.name, size="2GiB")
     await volume.ensure(incus, larger, OWN)
     config = (await incus.get(data.path))["config"]
     assert (config["size"], config[OWNER]) == ("2GiB", OWN.text)
 
 
-async def test_somebody_elses_is_refused_and_left_alone(incus: Incus, data: Volume) -> None:
-    await incus.change("POST", data.home, {"name": data.name, "config": {}})
+async def test_somebody_elses_is_refused_and_left_alone(incus: Incus, data: StorageVolume) -> None:
+    await incus.change("POST", data.collection, {"name": data.name, "config": {}})
     before = await incus.get(data.path)
     with pytest.raises(IncusError) as caught:
         await volume.ensure(incus, data, OWN)
@@ -66,22 +68,22 @@ async def test_somebody_elses_is_refused_and_left_alone(incus: Incus, data: Volu
 
 async def test_a_pool_or_a_project_that_is_not_there(incus: Incus) -> None:
     with pytest.raises(IncusError) as caught:
-        await volume.ensure(incus, Volume(pool="no-such-pool", name="contract-x"), OWN)
+        await volume.ensure(incus, StorageVolume(pool="no-such-pool", name="contract-x"), OWN)
     assert str(caught.value) == (
         f"Incus refused the volume: contract-x (local, project {incus.project}, pool "
-        "no-such-pool): Storage pool not found. look at `volumes` of its `incus` in the config"
+        "no-such-pool): Storage pool not found. check `volumes` of its `incus` in the config"
     )
     async with Incus(incus.remote, "no-such") as nowhere:
         with pytest.raises(IncusError) as caught:
-            await volume.ensure(nowhere, Volume(pool="no-such-pool", name="contract-x"), OWN)
+            await volume.ensure(nowhere, StorageVolume(pool="no-such-pool", name="contract-x"), OWN)
     text = str(caught.value)
     assert text.startswith("Incus refused the volume: contract-x (local, project no-such, pool ")
-    assert text.endswith("Project not found. look at `project` of its `incus` in the config")
+    assert text.endswith("Project not found. check `project` of its `incus` in the config")
 
 
-async def test_what_is_gone_is_deleted_without_an_error(incus: Incus, data: Volume) -> None:
+async def test_what_is_gone_is_deleted_without_an_error(incus: Incus, data: StorageVolume) -> None:
     await volume.ensure(incus, data, OWN)
-    assert await volume.is_there(incus, data)
+    assert await volume.exists(incus, data)
     await volume.delete(incus, data, OWN)
-    assert not await volume.is_there(incus, data)
+    assert not await volume.exists(incus, data)
     await volume.delete(incus, data, OWN)

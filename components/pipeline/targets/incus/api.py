@@ -1,6 +1,7 @@
-"""Incus's REST interface: requests, operations in the background, and files sent to it.
+"""Incus's REST API: requests, background operations, and uploads.
 
-Answers are a server's, not a host's: it is trusted with its own state, and with no more.
+A response comes from a server, not from a host: it is trusted about the server's own state, and
+about nothing else.
 """
 
 import asyncio
@@ -16,12 +17,12 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from ...errors import (
-    IncusAwayError,
     IncusConflictError,
     IncusError,
     IncusNotFoundError,
     IncusPermissionError,
     IncusRefusedError,
+    IncusUnavailableError,
     message,
     printable,
 )
@@ -31,30 +32,30 @@ from .remote import Remote
 
 T = TypeVar("T")
 
-CONNECT: Final = 5.0
+CONNECT_TIMEOUT: Final = 5.0
 PAUSE: Final = 0.5
 BUSY: Final = "Instance is busy running a"
-"""What the server says where an operation of before is still under way; it has done nothing."""
+"""The server's error while an earlier operation is still running; the request had no effect."""
 STARTING: Final = "unavailable on this server"
-"""What it says of a network or a pool that it has not come to yet, after its own start."""
-MEMBER_AWAY: Final = (
+"""The server's error about a network or pool that it has not set up yet after its own start."""
+MEMBER_OFFLINE: Final = (
     "Missing event connection with target cluster member",
     "Server isn't ready yet",
     "Unable to connect to: ",
 )
-"""What a cluster says of what is on a member of it that does not answer; nothing was done then."""
-ANSWER: Final = 30.0
-"""Seconds for a plain answer."""
-OPERATION: Final = 600.0
-"""Seconds for what the server does in the background: unpacking an image can take minutes."""
-UPLOAD: Final = 3600.0
+"""Errors of a cluster about anything on a member that is offline; the request had no effect."""
+RESPONSE_TIMEOUT: Final = 30.0
+"""Seconds for a plain response."""
+OPERATION_TIMEOUT: Final = 600.0
+"""Seconds for a background operation: unpacking an image can take minutes."""
+UPLOAD_TIMEOUT: Final = 3600.0
 ALL_PROJECTS: Final = "all-projects=true"
-"""A question about all of them, which names none."""
-TIMED_OUT: Final = "no answer in time"
+"""A query across all projects, which must not name one."""
+TIMED_OUT: Final = "the request timed out"
 
 
 class ApiError(Exception):
-    """An error of the server as it words it; only `Incus` sees it, and makes a message of it."""
+    """An error in the server's words; it never leaves this module: `Incus` makes it a message."""
 
     def __init__(self, status: int, text: str) -> None:
         self.status = status
@@ -63,22 +64,22 @@ class ApiError(Exception):
 
 
 class Incus:
-    """One project on one server; used as `async with Incus(remote, project) as incus`."""
+    """A client for one project on one server: `async with Incus(remote, project) as incus`."""
 
     def __init__(self, remote: Remote, project: str) -> None:
         self.remote = remote
         self.project = project
         self.last_response = 0.0
-        """When the server answered last (`time.monotonic`)."""
+        """When the server last responded (`time.monotonic`)."""
         transport = (
             httpx.AsyncHTTPTransport(uds=str(remote.socket))
             if remote.socket
-            else httpx.AsyncHTTPTransport(verify=remote.trust())
+            else httpx.AsyncHTTPTransport(verify=remote.tls_context())
         )
         self._http = httpx.AsyncClient(
             transport=transport,
             base_url=remote.url,
-            timeout=httpx.Timeout(ANSWER, connect=CONNECT),
+            timeout=httpx.Timeout(RESPONSE_TIMEOUT, connect=CONNECT_TIMEOUT),
             trust_env=False,
         )
 
@@ -94,31 +95,31 @@ class Incus:
         return f"{self.remote.name}, project {self.project}"
 
     async def get(self, path: str) -> Any:
-        """What is at a path.
+        """Get the object at a path.
 
         Raises:
-            IncusNotFoundError: nothing is there.
-            IncusError: refused.
-            IncusAwayError: no server answers.
+            IncusNotFoundError: there is none.
+            IncusError: the request was refused.
+            IncusUnavailableError: the server does not respond.
         """
         with self._errors():
             return (await self._request("GET", path))["metadata"]
 
     async def find(self, path: str) -> Any | None:
-        """What is at a path, or None where there is nothing."""
+        """Get the object at a path, or None if there is none."""
         try:
             return await self.get(path)
         except IncusNotFoundError:
             return None
 
-    async def tagged(self, path: str) -> tuple[Any, str]:
-        """What is at a path, with its ETag for `change`."""
+    async def get_with_etag(self, path: str) -> tuple[Any, str]:
+        """Get the object at a path, and its ETag for `change`."""
         with self._errors():
             answer = await self._send("GET", path)
             return _envelope(answer)["metadata"], answer.headers.get("ETag", "")
 
-    async def raw(self, path: str) -> bytes:
-        """A file's bytes: of an instance, or of what a command has printed."""
+    async def get_bytes(self, path: str) -> bytes:
+        """Get a file: of an instance, or the recorded output of a command."""
         with self._errors():
             answer = await self._send("GET", path)
             if answer.status_code != HTTPStatus.OK:
@@ -131,51 +132,51 @@ class Incus:
         path: str,
         body: Mapping[str, Any] | None = None,
         *,
-        tag: str = "",
-        seconds: float = OPERATION,
+        etag: str = "",
+        seconds: float = OPERATION_TIMEOUT,
     ) -> Any:
-        """Change something, and wait for the end of what the server does for it.
+        """Make a change, and wait until the server has carried it out.
 
-        With `tag` it is refused where it was changed since. What an instance is busy with, for
-        whoever was cut off, is waited for, and so is a server that has just begun.
+        Retries while the instance is busy with an earlier operation, such as that of an
+        interrupted `up`, and while the server is still starting.
 
         Raises:
-            IncusConflictError: `tag` is not the current ETag.
-            IncusError: refused, or failed in the background.
-            IncusAwayError: no server answers; what was asked for may be done, or not.
+            IncusConflictError: `etag` is not the current ETag.
+            IncusError: the change was refused, or failed in the background.
+            IncusUnavailableError: the server does not respond; the change may have been made.
         """
-        headers = {"If-Match": tag} if tag else {}
+        headers = {"If-Match": etag} if etag else {}
         began = time.monotonic()
         with self._errors():
             while True:
                 try:
                     answer = await self._request(method, path, json=body, headers=headers)
-                    return await self._ended(answer, seconds)
+                    return await self._wait_for_result(answer, seconds)
                 except ApiError as error:
-                    if time.monotonic() - began >= _patience(error.text, seconds):
+                    if time.monotonic() - began >= _retry_seconds(error.text, seconds):
                         raise
                 await asyncio.sleep(PAUSE)
 
     async def upload(self, path: str, files: Mapping[str, Path], headers: Mapping[str, str]) -> Any:
-        """Send files as one form, and wait for what the server makes of them."""
+        """Upload files as one multipart form, and wait until the server has processed them."""
         with self._errors(), contextlib.ExitStack() as stack:
             parts = [
                 (part, (file.name, stack.enter_context(file.open("rb"))))
                 for part, file in files.items()
             ]
-            timeout = httpx.Timeout(UPLOAD, connect=CONNECT)
+            timeout = httpx.Timeout(UPLOAD_TIMEOUT, connect=CONNECT_TIMEOUT)
             answer = await self._request(
                 "POST", path, files=parts, headers=dict(headers), timeout=timeout
             )
-            return await self._ended(answer, UPLOAD)
+            return await self._wait_for_result(answer, UPLOAD_TIMEOUT)
 
-    async def _ended(self, answer: dict[str, Any], seconds: float) -> Any:
+    async def _wait_for_result(self, answer: dict[str, Any], seconds: float) -> Any:
         if answer["type"] != "async":
             return answer["metadata"]
-        # The operation's own address names the project already.
+        # The operation's URL already names the project.
         place = answer["operation"].partition("?")[0]
-        timeout = httpx.Timeout(seconds + ANSWER, connect=CONNECT)
-        waiting = asked(f"{place}/wait", timeout=f"{seconds:.0f}")
+        timeout = httpx.Timeout(seconds + RESPONSE_TIMEOUT, connect=CONNECT_TIMEOUT)
+        waiting = with_query(f"{place}/wait", timeout=f"{seconds:.0f}")
         answer = await self._request("GET", waiting, timeout=timeout)
         ended: dict[str, Any] = answer["metadata"]
         if ended["status_code"] == HTTPStatus.OK:
@@ -183,16 +184,16 @@ class Incus:
         if ended["status_code"] < HTTPStatus.OK:
             with contextlib.suppress(ApiError, IncusError):
                 await self._request("DELETE", place)
-            detail = f"it was still running after {seconds:.0f} s, and was cancelled"
+            detail = f"still running after {seconds:.0f} s, so it was cancelled"
             raise IncusError(message("operation timed out", self.where, detail))
         raise ApiError(ended["status_code"], _text(ended.get("err")))
 
-    async def _request(self, method: str, path: str, **words: Any) -> dict[str, Any]:
-        return _envelope(await self._send(method, path, **words))
+    async def _request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        return _envelope(await self._send(method, path, **options))
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
-        """Turn what the server says into an error whose message is a whole sentence."""
+        """Raise an ApiError as an IncusError: a complete message, with the server in it."""
         try:
             yield
         except ApiError as error:
@@ -204,7 +205,7 @@ class Incus:
             remedy = f"check that `incus list {name}: --project {project}` works here"
             what = "permission denied by the server"
             return IncusPermissionError(message(what, self.where, error.text, remedy))
-        if any(words in error.text for words in MEMBER_AWAY):
+        if any(text in error.text for text in MEMBER_OFFLINE):
             return IncusError(member_offline(name, project, error.text))
         text = message("Incus refused the request", self.where, error.text)
         match error.status:
@@ -215,15 +216,15 @@ class Incus:
             case _:
                 return IncusRefusedError(text, reason=error.text)
 
-    async def _send(self, method: str, path: str, **words: Any) -> httpx.Response:
+    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
-            answer = await self._http.request(method, self._in_project(path), **words)
+            answer = await self._http.request(method, self._in_project(path), **options)
         except httpx.TimeoutException as error:
-            raise self._away(_text(error) or TIMED_OUT) from error
+            raise self._unavailable(_text(error) or TIMED_OUT) from error
         except httpx.TransportError as error:
-            if refused := _refused_certificate(error):
-                raise await self._not_trusted(refused) from error
-            raise self._away(_text(error) or type(error).__name__) from error
+            if refused := _certificate_error(error):
+                raise await self._certificate_mismatch(refused) from error
+            raise self._unavailable(_text(error) or type(error).__name__) from error
         self.last_response = time.monotonic()
         return answer
 
@@ -232,44 +233,44 @@ class Incus:
             return path
         return f"{path}{'&' if '?' in path else '?'}project={segment(self.project)}"
 
-    def _away(self, why: str) -> IncusAwayError:
-        remedy = "check that incusd runs, and that `incus list` works for you"
+    def _unavailable(self, why: str) -> IncusUnavailableError:
+        remedy = "check that incusd is running, and that `incus list` works for you"
         if self.remote.socket is None:
             remedy = f"check the network, and that `incus list {self.remote.name}:` works for you"
         where = f"{self.remote.name} ({self.remote.socket or self.remote.url})"
-        return IncusAwayError(message("cannot reach Incus", where, why, remedy))
+        return IncusUnavailableError(message("cannot reach Incus", where, why, remedy))
 
-    async def _not_trusted(self, why: str) -> IncusError:
+    async def _certificate_mismatch(self, why: str) -> IncusError:
         name, url, file = self.remote.name, self.remote.url, self.remote.server
-        both = await asyncio.to_thread(certificate.unlike, url, file)
-        detail = ": ".join(part for part in (url, why, both) if part)
+        mismatch = await asyncio.to_thread(certificate.describe_mismatch, url, file)
+        detail = ": ".join(part for part in (url, why, mismatch) if part)
         places = f"{file} and `incus.fingerprints`" if self.remote.pinned else f"{file}"
-        remedy = f"find out why it changed; only then pin the new one: put it into {places}"
+        remedy = f"find out why it changed before you pin the new one in {places}"
         return IncusError(message("certificate mismatch", name, detail, remedy))
 
 
-async def steadily(incus: Incus, work: Callable[[], Awaitable[T]]) -> T:
-    """Do what may be done again, also where the server is restarted in the middle of it.
+async def retry_through_restart(incus: Incus, work: Callable[[], Awaitable[T]]) -> T:
+    """Run idempotent work, and repeat it if the server restarts meanwhile.
 
     Raises:
-        IncusAwayError: it was away for longer than a restart takes, or goes each time it comes.
+        IncusUnavailableError: for longer than a restart takes, or after too many outages.
     """
-    return await retry.retry_through_restart(incus, work, IncusAwayError)
+    return await retry.retry_through_restart(incus, work, IncusUnavailableError)
 
 
 def member_offline(remote: str, project: str, detail: str) -> str:
-    """The message about a cluster member that does not answer."""
+    """The message about a cluster member that does not respond."""
     remedy = f"wait until `incus cluster list {remote}:` shows all as online"
     return message("cluster member offline", f"{remote}, project {project}", detail, remedy)
 
 
-def asked(path: str, /, **query: str) -> str:
-    """A path with a question to it; a `_` in a word stands for its `-`."""
-    return f"{path}?{urlencode({word.replace('_', '-'): text for word, text in query.items()})}"
+def with_query(path: str, /, **query: str) -> str:
+    """Append a query string; `_` in a keyword becomes `-`."""
+    return f"{path}?{urlencode({key.replace('_', '-'): text for key, text in query.items()})}"
 
 
 def segment(text: str) -> str:
-    """A name as one part of a path."""
+    """Quote a name as one segment of a path."""
     return quote(text, safe="")
 
 
@@ -279,7 +280,7 @@ def _envelope(answer: httpx.Response) -> dict[str, Any]:
     except ValueError:
         content = None
     if not isinstance(content, dict) or content.get("type") not in {"sync", "async", "error"}:
-        text = f"the response is not Incus's (HTTP status {answer.status_code})"
+        text = f"not a response of Incus (HTTP status {answer.status_code})"
         raise ApiError(answer.status_code, text)
     if content["type"] == "error":
         status = int(content.get("error_code") or answer.status_code)
@@ -287,15 +288,15 @@ def _envelope(answer: httpx.Response) -> dict[str, Any]:
     return content
 
 
-def _patience(said: str, seconds: float) -> float:
-    """How long the reason of an error may last; nothing was done then."""
-    if BUSY in said:
+def _retry_seconds(text: str, seconds: float) -> float:
+    """How long to retry after an error: only after those where the request had no effect."""
+    if BUSY in text:
         return seconds
-    return retry.RESTART if STARTING in said else 0.0
+    return retry.RESTART if STARTING in text else 0.0
 
 
-def _refused_certificate(error: BaseException | None) -> str:
-    """Why the server's certificate was refused, where that is the reason."""
+def _certificate_error(error: BaseException | None) -> str:
+    """Why TLS verification of the server failed, or nothing if another error occurred."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
             return _text(error.verify_message)
@@ -303,5 +304,5 @@ def _refused_certificate(error: BaseException | None) -> str:
     return ""
 
 
-def _text(said: object) -> str:
-    return printable(str(said), 500)
+def _text(value: object) -> str:
+    return printable(str(value), 500)

@@ -1,7 +1,7 @@
-"""The certificate of a server by its fingerprint, and the one that the stack has pinned.
+"""Server certificates, their fingerprints, and the fingerprints that a stack pins.
 
-What a remote's name leads to is each machine's own affair; with a pin it is the stack's, and
-whoever runs the program speaks with the same server.
+Which server a remote's name stands for depends on the machine. A stack that pins the fingerprint
+gets the same server wherever it is run.
 """
 
 import hashlib
@@ -14,49 +14,49 @@ from urllib.parse import urlsplit
 from ...errors import IncusPinError, message
 
 SHOWN: Final = 12
-"""Digits of a fingerprint in a message, as Incus's client shows them."""
-PATIENCE: Final = 5.0
+"""Digits of a fingerprint in a message, as in Incus's own client."""
+TIMEOUT: Final = 5.0
 _PEM: Final = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 def fingerprint(der: bytes) -> str:
-    """The name of a certificate: the sha256 of its bytes, as `incus info` says it."""
+    """SHA-256 of a certificate in hex, as `incus info` shows it."""
     return hashlib.sha256(der).hexdigest()
 
 
 def read(file: Path) -> bytes:
-    """The certificate in a file; of several the first, as Incus's client takes it.
+    """Read the certificate in a file; of several the first, as Incus's client does.
 
     Raises:
         OSError, ValueError: there is none.
     """
     if not (found := _PEM.search(file.read_text(encoding="ascii"))):
-        msg = f"{file} has no certificate in it"
+        msg = f"{file} contains no certificate"
         raise ValueError(msg)
     return ssl.PEM_cert_to_DER_cert(found[0])
 
 
-def unlike(url: str, file: Path | None) -> str:
-    """What a server shows to whoever asks, beside what is pinned; empty where it cannot be had.
+def describe_mismatch(url: str, file: Path | None) -> str:
+    """Name the fingerprint that a server presents and the pinned one, for people to compare.
 
-    Nothing is sent, and nobody is trusted: it is for people to compare.
+    Empty if either is not available. The connection is only a handshake: nothing is sent over it.
     """
-    place = urlsplit(url)
+    parts = urlsplit(url)
     try:
-        address = (place.hostname or "", place.port or 443)
-        text = ssl.get_server_certificate(address, timeout=PATIENCE)
-        there = fingerprint(ssl.PEM_cert_to_DER_cert(text))
+        address = (parts.hostname or "", parts.port or 443)
+        text = ssl.get_server_certificate(address, timeout=TIMEOUT)
+        presented = fingerprint(ssl.PEM_cert_to_DER_cert(text))
         pinned = fingerprint(read(file)) if file else ""
     except (OSError, ValueError):
         return ""
-    return f"it is {there[:SHOWN]}, and {pinned[:SHOWN]} is pinned"
+    return f"pinned {pinned[:SHOWN]}, presented {presented[:SHOWN]}"
 
 
-def check(remote: str, file: Path, der: bytes, pinned: str) -> None:
-    """Refuse what the client has pinned where that is not what the stack has.
+def check_fingerprint(remote: str, file: Path, der: bytes, pinned: str) -> None:
+    """Check that the client has pinned the certificate that the stack pins.
 
     Raises:
-        IncusPinError: its name, and both fingerprints.
+        IncusPinError: it has pinned another one.
     """
     if (found := fingerprint(der)) == pinned:
         return
@@ -65,15 +65,15 @@ def check(remote: str, file: Path, der: bytes, pinned: str) -> None:
         f"{pinned[:SHOWN]}"
     )
     remedy = (
-        "`incus info` on the server says which it is (certificate_fingerprint): another remote of "
-        "that name is added anew (`incus remote remove`, `add`), and only a new certificate goes "
-        "into the config"
+        "compare with `incus info` on the server (certificate_fingerprint): if this remote is "
+        "another server, remove and add it again (`incus remote remove`, `add`); if the server has "
+        "a new certificate, put its fingerprint into the config"
     )
     raise IncusPinError(message("not the stack's server", remote, detail, remedy))
 
 
-def none_to_pin(remote: str, where: str) -> IncusPinError:
-    """What is said of a pin where there is no certificate."""
-    detail = f"here it is a socket ({where}), which shows no certificate to hold against the pin"
+def pin_without_certificate(remote: str, where: str) -> IncusPinError:
+    """The error about a pinned remote that presents no certificate."""
+    detail = f"here it is a Unix socket ({where}), which presents no certificate"
     remedy = "add it by its address (`incus remote add`), or remove it from `incus.fingerprints`"
     return IncusPinError(message("no certificate to pin", remote, detail, remedy))

@@ -1,8 +1,8 @@
-"""A split image, made of two files of the store: metadata and root file system.
+"""Split images, made of two files of the store: metadata and root file system.
 
-Incus names it by the digest of both (sha256 of the metadata's bytes, then the root's), so its
-name is known before anything is sent, and an image that is there already is the same one
-(Incus's documentation, reference/image_format).
+Incus identifies an image by its fingerprint: the SHA-256 of the metadata's bytes followed by the
+root's (Incus's documentation, reference/image_format). So the fingerprint is known before anything
+is uploaded, and an image that the server has under it is the same image.
 """
 
 import asyncio
@@ -21,27 +21,27 @@ from urllib.parse import urlencode
 import yaml
 
 from ...errors import (
-    IncusAwayError,
     IncusConflictError,
     IncusError,
     IncusNotFoundError,
+    IncusUnavailableError,
     message,
     printable,
 )
 from ...values import StorePath
-from .api import Incus, asked, segment
-from .ownership import Use
+from .api import Incus, segment, with_query
+from .ownership import ImageReference
 
 UPLOADED: Final = "user.flakeup"
-"""Property of an image that flakeup has sent: no other is ever removed."""
+"""Property of an image that flakeup has uploaded: no other image is ever removed."""
 METADATA_LIMIT: Final = 1024 * 1024
 _MAGIC: Final = b"hsqs"
 _USED: Final = struct.Struct("<40xQ")
-"""Where a squashfs says how many bytes it has (`bytes_used` of its superblock)."""
+"""The size of a squashfs in bytes (`bytes_used` of its superblock)."""
 _CHUNK: Final = 1 << 20
-_REMEDY: Final = "build it again (`nix store repair` where the store is damaged)"
-_AGAIN: Final = 20
-"""Times that a mark is tried: another stack may set its own at the same moment."""
+_REBUILD: Final = "build it again (`nix store repair` where the store is damaged)"
+_ATTEMPTS: Final = 20
+"""Attempts to change an image's properties: other stacks may change them at the same moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,42 +56,42 @@ class ImageFiles:
         """The files in what NixOS builds as `system.build.metadata` and `system.build.squashfs`.
 
         Raises:
-            IncusError: one is not there, or is something else.
+            IncusError: one is missing.
         """
         return cls(
-            metadata=_only(Path(metadata.path), ("tarball/*.tar*", "*.tar*")),
-            rootfs=_only(Path(rootfs.path), ("*.squashfs", "*.img")),
+            metadata=_find_file(Path(metadata.path), ("tarball/*.tar*", "*.tar*")),
+            rootfs=_find_file(Path(rootfs.path), ("*.squashfs", "*.img")),
         )
 
     async def fingerprint(self) -> str:
-        """The name that Incus will give it."""
+        """The fingerprint that Incus will give the image."""
         return await asyncio.to_thread(_digest, (self.metadata, self.rootfs))
 
     def check(self, architectures: list[str]) -> None:
-        """Look at what would only fail later, or be imported all the same.
+        """Check for faults that the server would report late, or not at all.
 
         Raises:
-            IncusError: cut short, of another kind, or for another processor.
+            IncusError: truncated, of another kind, or for another architecture.
         """
         made_for = _architecture(self.metadata)
         if made_for not in architectures:
-            detail = f"it is made for {printable(made_for)}, and the server runs {architectures[0]}"
-            remedy = "name a system in `image` whose nixpkgs.hostPlatform is the server's"
+            detail = f"it is for {printable(made_for)}, and the server runs {architectures[0]}"
+            remedy = "set `image` to a system whose nixpkgs.hostPlatform is the server's"
             raise IncusError(message("wrong architecture", str(self.metadata), detail, remedy))
         _check_squashfs(self.rootfs)
 
 
-def _only(place: Path, patterns: tuple[str, ...]) -> Path:
-    """The one file in a store path that has such a name; or the store path itself, a file."""
-    if place.is_file():
-        return place
+def _find_file(path: Path, patterns: tuple[str, ...]) -> Path:
+    """The only file in a store path that matches a pattern; or the store path, if it is a file."""
+    if path.is_file():
+        return path
     for pattern in patterns:
-        found = sorted(place.glob(pattern))
+        found = sorted(path.glob(pattern))
         if len(found) == 1:
             return found[0]
-    detail = f"it holds no {patterns[0]}" if place.is_dir() else "it is not in this store"
-    remedy = "`image` has to name a system that imports NixOS's lxc-container.nix"
-    raise IncusError(message("not an Incus image", str(place), detail, remedy))
+    detail = f"it contains no {patterns[0]}" if path.is_dir() else "it is not in this store"
+    remedy = "set `image` to a system that imports NixOS's lxc-container.nix"
+    raise IncusError(message("not an Incus image", str(path), detail, remedy))
 
 
 def _digest(files: tuple[Path, ...]) -> str:
@@ -107,63 +107,62 @@ def _architecture(metadata: Path) -> str:
     try:
         with tarfile.open(metadata) as tar:
             file = tar.extractfile("metadata.yaml")
-            said = yaml.safe_load(file.read(METADATA_LIMIT) if file else b"")
-            # To its end: what is cut off there would be missed when an instance is made.
+            content = yaml.safe_load(file.read(METADATA_LIMIT) if file else b"")
+            # Read to the end: truncated metadata would only fail when an instance is created.
             while tar.fileobj.read(_CHUNK):
                 pass
     except KeyError:
-        why = "it holds no metadata.yaml"
+        why = "it contains no metadata.yaml"
     except (OSError, EOFError, tarfile.TarError, yaml.YAMLError, LZMAError, zlib.error) as error:
         why = str(error)
     else:
-        # Without properties of its own, those that are sent along end the whole server (6.0.4).
-        lacking = [key for key in ("architecture", "properties") if _of(said).get(key) is None]
-        if not lacking and isinstance(said["properties"], Mapping):
-            return str(said["architecture"])
-        why = f"its metadata.yaml has no {' and no '.join(lacking) or 'map of properties'}"
-    raise IncusError(message("not an image's metadata", str(metadata), why, _REMEDY))
-
-
-def _of(said: object) -> Mapping[str, Any]:
-    return said if isinstance(said, Mapping) else {}
+        # Incus 6.0.4 crashes if the upload sets properties and the metadata has none of its own.
+        fields = content if isinstance(content, Mapping) else {}
+        missing = [key for key in ("architecture", "properties") if fields.get(key) is None]
+        if not missing and isinstance(fields["properties"], Mapping):
+            return str(fields["architecture"])
+        why = f"its metadata.yaml has no {' and no '.join(missing) or 'map of properties'}"
+    raise IncusError(message("not an image's metadata", str(metadata), why, _REBUILD))
 
 
 def _check_squashfs(rootfs: Path) -> None:
     with rootfs.open("rb") as file:
         head = file.read(_USED.size)
     if not head.startswith(_MAGIC) or len(head) < _USED.size:
-        remedy = "flakeup sends split images: `system.build.squashfs`, and no tarball or disk"
-        raise IncusError(message("not a squashfs", str(rootfs), "no such file system", remedy))
+        remedy = "flakeup uploads split images: use `system.build.squashfs`, no tarball or disk"
+        raise IncusError(message("not a squashfs", str(rootfs), "wrong magic number", remedy))
     (used,) = _USED.unpack(head)
-    if used > (there := rootfs.stat().st_size):
-        detail = f"it should have {used} bytes, and has {there}"
-        raise IncusError(message("cut short", str(rootfs), detail, _REMEDY))
+    if used > (size := rootfs.stat().st_size):
+        detail = f"it should have {used} bytes, and has {size}"
+        raise IncusError(message("truncated image", str(rootfs), detail, _REBUILD))
 
 
-async def fingerprints(incus: Incus) -> frozenset[str]:
-    """All images of the project: one request."""
-    addresses = await incus.get("/1.0/images")
-    return frozenset(str(address).rpartition("/")[2].partition("?")[0] for address in addresses)
+async def list_fingerprints(incus: Incus) -> frozenset[str]:
+    """The fingerprints of all images of the project, in one request."""
+    urls = await incus.get("/1.0/images")
+    return frozenset(str(url).rpartition("/")[2].partition("?")[0] for url in urls)
 
 
 async def ensure(
-    incus: Incus, files: ImageFiles, use: Use, text: str, say: Callable[[str], None]
+    incus: Incus,
+    files: ImageFiles,
+    reference: ImageReference,
+    description: str,
+    say: Callable[[str], None],
 ) -> str:
-    """Have the image on the server, marked as used; gives its fingerprint.
-
-    `text` describes it to people who list images.
+    """Upload the image unless the server has it, and add a reference; returns its fingerprint.
 
     Raises:
-        IncusError: refused; nothing half-sent stays, as Incus keeps none.
-        IncusAwayError: no server answers.
+        IncusError: refused; an upload that fails leaves nothing on the server.
+        IncusUnavailableError: the server does not respond.
     """
     fingerprint = await files.fingerprint()
-    if await _mark(incus, fingerprint, use):
+    if await _add_reference(incus, fingerprint, reference):
         return fingerprint
-    await _check_place(incus, files)
+    await _check_target(incus, files)
     size = files.metadata.stat().st_size + files.rootfs.stat().st_size
-    say(f"sending the image, {size / 1e6:.0f} MB")
-    properties = {"description": text, UPLOADED: "image", use.key: use.files}
+    say(f"uploading the image, {size / 1e6:.0f} MB")
+    properties = {"description": description, UPLOADED: "image", reference.key: reference.files}
     headers = {
         "X-Incus-fingerprint": fingerprint,
         "X-Incus-properties": urlencode(properties),
@@ -172,101 +171,109 @@ async def ensure(
     parts = {"metadata": files.metadata, "rootfs": files.rootfs}
     try:
         await incus.upload("/1.0/images", parts, headers)
-    except IncusAwayError:
+    except IncusUnavailableError:
         raise
     except IncusError:
-        # Another stack, or another process of ours, may have sent the same one meanwhile.
-        if not await _mark(incus, fingerprint, use):
+        # Another stack, or another process of ours, may have uploaded the same image meanwhile.
+        if not await _add_reference(incus, fingerprint, reference):
             raise
     return fingerprint
 
 
-async def _check_place(incus: Incus, files: ImageFiles) -> None:
-    """What the server would only say by hanging up in the middle of the files."""
+async def _check_target(incus: Incus, files: ImageFiles) -> None:
+    """Check what the server would only report by closing the connection during the upload."""
     if await incus.find(f"/1.0/projects/{segment(incus.project)}") is None:
-        remedy = f"write one that `incus project list {incus.remote.name}:` shows, or make it"
+        remedy = f"use one that `incus project list {incus.remote.name}:` shows, or create it"
         raise IncusError(message("no such project", incus.project, incus.remote.name, remedy))
     server = await incus.get("/1.0")
     files.check(list(server["environment"]["architectures"]))
 
 
-async def release(incus: Incus, fingerprint: str, use: Use) -> None:
-    """Take the mark off, and remove the image where nobody needs it any more.
+async def remove_reference(incus: Incus, fingerprint: str, reference: ImageReference) -> None:
+    """Remove a reference, and the image with it if it was the last one.
 
-    It stays where there is another mark on it, where an instance was made from it (it may be
-    rebuilt from it), and where somebody else has brought it.
+    The image is kept while it has another reference, while an instance exists that was created
+    from it (it may be rebuilt from it), and if flakeup has not uploaded it.
     """
 
-    async def give_up(image: dict[str, Any], tag: str) -> None:
+    async def remove(image: dict[str, Any], etag: str) -> None:
         properties: dict[str, str] = image["properties"]
-        if properties.get(use.key, use.files) != use.files:
+        if properties.get(reference.key, reference.files) != reference.files:
             return
-        others = {key for key in properties if key.startswith(Use.PREFIX)} - {use.key}
+        others = {key for key in properties if key.startswith(ImageReference.PREFIX)} - {
+            reference.key
+        }
         is_ours = properties.get(UPLOADED) == "image"
-        if is_ours and not others and not await _instances(incus, fingerprint):
+        if is_ours and not others and not await _instances_created_from(incus, fingerprint):
             await incus.change("DELETE", _path(fingerprint))
-        elif use.key in properties:
-            kept = {key: text for key, text in properties.items() if key != use.key}
-            await incus.change("PUT", _path(fingerprint), _body(image, kept), tag=tag)
+        elif reference.key in properties:
+            kept = {key: text for key, text in properties.items() if key != reference.key}
+            await incus.change("PUT", _path(fingerprint), _body(image, kept), etag=etag)
 
-    await _hold(incus, fingerprint, give_up)
+    await _change_with_retry(incus, fingerprint, remove)
 
 
-async def prune(incus: Incus, keep: str = "", use: Use | None = None) -> list[str]:
-    """Remove images of ours that have no mark on them and that no instance was made from.
+async def prune(incus: Incus, keep: str = "", reference: ImageReference | None = None) -> list[str]:
+    """Remove uploaded images without references that no instance was created from.
 
-    They stay behind where an instance was made from one whose stack has moved on since. A mark of
-    `use` on another image than `keep` is of a state that was lost: one resource uses one image.
+    Such images are left behind when an instance outlives the last reference to its image. A
+    reference of the same resource on an image other than `keep` belongs to a state that was lost,
+    as a resource uses one image: it is removed, too.
     """
-    gone = []
-    for image in await incus.get(asked("/1.0/images", recursion="1")):
+    removed = []
+    for image in await incus.get(with_query("/1.0/images", recursion="1")):
         properties, fingerprint = image["properties"], str(image["fingerprint"])
         if fingerprint == keep or properties.get(UPLOADED) != "image":
             continue
-        marks = {key for key in properties if key.startswith(Use.PREFIX)}
-        if use and use.key in marks:
-            await release(incus, fingerprint, replace(use, files=properties[use.key]))
-        elif not marks and not await _instances(incus, fingerprint):
+        references = {key for key in properties if key.startswith(ImageReference.PREFIX)}
+        if reference and reference.key in references:
+            await remove_reference(
+                incus, fingerprint, replace(reference, files=properties[reference.key])
+            )
+        elif not references and not await _instances_created_from(incus, fingerprint):
             with suppress(IncusNotFoundError):
                 await incus.change("DELETE", _path(fingerprint))
-                gone.append(fingerprint)
-    return gone
+                removed.append(fingerprint)
+    return removed
 
 
-async def _mark(incus: Incus, fingerprint: str, use: Use) -> bool:
-    """Mark an image as used; False where there is none."""
+async def _add_reference(incus: Incus, fingerprint: str, reference: ImageReference) -> bool:
+    """Add a reference to an image; False if there is no such image."""
 
-    async def mark(image: dict[str, Any], tag: str) -> None:
-        properties = {**image["properties"], use.key: use.files}
-        await incus.change("PUT", _path(fingerprint), _body(image, properties), tag=tag)
+    async def add(image: dict[str, Any], etag: str) -> None:
+        properties = {**image["properties"], reference.key: reference.files}
+        await incus.change("PUT", _path(fingerprint), _body(image, properties), etag=etag)
 
-    for _ in range(_AGAIN):
+    for _ in range(_ATTEMPTS):
         image = await incus.find(_path(fingerprint))
-        # Also looked at after it was written: of two changes at a time, Incus may forget one.
-        if image is None or image["properties"].get(use.key) == use.files:
+        # Read back after the write: of two simultaneous changes, Incus may lose one.
+        if image is None or image["properties"].get(reference.key) == reference.files:
             return image is not None
-        await _hold(incus, fingerprint, mark)
-    raise IncusError(_flux(fingerprint))
+        await _change_with_retry(incus, fingerprint, add)
+    raise IncusError(_conflict(fingerprint))
 
 
-async def _hold(
+async def _change_with_retry(
     incus: Incus, fingerprint: str, change: Callable[[dict[str, Any], str], Awaitable[None]]
 ) -> bool:
-    """Change an image as it is now, and again where somebody was faster; False: there is none."""
-    for _ in range(_AGAIN):
+    """Change an image, again if another client changed it meanwhile; False if there is none."""
+    for _ in range(_ATTEMPTS):
         try:
-            await change(*await incus.tagged(_path(fingerprint)))
+            await change(*await incus.get_with_etag(_path(fingerprint)))
         except IncusNotFoundError:
             return False
         except IncusConflictError:
             continue
         else:
             return True
-    raise IncusError(_flux(fingerprint))
+    raise IncusError(_conflict(fingerprint))
 
 
-def _flux(fingerprint: str) -> str:
-    return message("image in flux", fingerprint[:12], "others keep changing it", "run it again")
+def _conflict(fingerprint: str) -> str:
+    what = "concurrent changes to an image"
+    return message(
+        what, fingerprint[:12], "other clients keep changing it", "run `pulumi up` again"
+    )
 
 
 def _path(fingerprint: str) -> str:
@@ -278,12 +285,15 @@ def _body(image: dict[str, Any], properties: dict[str, str]) -> dict[str, Any]:
     return {**{key: image[key] for key in kept if key in image}, "properties": properties}
 
 
-async def _instances(incus: Incus, fingerprint: str) -> list[str]:
-    """The instances that were made from an image, or may be; projects may share their images."""
-    instances = await incus.get(asked("/1.0/instances", recursion="1", all_projects="true"))
+async def _instances_created_from(incus: Incus, fingerprint: str) -> list[str]:
+    """Instances of all projects that were, or may have been, created from an image.
+
+    Projects may share their images.
+    """
+    instances = await incus.get(with_query("/1.0/instances", recursion="1", all_projects="true"))
     return [
         str(one["name"])
         for one in instances
-        # None: its member of the cluster does not answer.
+        # None if its cluster member is offline.
         if one["config"] is None or one["config"].get("volatile.base_image") == fingerprint
     ]

@@ -1,13 +1,13 @@
-"""What Incus says no to, and the key of the config that it is about."""
+"""Messages about instances, with the config key that the server's text points at."""
 
 from typing import Final
 
 from ...errors import IncusRefusedError, message, printable
 from .api import Incus
-from .desired import Wanted
+from .observed import DesiredInstance
 
-STACK: Final = "incus"
-_ABOUT: Final = (
+_STACK_SECTION: Final = "incus"
+_KEY_OF_TEXT: Final = (
     ("rofile", "profiles"),
     ("torage pool", "pool"),
     ("oot device", "pool"),
@@ -20,45 +20,45 @@ _ABOUT: Final = (
     ("ember", "member"),
     ("arget", "member"),
 )
-"""Words in what Incus says, and the key of ours that they are about."""
+"""Parts of the server's errors, and the config key that each is about; the first match counts."""
 UNPACKING: Final = "Unpack failed: "
-"""What it says of an image whose root it cannot read; that it is what was sent, is sure."""
+"""The server's error about a root file system that it cannot read."""
 DAMAGED: Final = (
-    "the server has what was sent: repair it here (`nix store repair` of `system.build.squashfs`), "
-    "and run `pulumi up` again"
+    "the server has exactly what was uploaded: repair the local build (`nix store repair` of "
+    "`system.build.squashfs`), then run `pulumi up` again"
 )
-_HOSTS_OWN: Final = frozenset({"member"})
-"""Keys that only a host has."""
+_HOST_ONLY: Final = frozenset({"member"})
+"""Keys that only a host's section has, not the stack's."""
 
 
-def refused(incus: Incus, wanted: Wanted, reason: str) -> IncusRefusedError:
-    """What Incus says of an instance that it refuses, and which key of the config to look at."""
+def refused_instance(incus: Incus, desired: DesiredInstance, reason: str) -> IncusRefusedError:
+    """The error about an instance that the server refuses, with the config key to check."""
     if UNPACKING in reason:
-        detail = f"{wanted.image[:12]}: {reason.partition(UNPACKING)[2].strip()}"
-        where = f"{place(incus, wanted)}, image {detail}"
-        text = message("the image is damaged", where, "", DAMAGED)
+        detail = f"{desired.image[:12]}: {reason.partition(UNPACKING)[2].strip()}"
+        where = f"{describe(incus, desired)}, image {detail}"
+        text = message("damaged image", where, "", DAMAGED)
     else:
-        key = next((key for word, key in _ABOUT if word in reason), "")
-        where, remedy = place(incus, wanted), look_at(wanted, key)
+        key = next((key for word, key in _KEY_OF_TEXT if word in reason), "")
+        where, remedy = describe(incus, desired), config_hint(desired, key)
         text = message("Incus refused the instance", where, reason, remedy)
     return IncusRefusedError(text, reason=reason)
 
 
-def look_at(wanted: Wanted, key: str) -> str:
-    """Where in the config the reason is: the host's word, or the stack's where it has none."""
-    own = f"`{wanted.written}.{key}`" if key else f"`{wanted.written}`"
-    shared = f"`{STACK}.{key}`" if key else f"`{STACK}`"
-    both = own if key in _HOSTS_OWN or own == shared else f"{own}, or {shared},"
-    return f"look at {both} in the config"
+def config_hint(desired: DesiredInstance, key: str) -> str:
+    """The remedy that names a config key: the host's own, or the stack's default for it."""
+    own = f"`{desired.config_path}.{key}`" if key else f"`{desired.config_path}`"
+    shared = f"`{_STACK_SECTION}.{key}`" if key else f"`{_STACK_SECTION}`"
+    both = own if key in _HOST_ONLY or own == shared else f"{own}, or {shared},"
+    return f"check {both} in the config"
 
 
-def taken(incus: Incus, wanted: Wanted, importing: str) -> str:
-    """What is said where somebody else's has its name."""
-    detail = "an instance that this stack has not made has that name"
-    remedy = f"write another `name`, or take it into the stack: {importing}"
-    return message("name taken", place(incus, wanted), detail, remedy)
+def name_taken(incus: Incus, desired: DesiredInstance, importing: str) -> str:
+    """The message about a name that an instance outside of this stack has."""
+    detail = "an instance that is not part of this stack has that name"
+    remedy = f"choose another `name`, or import the instance: {importing}"
+    return message("name taken", describe(incus, desired), detail, remedy)
 
 
-def place(incus: Incus, wanted: Wanted) -> str:
-    """The instance, as messages name it."""
-    return f"{printable(wanted.name)} ({incus.where})"
+def describe(incus: Incus, desired: DesiredInstance) -> str:
+    """The instance as messages name it: with its server and project."""
+    return f"{printable(desired.name)} ({incus.where})"

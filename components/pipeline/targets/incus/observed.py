@@ -1,15 +1,15 @@
-"""An instance as the server has it: one of a listing, or one that is looked for."""
+"""Instances: the desired state in the config, and the state on the server."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ...errors import IncusError, message, printable
-from .api import Incus, asked, member_offline, segment
+from .api import Incus, member_offline, segment, with_query
 from .ownership import HOST_KEY, OWNER, SERVERS_OWN, UUID
 
 RUNNING: Final = frozenset({"Running", "Ready"})
-"""`Ready` is one that has said so itself."""
+"""An instance sets `Ready` itself."""
 STOPPED: Final = "Stopped"
 FROZEN: Final = "Frozen"
 CONTAINER: Final = "container"
@@ -17,71 +17,97 @@ _EVER_STARTED: Final = "volatile.last_state.power"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """An instance as the server has it."""
+class DesiredInstance:
+    """An instance as configured."""
+
+    name: str
+    image: str = ""
+    """Fingerprint of the image for its root."""
+    profiles: tuple[str, ...] = ("default",)
+    config: Mapping[str, str] = field(default_factory=dict)
+    devices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    member: str = ""
+    """The cluster member to create it on; empty lets the server choose."""
+    running: bool = True
+    config_path: str = "incus"
+    """The section that configures it, for messages: `hosts.web1.incus`."""
+
+    @property
+    def path(self) -> str:
+        """Its path in the API."""
+        return f"/1.0/instances/{segment(self.name)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceState:
+    """An instance as it is on the server."""
 
     name: str
     uuid: str
-    """Its own, whatever its name is: another one of this name has another."""
+    """Identifies it: it is kept on a rename, and another instance of this name has another."""
     status: str
-    started: bool
-    """Whether it has ever been: one that was not may be half made."""
+    ever_started: bool
+    """Whether it was ever started: one that was not may be incomplete."""
     image: str
     owner: str
     profiles: tuple[str, ...]
     config: Mapping[str, str]
-    """Without what the server, the image and flakeup have written."""
+    """Without the keys that the server, the image and flakeup set."""
     devices: Mapping[str, Mapping[str, str]]
     member: str
     address: str | None = None
-    """Where it can be reached; only a listing with states says so."""
+    """Only known in a listing with states."""
     host_key: str = ""
-    """Its sshd's, as it was read when it was made."""
+    """Its sshd's, as stored after its first boot."""
     generation: str = ""
-    """Changes when its root goes back to a snapshot."""
+    """Changes when a snapshot is restored."""
     kind: str = CONTAINER
-    """Or `virtual-machine`: a name that is taken, and nothing of ours."""
-    silent: bool = False
-    """Its member of the cluster does not answer: only its name, and where it is, is known."""
+    """Or `virtual-machine`, which flakeup does not manage."""
+    offline: bool = False
+    """Its cluster member does not respond: only its name and member are known."""
 
     @property
     def running(self) -> bool:
-        """Whether it runs; one that was paused does not."""
+        """Whether it runs; a frozen one does not."""
         return self.status in RUNNING
 
     @property
     def root(self) -> str:
-        """Another one when its root is made anew, or goes back to a snapshot."""
+        """Changes when its root is recreated, or a snapshot is restored."""
         return f"{self.image[:12]} {self.generation}"
 
-    def check(self, remote: str, project: str) -> None:
-        """Look whether a stack can have it.
+    def check_importable(self, remote: str, project: str) -> None:
+        """Check that it can be imported into a stack.
 
         Raises:
-            IncusError: nothing is known of it, or it is a virtual machine.
+            IncusError: its member is offline, or it is a virtual machine.
         """
-        if self.silent:
-            raise IncusError(unheard(self.member, remote, project))
+        if self.offline:
+            raise IncusError(self.offline_message(remote, project))
         if self.kind != CONTAINER:
-            detail = f"it is a {printable(self.kind)}, and flakeup keeps containers alone"
+            detail = f"it is a {printable(self.kind)}, and flakeup only manages containers"
             where = f"{self.name} ({remote}, project {project})"
             raise IncusError(message("not a container", where, detail))
 
+    def offline_message(self, remote: str, project: str) -> str:
+        """The message about its cluster member, which does not respond."""
+        return member_offline(remote, project, f"what is on {printable(self.member)} is unknown")
+
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> "Seen":
-        """What one object of the interface says."""
+    def of(cls, row: Mapping[str, Any]) -> "InstanceState":
+        """Parse an object of the API."""
         config: Mapping[str, str] = row["config"] or {}
         return cls(
             name=str(row["name"]),
             uuid=config.get(UUID, ""),
             status=str(row["status"]),
-            started=_EVER_STARTED in config,
+            ever_started=_EVER_STARTED in config,
             image=config.get("volatile.base_image", ""),
             owner=config.get(OWNER, ""),
             host_key=config.get(HOST_KEY, ""),
             generation=config.get("volatile.uuid.generation", ""),
             kind=str(row.get("type", CONTAINER)),
-            silent=row["config"] is None,
+            offline=row["config"] is None,
             profiles=tuple(row["profiles"] or ()),
             config={key: text for key, text in config.items() if not key.startswith(SERVERS_OWN)},
             devices=row["devices"] or {},
@@ -91,9 +117,9 @@ class Seen:
 
 
 def address(state: Mapping[str, Any], interface: str = "") -> str | None:
-    """The address of an instance in its state: the first global one, IPv4 before IPv6.
+    """The address of an instance from its state: the first global one, IPv4 before IPv6.
 
-    `interface` is its `user.access_interface`; without one, eth0 goes before the others.
+    `interface` is its `user.access_interface`; without that, eth0 comes before other interfaces.
     """
     networks: Mapping[str, Any] = state.get("network") or {}
     names = [interface] if interface else sorted(networks, key=lambda name: (name != "eth0", name))
@@ -107,43 +133,41 @@ def address(state: Mapping[str, Any], interface: str = "") -> str | None:
     return min(found, key=lambda one: one[0])[1] if found else None
 
 
-async def listed(incus: Incus) -> dict[str, Seen]:
-    """All instances of the project with their states, by name: one request."""
-    rows = await incus.get(asked("/1.0/instances", recursion="2"))
-    return {str(row["name"]): Seen.of(row) for row in rows}
+async def list_instances(incus: Incus) -> dict[str, InstanceState]:
+    """All instances of the project with their states, by name, in one request."""
+    rows = await incus.get(with_query("/1.0/instances", recursion="2"))
+    return {str(row["name"]): InstanceState.of(row) for row in rows}
 
 
-async def look(incus: Incus, name: str) -> Seen | None:
-    """One instance, without its state; None where there is none."""
+async def get_instance(incus: Incus, name: str) -> InstanceState | None:
+    """One instance, without its state; None if there is none."""
     row = await incus.find(f"/1.0/instances/{segment(name)}")
-    return None if row is None else Seen.of(row)
+    return None if row is None else InstanceState.of(row)
 
 
-async def find(incus: Incus, uuid: str, *names: str) -> Seen | None:
-    """The instance of a uuid, which probably has one of these names; somebody may have renamed it.
+async def find_instance(incus: Incus, uuid: str, *names: str) -> InstanceState | None:
+    """Find an instance by UUID; `names` are tried first, but somebody may have renamed it.
 
-    None where there is none any more, whoever has its name now.
+    None if it no longer exists, even if another instance has its name now.
 
     Raises:
-        IncusError: a member of the cluster does not answer, and may have it.
+        IncusError: it may be on a cluster member that is offline.
     """
     for name in names:
-        seen = await look(incus, name)
-        if seen and seen.uuid == uuid:
-            return seen
-    return pick(await listed(incus), uuid, incus.remote.name, incus.project)
+        current = await get_instance(incus, name)
+        if current and current.uuid == uuid:
+            return current
+    return pick_instance(await list_instances(incus), uuid, incus.remote.name, incus.project)
 
 
-def pick(there: Mapping[str, Seen], uuid: str, remote: str, project: str) -> Seen | None:
-    """The instance of a uuid in a listing, as `find`."""
-    for one in there.values():
+def pick_instance(
+    instances: Mapping[str, InstanceState], uuid: str, remote: str, project: str
+) -> InstanceState | None:
+    """Find an instance by UUID in a listing, as `find_instance` does on the server."""
+    for one in instances.values():
         if one.uuid == uuid:
             return one
-    if silent := [one for one in there.values() if one.silent]:
-        raise IncusError(unheard(silent[0].member, remote, project))
+    for one in instances.values():
+        if one.offline:
+            raise IncusError(one.offline_message(remote, project))
     return None
-
-
-def unheard(member: str, remote: str, project: str) -> str:
-    """What is said of a member of a cluster that does not answer."""
-    return member_offline(remote, project, f"what is on {printable(member)} is unknown")

@@ -1,4 +1,4 @@
-"""What flakeup writes on images and instances: whose they are, and how to know a host again."""
+"""Config keys and properties that flakeup sets on images, instances and volumes."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Final, Self
@@ -6,22 +6,22 @@ from typing import ClassVar, Final, Self
 from ...values import StorePath
 
 OWNER: Final = "user.flakeup.owner"
-"""Config key of an instance: the stack that made it."""
+"""Config key of an instance or volume: the stack that it belongs to."""
 HOST_KEY: Final = "user.flakeup.host-key"
-"""Config key of an instance: what a preview pins, without asking each instance for it."""
+"""Config key of an instance: a preview pins this key without reading it from each instance."""
 PROTECTED: Final = "security.protection.delete"
 MAC: Final = "volatile.eth0.hwaddr"
 SERVERS_OWN: Final = ("volatile.", "image.", "user.flakeup.")
-"""Config keys that the server, the image or flakeup writes: no part of what is wanted."""
+"""Prefixes of keys that the server, the image or flakeup sets: not part of the desired config."""
 
 
 UUID: Final = "volatile.uuid"
-"""Config key of an instance: its own, whatever its name is, and never another one's."""
+"""Config key of an instance: stays the same when it is renamed, and is never used again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A stack, by its project and name: who runs the program is the same owner everywhere."""
+    """A stack, by its project and name; the same for everybody who runs it."""
 
     text: str
 
@@ -38,11 +38,12 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
-    """A use of an image, as a property of it says: by which resource, and as which files.
+class ImageReference:
+    """A resource's reference to an image, recorded as a property of the image.
 
-    One resource may know the same image by other files than before, where they are built anew
-    with the same content: the use of before is given up, and the image is not.
+    It names the store paths as well: a rebuild can give the same content other paths. Then the
+    engine creates the new resource before it deletes the old one, and deleting the old one must
+    not remove the reference of the new one.
     """
 
     PREFIX: ClassVar[str] = "user.flakeup.used-by."
@@ -50,6 +51,7 @@ class Use:
     resource: str
     """Its stack and name."""
     files: str
+    """Hashes of the store paths."""
 
     @property
     def key(self) -> str:
@@ -58,7 +60,7 @@ class Use:
 
     @classmethod
     def of_urn(cls, urn: str, *files: StorePath) -> Self:
-        """The use of an image by the resource of a URN."""
+        """The reference of the resource with this URN."""
         name = urn.rpartition("::")[2]
         digests = " ".join(file.digest for file in files)
         return cls(resource=f"{Owner.of_urn(urn).text}/{name}", files=digests)

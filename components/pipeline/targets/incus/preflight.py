@@ -1,6 +1,7 @@
-"""Whether the remotes of a stack's hosts are the servers that it means, before anything is begun.
+"""Check, before anything else runs, that a stack's remotes are the servers that it pins.
 
-It takes no connection: what the client has pinned is what both REST and `incus exec` go by.
+No connection is made: the certificate that Incus's client has pinned decides, for the REST API as
+for `incus exec`.
 """
 
 from collections.abc import Iterable
@@ -10,19 +11,19 @@ from ...errors import IncusError, IncusPinError
 from .remote import Remote
 
 
-def check(specs: Iterable[IncusSpec | None]) -> None:
-    """Hold what the stack has pinned against what the client has.
+def check_fingerprints(specs: Iterable[IncusSpec | None]) -> None:
+    """Compare the fingerprints that the stack pins with the client's certificates.
 
-    A remote that is not known here, or without a certificate, is said by whoever needs it: a
-    preview may run where it does not.
+    A remote that is unknown here, or has no certificate, is reported by the first resource that
+    connects to it: a preview may run on a machine that cannot reach it.
 
     Raises:
-        IncusPinError: a remote is another server here.
+        IncusPinError: on this machine, a remote is another server.
     """
     pinned = {(one.remote, one.certificate) for one in specs if one and one.certificate}
     for remote, certificate in sorted(pinned):
         try:
-            Remote.find(remote, certificate).trust()
+            Remote.find(remote, certificate).tls_context()
         except IncusPinError:
             raise
         except IncusError:

@@ -1,32 +1,32 @@
-"""A storage volume of an instance: made once, grown in place, and kept when the instance goes."""
+"""Storage volumes: created once, resized in place, and kept when their instance is deleted."""
 
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from ...errors import IncusError, IncusNotFoundError, IncusRefusedError, message
-from .api import Incus, asked, segment
+from .api import Incus, segment, with_query
 from .ownership import OWNER, Owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Volume:
-    """A volume as the config has it."""
+class StorageVolume:
+    """A volume as configured."""
 
     pool: str
     name: str
     size: str = ""
     member: str = ""
-    """The cluster's member that it is made on: its instance's."""
+    """The cluster member to create it on: that of its instance."""
 
     @property
     def path(self) -> str:
-        """Where the server keeps it."""
-        return f"{self.home}/{segment(self.name)}"
+        """Its path in the API."""
+        return f"{self.collection}/{segment(self.name)}"
 
     @property
-    def home(self) -> str:
-        """Where the server keeps volumes of its kind."""
+    def collection(self) -> str:
+        """The path of the custom volumes in its pool."""
         return f"/1.0/storage-pools/{segment(self.pool)}/volumes/custom"
 
     @property
@@ -35,18 +35,22 @@ class Volume:
         return {"size": self.size} if self.size else {}
 
 
-async def ensure(incus: Incus, volume: Volume, owner: Owner) -> None:
-    """Make it, or bring its size to what is wanted; what is on it stays.
+async def ensure(incus: Incus, volume: StorageVolume, owner: Owner) -> None:
+    """Create it, or change its size; its content is kept.
 
     Raises:
-        IncusError: refused; or the name is somebody else's.
+        IncusError: refused, or another owner has the name.
     """
-    row = await _found(incus, volume, owner)
+    row = await _get_own(incus, volume, owner)
     where = f"{volume.name} ({incus.where}, pool {volume.pool})"
     try:
         if row is None:
             config = {**volume.config, OWNER: owner.text}
-            target = asked(volume.home, target=volume.member) if volume.member else volume.home
+            target = (
+                with_query(volume.collection, target=volume.member)
+                if volume.member
+                else volume.collection
+            )
             await incus.change("POST", target, {"name": volume.name, "config": config})
         elif row["config"].get("size", "") != volume.size:
             kept = {key: text for key, text in row["config"].items() if key != "size"}
@@ -54,33 +58,33 @@ async def ensure(incus: Incus, volume: Volume, owner: Owner) -> None:
             await incus.change("PUT", volume.path, body)
     except IncusRefusedError as error:
         key = "project" if "roject" in error.reason else "volumes"
-        remedy = f"look at `{key}` of its `incus` in the config"
+        remedy = f"check `{key}` of its `incus` in the config"
         text = message("Incus refused the volume", where, error.reason, remedy)
         raise IncusError(text) from error
 
 
-async def _found(incus: Incus, volume: Volume, owner: Owner) -> dict[str, Any] | None:
+async def _get_own(incus: Incus, volume: StorageVolume, owner: Owner) -> dict[str, Any] | None:
     row: dict[str, Any] | None = await incus.find(volume.path)
     if row is None or row["config"].get(OWNER) == owner.text:
         return row
     where = f"{volume.name} ({incus.where}, pool {volume.pool})"
-    detail = "a volume that this stack has not made has that name"
-    place = f"{incus.remote.name}:{volume.pool} {volume.name} --project {incus.project}"
-    give = f"`incus storage volume set {place} {OWNER}={owner.text}`"
-    remedy = f"write another `name`, or give it to the stack: {give}"
+    detail = "a volume that is not part of this stack has that name"
+    arguments = f"{incus.remote.name}:{volume.pool} {volume.name} --project {incus.project}"
+    command = f"`incus storage volume set {arguments} {OWNER}={owner.text}`"
+    remedy = f"choose another `name`, or let the stack take it over: {command}"
     raise IncusError(message("name taken", where, detail, remedy))
 
 
-async def is_there(incus: Incus, volume: Volume) -> bool:
-    """Whether the server has it."""
+async def exists(incus: Incus, volume: StorageVolume) -> bool:
+    """Whether it exists."""
     return await incus.find(volume.path) is not None
 
 
-async def delete(incus: Incus, volume: Volume, owner: Owner) -> None:
-    """Remove it, with what is on it; that it is gone, or is somebody else's, is no error.
+async def delete(incus: Incus, volume: StorageVolume, owner: Owner) -> None:
+    """Delete it with its content, if it exists and belongs to the stack.
 
     Raises:
-        IncusError: an instance still has it.
+        IncusError: an instance still uses it.
     """
     row = await incus.find(volume.path)
     if row is None or row["config"].get(OWNER) != owner.text:

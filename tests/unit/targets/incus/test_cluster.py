@@ -6,11 +6,10 @@ import pytest
 
 from components.pipeline.errors import IncusError
 from components.pipeline.targets.incus.cluster import refuse_move
-from components.pipeline.targets.incus.desired import Wanted
-from components.pipeline.targets.incus.observed import Seen
+from components.pipeline.targets.incus.observed import DesiredInstance, InstanceState
 
-OLD = Wanted(name="a", member="node2", written="hosts.web1.incus")
-SEEN = Seen.of(
+OLD = DesiredInstance(name="a", member="node2", config_path="hosts.web1.incus")
+SEEN = InstanceState.of(
     {"name": "a", "status": "Running", "config": {}, "profiles": [], "devices": {}}
     | {"location": "node2"}
 )
@@ -36,5 +35,7 @@ def test_another_member_is_refused_with_the_command_that_moves_it() -> None:
 
 
 def test_a_member_on_a_server_that_is_not_clustered_is_refused() -> None:
-    with pytest.raises(IncusError, match=r"no such member: a .local, project default.: .*remove"):
+    with pytest.raises(
+        IncusError, match=r"no such cluster member: a .local, project default.: .*remove"
+    ):
         refuse_move(replace(SEEN, member=""), OLD, replace(OLD, member="node1"), "local", "default")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from components.pipeline.errors import IncusError
-from components.pipeline.targets.incus.image import ImageFiles, _only
-from components.pipeline.targets.incus.ownership import Owner, Use
+from components.pipeline.targets.incus.image import ImageFiles, _find_file
+from components.pipeline.targets.incus.ownership import ImageReference, Owner
 from components.pipeline.values import StorePath
 
 GOOD = "architecture: x86_64\nproperties: {os: nixos}\n"
@@ -67,8 +67,8 @@ def refused(found: ImageFiles, architectures: list[str]) -> str:
 def test_one_for_another_processor(files: Callable[..., ImageFiles]) -> None:
     found = files(metadata=tar(GOOD.replace("x86_64", "aarch64")))
     assert refused(found, ["x86_64", "i686"]) == (
-        f"wrong architecture: {found.metadata}: it is made for aarch64, and the server runs x86_64."
-        " name a system in `image` whose nixpkgs.hostPlatform is the server's"
+        f"wrong architecture: {found.metadata}: it is for aarch64, and the server runs x86_64."
+        " set `image` to a system whose nixpkgs.hostPlatform is the server's"
     )
 
 
@@ -78,7 +78,7 @@ BUILD_AGAIN = "build it again (`nix store repair` where the store is damaged)"
 def test_a_root_that_is_cut_short(files: Callable[..., ImageFiles]) -> None:
     found = files(rootfs=squashfs(used=5000))
     assert refused(found, ["x86_64"]) == (
-        f"cut short: {found.rootfs}: it should have 5000 bytes, and has 4096. {BUILD_AGAIN}"
+        f"truncated image: {found.rootfs}: it should have 5000 bytes, and has 4096. {BUILD_AGAIN}"
     )
 
 
@@ -86,15 +86,15 @@ def test_a_root_that_is_cut_short(files: Callable[..., ImageFiles]) -> None:
 def test_a_root_that_is_no_squashfs(files: Callable[..., ImageFiles], content: bytes) -> None:
     found = files(rootfs=content)
     assert refused(found, ["x86_64"]) == (
-        f"not a squashfs: {found.rootfs}: no such file system. "
-        "flakeup sends split images: `system.build.squashfs`, and no tarball or disk"
+        f"not a squashfs: {found.rootfs}: wrong magic number. "
+        "flakeup uploads split images: use `system.build.squashfs`, no tarball or disk"
     )
 
 
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (tar(GOOD, "other.yaml"), "it holds no metadata.yaml"),
+        (tar(GOOD, "other.yaml"), "it contains no metadata.yaml"),
         (b"no tar", "file could not be opened successfully"),
         (tar("properties: {os: x}\n"), "its metadata.yaml has no architecture"),
         # Incus 6.0.4 would end itself at it, where more properties are sent along.
@@ -119,27 +119,27 @@ def test_the_files_are_found_in_what_nixos_builds(tmp_path: Path) -> None:
     (tmp_path / "tarball").mkdir()
     inside = tmp_path / "tarball" / "nixos-lxc-image-x86_64-linux.tar.xz"
     inside.touch()
-    assert _only(tmp_path, ("tarball/*.tar*", "*.tar*")) == inside
-    assert _only(inside, ("*.squashfs",)) == inside, "a store path may be the file itself"
+    assert _find_file(tmp_path, ("tarball/*.tar*", "*.tar*")) == inside
+    assert _find_file(inside, ("*.squashfs",)) == inside, "a store path may be the file itself"
 
 
 def test_a_store_path_without_the_file_and_one_that_is_not_there(tmp_path: Path) -> None:
-    remedy = "`image` has to name a system that imports NixOS's lxc-container.nix"
+    remedy = "set `image` to a system that imports NixOS's lxc-container.nix"
     for place, why in (
-        (tmp_path, "it holds no *.squashfs"),
+        (tmp_path, "it contains no *.squashfs"),
         (tmp_path / "gone", "it is not in this store"),
     ):
         with pytest.raises(IncusError) as caught:
-            _only(place, ("*.squashfs", "*.img"))
+            _find_file(place, ("*.squashfs", "*.img"))
         assert str(caught.value) == f"not an Incus image: {place}: {why}. {remedy}"
     for name in ("one.squashfs", "two.squashfs"):
         (tmp_path / name).touch()
     with pytest.raises(IncusError):
-        _only(tmp_path, ("*.squashfs",))
+        _find_file(tmp_path, ("*.squashfs",))
 
 
 def test_a_mark_says_whose_and_as_which_files() -> None:
-    use = Use.of_urn(URN, ONE, TWO)
+    use = ImageReference.of_urn(URN, ONE, TWO)
     assert use.key == "user.flakeup.used-by.shop/prod/base-image"
     assert use.files == f"{ONE.digest} {TWO.digest}"
     assert Owner.of_urn(URN) == Owner("shop/prod")

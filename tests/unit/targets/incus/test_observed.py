@@ -7,9 +7,8 @@ import pytest
 
 from components.pipeline.errors import IncusError
 from components.pipeline.targets.incus.api import Incus
-from components.pipeline.targets.incus.desired import Wanted
-from components.pipeline.targets.incus.instance import _mac
-from components.pipeline.targets.incus.observed import Seen, address
+from components.pipeline.targets.incus.instance import _mac_address
+from components.pipeline.targets.incus.observed import DesiredInstance, InstanceState, address
 from components.pipeline.targets.incus.ownership import Owner
 from components.pipeline.targets.incus.remote import Remote
 
@@ -79,33 +78,33 @@ def row(**changes: Any) -> dict[str, Any]:
 
 
 def test_what_is_seen_of_one() -> None:
-    seen = Seen.of(row())
+    seen = InstanceState.of(row())
     assert (seen.name, seen.uuid, seen.owner) == ("web1", "one", "shop/prod")
     assert seen.config == {"security.nesting": "true"}, "without what others write"
     assert seen.devices == {"gpu": {"type": "gpu"}}
     assert (seen.profiles, seen.member, seen.address) == (("default",), "", None)
     assert seen.root == "ffffffffffff two"
-    assert seen.started
-    assert Seen.of(row(location="node1")).member == "node1"
-    assert not Seen.of(row(config={})).started
-    assert Seen.of(row(devices=None, profiles=None)).profiles == ()
+    assert seen.ever_started
+    assert InstanceState.of(row(location="node1")).member == "node1"
+    assert not InstanceState.of(row(config={})).ever_started
+    assert InstanceState.of(row(devices=None, profiles=None)).profiles == ()
 
 
-def refused(found: Seen) -> str:
+def refused(found: InstanceState) -> str:
     with pytest.raises(IncusError) as caught:
-        found.check("local", "shop")
+        found.check_importable("local", "shop")
     return str(caught.value)
 
 
 def test_a_virtual_machine_and_one_whose_member_is_away_are_not_taken_into_a_stack() -> None:
-    Seen.of(row(type="container")).check("local", "shop")
-    assert refused(Seen.of(row(type="virtual-machine"))) == (
-        "not a container: web1 (local, project shop): it is a virtual-machine, and flakeup keeps "
-        "containers alone"
+    InstanceState.of(row(type="container")).check_importable("local", "shop")
+    assert refused(InstanceState.of(row(type="virtual-machine"))) == (
+        "not a container: web1 (local, project shop): it is a virtual-machine, and flakeup only "
+        "manages containers"
     )
-    silent = Seen.of(row(config=None, status="Error", location="node2"))
-    assert (silent.silent, silent.uuid, silent.running) == (True, "", False)
-    assert refused(silent) == (
+    offline = InstanceState.of(row(config=None, status="Error", location="node2"))
+    assert (offline.offline, offline.uuid, offline.running) == (True, "", False)
+    assert refused(offline) == (
         "cluster member offline: local, project shop: what is on node2 is unknown. "
         "wait until `incus cluster list local:` shows all as online"
     )
@@ -116,14 +115,14 @@ def test_a_virtual_machine_and_one_whose_member_is_away_are_not_taken_into_a_sta
     [("Running", True), ("Ready", True), ("Stopped", False), ("Frozen", False), ("Error", False)],
 )
 def test_whether_it_runs(status: str, running: bool) -> None:  # noqa: FBT001 a case
-    assert Seen.of(row(status=status)).running is running
+    assert InstanceState.of(row(status=status)).running is running
 
 
 def test_its_mac_is_the_same_for_the_same_name_in_the_same_place_and_no_other() -> None:
     here = Remote(name="local", socket=Path("/nowhere"))
     shop, default = (Incus(here, project) for project in ("shop", "default"))
     macs = [
-        _mac(incus, Wanted(name=name), Owner(owner))
+        _mac_address(incus, DesiredInstance(name=name), Owner(owner))
         for incus in (default, shop)
         for name in ("web1", "web2")
         for owner in ("shop/prod", "shop/staging")

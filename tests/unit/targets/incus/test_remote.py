@@ -86,8 +86,8 @@ def refused(name: str) -> str:
 def test_one_that_the_client_does_not_know(name: str) -> None:
     known = "broken, here, images, local, old, plain, rack2, slashless, there"
     assert refused(name) == (
-        f"unknown remote: {name}: no such remote here. "
-        f"`incus remote add {name} https://HOST:8443` adds it; known are: {known}"
+        f"unknown remote: {name}: the client on this machine knows {known}. "
+        f"add it with `incus remote add {name} https://HOST:8443`"
     )
 
 
@@ -97,8 +97,8 @@ def test_a_socket_has_no_certificate_to_pin(name: str, monkeypatch: pytest.Monke
     with pytest.raises(IncusPinError) as caught:
         Remote.find(name, "a" * 64)
     assert str(caught.value) == (
-        f"no certificate to pin: {name}: here it is a socket (/run/other/unix.socket), which shows "
-        "no certificate to hold against the pin. add it by its address (`incus remote add`), or "
+        f"no certificate to pin: {name}: here it is a Unix socket (/run/other/unix.socket), which "
+        "presents no certificate. add it by its address (`incus remote add`), or "
         "remove it from `incus.fingerprints`"
     )
 
@@ -115,31 +115,38 @@ def test_of_several_certificates_the_first_counts(folder: Path, size: int) -> No
 def test_a_file_without_a_certificate_is_named(folder: Path) -> None:
     file = folder / "none.crt"
     file.write_text(base64.b64encode(b"nothing").decode())
-    with pytest.raises(ValueError, match=f"{file} has no certificate in it"):
+    with pytest.raises(ValueError, match=f"{file} contains no certificate"):
         certificate.read(file)
 
 
 def test_one_that_is_no_incus_server() -> None:
     assert refused("images") == (
-        "not an Incus server: images: it speaks simplestreams at "
-        "https://images.linuxcontainers.org. name one that is"
+        "not an Incus server: images: its protocol is simplestreams, at "
+        "https://images.linuxcontainers.org. use a remote of an Incus server (`incus remote list`)"
     )
     assert refused("plain") == (
-        "not an Incus server: plain: it speaks incus at http://10.0.0.1:8080. name one that is"
+        "not an Incus server: plain: its protocol is incus, at http://10.0.0.1:8080. "
+        "use a remote of an Incus server (`incus remote list`)"
     )
 
 
 def test_a_client_without_a_config_knows_local_alone(folder: Path) -> None:
     (folder / "config.yml").unlink()
-    assert refused("rack2").endswith("adds it; known are: local")
+    assert refused("rack2").startswith(
+        "unknown remote: rack2: the client on this machine knows local. "
+    )
     (folder / "config.yml").write_text("")
-    assert refused("rack2").endswith("adds it; known are: local")
+    assert refused("rack2").startswith(
+        "unknown remote: rack2: the client on this machine knows local. "
+    )
     (folder / "config.yml").write_text("remotes: [1]\n")
-    assert refused("rack2").endswith("adds it; known are: local")
+    assert refused("rack2").startswith(
+        "unknown remote: rack2: the client on this machine knows local. "
+    )
 
 
 @pytest.mark.parametrize("text", ["remotes: {", "- 1\n"])
 def test_a_config_that_cannot_be_read(folder: Path, text: str) -> None:
     (folder / "config.yml").write_text(text)
     assert refused("rack2").startswith(f"cannot read: {folder / 'config.yml'}: ")
-    assert refused("rack2").endswith("`incus remote list` shows what its client makes of it")
+    assert refused("rack2").endswith("check that `incus remote list` works")
