@@ -52,10 +52,6 @@ class Stack:
     def use(self, plugin: Path, stand_in: Path, version: str) -> None:
         """Put a plugin where the engine looks for it."""
         place = self.folder / "home" / "plugins"
-        if plugin == stand_in:
-            argv = (str(ENV), str(stand_in.with_name("install")), str(place))
-            subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
-            return
         name = stand_in.name.removeprefix("pulumi-")
         binary = place / f"{name}-v{version}" / stand_in.name
         binary.parent.mkdir(parents=True, exist_ok=True)
