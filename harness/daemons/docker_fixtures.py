@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from harness.daemons.dockerd import Dockerd
-    from harness.providers.docker_driver import Made, Plugin
+    from harness.providers.docker_driver import Plugin, ResourceState
     from harness.unix_http import Json
 
 HEALTHY = {"tests": ["CMD", "true"], "interval": "1s"}
@@ -31,13 +31,13 @@ def named(dockerd: Dockerd, name: str) -> str:
 @contextlib.contextmanager
 def made(
     plugin: Plugin, dockerd: Dockerd, kind: str, inputs: dict[str, Json], name: str
-) -> Iterator[Made]:
+) -> Iterator[ResourceState]:
     """A resource for as long as it is looked at."""
-    resource = plugin.make(kind, inputs, name=named(dockerd, name))
+    resource = plugin.create_resource(kind, inputs, name=named(dockerd, name))
     try:
         yield resource
     finally:
-        plugin.remove(resource)
+        plugin.delete_resource(resource)
 
 
 def wait_for(is_so: Callable[[], bool], seconds: float = 15) -> None:

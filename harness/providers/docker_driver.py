@@ -1,6 +1,6 @@
 """Drives a `docker` provider plugin as the engine does.
 
-Which one is `FLAKEUP_DOCKER_PLUGIN`, or the project's own in tools/standins/docker.
+It is the one that `FLAKEUP_DOCKER_PLUGIN` names, else the stand-in in tools/standins/docker.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from pulumi.runtime.proto import provider_pb2
 
 from harness.providers import plugin_driver
-from harness.providers.plugin_driver import PROJECT, Json, plain, struct, urn
+from harness.providers.plugin_driver import PROJECT, Json, from_struct, to_struct, urn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,18 +26,18 @@ _KINDS: Final = provider_pb2.PropertyDiff.Kind
 
 
 def plugin_path() -> Path:
-    """The plugin under test."""
+    """The executable of the plugin under test."""
     return Path(os.environ.get("FLAKEUP_DOCKER_PLUGIN") or STAND_IN).resolve()
 
 
 def is_stand_in() -> bool:
-    """Whether the project's own plugin is under test."""
+    """Whether the stand-in is under test."""
     return plugin_path() == STAND_IN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """A resource as the engine would have it in its state."""
+class ResourceState:
+    """A resource as the engine records it."""
 
     kind: str
     id: str
@@ -47,7 +47,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What a diff says: kinds of change by path, and how a replacement is done."""
+    """The result of a diff: kinds of change by path, and the order of a replacement."""
 
     kinds: dict[str, str]
     deletes_first: bool
@@ -58,7 +58,7 @@ class Changes:
 
 
 class Plugin(plugin_driver.Plugin):
-    """The plugin under test, running."""
+    """The plugin under test, running; its `*_resource` methods work on `ResourceState`."""
 
     @classmethod
     def start(
@@ -69,106 +69,86 @@ class Plugin(plugin_driver.Plugin):
         """Start it and configure it."""
         return cls.run(plugin_path(), settings=settings, environment=environment)
 
-    def proposed(
-        self,
-        kind: str,
-        inputs: Mapping[str, Json],
-        *,
-        name: str,
-        old: Mapping[str, Json] | None = None,
-        seed: bytes = b"seed",
-    ) -> tuple[dict[str, Json], list[str]]:
-        """The checked inputs of a resource of that name, and what is wrong."""
-        request = provider_pb2.CheckRequest(
-            urn=urn(kind, name), olds=struct(old or {}), news=struct(inputs), randomSeed=seed
-        )
-        answer = self.ask("Check", request)
-        failures = [f"{failure.property}: {failure.reason}" for failure in answer.failures]
-        return plain(answer.inputs), failures
-
-    def good(self, kind: str, inputs: Mapping[str, Json], *, name: str) -> dict[str, Json]:
-        checked, failures = self.proposed(kind, inputs, name=name)
-        assert failures == []
-        return checked
-
-    def make(self, kind: str, inputs: Mapping[str, Json], *, name: str, timeout: float = 0) -> Made:
+    def create_resource(
+        self, kind: str, inputs: Mapping[str, Json], *, name: str, timeout: float = 0
+    ) -> ResourceState:
         """Check and create."""
-        checked = self.good(kind, inputs, name=name)
+        checked = self.checked(kind, inputs, name=name)
         request = provider_pb2.CreateRequest(
-            urn=urn(kind, name), properties=struct(checked), timeout=timeout
+            urn=urn(kind, name), properties=to_struct(checked), timeout=timeout
         )
-        answer = self.ask("Create", request)
-        return Made(kind=kind, id=answer.id, inputs=checked, state=plain(answer.properties))
+        response = self.call("Create", request)
+        state = from_struct(response.properties)
+        return ResourceState(kind=kind, id=response.id, inputs=checked, state=state)
 
-    def changes(self, made: Made, inputs: Mapping[str, Json]) -> Changes:
-        """What new inputs would change."""
-        checked, failures = self.proposed(made.kind, inputs, name="it", old=made.inputs)
-        assert failures == []
-        return self.compared(made, checked)
+    def diff_resource(self, resource: ResourceState, inputs: Mapping[str, Json]) -> Changes:
+        """Check and diff."""
+        return self.diff_checked(resource, self.checked(resource.kind, inputs, old=resource.inputs))
 
-    def compared(self, made: Made, checked: Mapping[str, Json]) -> Changes:
-        """What inputs would change, without a check: as a refresh asks."""
+    def diff_checked(self, resource: ResourceState, checked: Mapping[str, Json]) -> Changes:
+        """Diff without a check, as a refresh does."""
         request = provider_pb2.DiffRequest(
-            id=made.id,
-            urn=urn(made.kind),
-            olds=struct(made.state),
-            old_inputs=struct(made.inputs),
-            news=struct(checked),
+            id=resource.id,
+            urn=urn(resource.kind),
+            olds=to_struct(resource.state),
+            old_inputs=to_struct(resource.inputs),
+            news=to_struct(checked),
         )
-        answer = self.ask("Diff", request)
-        kinds = {path: _KINDS.Name(each.kind) for path, each in answer.detailedDiff.items()}
-        assert (answer.changes == provider_pb2.DiffResponse.DIFF_SOME) == bool(kinds)
-        return Changes(kinds=kinds, deletes_first=answer.deleteBeforeReplace)
+        response = self.call("Diff", request)
+        kinds = {path: _KINDS.Name(each.kind) for path, each in response.detailedDiff.items()}
+        assert (response.changes == provider_pb2.DiffResponse.DIFF_SOME) == bool(kinds)
+        return Changes(kinds=kinds, deletes_first=response.deleteBeforeReplace)
 
-    def changed(self, made: Made, inputs: Mapping[str, Json]) -> Made:
+    def update_resource(self, resource: ResourceState, inputs: Mapping[str, Json]) -> ResourceState:
         """Check and update."""
-        checked, failures = self.proposed(made.kind, inputs, name="it", old=made.inputs)
-        assert failures == []
+        checked = self.checked(resource.kind, inputs, old=resource.inputs)
         request = provider_pb2.UpdateRequest(
-            id=made.id,
-            urn=urn(made.kind),
-            olds=struct(made.state),
-            old_inputs=struct(made.inputs),
-            news=struct(checked),
+            id=resource.id,
+            urn=urn(resource.kind),
+            olds=to_struct(resource.state),
+            old_inputs=to_struct(resource.inputs),
+            news=to_struct(checked),
         )
-        state = plain(self.ask("Update", request).properties)
-        return Made(kind=made.kind, id=made.id, inputs=checked, state=state)
+        state = from_struct(self.call("Update", request).properties)
+        return ResourceState(kind=resource.kind, id=resource.id, inputs=checked, state=state)
 
-    def refreshed(self, made: Made) -> Made | None:
-        """Look at it; None when it is gone."""
+    def refresh(self, resource: ResourceState) -> ResourceState | None:
+        """Read it; None if it is gone."""
         request = provider_pb2.ReadRequest(
-            id=made.id,
-            urn=urn(made.kind),
-            properties=struct(made.state),
-            inputs=struct(made.inputs),
+            id=resource.id,
+            urn=urn(resource.kind),
+            properties=to_struct(resource.state),
+            inputs=to_struct(resource.inputs),
         )
-        return _read(made.kind, self.ask("Read", request))
+        return _read(resource.kind, self.call("Read", request))
 
-    def imported(self, kind: str, identity: str) -> Made | None:
-        """Look at what the engine does not know yet."""
-        return _read(kind, self.ask("Read", provider_pb2.ReadRequest(id=identity, urn=urn(kind))))
+    def import_resource(self, kind: str, resource_id: str) -> ResourceState | None:
+        """Read a resource that is not in the state; None if there is none."""
+        request = provider_pb2.ReadRequest(id=resource_id, urn=urn(kind))
+        return _read(kind, self.call("Read", request))
 
-    def remove(self, made: Made, timeout: float = 0) -> None:
+    def delete_resource(self, resource: ResourceState, timeout: float = 0) -> None:
         """Delete."""
         request = provider_pb2.DeleteRequest(
-            id=made.id,
-            urn=urn(made.kind),
-            properties=struct(made.state),
-            old_inputs=struct(made.inputs),
+            id=resource.id,
+            urn=urn(resource.kind),
+            properties=to_struct(resource.state),
+            old_inputs=to_struct(resource.inputs),
             timeout=timeout,
         )
-        self.ask("Delete", request)
+        self.call("Delete", request)
 
 
-def left(error: plugin_driver.FailedError, kind: str) -> Made:
-    """What a failed create has left in the state."""
-    found: Any = error.left
-    assert found is not None, str(error)
-    return Made(kind=kind, id=found.id, inputs=plain(found.inputs), state=plain(found.properties))
+def partial_state(error: plugin_driver.PluginError, kind: str) -> ResourceState:
+    """What a partially failed create or update records in the state."""
+    partial: Any = error.partial
+    assert partial is not None, str(error)
+    inputs, state = from_struct(partial.inputs), from_struct(partial.properties)
+    return ResourceState(kind=kind, id=partial.id, inputs=inputs, state=state)
 
 
-def _read(kind: str, answer: Any) -> Made | None:
-    if not answer.id:
+def _read(kind: str, response: Any) -> ResourceState | None:
+    if not response.id:
         return None
-    inputs, state = plain(answer.inputs), plain(answer.properties)
-    return Made(kind=kind, id=answer.id, inputs=inputs, state=state)
+    inputs, state = from_struct(response.inputs), from_struct(response.properties)
+    return ResourceState(kind=kind, id=response.id, inputs=inputs, state=state)

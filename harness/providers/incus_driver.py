@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf import json_format
 from pulumi.runtime.proto import provider_pb2
 
-from harness.providers.plugin_driver import PROJECT, FailedError, Json, Plugin, plain, struct, urn
+from harness.providers.plugin_driver import (
+    PROJECT,
+    Json,
+    Plugin,
+    PluginError,
+    from_struct,
+    to_struct,
+    urn,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,7 +56,7 @@ class Driven:
         """A plugin for one run of the engine."""
         with Plugin.run(BINARY, environment={"INCUS_SOCKET": str(self.socket)}) as plugin:
             yield plugin
-            self.said = [one.text for one in plugin.engine.messages if not one.passing]
+            self.said = [one.text for one in plugin.engine.messages if not one.ephemeral]
 
     @property
     def urn(self) -> str:
@@ -66,10 +74,10 @@ class Driven:
             checked = plugin.checked(self.kind, inputs)
             try:
                 made = plugin.create(self.kind, inputs, name=self.name)
-            except FailedError as error:
-                if error.left is not None:
-                    self.identity, self.inputs = error.left.id, checked
-                    self.state = plain(error.left.properties)
+            except PluginError as error:
+                if error.partial is not None:
+                    self.identity, self.inputs = error.partial.id, checked
+                    self.state = from_struct(error.partial.properties)
                 raise
             self.identity, self.state = made
             self.inputs = checked
@@ -86,12 +94,12 @@ class Driven:
         request = provider_pb2.DiffRequest(
             id=self.identity,
             urn=self.urn,
-            olds=struct(self.state),
-            news=struct(self._checked(plugin, inputs)),
-            old_inputs=struct(self.inputs),
+            olds=to_struct(self.state),
+            news=to_struct(self._checked(plugin, inputs)),
+            old_inputs=to_struct(self.inputs),
             ignoreChanges=ignored,
         )
-        answer = plugin.ask("Diff", request)
+        answer = plugin.call("Diff", request)
         some = answer.changes == provider_pb2.DiffResponse.DIFF_SOME
         assert some == bool(answer.detailedDiff)
         return Changes(
@@ -118,12 +126,12 @@ class Driven:
         request = provider_pb2.UpdateRequest(
             id=self.identity,
             urn=self.urn,
-            olds=struct(self.state),
-            news=struct(checked),
-            old_inputs=struct(self.inputs),
+            olds=to_struct(self.state),
+            news=to_struct(checked),
+            old_inputs=to_struct(self.inputs),
             preview=preview,
         )
-        state = plain(plugin.ask("Update", request).properties)
+        state = from_struct(plugin.call("Update", request).properties)
         if not preview:
             self.inputs, self.state = checked, state
         return state
@@ -134,13 +142,13 @@ class Driven:
             request = provider_pb2.ReadRequest(
                 id=self.identity,
                 urn=self.urn,
-                properties=struct(self.state),
-                inputs=struct(self.inputs),
+                properties=to_struct(self.state),
+                inputs=to_struct(self.inputs),
             )
-            answer = plugin.ask("Read", request)
+            answer = plugin.call("Read", request)
         if not answer.id:
             return False
-        self.inputs, self.state = plain(answer.inputs), plain(answer.properties)
+        self.inputs, self.state = from_struct(answer.inputs), from_struct(answer.properties)
         return True
 
     def delete(self) -> None:
@@ -149,10 +157,10 @@ class Driven:
             request = provider_pb2.DeleteRequest(
                 id=self.identity,
                 urn=self.urn,
-                properties=struct(self.state),
-                old_inputs=struct(self.inputs),
+                properties=to_struct(self.state),
+                old_inputs=to_struct(self.inputs),
             )
-            plugin.ask("Delete", request)
+            plugin.call("Delete", request)
 
     def _checked(self, plugin: Plugin, inputs: Json | None) -> dict[str, Json]:
         return self.inputs if inputs is None else plugin.checked(self.kind, inputs)
@@ -161,8 +169,8 @@ class Driven:
 def observed(plugin: Plugin, project: str = "default") -> dict[str, Json]:
     """What the plugin tells a program of the instances that there are."""
     request = provider_pb2.InvokeRequest(
-        tok="flakeup:incus:observe", args=struct({"remote": "local", "project": project})
+        tok="flakeup:incus:observe", args=to_struct({"remote": "local", "project": project})
     )
-    answer = plugin.ask("Invoke", request)
+    answer = plugin.call("Invoke", request)
     found: dict[str, Json] = json_format.MessageToDict(getattr(answer, "return"))["instances"]
     return found

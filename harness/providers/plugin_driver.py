@@ -1,4 +1,4 @@
-"""Drives a provider plugin as the engine does: starts it, asks it over gRPC."""
+"""Drives a provider plugin as the engine does: starts it, and calls it over gRPC."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SECRET: Final = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 a type, no pas
 _OUTPUT: Final = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
 _LIMITS: Final = (
     ("grpc.max_receive_message_length", 400 << 20),
-    ("grpc.max_metadata_size", 16 << 20),  # errors are headers
+    ("grpc.max_metadata_size", 16 << 20),  # errors are sent as headers
     ("grpc.absolute_max_metadata_size", 16 << 20),
 )
 
@@ -39,7 +39,7 @@ Json = Any
 
 
 def secret(value: Json) -> Json:
-    """A value as the engine sends it when it is a secret."""
+    """A secret, as the engine sends it."""
     return {_SIGNATURE: _SECRET, "value": value}
 
 
@@ -51,43 +51,43 @@ def is_secret(value: Json) -> bool:
     return tag == _SECRET or (tag == _OUTPUT and value.get("secret") is True)
 
 
-def revealed(value: Json) -> Json:
-    """A value without its marks of secrecy."""
+def reveal(value: Json) -> Json:
+    """The plain value of a secret, at any depth."""
     if isinstance(value, dict) and _SIGNATURE in value:
-        return revealed(value.get("value", UNKNOWN))
+        return reveal(value.get("value", UNKNOWN))
     if isinstance(value, dict):
-        return {key: revealed(item) for key, item in value.items()}
+        return {key: reveal(item) for key, item in value.items()}
     return value
 
 
-def struct(values: Mapping[str, Json]) -> struct_pb2.Struct:
+def to_struct(values: Mapping[str, Json]) -> struct_pb2.Struct:
     message = struct_pb2.Struct()
     json_format.ParseDict(dict(values), message)
     return message
 
 
-def plain(message: struct_pb2.Struct) -> dict[str, Json]:
+def from_struct(message: struct_pb2.Struct) -> dict[str, Json]:
     found: dict[str, Json] = json_format.MessageToDict(message)
     return found
 
 
-class FailedError(Exception):
-    """The plugin answered with an error; the text is what the user would read."""
+class PluginError(Exception):
+    """The plugin answered with an error; the text is what the user reads."""
 
-    def __init__(self, text: str, left: Any = None) -> None:
-        """`left` is the resource that goes into the state all the same, if there is one."""
+    def __init__(self, text: str, partial: Any = None) -> None:
+        """`partial` is the resource that goes into the state nevertheless, if any."""
         super().__init__(text)
-        self.left = left
+        self.partial = partial
 
 
-def _left(error: Any) -> Any:
-    """What a failed create or update has left behind."""
+def _partial(error: Any) -> Any:
+    """The resource in the error of a create or update that failed partially."""
     for name, value in error.trailing_metadata() or ():
         if name == "grpc-status-details-bin":
             for packed in status_pb2.Status.FromString(value).details:
-                left = provider_pb2.ErrorResourceInitFailed()
-                if packed.Unpack(left):
-                    return left
+                detail = provider_pb2.ErrorResourceInitFailed()
+                if packed.Unpack(detail):
+                    return detail
     return None
 
 
@@ -98,7 +98,7 @@ class Message:
     severity: str
     text: str
     urn: str
-    passing: bool
+    ephemeral: bool
 
 
 class _Engine(engine_pb2_grpc.EngineServicer):
@@ -112,7 +112,7 @@ class _Engine(engine_pb2_grpc.EngineServicer):
                 severity=engine_pb2.LogSeverity.Name(request.severity),
                 text=request.message,
                 urn=request.urn,
-                passing=request.ephemeral,
+                ephemeral=request.ephemeral,
             )
         )
         return empty_pb2.Empty()
@@ -124,7 +124,7 @@ def _stop(server: grpc.Server) -> None:
 
 @dataclass(slots=True)
 class Plugin:
-    """One running plugin with an engine that only listens."""
+    """A running plugin, with an engine that only receives messages."""
 
     process: subprocess.Popen[bytes]
     stub: Any
@@ -141,7 +141,7 @@ class Plugin:
         cwd: Path | None = None,
         settings: Mapping[str, Json] | None = None,
     ) -> Self:
-        """Start it and configure it; `environment` is added to that of the tests."""
+        """Start and configure it; `environment` is added to that of the tests."""
         stack = contextlib.ExitStack()
         engine = _Engine()
         server = grpc.server(futures.ThreadPoolExecutor(16))
@@ -169,13 +169,13 @@ class Plugin:
         port = process.stdout.readline().decode().strip()
         if not port.isdigit():
             plugin.stop()
-            msg = f"no port but {port!r}: {plugin.stderr()}"
+            msg = f"no port, but {port!r}: {plugin.stderr()}"
             raise RuntimeError(msg)
         channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}", options=_LIMITS))
         plugin.stub = provider_pb2_grpc.ResourceProviderStub(channel)
         plugin.stub.Configure(
             provider_pb2.ConfigureRequest(
-                args=struct(settings or {}),
+                args=to_struct(settings or {}),
                 acceptSecrets=True,
                 acceptResources=True,
                 sends_old_inputs=True,
@@ -191,31 +191,51 @@ class Plugin:
         self.stop()
 
     def stop(self) -> None:
-        """End the process and all that was opened for it."""
+        """Kill the process and release everything that was opened for it."""
         self.process.kill()
         self.process.wait()
         self._stack.close()
 
     def stderr(self) -> str:
-        """What the process said about itself; complete only after `stop`."""
+        """The stderr of the process; complete only after `stop`."""
         return b"".join(self._stderr).decode(errors="replace")
 
     def messages(self) -> list[str]:
-        """The texts of the messages so far."""
+        """The texts of all messages so far."""
         return [message.text for message in self.engine.messages]
 
-    def check(self, kind: str, inputs: Mapping[str, Json]) -> tuple[dict[str, Json], list[str]]:
-        """The checked inputs, and the failures as `property: reason`."""
-        request = provider_pb2.CheckRequest(urn=urn(kind), news=struct(inputs))
-        answer = self._ask("Check", request)
-        failures = [f"{failure.property}: {failure.reason}" for failure in answer.failures]
-        return plain(answer.inputs), failures
+    def check(
+        self,
+        kind: str,
+        inputs: Mapping[str, Json],
+        *,
+        name: str = "it",
+        old: Mapping[str, Json] | None = None,
+        seed: bytes = b"seed",
+    ) -> tuple[dict[str, Json], list[str]]:
+        """Check; returns the checked inputs, and the failures as `property: reason`."""
+        request = provider_pb2.CheckRequest(
+            urn=urn(kind, name),
+            olds=to_struct(old or {}),
+            news=to_struct(inputs),
+            randomSeed=seed,
+        )
+        response = self.call("Check", request)
+        failures = [f"{failure.property}: {failure.reason}" for failure in response.failures]
+        return from_struct(response.inputs), failures
 
-    def checked(self, kind: str, inputs: Mapping[str, Json]) -> dict[str, Json]:
-        """The checked inputs, which must be good."""
-        good, failures = self.check(kind, inputs)
+    def checked(
+        self,
+        kind: str,
+        inputs: Mapping[str, Json],
+        *,
+        name: str = "it",
+        old: Mapping[str, Json] | None = None,
+    ) -> dict[str, Json]:
+        """Check inputs, which must be valid; returns the checked ones."""
+        checked, failures = self.check(kind, inputs, name=name, old=old)
         assert failures == []
-        return good
+        return checked
 
     def diff(
         self,
@@ -224,17 +244,17 @@ class Plugin:
         new: Mapping[str, Json],
         ignored: Sequence[str] = (),
     ) -> Any:
-        """The whole answer; old and new are inputs, checked here."""
+        """Check and diff two sets of inputs; returns the whole response."""
         before, after = self.checked(kind, old), self.checked(kind, new)
         request = provider_pb2.DiffRequest(
             id="x",
             urn=urn(kind),
-            olds=struct({**before, "stdout": "", "stderr": ""}),
-            news=struct(after),
-            old_inputs=struct(before),
+            olds=to_struct({**before, "stdout": "", "stderr": ""}),
+            news=to_struct(after),
+            old_inputs=to_struct(before),
             ignoreChanges=ignored,
         )
-        return self._ask("Diff", request)
+        return self.call("Diff", request)
 
     def create(
         self,
@@ -245,15 +265,15 @@ class Plugin:
         timeout: float = 0,
         name: str = "it",
     ) -> tuple[str, dict[str, Json]]:
-        """Check and create; the id and the state."""
+        """Check and create; returns the id and the state."""
         request = provider_pb2.CreateRequest(
             urn=urn(kind, name),
-            properties=struct(self.checked(kind, inputs)),
+            properties=to_struct(self.checked(kind, inputs)),
             preview=preview,
             timeout=timeout,
         )
-        answer = self._ask("Create", request)
-        return answer.id, plain(answer.properties)
+        response = self.call("Create", request)
+        return response.id, from_struct(response.properties)
 
     def update(  # noqa: PLR0913 as the protocol has it
         self,
@@ -265,55 +285,56 @@ class Plugin:
         timeout: float = 0,
         ignored: Sequence[str] = (),
     ) -> dict[str, Json]:
-        """Check and update; the new state."""
+        """Check and update; returns the new state."""
         request = provider_pb2.UpdateRequest(
             id="x",
             urn=urn(kind),
-            olds=struct(state),
-            news=struct(self.checked(kind, inputs)),
+            olds=to_struct(state),
+            news=to_struct(self.checked(kind, inputs)),
             preview=preview,
             timeout=timeout,
             ignoreChanges=ignored,
         )
-        return plain(self._ask("Update", request).properties)
+        return from_struct(self.call("Update", request).properties)
 
     def delete(self, kind: str, state: Mapping[str, Json], *, timeout: float = 0) -> None:
-        """Delete by the state alone."""
-        properties = struct(state)
+        """Delete, by the state alone."""
+        properties = to_struct(state)
         request = provider_pb2.DeleteRequest(
             id="x", urn=urn(kind), properties=properties, timeout=timeout
         )
-        self._ask("Delete", request)
+        self.call("Delete", request)
 
     def cancel(self) -> None:
-        """What the engine sends on the first Ctrl-C."""
+        """Send what the engine sends on the first Ctrl-C."""
         self.stub.Cancel(empty_pb2.Empty())
 
-    def ask(self, method: str, request: Any) -> Any:
-        """Any other call."""
-        return self._ask(method, request)
+    def call(self, method: str, request: Any) -> Any:
+        """Call any method.
 
-    def _ask(self, method: str, request: Any) -> Any:
+        Raises:
+            PluginError: it failed.
+        """
         try:
             return getattr(self.stub, method)(request, timeout=120)
         except grpc.RpcError as error:
-            raise FailedError(error.details() or "", _left(error)) from error
+            raise PluginError(error.details() or "", _partial(error)) from error
 
 
 def urn(kind: str, name: str = "it") -> str:
-    """The URN of a resource; the part before the `$` is its parent's type."""
+    """The URN of a resource; the type before the `$` is its parent's."""
     return f"urn:pulumi:dev::project::flakeup:index:Host${kind}::{name}"
 
 
 @contextlib.contextmanager
 def failing(*parts: str) -> Iterator[None]:
-    """Expect the plugin's error to hold all of these."""
+    """Expect an error of the plugin that contains all parts."""
     try:
         yield
-    except FailedError as error:
+    except PluginError as error:
         text = str(error)
-        lacking = [part for part in parts if part not in text]
-        assert not lacking, f"{lacking} not in {text!r}"
+        missing = [part for part in parts if part not in text]
+        assert not missing, f"{missing} not in {text!r}"
     else:
         msg = "the plugin did not fail"
         raise AssertionError(msg)

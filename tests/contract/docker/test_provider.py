@@ -12,8 +12,15 @@ from pulumi.runtime.proto import provider_pb2
 
 from harness.daemons.docker_proxy import DockerProxy
 from harness.daemons.dockerd import LABEL
-from harness.providers.docker_driver import Made, Plugin
-from harness.providers.plugin_driver import PROJECT, UNKNOWN, FailedError, plain, struct, urn
+from harness.providers.docker_driver import Plugin, ResourceState
+from harness.providers.plugin_driver import (
+    PROJECT,
+    UNKNOWN,
+    PluginError,
+    from_struct,
+    to_struct,
+    urn,
+)
 from tests.unit.targets.docker.archives import layer, members, write
 
 if TYPE_CHECKING:
@@ -143,25 +150,25 @@ def there(place: Place, ref: str) -> bool:
 
 def test_the_life_of_an_image(place: Place, images: tuple[dict[str, Json], ...]) -> None:
     first, second = images
-    it = place.plugin.make(IMAGE, first, name="it")
+    it = place.plugin.create_resource(IMAGE, first, name="it")
     assert it.id == first["ref"]
     assert str(it.state["imageId"]).startswith("sha256:")
     assert there(place, first["ref"])
-    assert place.plugin.changes(it, first).kinds == {}
-    assert place.plugin.refreshed(it) == it
+    assert place.plugin.diff_resource(it, first).kinds == {}
+    assert place.plugin.refresh(it) == it
     with Plugin.run(PLUGIN) as later:
         # As `--refresh` asks, before the program does: nobody wants it for that.
-        assert later.compared(it, it.inputs).kinds == {}
+        assert later.diff_checked(it, it.inputs).kinds == {}
         # Another one replaces it: it is loaded beside the first, which goes later.
-        kinds = later.changes(it, second)
+        kinds = later.diff_resource(it, second)
         assert kinds.replaces
         assert not kinds.deletes_first
         assert kinds.kinds.keys() == {"ref", "built"}
-        next_one = later.make(IMAGE, second, name="it")
-        later.remove(it)
+        next_one = later.create_resource(IMAGE, second, name="it")
+        later.delete_resource(it)
     assert (there(place, first["ref"]), there(place, second["ref"])) == (False, True)
     for _ in range(2):
-        place.plugin.remove(next_one)
+        place.plugin.delete_resource(next_one)
         assert not there(place, second["ref"])
 
 
@@ -170,14 +177,14 @@ def test_an_image_that_was_removed_by_hand_is_loaded_again(
 ) -> None:
     """In place: a replacement would end with the deletion of the same name."""
     inputs, _ = images
-    it = place.plugin.make(IMAGE, inputs, name="it")
+    it = place.plugin.create_resource(IMAGE, inputs, name="it")
     place.dockerd.request("DELETE", f"/images/{inputs['ref']}")
-    assert place.plugin.refreshed(it) is None
-    assert place.plugin.changes(it, inputs).kinds == {"imageId": "UPDATE"}
-    again = place.plugin.changed(it, inputs)
+    assert place.plugin.refresh(it) is None
+    assert place.plugin.diff_resource(it, inputs).kinds == {"imageId": "UPDATE"}
+    again = place.plugin.update_resource(it, inputs)
     assert again.state == it.state
     assert there(place, inputs["ref"])
-    assert place.plugin.changes(again, inputs).kinds == {}
+    assert place.plugin.diff_resource(again, inputs).kinds == {}
 
 
 def test_what_was_to_be_replaced_and_is_wanted_again_is_kept(
@@ -185,22 +192,24 @@ def test_what_was_to_be_replaced_and_is_wanted_again_is_kept(
 ) -> None:
     """After an `up` to the second failed, the state holds the first as one to be deleted."""
     first, second = images
-    old = place.plugin.make(IMAGE, first, name="it")
-    failed = place.plugin.make(IMAGE, second, name="it")
+    old = place.plugin.create_resource(IMAGE, first, name="it")
+    failed = place.plugin.create_resource(IMAGE, second, name="it")
     with Plugin.run(PLUGIN) as later:
-        assert later.changes(failed, first).replaces
-        later.make(IMAGE, first, name="it")
-        later.remove(failed)
-        later.remove(old)
+        assert later.diff_resource(failed, first).replaces
+        later.create_resource(IMAGE, first, name="it")
+        later.delete_resource(failed)
+        later.delete_resource(old)
     assert (there(place, first["ref"]), there(place, second["ref"])) == (True, False)
 
 
 def test_a_preview_asks_the_daemon_nothing_for_a_new_image(
     place: Place, images: tuple[dict[str, Json], ...]
 ) -> None:
-    request = provider_pb2.CreateRequest(urn=urn(IMAGE), properties=struct(images[0]), preview=True)
-    answer = place.plugin.ask("Create", request)
-    assert plain(answer.properties) == {**images[0], "imageId": UNKNOWN}
+    request = provider_pb2.CreateRequest(
+        urn=urn(IMAGE), properties=to_struct(images[0]), preview=True
+    )
+    answer = place.plugin.call("Create", request)
+    assert from_struct(answer.properties) == {**images[0], "imageId": UNKNOWN}
     assert place.proxy.seen() == []
 
 
@@ -208,12 +217,14 @@ def test_a_daemon_that_is_away_in_a_preview_is_one_warning(
     place: Place, images: tuple[dict[str, Json], ...]
 ) -> None:
     """What the state says is taken for true, for all resources."""
-    made = [place.plugin.make(IMAGE, inputs, name="it") for inputs in images]
-    trial = Made(kind=TRIAL, id="it", inputs=place.trial(), state=place.trial())
-    traffic = Made(kind=TRAFFIC, id="it", inputs=place.traffic("x"), state=place.traffic("x"))
+    made = [place.plugin.create_resource(IMAGE, inputs, name="it") for inputs in images]
+    trial = ResourceState(kind=TRIAL, id="it", inputs=place.trial(), state=place.trial())
+    traffic = ResourceState(
+        kind=TRAFFIC, id="it", inputs=place.traffic("x"), state=place.traffic("x")
+    )
     with place.proxy.gone():
         for it in (*made, trial, traffic):
-            assert place.plugin.changes(it, it.inputs).kinds == {}
+            assert place.plugin.diff_resource(it, it.inputs).kinds == {}
     (warning,) = place.warnings()
     assert warning == (
         f"cannot reach Docker: {place.proxy.host}: [Errno 2] No such file or directory. check that "
@@ -238,8 +249,8 @@ def test_a_daemon_that_goes_each_time_it_comes_is_one_message(
     for request in ("POST /images/load", "POST /containers/create", "GET /containers/json.*owner"):
         place.proxy.away(request, when="before", seconds=0.1, times=1000)
     for kind, inputs in kinds.items():
-        with pytest.raises(FailedError) as caught:
-            place.plugin.make(kind, inputs, name="it")
+        with pytest.raises(PluginError) as caught:
+            place.plugin.create_resource(kind, inputs, name="it")
         said = str(caught.value)
         assert said.startswith(wanted)
         assert said.endswith(remedy)
@@ -251,36 +262,38 @@ def test_a_daemon_that_goes_each_time_it_comes_is_one_message(
 
 
 def test_the_life_of_a_trial(place: Place) -> None:
-    it = place.plugin.make(TRIAL, place.trial(), name="it")
+    it = place.plugin.create_resource(TRIAL, place.trial(), name="it")
     assert it.id == place.service
-    assert place.plugin.changes(it, place.trial()).kinds == {}
-    assert place.plugin.changes(it, place.trial(wait=99.0)).kinds == {}, "how long it may take"
-    assert place.plugin.changes(it, place.trial(command=["sleep", "2000"])).kinds == {
+    assert place.plugin.diff_resource(it, place.trial()).kinds == {}
+    assert place.plugin.diff_resource(it, place.trial(wait=99.0)).kinds == {}, (
+        "how long it may take"
+    )
+    assert place.plugin.diff_resource(it, place.trial(command=["sleep", "2000"])).kinds == {
         "command[1]": "UPDATE"
     }
-    again = place.plugin.changed(it, place.trial(environment={"A": "b"}))
+    again = place.plugin.update_resource(it, place.trial(environment={"A": "b"}))
     assert again.state["environment"] == {"A": "b"}
-    assert place.plugin.refreshed(again) == again
-    place.plugin.remove(again)
+    assert place.plugin.refresh(again) == again
+    place.plugin.delete_resource(again)
 
 
 def test_a_trial_that_does_not_go_well_is_one_message(place: Place) -> None:
-    with pytest.raises(FailedError) as caught:
-        place.plugin.make(TRIAL, place.trial(command=["sh", "-c", "exit 3"]), name="it")
+    with pytest.raises(PluginError) as caught:
+        place.plugin.create_resource(TRIAL, place.trial(command=["sh", "-c", "exit 3"]), name="it")
     assert str(caught.value) == (
         f"not healthy: {place.service}: it ended with exit code 3. what served before serves on; "
         "fix the release, then run `pulumi up` again"
     )
-    assert caught.value.left is None
+    assert caught.value.partial is None
 
 
 def test_a_candidate_that_is_left_is_a_change(place: Place) -> None:
     """Also where the program goes back to what was tried before: nothing else would remove it."""
-    it = place.plugin.make(TRIAL, place.trial(), name="it")
+    it = place.plugin.create_resource(TRIAL, place.trial(), name="it")
     name = place.run("left", {"flakeup.trial": f"{OWNER}/{place.service}"})
-    assert place.plugin.changes(it, place.trial()).kinds == {"image": "UPDATE"}
+    assert place.plugin.diff_resource(it, place.trial()).kinds == {"image": "UPDATE"}
     assert place.warnings() == [f"{name}: {LEFT}"]
-    place.plugin.changed(it, place.trial())
+    place.plugin.update_resource(it, place.trial())
     assert not place.dockerd.is_there(name)
 
 
@@ -288,8 +301,8 @@ def test_a_trial_that_is_cancelled_leaves_nothing(place: Place) -> None:
     """What the first Ctrl-C does."""
     timer = threading.Timer(1.5, place.plugin.cancel)
     timer.start()
-    with pytest.raises(FailedError) as caught:
-        place.plugin.make(TRIAL, place.trial(healthcheck=["sleep", "60"]), name="it")
+    with pytest.raises(PluginError) as caught:
+        place.plugin.create_resource(TRIAL, place.trial(healthcheck=["sleep", "60"]), name="it")
     assert str(caught.value) == "context canceled"
     filters = _quoted(f'{{"label": ["flakeup.trial={OWNER}/{place.service}"]}}')
     assert place.dockerd.request("GET", f"/containers/json?all=1&filters={filters}") == []
@@ -297,7 +310,7 @@ def test_a_trial_that_is_cancelled_leaves_nothing(place: Place) -> None:
 
 def test_with_its_trial_all_that_was_left_of_a_service_goes(place: Place) -> None:
     """A service that is taken out of the program, or a stack that is destroyed."""
-    it = Made(kind=TRIAL, id="it", inputs=place.trial(), state=place.trial())
+    it = ResourceState(kind=TRIAL, id="it", inputs=place.trial(), state=place.trial())
     gone = [
         place.run("candidate", {"flakeup.trial": f"{OWNER}/{place.service}"}),
         place.served("orphan"),
@@ -308,7 +321,7 @@ def test_with_its_trial_all_that_was_left_of_a_service_goes(place: Place) -> Non
         place.run("elsewhere", {"flakeup.owner": "a/b", "flakeup.service": place.service}),
         place.run("users", {}),
     ]
-    place.plugin.remove(it)
+    place.plugin.delete_resource(it)
     assert [place.dockerd.is_there(name) for name in gone] == [False] * 3
     assert [place.dockerd.is_there(name) for name in kept] == [True] * 3
 
@@ -319,30 +332,30 @@ def test_with_its_trial_all_that_was_left_of_a_service_goes(place: Place) -> Non
 def test_the_life_of_traffic_without_an_edge(place: Place) -> None:
     """A service without ports: only whether the new container is well."""
     one, two = place.served("one"), place.served("two")
-    it = place.plugin.make(TRAFFIC, place.traffic(one), name="it")
+    it = place.plugin.create_resource(TRAFFIC, place.traffic(one), name="it")
     # The one beside it is nobody's: it goes.
     assert not place.dockerd.is_there(two)
-    assert place.plugin.changes(it, place.traffic(one)).kinds == {}
-    assert place.plugin.changes(it, place.traffic(one, wait=99.0)).kinds == {}
+    assert place.plugin.diff_resource(it, place.traffic(one)).kinds == {}
+    assert place.plugin.diff_resource(it, place.traffic(one, wait=99.0)).kinds == {}
     assert place.warnings() == []
     three = place.served("three")
-    assert place.plugin.changes(it, place.traffic(three)).kinds == {"container": "UPDATE"}
-    after = place.plugin.changed(it, place.traffic(three))
+    assert place.plugin.diff_resource(it, place.traffic(three)).kinds == {"container": "UPDATE"}
+    after = place.plugin.update_resource(it, place.traffic(three))
     # The one of before is the engine's to remove.
     assert place.dockerd.is_there(one)
-    place.plugin.remove(after)
+    place.plugin.delete_resource(after)
     assert place.dockerd.is_there(three)
 
 
 def test_a_container_that_nobody_knows_is_a_change(place: Place) -> None:
     one = place.served("one")
-    it = place.plugin.make(TRAFFIC, place.traffic(one), name="it")
+    it = place.plugin.create_resource(TRAFFIC, place.traffic(one), name="it")
     stopped, orphan = place.served("stopped"), place.served("orphan")
     other = place.served("other", f"{place.service}x")
     place.dockerd.request("POST", f"/containers/{stopped}/stop?t=0")
-    assert place.plugin.changes(it, place.traffic(one)).kinds == {"container": "UPDATE"}
+    assert place.plugin.diff_resource(it, place.traffic(one)).kinds == {"container": "UPDATE"}
     assert place.warnings() == [f"{orphan}, {stopped}: {LEFT}"]
-    place.plugin.changed(it, place.traffic(one))
+    place.plugin.update_resource(it, place.traffic(one))
     assert not place.dockerd.is_there(orphan)
     assert not place.dockerd.is_there(stopped)
     assert place.dockerd.is_there(one)
@@ -357,29 +370,29 @@ def test_what_holds_secrets_for_nobody_is_a_change(place: Place) -> None:
         place.run(name, {"flakeup.owner": OWNER, "flakeup.service": place.service}, holder)
         for name, holder in (("one", before), ("two", held))
     )
-    it = place.plugin.make(TRAFFIC, place.traffic(one), name="it")
+    it = place.plugin.create_resource(TRAFFIC, place.traffic(one), name="it")
     there = [place.dockerd.is_there(name) for name in (before, held, orphan, one, two)]
     assert there == [True, False, False, True, False]
-    assert place.plugin.changes(it, place.traffic(one)).kinds == {}
+    assert place.plugin.diff_resource(it, place.traffic(one)).kinds == {}
     orphan = place.run("orphan", holds)
-    assert place.plugin.changes(it, place.traffic(one)).kinds == {"container": "UPDATE"}
+    assert place.plugin.diff_resource(it, place.traffic(one)).kinds == {"container": "UPDATE"}
     assert place.warnings() == [f"{orphan}: {LEFT}"]
     # With another container, that of before and what it has stay: they are the engine's to remove.
     held = place.run("held", holds)
     two = place.run("two", {"flakeup.owner": OWNER, "flakeup.service": place.service}, held)
-    after = place.plugin.changed(it, place.traffic(two))
+    after = place.plugin.update_resource(it, place.traffic(two))
     there = [place.dockerd.is_there(name) for name in (before, held, orphan)]
     assert there == [True, True, False]
-    place.plugin.remove(after)
+    place.plugin.delete_resource(after)
 
 
 def test_a_container_that_was_stopped_or_removed_is_named(place: Place) -> None:
     one = place.served("one")
-    it = place.plugin.make(TRAFFIC, place.traffic(one), name="it")
+    it = place.plugin.create_resource(TRAFFIC, place.traffic(one), name="it")
     place.dockerd.request("POST", f"/containers/{one}/stop?t=0")
-    assert place.plugin.changes(it, place.traffic(one)).kinds == {}
+    assert place.plugin.diff_resource(it, place.traffic(one)).kinds == {}
     place.dockerd.request("DELETE", f"/containers/{one}")
-    assert place.plugin.changes(it, place.traffic(one)).kinds == {}
+    assert place.plugin.diff_resource(it, place.traffic(one)).kinds == {}
     remedy = "`pulumi up --refresh` brings it back"
     assert place.warnings() == [
         f"the container of {place.service} ({one}) does not run: {remedy}",
@@ -394,13 +407,13 @@ def test_traffic_to_one_that_is_not_well_is_one_message(place: Place) -> None:
         "what served before serves on; fix the release, then run `pulumi up` again, "
         "or `pulumi up --refresh` where somebody has stopped or removed it"
     )
-    with pytest.raises(FailedError) as caught:
-        place.plugin.make(TRAFFIC, place.traffic(one), name="it")
+    with pytest.raises(PluginError) as caught:
+        place.plugin.create_resource(TRAFFIC, place.traffic(one), name="it")
     assert str(caught.value) == (
         f"not healthy: {place.service}: it ended with exit code 137. {again}"
     )
-    with pytest.raises(FailedError) as caught:
-        place.plugin.make(TRAFFIC, place.traffic("flakeup-none"), name="it")
+    with pytest.raises(PluginError) as caught:
+        place.plugin.create_resource(TRAFFIC, place.traffic("flakeup-none"), name="it")
     assert str(caught.value) == (
         f"not healthy: {place.service}: there is no container flakeup-none. {again}"
     )

@@ -94,26 +94,26 @@ def test_the_life_of_an_image(closed: Place) -> None:
     where = {"host": closed.dockerd.host, "registry": registry.address}
     inputs = {"ref": ref, "built": built, **where, **login}
     with Plugin.run(PLUGIN) as plugin:
-        it = plugin.make(IMAGE, inputs, name="it")
+        it = plugin.create_resource(IMAGE, inputs, name="it")
         assert it.id == ref
         assert it.state["digest"] == closed.server.digest(closed.path, tag)
         hidden = {key for key, value in it.state.items() if is_secret(value)}
         assert hidden == {"username", "password"}
         others = {**inputs, "password": "another", "username": "somebody"}
-        assert plugin.changes(it, others).kinds == {}
-        assert plugin.refreshed(it) == it
+        assert plugin.diff_resource(it, others).kinds == {}
+        assert plugin.refresh(it) == it
 
         closed.server.forget()
         closed.clean()
-        assert plugin.changes(it, inputs).kinds == {"imageId": "UPDATE"}
-        again = plugin.changed(it, inputs)
+        assert plugin.diff_resource(it, inputs).kinds == {"imageId": "UPDATE"}
+        again = plugin.update_resource(it, inputs)
         assert again.state == it.state
         assert closed.server.requests("^(PUT|PATCH|POST)") == []
         shown = [one.text for one in plugin.engine.messages if PASSWORD in one.text]
         assert shown == []
     with Plugin.run(PLUGIN) as later:
-        later.refreshed(again)
-        later.remove(again)
+        later.refresh(again)
+        later.delete_resource(again)
     assert closed.of_daemon() == {}
     assert closed.server.tags(closed.path) == [tag]
     run("nix-store", "--delete", built)

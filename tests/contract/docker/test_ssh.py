@@ -20,8 +20,8 @@ from components.pipeline.values import HostKey
 from harness.daemons.docker_proxy import DockerProxy
 from harness.daemons.far_docker import NOTHING, FarDocker, another_key
 from harness.daemons.sshd import free_port, make_key, missing
-from harness.providers.docker_driver import Made, Plugin
-from harness.providers.plugin_driver import FailedError
+from harness.providers.docker_driver import Plugin, ResourceState
+from harness.providers.plugin_driver import PluginError
 from tests.contract.docker.test_provider import IMAGE, PLUGIN, TRIAL
 from tests.unit.targets.docker.archives import layer, members, write
 
@@ -219,24 +219,26 @@ def test_the_provider_finds_the_files_in_the_folder_of_the_project(
             "interval": 0.2,
             "wait": 10.0,
         }
-        trial = plugin.make(TRIAL, inputs, name="it")
-        assert plugin.changes(trial, inputs).kinds == {}
+        trial = plugin.create_resource(TRIAL, inputs, name="it")
+        assert plugin.diff_resource(trial, inputs).kinds == {}
         assert proxy.seen("POST /containers/create") != []
         asked = {"host": far.host, "ref": dockerd.image, "built": f"/nix/store/{'a' * 32}-image"}
-        image = Made(kind=IMAGE, id=dockerd.image, inputs=asked, state={**asked, "imageId": "x"})
-        assert plugin.changes(image, asked).kinds == {}
+        image = ResourceState(
+            kind=IMAGE, id=dockerd.image, inputs=asked, state={**asked, "imageId": "x"}
+        )
+        assert plugin.diff_resource(image, asked).kinds == {}
         assert far.server.connections() == 1, "it is kept for the next look"
         far.write(host_key=another_key(tmp_path))
         assert far.server.kill_sessions() == 1
-        with pytest.raises(FailedError, match="host key mismatch"):
-            plugin.changes(image, asked)
+        with pytest.raises(PluginError, match="host key mismatch"):
+            plugin.diff_resource(image, asked)
         far.write()
-        assert plugin.changes(image, asked).kinds == {}
+        assert plugin.diff_resource(image, asked).kinds == {}
         assert list(Path(sockets).iterdir()) != []
         far.server.kill_sessions()
         far.server.stop()
         for it in (image, trial, image):
-            assert plugin.changes(it, it.inputs).kinds == {}
+            assert plugin.diff_resource(it, it.inputs).kinds == {}
         (warning,) = [one.text for one in plugin.engine.messages if one.severity == "WARNING"]
         assert warning.startswith(f"cannot reach Docker's machine: {far.where}: ")
         assert warning.endswith("; what the state says is taken for true")

@@ -19,7 +19,7 @@ from harness.daemons.incus_cluster import ONE, TWO, Cluster, cluster
 from harness.daemons.incus_proxy import IncusProxy
 from harness.daemons.tiny_image import tiny
 from harness.providers.incus_driver import INSTANCE, Changes, Driven, observed
-from harness.providers.plugin_driver import FailedError, Json, failing
+from harness.providers.plugin_driver import Json, PluginError, failing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -88,7 +88,7 @@ async def refused(incus: Incus, desired: DesiredInstance) -> str:
 
 
 def removed(driven: Driven) -> str:
-    with pytest.raises(FailedError) as caught:
+    with pytest.raises(PluginError) as caught:
         driven.delete()
     return str(caught.value)
 

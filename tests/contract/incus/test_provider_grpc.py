@@ -16,7 +16,7 @@ from harness.daemons.incus_proxy import IncusProxy
 from harness.daemons.incusd import Incusd, incusd
 from harness.daemons.tiny_image import tiny
 from harness.providers.incus_driver import IMAGE, INSTANCE, Changes, Driven, observed
-from harness.providers.plugin_driver import UNKNOWN, FailedError, Json, failing
+from harness.providers.plugin_driver import UNKNOWN, Json, PluginError, failing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -499,7 +499,7 @@ def without_server(
 
     def update() -> tuple[str, float]:
         began = time.monotonic()
-        with pytest.raises(FailedError) as caught:
+        with pytest.raises(PluginError) as caught:
             nobody.update({**inputs, "name": "b"})
         return str(caught.value), time.monotonic() - began
 

@@ -1,6 +1,6 @@
-"""The `command` plugin under the real engine, with the Python SDK: what a user sees happen.
+"""The `command` plugin under the real engine, with the Python SDK: what a user sees.
 
-Runs against the project's stand-in, or against the binary that FLAKEUP_COMMAND_PLUGIN names.
+Runs against the stand-in, or against the binary that FLAKEUP_COMMAND_PLUGIN names.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import pytest
 
 from harness.daemons.engine_stack import Stack, missing_engine
 from harness.daemons.sshd import Sshd, free_port, make_key, missing, public_key
-from harness.providers.command_driver import STAND_IN, Json, is_stand_in, plugin_path
+from harness.providers.command_driver import STAND_IN, is_stand_in, plugin_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from harness.providers.plugin_driver import Json
 
 VERSION = "1.2.1"
 _PROGRAM = """\
@@ -56,7 +58,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 
 
 def remote(server: Sshd, text: str, **changes: Json) -> Json:
-    """A remote command as the program takes it; `changes` are to the connection."""
+    """The arguments of a remote command; `changes` apply to the connection."""
     connection = {
         "host": "127.0.0.1",
         "port": server.port,
@@ -77,18 +79,18 @@ def test_the_life_of_a_command(stack: Stack, tmp_path: Path) -> None:
     assert not log.exists()
     assert stack.up().status == 0
     assert stack.outputs() == {"it": "create"}
-    # A second one changes nothing, and a refresh finds nothing.
+    # A second `up` changes nothing, and a refresh finds no drift.
     assert stack.planned() == {}
     assert stack.up().status == 0
     stack.good("refresh", "--yes", "--skip-preview")
     assert stack.planned() == {}
     assert log.read_text() == "create\n"
-    # Any changed input runs `update`, also one that it does not use.
+    # Any changed input runs `update`, even one that `update` does not use.
     stack.resources["it"] |= {"update": f"echo update >> {log}", "environment": {"A": "b"}}
     assert stack.planned() == {"it": "update"}
     assert stack.up().status == 0
     assert stack.planned() == {}
-    # Triggers replace: `create` of the new one, then `delete` of the old one.
+    # Triggers replace: `create` for the new resource, then `delete` for the old one.
     stack.resources["it"] |= {"delete": f"echo delete >> {log}"}
     assert stack.up().status == 0
     stack.resources["it"] |= {"triggers": ["a"]}
@@ -101,14 +103,14 @@ def test_the_life_of_a_command(stack: Stack, tmp_path: Path) -> None:
     assert log.read_text().split() == words.split()
 
 
-def test_a_failed_create_stores_nothing_and_says_everything(stack: Stack, tmp_path: Path) -> None:
+def test_a_failed_create_records_nothing_and_shows_all_output(stack: Stack, tmp_path: Path) -> None:
     text = f"echo seen; echo tried >> {tmp_path}/log; [ -e {tmp_path}/ok ]"
     stack.resources = {"it": {"kind": "local", "create": text}}
     result = stack.up()
     assert result.status != 0
     assert "exit status 1: running" in result.text
     assert text.partition(";")[0] in result.text
-    assert "Unexpected <class" not in result.text  # Python's own way to put it
+    assert "Unexpected <class" not in result.text  # how Python would print it
     assert stack.stored() == {}
     assert stack.planned() == {"it": "create"}
     (tmp_path / "ok").touch()
@@ -117,7 +119,7 @@ def test_a_failed_create_stores_nothing_and_says_everything(stack: Stack, tmp_pa
 
 
 @needs_sshd
-def test_a_failed_update_keeps_the_old_state(stack: Stack, server: Sshd, tmp_path: Path) -> None:
+def test_a_failed_update_keeps_the_prior_state(stack: Stack, server: Sshd, tmp_path: Path) -> None:
     stack.resources = {"it": remote(server, "echo one")}
     assert stack.up().status == 0
     stack.resources = {"it": remote(server, f"echo two; [ -e {tmp_path}/ok ]")}
@@ -127,7 +129,7 @@ def test_a_failed_update_keeps_the_old_state(stack: Stack, server: Sshd, tmp_pat
     stored = stack.stored()["it"]
     assert stored["outputs"]["stdout"] == "one"
     assert stored["outputs"]["create"] == "echo one"
-    # So the next preview shows the same again, and the next `up` converges.
+    # The next preview shows the same update, and the next `up` converges.
     assert stack.planned() == {"it": "update"}
     (tmp_path / "ok").touch()
     assert stack.up().status == 0
@@ -150,12 +152,12 @@ def test_connections_are_secret_in_state_and_output(stack: Stack, server: Sshd) 
 
 
 @needs_sshd
-def test_a_wrong_host_key_is_red_and_runs_nothing(
+def test_a_wrong_host_key_fails_and_runs_nothing(
     stack: Stack, server: Sshd, tmp_path: Path
 ) -> None:
     other = public_key(make_key(tmp_path / "other"))
     stack.resources = {"it": remote(server, f"touch {tmp_path}/ran", host_key=other)}
-    # A preview dials nobody, so it does not notice.
+    # A preview does not connect, so it does not notice.
     assert stack.planned() == {"it": "create"}
     result = stack.up()
     assert result.status != 0
@@ -168,13 +170,13 @@ def test_many_hosts_at_once(stack: Stack, server: Sshd) -> None:
     stack.resources = {f"h{number}": remote(server, "sleep 2; echo in") for number in range(24)}
     started = time.monotonic()
     assert stack.up().status == 0
-    assert time.monotonic() - started < 40  # one after the other they take 48 s and more
+    assert time.monotonic() - started < 40  # one after another, they take at least 48 s
     assert stack.outputs() == {f"h{number}": "in" for number in range(24)}
     assert stack.planned() == {}
 
 
 @needs_sshd
-def test_a_custom_timeout_bounds_the_dialling(stack: Stack, server: Sshd) -> None:
+def test_a_custom_timeout_limits_dialling(stack: Stack, server: Sshd) -> None:
     given = remote(server, "true", port=free_port(), dial_error_limit=-1)
     stack.resources = {"it": given | {"timeouts": {"create": "2s"}}}
     result = stack.up()
@@ -183,7 +185,7 @@ def test_a_custom_timeout_bounds_the_dialling(stack: Stack, server: Sshd) -> Non
 
 
 @needs_sshd
-def test_ctrl_c_ends_the_dialling_and_lets_a_running_command_finish(
+def test_ctrl_c_stops_dialling_and_lets_a_running_command_finish(
     stack: Stack, server: Sshd, tmp_path: Path
 ) -> None:
     running = f"touch {tmp_path}/on; sleep 4; echo end"
@@ -210,7 +212,7 @@ def test_ctrl_c_ends_the_dialling_and_lets_a_running_command_finish(
 
 @needs_sshd
 @pytest.mark.skipif(is_stand_in(), reason="FLAKEUP_COMMAND_PLUGIN names no released plugin")
-def test_a_stack_can_go_from_the_released_plugin_to_the_stand_in_and_back(
+def test_a_stack_can_switch_between_the_released_plugin_and_the_stand_in(
     stack: Stack, server: Sshd
 ) -> None:
     stack.resources = {

@@ -1,6 +1,6 @@
-"""The `command` plugin over gRPC: what it answers, without an engine around it.
+"""The `command` plugin over gRPC, without an engine.
 
-Runs against the project's stand-in, or against the binary that FLAKEUP_COMMAND_PLUGIN names.
+Runs against the stand-in, or against the binary that FLAKEUP_COMMAND_PLUGIN names.
 """
 
 from __future__ import annotations
@@ -18,20 +18,16 @@ import pytest
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2
 
-from harness.providers.command_driver import (
-    LOCAL,
-    REMOTE,
+from harness.providers.command_driver import LOCAL, REMOTE, Plugin, is_stand_in, plugin_path
+from harness.providers.plugin_driver import (
     UNKNOWN,
-    FailedError,
     Json,
-    Plugin,
+    PluginError,
     failing,
     is_secret,
-    is_stand_in,
-    plugin_path,
-    revealed,
+    reveal,
     secret,
-    struct,
+    to_struct,
     urn,
 )
 
@@ -54,20 +50,20 @@ def plugin() -> Iterator[Plugin]:
 
 @pytest.fixture
 def fresh() -> Iterator[Plugin]:
-    """A plugin of the test's own: Cancel is for ever, and messages are counted."""
+    """A plugin for one test: Cancel is permanent, and messages are counted."""
     with Plugin.start() as running:
         yield running
 
 
-# Start, schema, unknown types.
+# Start, schema, unsupported types.
 
 
-def test_says_which_release_it_follows(plugin: Plugin) -> None:
-    assert plugin.ask("GetPluginInfo", empty_pb2.Empty()).version == "1.2.1"
+def test_it_reports_the_version_of_the_release(plugin: Plugin) -> None:
+    assert plugin.call("GetPluginInfo", empty_pb2.Empty()).version == "1.2.1"
 
 
-def test_schema_holds_both_commands(plugin: Plugin) -> None:
-    schema = json.loads(plugin.ask("GetSchema", provider_pb2.GetSchemaRequest()).schema)
+def test_schema_contains_both_commands(plugin: Plugin) -> None:
+    schema = json.loads(plugin.call("GetSchema", provider_pb2.GetSchemaRequest()).schema)
     assert {LOCAL, REMOTE} <= schema["resources"].keys()
     remote = schema["resources"][REMOTE]
     assert remote["requiredInputs"] == ["connection"]
@@ -77,28 +73,28 @@ def test_schema_holds_both_commands(plugin: Plugin) -> None:
     assert [fields[name]["default"] for name in ("user", "port")] == ["root", 22]
 
 
-def test_an_unknown_type_is_refused_by_name(plugin: Plugin) -> None:
+def test_an_unknown_type_is_named_in_the_error(plugin: Plugin) -> None:
     with failing("remote:Nothing"):
         plugin.check("command:remote:Nothing", {})
 
 
 @own_only
-def test_a_resource_of_the_release_that_is_not_offered_says_what_to_do(plugin: Plugin) -> None:
+def test_the_error_for_an_unsupported_resource_names_the_remedy(plugin: Plugin) -> None:
     with failing("command:remote:CopyToRemote", "install the released plugin"):
         plugin.check("command:remote:CopyToRemote", {})
     with failing("command:local:run", "install the released plugin"):
-        plugin.ask("Invoke", provider_pb2.InvokeRequest(tok="command:local:run"))
+        plugin.call("Invoke", provider_pb2.InvokeRequest(tok="command:local:run"))
 
 
 # Check.
 
 
-def test_check_fills_defaults_and_marks_secrets(plugin: Plugin) -> None:
+def test_check_adds_defaults_and_marks_secrets(plugin: Plugin) -> None:
     given = {"host": "h", "privateKey": "k", "proxy": {"host": "p", "password": "w"}}
     inputs = plugin.checked(REMOTE, {"connection": given, "create": "true"})
     assert is_secret(inputs["connection"])
     assert is_secret(inputs["connection"]["value"]["privateKey"])
-    connection = revealed(inputs["connection"])
+    connection = reveal(inputs["connection"])
     expected = {"user": "root", "port": 22.0, "dialErrorLimit": 10.0, "perDialTimeout": 15.0}
     assert connection == {
         **expected,
@@ -106,29 +102,29 @@ def test_check_fills_defaults_and_marks_secrets(plugin: Plugin) -> None:
         "privateKey": "k",
         "proxy": {**expected, "host": "p", "password": "w"},
     }
-    # True when unset, but not filled in: a diff would show it.
+    # True if unset, but not added as a default: a diff would show it.
     assert "addPreviousOutputInEnv" not in inputs
 
 
-def test_check_keeps_what_was_given(plugin: Plugin) -> None:
+def test_check_keeps_given_values(plugin: Plugin) -> None:
     given = {"host": "h", "user": "", "port": 0, "dialErrorLimit": 0, "perDialTimeout": 0}
     inputs = plugin.checked(REMOTE, {"connection": secret(given), "environment": {}})
-    assert revealed(inputs["connection"]) == given
+    assert reveal(inputs["connection"]) == given
     assert inputs["environment"] == {}
 
 
-def test_check_looks_at_no_text(plugin: Plugin) -> None:
+def test_check_does_not_validate_commands(plugin: Plugin) -> None:
     inputs = {"connection": {"host": "-x y", "hostKey": "junk"}, "create": "\u0000'\""}
     assert plugin.check(REMOTE, inputs)[1] == []
 
 
-def test_check_takes_unknown_values(plugin: Plugin) -> None:
+def test_check_accepts_unknown_values(plugin: Plugin) -> None:
     inputs = {"create": UNKNOWN, "connection": {"host": UNKNOWN, "privateKey": secret(UNKNOWN)}}
     checked = plugin.checked(REMOTE, inputs)
     assert checked["create"] == UNKNOWN
-    connection = revealed(checked["connection"])
+    connection = reveal(checked["connection"])
     assert (connection["host"], connection["user"]) == (UNKNOWN, "root")
-    assert revealed(plugin.checked(REMOTE, {"connection": UNKNOWN})["connection"]) == UNKNOWN
+    assert reveal(plugin.checked(REMOTE, {"connection": UNKNOWN})["connection"]) == UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -143,14 +139,14 @@ def test_check_takes_unknown_values(plugin: Plugin) -> None:
         (LOCAL, {"interpreter": "sh"}, "interpreter: Field 'interpreter' on "),
     ],
 )
-def test_check_refuses_wrong_shapes(plugin: Plugin, kind: str, inputs: Json, failure: str) -> None:
+def test_check_rejects_wrong_types(plugin: Plugin, kind: str, inputs: Json, failure: str) -> None:
     _, failures = plugin.check(kind, inputs)
     assert any(text.startswith(failure) for text in failures), failures
 
 
 @own_only
 @pytest.mark.parametrize("name", ["assetPaths", "archivePaths"])
-def test_check_refuses_files(plugin: Plugin, name: str) -> None:
+def test_check_rejects_files(plugin: Plugin, name: str) -> None:
     _, failures = plugin.check(LOCAL, {"create": "true", name: ["*"]})
     assert len(failures) == 1
     assert "released pulumi-command plugin" in failures[0]
@@ -159,9 +155,9 @@ def test_check_refuses_files(plugin: Plugin, name: str) -> None:
 # Diff.
 
 
-def _kinds(answer: Json) -> dict[str, str]:
+def _kinds(response: Json) -> dict[str, str]:
     kind = provider_pb2.PropertyDiff.Kind
-    return {path: kind.Name(place.kind) for path, place in answer.detailedDiff.items()}
+    return {path: kind.Name(place.kind) for path, place in response.detailedDiff.items()}
 
 
 @pytest.mark.parametrize(
@@ -181,32 +177,32 @@ def _kinds(answer: Json) -> dict[str, str]:
         ({"triggers": [1, "x"]}, {"triggers": [1.0, "x"]}, {}),
         ({}, {"triggers": ["x"]}, {"triggers": "ADD_REPLACE"}),
         ({"triggers": ["x"]}, {}, {"triggers": "DELETE_REPLACE"}),
-        # The SDK makes a replacement of it: see the tests with an engine.
+        # The SDK makes it a replacement: see the tests with an engine.
         ({"triggers": ["x"]}, {"triggers": ["y"]}, {"triggers[0]": "UPDATE"}),
     ],
 )  # fmt: skip
 def test_any_changed_input_is_an_update(plugin: Plugin, old: Json, new: Json, kinds: Json) -> None:
-    answer = plugin.diff(LOCAL, old, new)
-    assert _kinds(answer) == kinds
+    response = plugin.diff(LOCAL, old, new)
+    assert _kinds(response) == kinds
     some, none = provider_pb2.DiffResponse.DIFF_SOME, provider_pb2.DiffResponse.DIFF_NONE
-    assert answer.changes == (some if kinds else none)
-    assert set(answer.diffs) == {re.split(r"[.\[]", path)[0] for path in kinds}
+    assert response.changes == (some if kinds else none)
+    assert set(response.diffs) == {re.split(r"[.\[]", path)[0] for path in kinds}
     replaced = {path for path, kind in kinds.items() if "REPLACE" in kind}
-    assert set(answer.replaces) == replaced
-    assert not answer.deleteBeforeReplace
+    assert set(response.replaces) == replaced
+    assert not response.deleteBeforeReplace
 
 
 def test_a_changed_connection_is_an_update(plugin: Plugin) -> None:
     new = {"host": "192.0.2.1", "dialErrorLimit": 60}
-    answer = plugin.diff(REMOTE, {"connection": CONNECTION}, {"connection": new})
-    assert _kinds(answer) == {"connection": "UPDATE"}
+    response = plugin.diff(REMOTE, {"connection": CONNECTION}, {"connection": new})
+    assert _kinds(response) == {"connection": "UPDATE"}
     same = plugin.diff(REMOTE, {"connection": CONNECTION}, {"connection": secret(CONNECTION)})
     assert _kinds(same) == {}
 
 
-def test_ignored_changes_are_none(plugin: Plugin) -> None:
-    answer = plugin.diff(LOCAL, {"create": "a"}, {"create": "b"}, ["create"])
-    assert answer.changes == provider_pb2.DiffResponse.DIFF_NONE
+def test_ignored_changes_are_no_difference(plugin: Plugin) -> None:
+    response = plugin.diff(LOCAL, {"create": "a"}, {"create": "b"}, ["create"])
+    assert response.changes == provider_pb2.DiffResponse.DIFF_NONE
 
 
 # Preview.
@@ -219,7 +215,7 @@ def test_preview_of_a_create_does_nothing(plugin: Plugin, tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_preview_dials_nobody(plugin: Plugin) -> None:
+def test_a_preview_does_not_connect(plugin: Plugin) -> None:
     inputs = {"connection": {"host": "127.0.0.1", "port": 1}, "create": "true"}
     started = time.monotonic()
     _, state = plugin.create(REMOTE, inputs, preview=True)
@@ -229,7 +225,7 @@ def test_preview_dials_nobody(plugin: Plugin) -> None:
     assert is_secret(state["connection"])
 
 
-def test_preview_of_an_update_knows_the_inputs_only(plugin: Plugin) -> None:
+def test_the_preview_of_an_update_knows_only_the_inputs(plugin: Plugin) -> None:
     state = {"create": "a", "stdout": "old", "stderr": ""}
     shown = plugin.update(LOCAL, state, {"create": "b"}, preview=True)
     assert shown == {"create": "b", "stdout": UNKNOWN, "stderr": UNKNOWN}
@@ -240,11 +236,11 @@ def test_preview_of_an_update_knows_the_inputs_only(plugin: Plugin) -> None:
 # The life of a local command.
 
 
-def test_create_runs_and_stores_both_outputs(plugin: Plugin) -> None:
+def test_create_runs_and_records_both_outputs(plugin: Plugin) -> None:
     inputs = {"create": "printf 'a\\nb\\n\\n'; printf 'e\\n' >&2"}
     identity, state = plugin.create(LOCAL, inputs, name="switch-web1")
     assert re.fullmatch(r"switch-web1[0-9a-f]{8}", identity)
-    # One newline is taken off, not more.
+    # Only one trailing newline is removed.
     assert state == {**inputs, "stdout": "a\nb\n", "stderr": "e"}
 
 
@@ -252,19 +248,19 @@ def test_create_without_a_command_does_nothing(plugin: Plugin) -> None:
     identity, state = plugin.create(LOCAL, {"update": "exit 1"})
     assert identity.startswith("it")
     assert state == {"update": "exit 1", "stdout": "", "stderr": ""}
-    # Not even a connection is opened.
+    # It does not even connect.
     _, state = plugin.create(REMOTE, {"connection": {"host": "127.0.0.1", "port": 1}})
     assert state["stdout"] == ""
 
 
-def test_failed_create_says_everything_and_stores_nothing(plugin: Plugin) -> None:
+def test_a_failed_create_shows_all_output_and_records_nothing(plugin: Plugin) -> None:
     text = "echo out; echo 'err\t\"x\"' >&2; exit 3"
-    with pytest.raises(FailedError) as caught:
+    with pytest.raises(PluginError) as caught:
         plugin.create(LOCAL, {"create": text})
     head = r'exit status 3: running "echo out; echo ' + "'err" + r"\t\"x\"" + "' >&2; exit 3"
     assert str(caught.value) in (
         f'{head}":\nout\nerr\t"x"\n',
-        f'{head}":\nerr\t"x"\nout\n',  # two pipes: who comes first is open
+        f'{head}":\nerr\t"x"\nout\n',  # two pipes: their order is undefined
     )
 
 
@@ -284,13 +280,13 @@ def test_failed_update_is_an_error(plugin: Plugin) -> None:
         plugin.update(LOCAL, state, {"update": "echo no; false"})
 
 
-def test_ignored_changes_run_the_old_text(plugin: Plugin) -> None:
+def test_ignored_changes_run_the_old_command(plugin: Plugin) -> None:
     state = {"create": "echo old", "stdout": "", "stderr": ""}
     new = plugin.update(LOCAL, state, {"create": "echo new"}, ignored=["create"])
     assert (new["create"], new["stdout"]) == ("echo old", "old")
 
 
-def test_delete_runs_by_the_state(plugin: Plugin, tmp_path: Path) -> None:
+def test_delete_runs_the_command_in_the_state(plugin: Plugin, tmp_path: Path) -> None:
     plugin.delete(LOCAL, {"create": "x", "stdout": "", "stderr": ""})
     text = f'echo "$PULUMI_COMMAND_STDOUT-$PULUMI_COMMAND_STDERR" > {tmp_path}/seen'
     plugin.delete(LOCAL, {"delete": text, "stdout": "o", "stderr": "e"})
@@ -300,13 +296,16 @@ def test_delete_runs_by_the_state(plugin: Plugin, tmp_path: Path) -> None:
 
 
 def test_read_returns_the_state(plugin: Plugin) -> None:
-    state, inputs = struct({"create": "x", "stdout": "y", "stderr": ""}), struct({"create": "x"})
+    state, inputs = (
+        to_struct({"create": "x", "stdout": "y", "stderr": ""}),
+        to_struct({"create": "x"}),
+    )
     request = provider_pb2.ReadRequest(id="i", urn=urn(LOCAL), properties=state, inputs=inputs)
-    answer = plugin.ask("Read", request)
-    assert (answer.id, answer.properties, answer.inputs) == ("i", state, inputs)
+    response = plugin.call("Read", request)
+    assert (response.id, response.properties, response.inputs) == ("i", state, inputs)
 
 
-def test_previous_output_is_handed_on_unless_told_not_to(plugin: Plugin) -> None:
+def test_previous_output_is_passed_on_unless_disabled(plugin: Plugin) -> None:
     show = 'echo "[$PULUMI_COMMAND_STDOUT][${PULUMI_COMMAND_STDERR-unset}]"'
     state = {"create": "x", "stdout": "o", "stderr": ""}
     assert plugin.update(LOCAL, state, {"create": show})["stdout"] == "[o][unset]"
@@ -326,12 +325,12 @@ def test_environment_directory_interpreter_and_stdin(plugin: Plugin, tmp_path: P
     assert state["stdout"] == f"{tmp_path} hello given"
 
 
-def test_without_stdin_there_is_nothing_to_read(plugin: Plugin) -> None:
+def test_without_stdin_a_read_ends_at_once(plugin: Plugin) -> None:
     assert plugin.create(LOCAL, {"create": "cat; echo end"})[1]["stdout"] == "end"
 
 
 @pytest.mark.parametrize(
-    ("inputs", "said"),
+    ("inputs", "expected"),
     [
         ({"dir": "/nowhere/at/all"}, "chdir /nowhere/at/all: no such file or directory"),
         ({"interpreter": ["no-such-program"]},
@@ -339,8 +338,10 @@ def test_without_stdin_there_is_nothing_to_read(plugin: Plugin) -> None:
         ({"interpreter": ["/no/such"]}, "fork/exec /no/such: no such file or directory"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_started_says_why(plugin: Plugin, inputs: Json, said: str) -> None:
-    with failing(said, ': running "true":\n'):
+def test_a_command_that_cannot_start_fails_with_the_reason(
+    plugin: Plugin, inputs: Json, expected: str
+) -> None:
+    with failing(expected, ': running "true":\n'):
         plugin.create(LOCAL, {"create": "true", **inputs})
 
 
@@ -355,7 +356,7 @@ def test_secret_inputs_stay_secret_and_output_is_plain(plugin: Plugin) -> None:
     assert state == {**inputs, "stdout": "hidden", "stderr": ""}
 
 
-def test_bytes_that_are_no_text_do_no_harm(plugin: Plugin) -> None:
+def test_output_that_is_not_utf8_is_replaced(plugin: Plugin) -> None:
     if not is_stand_in():
         pytest.skip("the released plugin cannot store such output")
     _, state = plugin.create(LOCAL, {"create": "printf 'a\\377b'"})
@@ -367,7 +368,7 @@ def test_a_large_output_and_a_large_error_arrive_whole(plugin: Plugin) -> None:
     _, state = plugin.create(LOCAL, {"create": lines, "logging": "none"})
     assert len(state["stdout"]) == 36 * 100_000 - 1
     some = "yes 01234567890123456789012345678901234 | head -n 20000; exit 5"
-    with pytest.raises(FailedError) as caught:
+    with pytest.raises(PluginError) as caught:
         plugin.create(LOCAL, {"create": some, "logging": "none"})
     assert len(str(caught.value)) > 36 * 20_000
 
@@ -385,7 +386,7 @@ def test_a_large_output_and_a_large_error_arrive_whole(plugin: Plugin) -> None:
         ("none", set()),
     ],
 )
-def test_output_is_shown_as_logging_says(
+def test_logging_selects_the_output_that_is_shown(
     fresh: Plugin, logging: str | None, shown: set[str]
 ) -> None:
     inputs = {"create": "echo o1; sleep 0.1; echo e1 >&2; sleep 0.1; printf o2"}
@@ -394,8 +395,8 @@ def test_output_is_shown_as_logging_says(
     assert (state["stdout"], state["stderr"]) == ("o1\no2", "e1")
     messages = fresh.engine.messages
     assert {message.text for message in messages} == shown
-    # They belong to the resource, and are gone when it is done.
-    assert all(message.urn == urn(LOCAL) and message.passing for message in messages)
+    # They are messages of the resource, and ephemeral.
+    assert all(message.urn == urn(LOCAL) and message.ephemeral for message in messages)
     assert all(message.severity == "INFO" for message in messages)
 
 
@@ -440,14 +441,14 @@ def test_cancel_kills_the_shell(fresh: Plugin, tmp_path: Path) -> None:
         fresh.cancel()
         with failing("signal: killed: running "):
             running.result(10)
-    # Nothing is started after that.
+    # Nothing starts after that.
     with failing("context canceled"):
         fresh.create(LOCAL, {"create": f"touch {tmp_path}/later"})
     assert not (tmp_path / "later").exists()
 
 
 @own_only
-def test_cancel_leaves_the_children_of_the_shell_and_does_not_wait_for_them(
+def test_cancel_neither_kills_nor_waits_for_children_of_the_shell(
     fresh: Plugin, tmp_path: Path
 ) -> None:
     child = f"while [ ! -e {tmp_path}/stop ]; do sleep 0.1; done; touch {tmp_path}/ended"
@@ -462,7 +463,7 @@ def test_cancel_leaves_the_children_of_the_shell_and_does_not_wait_for_them(
     _wait_for(tmp_path / "ended")
 
 
-def test_output_of_children_in_the_background_is_waited_for(plugin: Plugin) -> None:
+def test_output_of_background_processes_is_waited_for(plugin: Plugin) -> None:
     _, state = plugin.create(LOCAL, {"create": "(sleep 0.5; echo late) & echo soon"})
     assert state["stdout"] == "soon\nlate"
 
@@ -473,7 +474,7 @@ def test_64_commands_run_at_once(plugin: Plugin) -> None:
         inputs = [{"create": f"sleep 2; echo {number}"} for number in range(64)]
         states = list(pool.map(lambda each: plugin.create(LOCAL, each)[1], inputs))
     assert [state["stdout"] for state in states] == [str(number) for number in range(64)]
-    # One after the other they would take 128 s; the machine may be busy with other things.
+    # One after another, they would take 128 s; the machine may be busy.
     assert time.monotonic() - started < 30
 
 
@@ -481,12 +482,12 @@ def test_64_commands_run_at_once(plugin: Plugin) -> None:
 
 
 @own_only
-def test_secrets_are_in_no_log_of_the_plugin(tmp_path: Path) -> None:
+def test_the_plugin_logs_no_secrets(tmp_path: Path) -> None:
     with Plugin.start() as plugin:
         for text in ("echo sesame-open", "echo sesame-open; exit 1"):
             try:
                 plugin.create(LOCAL, {"create": secret(text), "logging": "none"})
-            except FailedError:
+            except PluginError:
                 continue
         plugin.stop()
         assert "sesame" not in plugin.stderr()
@@ -512,7 +513,7 @@ def test_a_symlink_to_the_launcher_works(tmp_path: Path) -> None:
 
 
 @own_only
-def test_it_ends_when_the_engine_is_gone(tmp_path: Path) -> None:
+def test_it_exits_when_the_engine_is_gone(tmp_path: Path) -> None:
     script = f"{plugin_path()} 127.0.0.1:1 >{tmp_path}/port & echo $! >{tmp_path}/id"
     script += f"; while [ ! -s {tmp_path}/port ]; do sleep 0.05; done"
     _run(("/bin/sh", "-c", script))
@@ -520,7 +521,7 @@ def test_it_ends_when_the_engine_is_gone(tmp_path: Path) -> None:
     deadline = time.monotonic() + 15
     while Path(f"/proc/{identity}/cmdline").exists() and time.monotonic() < deadline:
         if Path(f"/proc/{identity}/cmdline").read_bytes() == b"":
-            break  # ended, and not yet collected by the parent it was given to
+            break  # a zombie that its new parent has not reaped yet
         time.sleep(0.1)
     else:
         assert not Path(f"/proc/{identity}/cmdline").exists()

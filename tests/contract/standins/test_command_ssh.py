@@ -1,6 +1,6 @@
-"""The `command` plugin's remote command, against a real sshd: sessions, keys, dialling, ends.
+"""The `command` plugin's remote command, against a real sshd: sessions, keys, dialling.
 
-Runs against the project's stand-in, or against the binary that FLAKEUP_COMMAND_PLUGIN names.
+Runs against the stand-in, or against the binary that FLAKEUP_COMMAND_PLUGIN names.
 """
 
 from __future__ import annotations
@@ -18,17 +18,8 @@ import pytest
 
 from harness.daemons.password_server import PasswordServer
 from harness.daemons.sshd import Sshd, free_port, make_key, missing, public_key
-from harness.providers.command_driver import (
-    REMOTE,
-    FailedError,
-    Json,
-    Plugin,
-    failing,
-    is_secret,
-    is_stand_in,
-    secret,
-    urn,
-)
+from harness.providers.command_driver import REMOTE, Plugin, is_stand_in
+from harness.providers.plugin_driver import Json, PluginError, failing, is_secret, secret, urn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,13 +48,13 @@ def plugin() -> Iterator[Plugin]:
 
 @pytest.fixture
 def fresh() -> Iterator[Plugin]:
-    """A plugin of the test's own: Cancel is for ever, and messages are counted."""
+    """A plugin for one test: Cancel is permanent, and messages are counted."""
     with Plugin.start() as running:
         yield running
 
 
 def connection(server: Sshd, **changes: Json) -> Json:
-    """The connection to a server; a change of None takes a setting away."""
+    """The connection to a server; a change of None removes a setting."""
     settings = {
         "host": "127.0.0.1",
         "port": server.port,
@@ -83,17 +74,17 @@ def inputs(server: Sshd, text: str, **changes: Json) -> Json:
 # Sessions.
 
 
-def test_runs_in_the_login_shell_and_stores_both_outputs(plugin: Plugin, server: Sshd) -> None:
+def test_runs_in_the_login_shell_and_records_both_outputs(plugin: Plugin, server: Sshd) -> None:
     text = "echo \"$USER\" 'a b'; printf 'e\\n\\n' >&2"
     identity, state = plugin.create(REMOTE, inputs(server, text), name="host-web1")
     assert re.fullmatch(r"host-web1[0-9a-f]{8}", identity)
     assert (state["stdout"], state["stderr"]) == (f"{server.user} a b", "e\n")
-    # The schema says so, whatever the program did.
+    # Secret by the schema, whatever the program does.
     assert is_secret(state["connection"])
 
 
 @pytest.mark.parametrize(
-    ("end", "said"),
+    ("end", "expected"),
     [
         ("exit 3", "Process exited with status 3"),
         ("exit 255", "Process exited with status 255"),
@@ -101,30 +92,30 @@ def test_runs_in_the_login_shell_and_stores_both_outputs(plugin: Plugin, server:
         ("kill -USR1 $$", "Process exited with status 128 from signal USR1"),
     ],
 )
-def test_a_failure_says_status_text_and_output(
-    plugin: Plugin, server: Sshd, end: str, said: str
+def test_an_error_contains_status_command_and_output(
+    plugin: Plugin, server: Sshd, end: str, expected: str
 ) -> None:
     text = f"echo out; echo err >&2; {end}"
-    with pytest.raises(FailedError) as caught:
+    with pytest.raises(PluginError) as caught:
         plugin.create(REMOTE, inputs(server, text))
     head, _, output = str(caught.value).partition(f': running "{text}":\n')
-    assert head == said
+    assert head == expected
     assert sorted(output.splitlines()) == ["err", "out"]
 
 
-def test_stdin_is_passed_and_ends(plugin: Plugin, server: Sshd) -> None:
+def test_stdin_is_passed_and_closed(plugin: Plugin, server: Sshd) -> None:
     given = inputs(server, "cat; echo .") | {"stdin": secret("line\n" * 50_000), "logging": "none"}
     _, state = plugin.create(REMOTE, given)
     assert len(state["stdout"]) == 250_001
     assert plugin.create(REMOTE, inputs(server, "cat; echo ."))[1]["stdout"] == "."
 
 
-def test_stdin_that_nobody_reads_does_no_harm(plugin: Plugin, server: Sshd) -> None:
+def test_stdin_need_not_be_read(plugin: Plugin, server: Sshd) -> None:
     given = inputs(server, "echo done") | {"stdin": "x" * 100_000}
     assert plugin.create(REMOTE, given)[1]["stdout"] == "done"
 
 
-def test_update_and_delete_run_there(plugin: Plugin, server: Sshd, tmp_path: Path) -> None:
+def test_update_and_delete_run_on_the_host(plugin: Plugin, server: Sshd, tmp_path: Path) -> None:
     _, state = plugin.create(REMOTE, inputs(server, "echo c"))
     state = plugin.update(REMOTE, state, inputs(server, "echo c") | {"update": "echo u"})
     assert state["stdout"] == "u"
@@ -134,13 +125,13 @@ def test_update_and_delete_run_there(plugin: Plugin, server: Sshd, tmp_path: Pat
     assert (tmp_path / "deleted").exists()
 
 
-def test_output_is_shown_as_logging_says(fresh: Plugin, server: Sshd) -> None:
+def test_logging_selects_the_output_that_is_shown(fresh: Plugin, server: Sshd) -> None:
     text = "echo o; sleep 0.1; printf e >&2"
     for logging in ("stdout", "stderr", "none", "stdoutAndStderr"):
         fresh.create(REMOTE, inputs(server, text) | {"logging": logging})
     messages = fresh.engine.messages
     assert [message.text for message in messages] == ["o", "e", "o", "e"]
-    assert all(message.urn == urn(REMOTE) and message.passing for message in messages)
+    assert all(message.urn == urn(REMOTE) and message.ephemeral for message in messages)
 
 
 @own_only
@@ -152,7 +143,7 @@ def test_a_very_long_line_does_not_hang(plugin: Plugin, server: Sshd) -> None:
 # Environment.
 
 
-def test_a_variable_that_the_server_refuses_fails_before_anything_runs(
+def test_a_refused_variable_fails_before_anything_runs(
     fresh: Plugin, server: Sshd, tmp_path: Path
 ) -> None:
     given = inputs(server, f"touch {tmp_path}/ran") | {"environment": {"GREETING": "x"}}
@@ -160,7 +151,7 @@ def test_a_variable_that_the_server_refuses_fails_before_anything_runs(
         fresh.create(REMOTE, given)
     assert not (tmp_path / "ran").exists()
     (message,) = fresh.engine.messages
-    assert (message.severity, message.passing) == ("ERROR", False)
+    assert (message.severity, message.ephemeral) == ("ERROR", False)
     assert message.text.startswith("Unable to set 'GREETING'. This only works if your SSH server")
 
 
@@ -168,8 +159,8 @@ def test_refused_previous_output_is_a_warning(fresh: Plugin, server: Sshd) -> No
     _, state = fresh.create(REMOTE, inputs(server, "echo a; echo b >&2") | {"logging": "none"})
     given = inputs(server, "echo new") | {"logging": "none"}
     assert fresh.update(REMOTE, state, given)["stdout"] == "new"
-    told = [(message.severity, message.text.split(".")[0]) for message in fresh.engine.messages]
-    assert told == [
+    shown = [(message.severity, message.text.split(".")[0]) for message in fresh.engine.messages]
+    assert shown == [
         ("WARNING", "Unable to set 'PULUMI_COMMAND_STDOUT'"),
         ("WARNING", "Unable to set 'PULUMI_COMMAND_STDERR'"),
     ]
@@ -178,7 +169,7 @@ def test_refused_previous_output_is_a_warning(fresh: Plugin, server: Sshd) -> No
     assert fresh.messages() == []
 
 
-def test_variables_that_the_server_takes_arrive(plugin: Plugin, tmp_path: Path) -> None:
+def test_accepted_variables_arrive(plugin: Plugin, tmp_path: Path) -> None:
     with Sshd.start(tmp_path, options=("AcceptEnv GREETING PULUMI_COMMAND_*",)) as server:
         text = 'echo "$GREETING [$PULUMI_COMMAND_STDOUT]"'
         given = inputs(server, text) | {"environment": {"GREETING": "hi there"}}
@@ -191,7 +182,7 @@ def test_variables_that_the_server_takes_arrive(plugin: Plugin, tmp_path: Path) 
 # Host keys.
 
 
-def test_a_pinned_key_that_differs_is_refused_again_and_again(
+def test_another_key_than_the_pinned_one_is_rejected_on_each_retry(
     fresh: Plugin, server: Sshd, tmp_path: Path
 ) -> None:
     other = public_key(make_key(tmp_path / "other"))
@@ -200,27 +191,27 @@ def test_a_pinned_key_that_differs_is_refused_again_and_again(
     with failing("after 2 failed attempts: ssh: handshake failed: ssh: host key mismatch"):
         fresh.create(REMOTE, given)
     assert not (tmp_path / "ran").exists()
-    _until(lambda: server.connections() - before == 3)
+    _wait_until(lambda: server.connections() - before == 3)
     assert fresh.messages() == ["Dial 1/2 failed: retrying", "Dial 2/2 failed: retrying"]
 
 
-def test_any_key_is_taken_without_a_pin(plugin: Plugin, server: Sshd) -> None:
+def test_without_a_pin_any_key_is_accepted(plugin: Plugin, server: Sshd) -> None:
     given = inputs(server, "echo in", hostKey=None)
     assert plugin.create(REMOTE, given)[1]["stdout"] == "in"
 
 
-def test_a_pin_may_carry_a_comment(plugin: Plugin, server: Sshd) -> None:
+def test_a_pin_may_have_a_comment(plugin: Plugin, server: Sshd) -> None:
     given = inputs(server, "echo in", hostKey=f"# web1\n{server.host_key_line} root@web1\n")
     assert plugin.create(REMOTE, given)[1]["stdout"] == "in"
 
 
-def test_a_pin_that_is_no_key_is_an_error_at_once(fresh: Plugin, server: Sshd) -> None:
+def test_an_invalid_pin_fails_without_retry(fresh: Plugin, server: Sshd) -> None:
     with failing("failed to parse host key: ssh: no key found"):
         fresh.create(REMOTE, inputs(server, "true", hostKey="junk", dialErrorLimit=-1))
     assert fresh.messages() == []
 
 
-def test_a_pin_of_another_kind_finds_no_common_algorithm(
+def test_a_pin_of_another_algorithm_finds_none_in_common(
     plugin: Plugin, server: Sshd, tmp_path: Path
 ) -> None:
     other = public_key(make_key(tmp_path / "other", kind="ecdsa"))
@@ -229,29 +220,29 @@ def test_a_pin_of_another_kind_finds_no_common_algorithm(
         plugin.create(REMOTE, inputs(server, "true", hostKey=other, dialErrorLimit=0))
 
 
-# Logging in.
+# Authentication.
 
 
-def test_a_key_that_is_not_let_in_is_tried_again(
-    fresh: Plugin, server: Sshd, tmp_path: Path
-) -> None:
+def test_a_rejected_key_is_retried(fresh: Plugin, server: Sshd, tmp_path: Path) -> None:
     key = make_key(tmp_path / "stranger").read_text()
     given = inputs(server, "true", privateKey=key, password=None, dialErrorLimit=1)
-    said = "ssh: unable to authenticate, attempted methods [none publickey], no supported methods"
-    with failing("after 1 failed attempts: ssh: handshake failed: ", said):
+    expected = (
+        "ssh: unable to authenticate, attempted methods [none publickey], no supported methods"
+    )
+    with failing("after 1 failed attempts: ssh: handshake failed: ", expected):
         fresh.create(REMOTE, given)
     assert fresh.messages() == ["Dial 1/1 failed: retrying"]
     assert "PRIVATE KEY" not in fresh.stderr()
 
 
-def test_without_any_identity_there_is_nothing_to_try(plugin: Plugin, server: Sshd) -> None:
+def test_without_credentials_authentication_fails(plugin: Plugin, server: Sshd) -> None:
     given = inputs(server, "true", privateKey=None, dialErrorLimit=0)
     with failing("after 0 failed attempts: ", "attempted methods [none], no supported"):
         plugin.create(REMOTE, given)
 
 
 @pytest.mark.parametrize(("kind", "form"), [("ecdsa", "PEM"), ("rsa", "PEM"), ("ed25519", "")])
-def test_an_encrypted_key_needs_its_password(
+def test_an_encrypted_key_needs_its_passphrase(
     plugin: Plugin, tmp_path: Path, kind: str, form: str
 ) -> None:
     if is_stand_in() and not form:
@@ -267,15 +258,15 @@ def test_an_encrypted_key_needs_its_password(
             plugin.create(REMOTE, inputs(server, "true", privateKeyPassword="wrong"))
 
 
-def test_a_private_key_that_is_none_is_an_error_at_once(fresh: Plugin, server: Sshd) -> None:
-    with pytest.raises(FailedError, match=r"^ssh: no key found$") as caught:
+def test_an_invalid_private_key_fails_without_retry(fresh: Plugin, server: Sshd) -> None:
+    with pytest.raises(PluginError, match=r"^ssh: no key found$") as caught:
         fresh.create(REMOTE, inputs(server, "true", privateKey="sesame", dialErrorLimit=-1))
     assert "sesame" not in str(caught.value)
     assert fresh.messages() == []
 
 
 @pytest.mark.parametrize("method", ["password", "keyboard-interactive"])
-def test_a_password_is_given_and_answers_every_question(plugin: Plugin, method: str) -> None:
+def test_a_password_answers_every_prompt(plugin: Plugin, method: str) -> None:
     with PasswordServer(method=method, password=WORD) as server:
         login = {"host": "127.0.0.1", "port": server.port, "dialErrorLimit": 0}
         given = {"connection": login | {"password": secret(WORD)}, "create": "anything"}
@@ -293,7 +284,7 @@ def ssh_agent(server: Sshd, tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "agent"
     process = subprocess.Popen(("ssh-agent", "-D", "-a", place), stdout=subprocess.DEVNULL)
     try:
-        _until(place.exists)
+        _wait_until(place.exists)
         environment = {**os.environ, "SSH_AUTH_SOCK": str(place)}
         key = server.folder / "client_key"
         subprocess.run(("ssh-add", "-q", key), env=environment, check=True)
@@ -303,21 +294,21 @@ def ssh_agent(server: Sshd, tmp_path: Path) -> Iterator[Path]:
         process.wait()
 
 
-def test_the_agent_is_asked(plugin: Plugin, server: Sshd, ssh_agent: Path) -> None:
+def test_the_agent_is_used(plugin: Plugin, server: Sshd, ssh_agent: Path) -> None:
     given = inputs(server, "echo in", privateKey=None, agentSocketPath=str(ssh_agent))
     assert plugin.create(REMOTE, given)[1]["stdout"] == "in"
 
 
-def test_the_agent_of_the_environment_is_asked(server: Sshd, ssh_agent: Path) -> None:
+def test_the_agent_of_the_environment_is_used(server: Sshd, ssh_agent: Path) -> None:
     with Plugin.start(environment={"SSH_AUTH_SOCK": str(ssh_agent)}) as plugin:
         given = inputs(server, "echo in", privateKey=None)
         assert plugin.create(REMOTE, given)[1]["stdout"] == "in"
 
 
-def test_an_agent_that_is_away_fails_even_with_a_key(server: Sshd, tmp_path: Path) -> None:
-    said = f"dial unix {tmp_path}/gone: connect: no such file or directory"
+def test_an_unreachable_agent_fails_even_with_a_key(server: Sshd, tmp_path: Path) -> None:
+    expected = f"dial unix {tmp_path}/gone: connect: no such file or directory"
     with Plugin.start(environment={"SSH_AUTH_SOCK": f"{tmp_path}/gone"}) as plugin:
-        with failing(said):
+        with failing(expected):
             plugin.create(REMOTE, inputs(server, "true", dialErrorLimit=-1))
         assert plugin.messages() == []
 
@@ -325,48 +316,50 @@ def test_an_agent_that_is_away_fails_even_with_a_key(server: Sshd, tmp_path: Pat
 # Dialling.
 
 
-def test_refused_connections_are_tried_again_up_to_the_limit(fresh: Plugin, server: Sshd) -> None:
+def test_refused_connections_are_retried_up_to_the_limit(fresh: Plugin, server: Sshd) -> None:
     port = free_port()
     started = time.monotonic()
     given = inputs(server, "true", port=port, dialErrorLimit=3)
-    said = f"after 3 failed attempts: dial tcp 127.0.0.1:{port}: connect: connection refused"
-    with failing(said):
+    expected = f"after 3 failed attempts: dial tcp 127.0.0.1:{port}: connect: connection refused"
+    with failing(expected):
         fresh.create(REMOTE, given)
-    # 0.1, 0.15 and 0.225 s between four attempts.
+    # Between four attempts: 0.1, 0.15 and 0.225 s.
     assert time.monotonic() - started > 0.47
     assert fresh.messages() == [f"Dial {number}/3 failed: retrying" for number in (1, 2, 3)]
-    assert all(message.passing and message.urn == urn(REMOTE) for message in fresh.engine.messages)
+    assert all(
+        message.ephemeral and message.urn == urn(REMOTE) for message in fresh.engine.messages
+    )
 
 
-def test_a_server_that_comes_later_is_reached(fresh: Plugin, tmp_path: Path) -> None:
+def test_a_server_that_starts_later_is_reached(fresh: Plugin, tmp_path: Path) -> None:
     with Sshd.start(tmp_path) as first:
         port = first.port
     with ThreadPoolExecutor(1) as pool:
         given = inputs(first, "echo in", dialErrorLimit=-1)
         running = pool.submit(fresh.create, REMOTE, given)
-        _until(lambda: "Dial 2/inf failed: retrying" in fresh.messages())
+        _wait_until(lambda: "Dial 2/inf failed: retrying" in fresh.messages())
         with Sshd.start(tmp_path, port=port):
             assert running.result(30)[1]["stdout"] == "in"
 
 
-def test_cancel_ends_the_dialling(fresh: Plugin, server: Sshd) -> None:
+def test_cancel_stops_dialling(fresh: Plugin, server: Sshd) -> None:
     with ThreadPoolExecutor(1) as pool:
         given = inputs(server, "true", port=free_port(), dialErrorLimit=-1)
         running = pool.submit(fresh.create, REMOTE, given)
-        _until(lambda: len(fresh.messages()) > 2)
+        _wait_until(lambda: len(fresh.messages()) > 2)
         fresh.cancel()
         with failing("context canceled"):
             running.result(10)
 
 
-def test_after_a_cancel_the_first_attempt_is_still_made(fresh: Plugin, server: Sshd) -> None:
-    """So a host whose activation was under way at Ctrl-C gets its commit."""
+def test_the_first_attempt_is_made_even_after_a_cancel(fresh: Plugin, server: Sshd) -> None:
+    """A host that was being activated at Ctrl-C still gets its commit."""
     fresh.cancel()
     _, state = fresh.create(REMOTE, inputs(server, "echo in"))
     assert state["stdout"] == "in"
 
 
-def test_a_timeout_ends_the_dialling(plugin: Plugin, server: Sshd) -> None:
+def test_a_timeout_stops_dialling(plugin: Plugin, server: Sshd) -> None:
     started = time.monotonic()
     with failing("context deadline exceeded"):
         given = inputs(server, "true", port=free_port(), dialErrorLimit=-1)
@@ -374,15 +367,15 @@ def test_a_timeout_ends_the_dialling(plugin: Plugin, server: Sshd) -> None:
     assert time.monotonic() - started < 10
 
 
-def test_an_attempt_has_its_own_time(plugin: Plugin, server: Sshd) -> None:
+def test_each_attempt_has_its_own_timeout(plugin: Plugin, server: Sshd) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
         port = listener.getsockname()[1]
-        # The queue is full with one: the next one's packets are dropped, as by a firewall.
+        # One connection fills the queue: packets of the next are dropped, as by a firewall.
         full = [socket.socket() for _ in range(3)]
         for waiting in full:
-            waiting.setblocking(False)  # noqa: FBT003 it takes no name
+            waiting.setblocking(False)  # noqa: FBT003 positional only
             waiting.connect_ex(("127.0.0.1", port))
         started = time.monotonic()
         with failing(f"after 0 failed attempts: dial tcp 127.0.0.1:{port}: i/o timeout"):
@@ -393,44 +386,44 @@ def test_an_attempt_has_its_own_time(plugin: Plugin, server: Sshd) -> None:
             waiting.close()
 
 
-def test_a_name_that_nobody_knows(plugin: Plugin, server: Sshd) -> None:
+def test_an_unknown_host_name(plugin: Plugin, server: Sshd) -> None:
     with failing("after 0 failed attempts: dial tcp: lookup no-such-host.invalid"):
         given = inputs(server, "true", host="no-such-host.invalid", dialErrorLimit=0)
         plugin.create(REMOTE, given)
 
 
-def test_a_server_that_hangs_up(plugin: Plugin, server: Sshd) -> None:
+def test_a_server_that_closes_the_connection(plugin: Plugin, server: Sshd) -> None:
     with socket.socket() as listener, ThreadPoolExecutor(1) as pool:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        pool.submit(_hang_up, listener)
+        pool.submit(_close_first, listener)
         with failing("after 0 failed attempts: ssh: handshake failed: "):
             port = listener.getsockname()[1]
             plugin.create(REMOTE, inputs(server, "true", port=port, dialErrorLimit=0))
 
 
-def _hang_up(listener: socket.socket) -> None:
+def _close_first(listener: socket.socket) -> None:
     listener.accept()[0].close()
 
 
-# Over a proxy.
+# Through a proxy.
 
 
-def test_a_proxy_is_gone_through(plugin: Plugin, server: Sshd, tmp_path: Path) -> None:
+def test_a_proxy_is_used(plugin: Plugin, server: Sshd, tmp_path: Path) -> None:
     with Sshd.start(tmp_path) as bastion:
         given = inputs(server, "echo $SSH_CONNECTION", proxy=connection(bastion))
         assert plugin.create(REMOTE, given)[1]["stdout"].endswith(f" {server.port}")
         assert "Accepted publickey" in bastion.log()
 
 
-def test_a_proxy_that_cannot_be_reached(fresh: Plugin, server: Sshd) -> None:
+def test_an_unreachable_proxy(fresh: Plugin, server: Sshd) -> None:
     proxy = connection(server, port=free_port(), dialErrorLimit=1)
     with failing("proxy: after 1 failed attempts: dial tcp 127.0.0.1:", "connection refused"):
         fresh.create(REMOTE, inputs(server, "true", proxy=proxy))
     assert fresh.messages() == ["Dial proxy 1/1 failed: retrying"]
 
 
-def test_a_host_that_the_proxy_cannot_reach(fresh: Plugin, server: Sshd) -> None:
+def test_a_host_unreachable_from_the_proxy(fresh: Plugin, server: Sshd) -> None:
     given = inputs(server, "true", port=free_port(), proxy=connection(server), dialErrorLimit=1)
     with failing("proxy: after 1 failed attempts: ssh: rejected: connect failed (", "refused"):
         fresh.create(REMOTE, given)
@@ -455,12 +448,12 @@ def test_a_wrong_key_of_the_proxy(plugin: Plugin, server: Sshd, tmp_path: Path) 
 
 
 def _running(plugin: Plugin, server: Sshd, folder: Path) -> Future[tuple[str, Json]]:
-    """A command that runs until `folder/go` is there, begun and under way."""
+    """A command that is running, until the file `folder/go` exists."""
     wait = f"echo on; touch {folder}/on; while [ ! -e {folder}/go ]; do sleep 0.05; done"
     pool = ThreadPoolExecutor(1)
     future = pool.submit(plugin.create, REMOTE, inputs(server, f"{wait}; echo end"))
     pool.shutdown(wait=False)
-    _until((folder / "on").exists)
+    _wait_until((folder / "on").exists)
     return future
 
 
@@ -473,7 +466,9 @@ def test_a_lost_connection_is_an_error(plugin: Plugin, tmp_path: Path) -> None:
         (tmp_path / "go").touch()
 
 
-def test_cancel_leaves_a_running_command_alone(fresh: Plugin, server: Sshd, tmp_path: Path) -> None:
+def test_cancel_does_not_interrupt_a_running_command(
+    fresh: Plugin, server: Sshd, tmp_path: Path
+) -> None:
     future = _running(fresh, server, tmp_path)
     fresh.cancel()
     time.sleep(0.5)
@@ -482,7 +477,7 @@ def test_cancel_leaves_a_running_command_alone(fresh: Plugin, server: Sshd, tmp_
     assert future.result(10)[1]["stdout"] == "on\nend"
 
 
-def test_a_timeout_leaves_a_running_command_alone(plugin: Plugin, server: Sshd) -> None:
+def test_a_timeout_does_not_interrupt_a_running_command(plugin: Plugin, server: Sshd) -> None:
     _, state = plugin.create(REMOTE, inputs(server, "sleep 2; echo end"), timeout=1)
     assert state["stdout"] == "end"
 
@@ -494,7 +489,7 @@ def test_connections_are_closed(plugin: Plugin, tmp_path: Path) -> None:
         with failing("status 1"):
             plugin.create(REMOTE, inputs(server, "false"))
         plugin.create(REMOTE, inputs(server, "true", proxy=connection(server)))
-        _until(lambda: not server.sessions())
+        _wait_until(lambda: not server.sessions())
 
 
 def test_64_commands_run_at_once(plugin: Plugin, server: Sshd) -> None:
@@ -503,13 +498,13 @@ def test_64_commands_run_at_once(plugin: Plugin, server: Sshd) -> None:
         given = [inputs(server, f"sleep 2; echo {number}") for number in range(64)]
         states = list(pool.map(lambda each: plugin.create(REMOTE, each)[1], given))
     assert [state["stdout"] for state in states] == [str(number) for number in range(64)]
-    # One after the other they would take 128 s; the machine may be busy with other things.
+    # One after another, they would take 128 s; the machine may be busy.
     assert time.monotonic() - started < 60
 
 
-def test_no_secret_is_shown_anywhere(server: Sshd, tmp_path: Path) -> None:
+def test_no_secret_is_ever_shown(server: Sshd, tmp_path: Path) -> None:
     stranger = make_key(tmp_path / "stranger").read_text()
-    said = []
+    errors = []
     with Plugin.start() as plugin:
         for changes in (
             {"privateKey": secret(stranger), "password": secret("sesame")},
@@ -517,16 +512,16 @@ def test_no_secret_is_shown_anywhere(server: Sshd, tmp_path: Path) -> None:
             {"privateKey": secret(stranger), "privateKeyPassword": secret("sesame")},
             {"port": free_port(), "password": secret("sesame")},
         ):
-            with pytest.raises(FailedError) as caught:
+            with pytest.raises(PluginError) as caught:
                 plugin.create(REMOTE, inputs(server, "true", **changes) | {"stdin": "sesame"})
-            said.append(str(caught.value))
+            errors.append(str(caught.value))
         plugin.stop()
-        shown = "\n".join([*said, *plugin.messages(), plugin.stderr()])
+        shown = "\n".join([*errors, *plugin.messages(), plugin.stderr()])
     assert "sesame" not in shown
     assert stranger.splitlines()[1] not in shown
 
 
-def _until(holds: object, seconds: float = 10) -> None:
+def _wait_until(holds: object, seconds: float = 10) -> None:
     deadline = time.monotonic() + seconds
     assert callable(holds)
     while not holds():

@@ -1,6 +1,6 @@
-"""Containers of the `docker` plugin on a real daemon: their lives, and how they fail.
+"""Containers of the `docker` plugin on a real daemon: life cycle and failures.
 
-Runs against the project's stand-in, or against the binary that FLAKEUP_DOCKER_PLUGIN names.
+Runs against the stand-in, or against the binary that FLAKEUP_DOCKER_PLUGIN names.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import pytest
 
 from harness.daemons.docker_fixtures import HEALTHY, SICK, made, named, sleeper, wait_for
 from harness.daemons.sshd import free_port
-from harness.providers.docker_driver import CONTAINER, Plugin, left
-from harness.providers.plugin_driver import FailedError
+from harness.providers.docker_driver import CONTAINER, Plugin, partial_state
+from harness.providers.plugin_driver import PluginError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def plugin(docker_host: str) -> Iterator[Plugin]:
 # The life of a container.
 
 
-def test_a_container_runs_as_it_is_described(plugin: Plugin, dockerd: Dockerd) -> None:
+def test_a_container_runs_as_configured(plugin: Plugin, dockerd: Dockerd) -> None:
     port = free_port()
     inputs = sleeper(
         dockerd,
@@ -70,9 +70,9 @@ def test_a_container_runs_as_it_is_described(plugin: Plugin, dockerd: Dockerd) -
         assert "size=1024k" in dockerd.run(web.id, "cat", "/proc/mounts")
         assert web.state["networkDatas"][0]["ipAddress"].count(".") == 3
         assert web.state["ports"][0]["external"] == port
-        # A second look changes nothing.
-        assert plugin.changes(web, inputs).kinds == {}
-        again = plugin.refreshed(web)
+        # Neither a diff nor a refresh finds a change.
+        assert plugin.diff_resource(web, inputs).kinds == {}
+        again = plugin.refresh(web)
         assert again == web
     assert not dockerd.is_there(web.id)
 
@@ -81,47 +81,45 @@ def test_an_update_in_place_keeps_the_container(plugin: Plugin, dockerd: Dockerd
     with made(plugin, dockerd, CONTAINER, sleeper(dockerd), "limits") as before:
         started = dockerd.container(before.id)["State"]["StartedAt"]
         inputs = sleeper(dockerd, restart="on-failure", maxRetryCount=3, memory=64, memorySwap=64)
-        after = plugin.changed(before, inputs)
+        after = plugin.update_resource(before, inputs)
         seen = dockerd.container(before.id)
         assert seen["State"]["StartedAt"] == started
         assert seen["HostConfig"]["Memory"] == 64 << 20
         policy = {"Name": "on-failure", "MaximumRetryCount": 3}
         assert seen["HostConfig"]["RestartPolicy"] == policy
         assert after.state["hostname"] == before.state["hostname"]
-        assert plugin.changes(after, inputs).kinds == {}
+        assert plugin.diff_resource(after, inputs).kinds == {}
 
 
-def test_memory_without_swap_is_a_change_each_time_it_was_looked_at(
-    plugin: Plugin, dockerd: Dockerd
-) -> None:
-    """The daemon makes the swap twice the memory, and the release takes that for drift."""
+def test_memory_without_swap_differs_after_each_read(plugin: Plugin, dockerd: Dockerd) -> None:
+    """The daemon sets swap to twice the memory, which the released plugin reads as drift."""
     inputs = sleeper(dockerd, memory=64)
     with made(plugin, dockerd, CONTAINER, inputs, "swap") as it:
         assert it.state["memorySwap"] == 128
-        assert plugin.changes(it, inputs).kinds == {"memorySwap": "DELETE"}
-        assert plugin.changes(plugin.changed(it, inputs), inputs).kinds == {}
+        assert plugin.diff_resource(it, inputs).kinds == {"memorySwap": "DELETE"}
+        assert plugin.diff_resource(plugin.update_resource(it, inputs), inputs).kinds == {}
 
 
 def test_a_changed_healthcheck_changes_the_state_only(plugin: Plugin, dockerd: Dockerd) -> None:
-    """Success is reported and nothing is done: a program must make it replace."""
+    """It reports success and does nothing: a program must force a replacement."""
     inputs = sleeper(dockerd, healthcheck=HEALTHY)
     with made(plugin, dockerd, CONTAINER, inputs, "check") as before:
         changed = sleeper(dockerd, healthcheck={**HEALTHY, "tests": ["CMD", "cat", "/none"]})
-        after = plugin.changed(before, changed)
+        after = plugin.update_resource(before, changed)
         assert after.state["healthcheck"]["tests"] == ["CMD", "cat", "/none"]
         assert dockerd.container(before.id)["Config"]["Healthcheck"]["Test"] == ["CMD", "true"]
-        assert plugin.changes(after, changed).kinds == {}
+        assert plugin.diff_resource(after, changed).kinds == {}
 
 
-def test_a_duration_must_be_written_as_go_prints_it(plugin: Plugin, dockerd: Dockerd) -> None:
-    """`1m` comes back as `1m0s`, and is a change until the next update."""
+def test_a_duration_must_have_the_form_that_go_prints(plugin: Plugin, dockerd: Dockerd) -> None:
+    """`1m` is read as `1m0s`, a difference until the next update."""
     inputs = sleeper(dockerd, healthcheck={**HEALTHY, "interval": "1m"})
     with made(plugin, dockerd, CONTAINER, inputs, "minute") as it:
-        assert plugin.changes(it, inputs).kinds == {"healthcheck.interval": "UPDATE"}
+        assert plugin.diff_resource(it, inputs).kinds == {"healthcheck.interval": "UPDATE"}
 
 
 @pytest.mark.parametrize("grace", [None, 5])
-def test_without_a_grace_it_is_killed_at_once(
+def test_without_a_grace_period_it_is_killed_at_once(
     plugin: Plugin, dockerd: Dockerd, tmp_path: Path, grace: int | None
 ) -> None:
     script = (
@@ -139,75 +137,75 @@ def test_without_a_grace_it_is_killed_at_once(
     assert (tmp_path / "bye").exists() == (grace is not None)
 
 
-def test_delete_of_what_is_gone_is_well(plugin: Plugin, dockerd: Dockerd) -> None:
-    it = plugin.make(CONTAINER, sleeper(dockerd), name=named(dockerd, "gone"))
+def test_delete_succeeds_if_it_is_gone(plugin: Plugin, dockerd: Dockerd) -> None:
+    it = plugin.create_resource(CONTAINER, sleeper(dockerd), name=named(dockerd, "gone"))
     dockerd.request("DELETE", f"/containers/{it.id}?force=1")
-    plugin.remove(it)
-    assert plugin.refreshed(it) is None
+    plugin.delete_resource(it)
+    assert plugin.refresh(it) is None
 
 
-def test_a_container_that_was_stopped_is_started_again(plugin: Plugin, dockerd: Dockerd) -> None:
+def test_a_stopped_container_is_started_again(plugin: Plugin, dockerd: Dockerd) -> None:
     with made(plugin, dockerd, CONTAINER, sleeper(dockerd), "stopped") as it:
         dockerd.request("POST", f"/containers/{it.id}/stop?t=0")
-        # Only a refresh finds it out.
-        assert plugin.changes(it, sleeper(dockerd)).kinds == {}
-        seen = plugin.refreshed(it)
+        # Only a refresh notices.
+        assert plugin.diff_resource(it, sleeper(dockerd)).kinds == {}
+        seen = plugin.refresh(it)
         assert seen is not None
         assert (seen.state["mustRun"], seen.state["exitCode"]) == (False, 137)
-        assert plugin.changes(seen, sleeper(dockerd)).kinds == {"mustRun": "UPDATE"}
-        after = plugin.changed(seen, sleeper(dockerd))
+        assert plugin.diff_resource(seen, sleeper(dockerd)).kinds == {"mustRun": "UPDATE"}
+        after = plugin.update_resource(seen, sleeper(dockerd))
         assert dockerd.container(it.id)["State"]["Running"]
-        assert plugin.changes(after, sleeper(dockerd)).kinds == {}
+        assert plugin.diff_resource(after, sleeper(dockerd)).kinds == {}
 
 
 def test_a_stopped_container_with_ports_is_replaced(plugin: Plugin, dockerd: Dockerd) -> None:
     inputs = sleeper(dockerd, ports=[{"internal": 80}])
     with made(plugin, dockerd, CONTAINER, inputs, "ports") as it:
-        assert plugin.changes(it, inputs).kinds == {}
+        assert plugin.diff_resource(it, inputs).kinds == {}
         dockerd.request("POST", f"/containers/{it.id}/stop?t=0")
-        seen = plugin.refreshed(it)
+        seen = plugin.refresh(it)
         assert seen is not None
-        assert plugin.changes(seen, inputs).replaces
+        assert plugin.diff_resource(seen, inputs).replaces
 
 
-def test_one_that_need_not_run_is_left_alone(plugin: Plugin, dockerd: Dockerd) -> None:
+def test_a_container_without_must_run_may_stop(plugin: Plugin, dockerd: Dockerd) -> None:
     inputs = sleeper(dockerd, command=["true"], mustRun=False)
     with made(plugin, dockerd, CONTAINER, inputs, "once") as it:
         wait_for(lambda: not dockerd.container(it.id)["State"]["Running"])
-        seen = plugin.refreshed(it)
+        seen = plugin.refresh(it)
         assert seen is not None
         assert seen.state["exitCode"] == 0
-        assert plugin.changes(seen, inputs).kinds == {}
+        assert plugin.diff_resource(seen, inputs).kinds == {}
     inputs = sleeper(dockerd, start=False, mustRun=False)
     with made(plugin, dockerd, CONTAINER, inputs, "created") as it:
         assert dockerd.container(it.id)["State"]["Status"] == "created"
 
 
-def test_an_image_by_its_id_stays_the_same(plugin: Plugin, dockerd: Dockerd) -> None:
+def test_an_image_given_by_id_is_no_difference(plugin: Plugin, dockerd: Dockerd) -> None:
     identity = dockerd.request("GET", f"/images/{dockerd.image}/json")["Id"]
     for image in (identity, dockerd.image):
         inputs = sleeper(dockerd, image=image)
         with made(plugin, dockerd, CONTAINER, inputs, "image") as it:
             assert it.state["image"] == image
-            assert plugin.refreshed(it) == it
-            assert plugin.changes(it, inputs).kinds == {}
+            assert plugin.refresh(it) == it
+            assert plugin.diff_resource(it, inputs).kinds == {}
 
 
-def test_refresh_tells_what_was_changed_by_others(plugin: Plugin, dockerd: Dockerd) -> None:
+def test_a_refresh_detects_drift(plugin: Plugin, dockerd: Dockerd) -> None:
     with made(plugin, dockerd, CONTAINER, sleeper(dockerd), "drift") as it:
         policy = {"RestartPolicy": {"Name": "always"}}
         dockerd.request("POST", f"/containers/{it.id}/update", policy)
-        seen = plugin.refreshed(it)
+        seen = plugin.refresh(it)
         assert seen is not None
         assert (seen.inputs["restart"], seen.state["restart"]) == ("always", "always")
-        assert plugin.changes(seen, sleeper(dockerd)).kinds == {"restart": "UPDATE"}
+        assert plugin.diff_resource(seen, sleeper(dockerd)).kinds == {"restart": "UPDATE"}
 
 
-def test_import_takes_a_whole_id(plugin: Plugin, dockerd: Dockerd) -> None:
+def test_import_needs_the_full_id(plugin: Plugin, dockerd: Dockerd) -> None:
     inputs = sleeper(dockerd, restart="always", memory=64, memorySwap=64)
     with made(plugin, dockerd, CONTAINER, inputs, "import") as it:
-        assert plugin.imported(CONTAINER, it.state["name"]) is None
-        found = plugin.imported(CONTAINER, it.id)
+        assert plugin.import_resource(CONTAINER, it.state["name"]) is None
+        found = plugin.import_resource(CONTAINER, it.id)
         assert found is not None
         expected = {
             "image": dockerd.image,
@@ -223,108 +221,108 @@ def test_import_takes_a_whole_id(plugin: Plugin, dockerd: Dockerd) -> None:
 # Failures.
 
 
-def test_a_name_that_is_taken_stores_nothing(plugin: Plugin, dockerd: Dockerd) -> None:
+def test_a_name_conflict_records_nothing(plugin: Plugin, dockerd: Dockerd) -> None:
     inputs = sleeper(dockerd, name=named(dockerd, "taken"))
     with made(plugin, dockerd, CONTAINER, inputs, "first"):
-        with pytest.raises(FailedError) as caught:
-            plugin.make(CONTAINER, inputs, name="second")
+        with pytest.raises(PluginError) as caught:
+            plugin.create_resource(CONTAINER, inputs, name="second")
         assert "Unable to create container: Error response from daemon: Conflict." in str(
             caught.value
         )
-        assert caught.value.left is None
+        assert caught.value.partial is None
 
 
-def test_an_image_that_cannot_be_had_stores_nothing(plugin: Plugin, dockerd: Dockerd) -> None:
-    with pytest.raises(FailedError) as caught:
-        plugin.make(CONTAINER, sleeper(dockerd, image="127.0.0.1:1/none:1"), name="it")
+def test_an_image_that_cannot_be_pulled_records_nothing(plugin: Plugin, dockerd: Dockerd) -> None:
+    with pytest.raises(PluginError) as caught:
+        plugin.create_resource(CONTAINER, sleeper(dockerd, image="127.0.0.1:1/none:1"), name="it")
     text = str(caught.value)
     assert text.startswith("Unable to create container with image 127.0.0.1:1/none:1: unable to ")
     assert "connection refused" in text
     assert "\n" not in text
-    assert caught.value.left is None
+    assert caught.value.partial is None
 
 
-def test_a_port_that_is_taken_leaves_a_container_that_does_not_run(
-    plugin: Plugin, dockerd: Dockerd
-) -> None:
-    """The next update does nothing and succeeds: the release's defect."""
+def test_a_port_conflict_leaves_a_created_container(plugin: Plugin, dockerd: Dockerd) -> None:
+    """The next update does nothing and succeeds: a defect of the released plugin."""
     with socket.create_server(("127.0.0.1", 0)) as busy:
         place = {"internal": 80, "external": busy.getsockname()[1], "ip": "127.0.0.1"}
         inputs = sleeper(dockerd, ports=[place])
-        with pytest.raises(FailedError) as caught:
-            plugin.make(CONTAINER, inputs, name=named(dockerd, "busy"))
+        with pytest.raises(PluginError) as caught:
+            plugin.create_resource(CONTAINER, inputs, name=named(dockerd, "busy"))
     assert "Unable to start container: Error response from daemon: " in str(caught.value)
-    it = left(caught.value, CONTAINER)
+    it = partial_state(caught.value, CONTAINER)
     assert dockerd.container(it.id)["State"]["Status"] == "created"
-    assert plugin.changes(it, inputs).kinds == {}
-    plugin.changed(it, inputs)
+    assert plugin.diff_resource(it, inputs).kinds == {}
+    plugin.update_resource(it, inputs)
     assert dockerd.container(it.id)["State"]["Status"] == "created"
-    plugin.remove(it)
+    plugin.delete_resource(it)
     assert not dockerd.is_there(it.id)
 
 
-def test_wait_is_for_a_healthy_container(plugin: Plugin, dockerd: Dockerd) -> None:
+def test_wait_waits_until_healthy(plugin: Plugin, dockerd: Dockerd) -> None:
     inputs = sleeper(dockerd, healthcheck=HEALTHY, wait=True)
     with made(plugin, dockerd, CONTAINER, inputs, "healthy") as it:
         assert dockerd.container(it.id)["State"]["Health"]["Status"] == "healthy"
 
 
-def test_wait_that_is_over_leaves_the_container_running_and_in_the_state(
+def test_an_expired_wait_leaves_the_container_running_and_recorded(
     plugin: Plugin, dockerd: Dockerd
 ) -> None:
     inputs = sleeper(dockerd, healthcheck=SICK, wait=True, waitTimeout=4)
     started = time.monotonic()
-    with pytest.raises(FailedError) as caught:
-        plugin.make(CONTAINER, inputs, name=named(dockerd, "sick"))
-    # Unhealthy after two seconds, and waited for all the same.
+    with pytest.raises(PluginError) as caught:
+        plugin.create_resource(CONTAINER, inputs, name=named(dockerd, "sick"))
+    # Unhealthy after two seconds, and still waited for.
     assert 4 <= time.monotonic() - started < 8
     assert "container failed to be in healthy state" in str(caught.value)
-    it = left(caught.value, CONTAINER)
+    it = partial_state(caught.value, CONTAINER)
     state = dockerd.container(it.id)["State"]
     assert (state["Running"], state["Health"]["Status"]) == (True, "unhealthy")
     assert it.inputs["waitTimeout"] == 4
-    # The next update does not look at the health.
-    plugin.changed(it, inputs)
-    plugin.remove(it)
+    # The next update ignores its health.
+    plugin.update_resource(it, inputs)
+    plugin.delete_resource(it)
 
 
 def test_wait_without_a_healthcheck_is_an_error(plugin: Plugin, dockerd: Dockerd) -> None:
-    with pytest.raises(FailedError) as caught:
-        plugin.make(CONTAINER, sleeper(dockerd, wait=True), name=named(dockerd, "nocheck"))
+    with pytest.raises(PluginError) as caught:
+        plugin.create_resource(
+            CONTAINER, sleeper(dockerd, wait=True), name=named(dockerd, "nocheck")
+        )
     assert "does not have a healthcheck defined" in str(caught.value)
-    plugin.remove(left(caught.value, CONTAINER))
+    plugin.delete_resource(partial_state(caught.value, CONTAINER))
 
 
-def test_an_update_that_fails_is_in_the_state_as_if_it_had_not(
+def test_a_failed_update_is_recorded_as_if_it_had_succeeded(
     plugin: Plugin, dockerd: Dockerd
 ) -> None:
     with made(plugin, dockerd, CONTAINER, sleeper(dockerd), "refused") as it:
-        inputs = sleeper(dockerd, memory=1, memorySwap=1)  # less than the daemon's least
-        with pytest.raises(FailedError) as caught:
-            plugin.changed(it, inputs)
+        inputs = sleeper(dockerd, memory=1, memorySwap=1)  # below the daemon's minimum
+        with pytest.raises(PluginError) as caught:
+            plugin.update_resource(it, inputs)
         assert "Unable to update a container: Error response from daemon: " in str(caught.value)
-        after = left(caught.value, CONTAINER)
+        after = partial_state(caught.value, CONTAINER)
         assert after.id == it.id
-        assert plugin.changes(after, inputs).kinds == {}
+        assert plugin.diff_resource(after, inputs).kinds == {}
         assert dockerd.container(it.id)["HostConfig"]["Memory"] == 0
 
 
 def test_a_timeout_and_cancel_end_the_wait(docker_host: str, dockerd: Dockerd) -> None:
     inputs = sleeper(dockerd, healthcheck=SICK, wait=True, waitTimeout=120)
     with Plugin.start({"host": docker_host}) as plugin:
-        with pytest.raises(FailedError) as caught:
-            plugin.make(CONTAINER, inputs, name=named(dockerd, "late"), timeout=2)
+        with pytest.raises(PluginError) as caught:
+            plugin.create_resource(CONTAINER, inputs, name=named(dockerd, "late"), timeout=2)
         assert "context deadline exceeded" in str(caught.value)
-        plugin.remove(left(caught.value, CONTAINER))
+        plugin.delete_resource(partial_state(caught.value, CONTAINER))
         with ThreadPoolExecutor(1) as pool:
             name, seen = named(dockerd, "cancelled"), len(plugin.messages())
-            running = pool.submit(plugin.make, CONTAINER, inputs, name=name)
+            running = pool.submit(plugin.create_resource, CONTAINER, inputs, name=name)
             wait_for(lambda: len(plugin.messages()) > seen)
             plugin.cancel()
-            with pytest.raises(FailedError) as caught:
+            with pytest.raises(PluginError) as caught:
                 running.result(10)
         assert "context canceled" in str(caught.value)
-        it = left(caught.value, CONTAINER)
+        it = partial_state(caught.value, CONTAINER)
         assert dockerd.is_there(it.id)
     with Plugin.start({"host": docker_host}) as plugin:
-        plugin.remove(it)
+        plugin.delete_resource(it)

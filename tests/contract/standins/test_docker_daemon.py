@@ -1,6 +1,6 @@
-"""The `docker` plugin on a real daemon: networks, volumes, secrets, ways to get there.
+"""The `docker` plugin on a real daemon: networks, volumes, secrets, transports.
 
-Runs against the project's stand-in, or against the binary that FLAKEUP_DOCKER_PLUGIN names.
+Runs against the stand-in, or against the binary that FLAKEUP_DOCKER_PLUGIN names.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 from harness.daemons.docker_fixtures import HEALTHY, made, named, sleeper, wait_for
 from harness.daemons.sshd import Sshd, free_port, missing
 from harness.providers.docker_driver import CONTAINER, NETWORK, VOLUME, Plugin
-from harness.providers.plugin_driver import FailedError, failing, is_secret, revealed, secret
+from harness.providers.plugin_driver import PluginError, failing, is_secret, reveal, secret
 from harness.unix_http import ApiError
 
 if TYPE_CHECKING:
@@ -41,13 +41,13 @@ def plugin(docker_host: str) -> Iterator[Plugin]:
 # Networks and volumes.
 
 
-def test_containers_find_each_other_in_a_network(plugin: Plugin, dockerd: Dockerd) -> None:
+def test_containers_in_a_network_resolve_each_other(plugin: Plugin, dockerd: Dockerd) -> None:
     config = [{"subnet": "10.213.7.0/24"}]
     inputs = {"labels": [dockerd.label], "ipamConfigs": config}
     with made(plugin, dockerd, NETWORK, inputs, "net") as network:
         assert network.state["driver"] == "bridge"
-        assert plugin.changes(network, inputs).kinds == {}
-        assert plugin.refreshed(network) == network
+        assert plugin.diff_resource(network, inputs).kinds == {}
+        assert plugin.refresh(network) == network
         place = {"name": network.state["name"], "aliases": ["app"], "ipv4Address": "10.213.7.77"}
         server = sleeper(dockerd, networksAdvanced=[place])
         client = sleeper(dockerd, networksAdvanced=[{"name": network.id}])
@@ -59,21 +59,23 @@ def test_containers_find_each_other_in_a_network(plugin: Plugin, dockerd: Docker
             assert networks.keys() == {network.state["name"]}
             assert one.state["networkDatas"][0]["ipAddress"] == "10.213.7.77"
             assert "10.213.7.77" in dockerd.run(two.id, "busybox", "nslookup", "app")
-            assert plugin.changes(one, server).kinds == {}
+            assert plugin.diff_resource(one, server).kinds == {}
 
 
 def test_a_network_in_use_is_waited_for(plugin: Plugin, dockerd: Dockerd) -> None:
-    network = plugin.make(NETWORK, {"labels": [dockerd.label]}, name=named(dockerd, "used"))
+    network = plugin.create_resource(
+        NETWORK, {"labels": [dockerd.label]}, name=named(dockerd, "used")
+    )
     inputs = sleeper(dockerd, networksAdvanced=[{"name": network.id}])
-    it = plugin.make(CONTAINER, inputs, name=named(dockerd, "user"))
+    it = plugin.create_resource(CONTAINER, inputs, name=named(dockerd, "user"))
     with ThreadPoolExecutor(1) as pool:
-        removal = pool.submit(plugin.remove, network)
+        removal = pool.submit(plugin.delete_resource, network)
         time.sleep(1.5)
         assert not removal.done()
-        plugin.remove(it)
+        plugin.delete_resource(it)
         removal.result(10)
-    assert plugin.refreshed(network) is None
-    plugin.remove(network)
+    assert plugin.refresh(network) is None
+    plugin.delete_resource(network)
 
 
 def test_a_network_that_stays_in_use_is_an_error(plugin: Plugin, dockerd: Dockerd) -> None:
@@ -84,7 +86,7 @@ def test_a_network_that_stays_in_use_is_an_error(plugin: Plugin, dockerd: Docker
             made(plugin, dockerd, CONTAINER, user, "holder"),
             failing("context deadline exceeded"),
         ):
-            plugin.remove(network, timeout=2)
+            plugin.delete_resource(network, timeout=2)
 
 
 def test_a_volume_outlives_its_containers(plugin: Plugin, dockerd: Dockerd) -> None:
@@ -92,8 +94,8 @@ def test_a_volume_outlives_its_containers(plugin: Plugin, dockerd: Dockerd) -> N
     with made(plugin, dockerd, VOLUME, inputs, "data") as volume:
         assert volume.id == volume.state["name"]
         assert volume.state["mountpoint"].endswith(f"{volume.id}/_data")
-        assert plugin.changes(volume, inputs).kinds == {}
-        assert plugin.refreshed(volume) == volume
+        assert plugin.diff_resource(volume, inputs).kinds == {}
+        assert plugin.refresh(volume) == volume
         writes = sleeper(
             dockerd,
             command=["sh", "-c", "echo kept >/data/file; sleep 1000"],
@@ -101,7 +103,7 @@ def test_a_volume_outlives_its_containers(plugin: Plugin, dockerd: Dockerd) -> N
         )
         with made(plugin, dockerd, CONTAINER, writes, "writer") as one:
             wait_for(lambda: "kept" in dockerd.run(one.id, "cat", "/data/file"))
-            assert plugin.changes(one, writes).kinds == {}
+            assert plugin.diff_resource(one, writes).kinds == {}
         reads = sleeper(
             dockerd,
             volumes=[{"volumeName": volume.id, "containerPath": "/data", "readOnly": True}],
@@ -117,11 +119,11 @@ def test_import_of_a_network_and_a_volume(plugin: Plugin, dockerd: Dockerd) -> N
     inputs = {"labels": [dockerd.label]}
     for kind in (NETWORK, VOLUME):
         with made(plugin, dockerd, kind, inputs, "known") as it:
-            found = plugin.imported(kind, it.id)
+            found = plugin.import_resource(kind, it.id)
             assert found is not None
             assert found.inputs["name"] == it.state["name"]
             assert found.inputs["labels"] == [dockerd.label]
-        assert plugin.imported(kind, it.id) is None
+        assert plugin.import_resource(kind, it.id) is None
 
 
 # Secrets.
@@ -132,19 +134,19 @@ def test_secrets_stay_secret(docker_host: str, dockerd: Dockerd) -> None:
     with Plugin.start({"host": docker_host}) as plugin:
         with made(plugin, dockerd, CONTAINER, inputs, "secret") as it:
             assert is_secret(it.state["envs"])
-            assert revealed(it.state["envs"]) == ["A=sesame-open"]
+            assert reveal(it.state["envs"]) == ["A=sesame-open"]
             assert dockerd.run(it.id, "sh", "-c", "echo $A") == "sesame-open"
-            again = plugin.refreshed(it)
+            again = plugin.refresh(it)
             assert again is not None
             assert is_secret(again.state["envs"])
             assert is_secret(again.inputs["envs"])
-        with pytest.raises(FailedError) as caught:
-            plugin.make(CONTAINER, {**inputs, "image": "127.0.0.1:1/none"}, name="it")
+        with pytest.raises(PluginError) as caught:
+            plugin.create_resource(CONTAINER, {**inputs, "image": "127.0.0.1:1/none"}, name="it")
         plugin.stop()
         assert "sesame" not in plugin.stderr() + str(caught.value) + "".join(plugin.messages())
 
 
-# Ways to the daemon.
+# Transports.
 
 
 def test_over_tcp(docker_host: str, dockerd: Dockerd) -> None:
@@ -156,7 +158,7 @@ def test_over_tcp(docker_host: str, dockerd: Dockerd) -> None:
         assert dockerd.is_there(it.id)
 
 
-def test_the_host_of_the_environment_is_used(docker_host: str, dockerd: Dockerd) -> None:
+def test_docker_host_of_the_environment_is_used(docker_host: str, dockerd: Dockerd) -> None:
     with (
         Plugin.start(environment={"DOCKER_HOST": docker_host}) as plugin,
         made(plugin, dockerd, VOLUME, {"labels": [dockerd.label]}, "env") as it,
@@ -185,7 +187,7 @@ def test_over_ssh(docker_host: str, dockerd: Dockerd, tmp_path: Path) -> None:
         known.write_text("")
         settings["sshOpts"] = json.dumps([*options, "-o", "BatchMode=yes"])
         with Plugin.start(settings) as plugin, failing("Host key verification failed"):
-            plugin.make(CONTAINER, sleeper(dockerd), name="it")
+            plugin.create_resource(CONTAINER, sleeper(dockerd), name="it")
 
 
 @pytest.mark.skipif(shutil.which("docker-registry") is None, reason="no docker-registry on PATH")
@@ -202,7 +204,7 @@ def test_an_image_is_pulled_from_a_registry(
             with made(plugin, dockerd, CONTAINER, inputs, "pulled") as it:
                 assert it.state["image"] == f"{name}:1"
             with failing("unable to pull image", "not found"):
-                plugin.make(CONTAINER, sleeper(dockerd, image=f"{name}:2"), name="it")
+                plugin.create_resource(CONTAINER, sleeper(dockerd, image=f"{name}:2"), name="it")
         finally:
             dockerd.request("DELETE", f"/images/{name}:1")
 
@@ -212,10 +214,12 @@ def test_many_containers_at_once(plugin: Plugin, dockerd: Dockerd) -> None:
     names = [named(dockerd, f"many{number}") for number in range(8)]
     inputs = sleeper(dockerd, healthcheck={**HEALTHY, "interval": "2s"}, wait=True)
     with ThreadPoolExecutor(8) as pool:
-        many = list(pool.map(lambda name: plugin.make(CONTAINER, inputs, name=name), names))
-        list(pool.map(plugin.remove, many))
+        many = list(
+            pool.map(lambda name: plugin.create_resource(CONTAINER, inputs, name=name), names)
+        )
+        list(pool.map(plugin.delete_resource, many))
     assert len({each.id for each in many}) == 8
-    # One after the other they would wait for 16 s.
+    # One after another, they would wait for 16 s.
     assert time.monotonic() - started < 14
 
 
@@ -245,7 +249,7 @@ def _answers(port: int) -> bool:
 
 @contextlib.contextmanager
 def _forwarded(docker_host: str) -> Iterator[int]:
-    """A port of this machine that leads to the daemon's socket."""
+    """A local TCP port that forwards to the daemon's socket."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         opened: list[socket.socket] = []
 

@@ -1,6 +1,6 @@
-"""The `docker` plugin under the real engine, with the Python SDK: what a user sees happen.
+"""The `docker` plugin under the real engine, with the Python SDK: what a user sees.
 
-Runs against the project's stand-in, or against the binary that FLAKEUP_DOCKER_PLUGIN names.
+Runs against the stand-in, or against the binary that FLAKEUP_DOCKER_PLUGIN names.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.contract, pytest.mark.skipif(bool(_reason), reason=_re
 
 
 def container(dockerd: Dockerd, **changes: Json) -> Json:
-    """A container that stays, as the program takes it."""
+    """The arguments of a container that keeps running."""
     base = {"image": dockerd.image, "command": ["sleep", "1000"]}
     return {"kind": "Container", **base, "labels": [dockerd.label], **changes}
 
@@ -64,7 +64,7 @@ def test_the_life_of_a_service(stack: Stack, dockerd: Dockerd) -> None:
     stack.good_up()
     first = stack.outputs()["app"]
     assert dockerd.container(first)["State"]["Running"]
-    # A second one changes nothing, and a refresh finds nothing.
+    # A second `up` changes nothing, and a refresh finds no drift.
     assert stack.planned() == {}
     stack.good("refresh", "--yes", "--skip-preview", "--expect-no-changes")
     assert stack.planned() == {}
@@ -73,14 +73,14 @@ def test_the_life_of_a_service(stack: Stack, dockerd: Dockerd) -> None:
     assert stack.planned() == {"app": "update"}
     stack.good_up()
     assert dockerd.container(first)["HostConfig"]["RestartPolicy"]["Name"] == "always"
-    # A replacement goes the way of the release: the old one is deleted first, its name is free.
+    # The released plugin deletes the old container first, so that its name is free.
     stack.resources["app"]["envs"] = ["A=b"]
     assert stack.planned() == {"app": "replace"}
     stack.good_up()
     second = stack.outputs()["app"]
     assert not dockerd.is_there(first)
     assert dockerd.container(second)["State"]["Running"]
-    # Removed by somebody else: a refresh forgets it, and the next `up` makes it again.
+    # Removed by somebody else: a refresh drops it, and the next `up` creates it again.
     dockerd.request("DELETE", f"/containers/{second}?force=1")
     stack.good("refresh", "--yes", "--skip-preview")
     assert stack.planned() == {"app": "create"}
@@ -89,7 +89,7 @@ def test_the_life_of_a_service(stack: Stack, dockerd: Dockerd) -> None:
     assert not dockerd.is_there(f"{dockerd.prefix}-app")
 
 
-def test_create_before_delete_needs_a_name_that_is_made_up(stack: Stack, dockerd: Dockerd) -> None:
+def test_create_before_delete_needs_a_generated_name(stack: Stack, dockerd: Dockerd) -> None:
     name = f"{dockerd.prefix}-green"
     opts = {"delete_before_replace": False}
     given = {"healthcheck": HEALTHY, "wait": True, "opts": opts}
@@ -98,17 +98,17 @@ def test_create_before_delete_needs_a_name_that_is_made_up(stack: Stack, dockerd
     first = stack.outputs()[name]
     stack.resources = {name: container(dockerd, **given, envs=["A=b"])}
     assert stack.planned() == {name: "replace"}
-    # One that never gets healthy is an error, and the old one stays.
+    # One that never becomes healthy is an error, and the old one stays.
     stack.resources[name] |= {"healthcheck": SICK, "wait_timeout": 3}
     text = stack.bad_up()
     assert "container failed to be in healthy state" in text
     assert dockerd.container(first)["State"]["Running"]
-    # The trap of the release: the next `up` looks at no health, and deletes the old one.
+    # A defect of the released plugin: the next `up` ignores its health, and deletes the old one.
     stack.good_up()
     assert not dockerd.is_there(first)
 
 
-def test_a_failed_create_is_in_the_state(stack: Stack, dockerd: Dockerd) -> None:
+def test_a_failed_create_is_recorded(stack: Stack, dockerd: Dockerd) -> None:
     name = f"{dockerd.prefix}-sick"
     given = {"healthcheck": SICK, "wait": True, "wait_timeout": 3}
     stack.resources = {name: container(dockerd, **given)}
@@ -127,19 +127,19 @@ def test_import(stack: Stack, dockerd: Dockerd) -> None:
         "Image": dockerd.image,
         "Cmd": ["sleep", "1000"],
         "Labels": {dockerd.label["label"]: dockerd.label["value"]},
-        # A client that says nothing gets `default`, which the release takes for another network.
+        # Unset, it would be `default`, which the released plugin takes for another network.
         "HostConfig": {"NetworkMode": "bridge"},
     }
     made = dockerd.request("POST", f"/containers/create?name={name}", body)["Id"]
     dockerd.request("POST", f"/containers/{made}/start")
-    # Labels are not looked at by an import: with them it would be a replacement.
+    # An import does not read labels: with them, it would be a replacement.
     spec = container(dockerd, name=name, opts={"import_": made})
     del spec["labels"]
     stack.resources = {"known": spec}
     stack.good_up()
     assert stack.outputs()["known"] == made
     del spec["opts"]
-    # What an import cannot see is set by the next update, which changes nothing in the world.
+    # The next update records what an import cannot read; it changes nothing on the daemon.
     assert stack.planned() in ({}, {"known": "update"})
     stack.good_up()
     assert stack.planned() == {}

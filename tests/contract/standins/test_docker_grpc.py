@@ -1,6 +1,6 @@
 """The `docker` plugin over gRPC, without a daemon: the package, checks, previews, diffs.
 
-Runs against the project's stand-in, or against the binary that FLAKEUP_DOCKER_PLUGIN names.
+Runs against the stand-in, or against the binary that FLAKEUP_DOCKER_PLUGIN names.
 """
 
 from __future__ import annotations
@@ -13,8 +13,23 @@ from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2
 
 from harness.daemons.docker_fixtures import HEALTHY
-from harness.providers.docker_driver import CONTAINER, NETWORK, VOLUME, Made, Plugin, is_stand_in
-from harness.providers.plugin_driver import UNKNOWN, failing, is_secret, plain, secret, struct, urn
+from harness.providers.docker_driver import (
+    CONTAINER,
+    NETWORK,
+    VOLUME,
+    Plugin,
+    ResourceState,
+    is_stand_in,
+)
+from harness.providers.plugin_driver import (
+    UNKNOWN,
+    failing,
+    from_struct,
+    is_secret,
+    secret,
+    to_struct,
+    urn,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,20 +42,20 @@ own_only = pytest.mark.skipif(not is_stand_in(), reason="FLAKEUP_DOCKER_PLUGIN n
 
 @pytest.fixture(scope="module")
 def offline() -> Iterator[Plugin]:
-    """A plugin whose daemon is not there: for what asks nobody."""
+    """A plugin without a daemon, for calls that need none."""
     with Plugin.start({"host": "unix:///nowhere/docker.sock"}) as running:
         yield running
 
 
-# Without a daemon: the package, checks, previews.
+# The package, checks, previews.
 
 
-def test_says_which_release_it_follows(offline: Plugin) -> None:
-    assert offline.ask("GetPluginInfo", empty_pb2.Empty()).version.removeprefix("v") == "5.2.0"
+def test_it_reports_the_version_of_the_release(offline: Plugin) -> None:
+    assert offline.call("GetPluginInfo", empty_pb2.Empty()).version.removeprefix("v") == "5.2.0"
 
 
-def test_schema_holds_what_is_offered(offline: Plugin) -> None:
-    schema = json.loads(offline.ask("GetSchema", provider_pb2.GetSchemaRequest()).schema)
+def test_schema_contains_the_resource_types(offline: Plugin) -> None:
+    schema = json.loads(offline.call("GetSchema", provider_pb2.GetSchemaRequest()).schema)
     assert {CONTAINER, NETWORK, VOLUME} <= schema["resources"].keys()
     container = schema["resources"][CONTAINER]
     assert container["requiredInputs"] == ["image"]
@@ -51,15 +66,15 @@ def test_schema_holds_what_is_offered(offline: Plugin) -> None:
 
 
 @own_only
-def test_what_is_not_offered_says_what_to_do(offline: Plugin) -> None:
+def test_the_error_for_an_unsupported_resource_names_the_remedy(offline: Plugin) -> None:
     with failing("docker:index/image:Image", "install the released plugin"):
         offline.check("docker:index/image:Image", {})
-    _, failures = offline.proposed(CONTAINER, {"image": "x", "gpus": "all"}, name="it")
+    _, failures = offline.check(CONTAINER, {"image": "x", "gpus": "all"}, name="it")
     assert failures == ["gpus: gpus needs the released pulumi-docker plugin: leave it out"]
 
 
-def test_check_fills_defaults_and_notes_them(offline: Plugin) -> None:
-    inputs = offline.good(CONTAINER, {"image": "x", "ports": [{"internal": 80}]}, name="web")
+def test_check_adds_defaults_and_notes_them(offline: Plugin) -> None:
+    inputs = offline.checked(CONTAINER, {"image": "x", "ports": [{"internal": 80}]}, name="web")
     expected = {"mustRun": True, "restart": "no", "networkMode": "bridge", "waitTimeout": 60.0}
     assert {name: inputs[name] for name in expected} == expected
     assert {*expected, "name"} <= set(inputs["__defaults"])
@@ -67,22 +82,22 @@ def test_check_fills_defaults_and_notes_them(offline: Plugin) -> None:
     (port,) = inputs["ports"]
     assert (port["ip"], port["protocol"]) == ("0.0.0.0", "tcp")  # noqa: S104 the default
     assert port["__defaults"] == ["ip", "protocol"]
-    # There is no default grace: unset means none.
+    # There is no default grace period.
     assert "destroyGraceSeconds" not in inputs
 
 
 @pytest.mark.parametrize("kind", [CONTAINER, NETWORK, VOLUME])
-def test_a_name_is_made_up_once(offline: Plugin, kind: str) -> None:
+def test_a_name_is_generated_once(offline: Plugin, kind: str) -> None:
     given = {"image": "x"} if kind == CONTAINER else {}
-    first, _ = offline.proposed(kind, given, name="web", seed=b"1")
+    first, _ = offline.check(kind, given, name="web", seed=b"1")
     assert first["name"].startswith("web-")
     assert len(first["name"]) == len("web-") + 7
-    # The same in the preview and the update after it, kept afterwards, new for a replacement.
-    assert offline.proposed(kind, given, name="web", seed=b"1")[0]["name"] == first["name"]
-    again, _ = offline.proposed(kind, given, name="web", seed=b"2", old=first)
+    # The same in preview and update, kept afterwards, and a new one for a replacement.
+    assert offline.check(kind, given, name="web", seed=b"1")[0]["name"] == first["name"]
+    again, _ = offline.check(kind, given, name="web", seed=b"2", old=first)
     assert again["name"] == first["name"]
-    assert offline.proposed(kind, given, name="web", seed=b"2")[0]["name"] != first["name"]
-    chosen, _ = offline.proposed(kind, {**given, "name": "mine"}, name="web")
+    assert offline.check(kind, given, name="web", seed=b"2")[0]["name"] != first["name"]
+    chosen, _ = offline.check(kind, {**given, "name": "mine"}, name="web")
     assert chosen["name"] == "mine"
     assert "name" not in chosen["__defaults"]
 
@@ -100,38 +115,38 @@ def test_a_name_is_made_up_once(offline: Plugin, kind: str) -> None:
         ({"image": "x", "envs": "A=b"}, "envs: envs must be a list, not a string"),
     ],
 )
-def test_check_refuses_what_does_not_fit(offline: Plugin, inputs: Json, failure: str) -> None:
-    _, failures = offline.proposed(CONTAINER, inputs, name="it")
+def test_check_rejects_invalid_inputs(offline: Plugin, inputs: Json, failure: str) -> None:
+    _, failures = offline.check(CONTAINER, inputs, name="it")
     assert len(failures) == 1
     assert failures[0].startswith(failure)
 
 
-def test_check_takes_unknown_values_and_keeps_secrets(offline: Plugin) -> None:
+def test_check_accepts_unknown_values_and_keeps_secrets(offline: Plugin) -> None:
     given = {"image": UNKNOWN, "envs": secret(["A=b"]), "ports": [{"internal": UNKNOWN}]}
-    inputs = offline.good(CONTAINER, given, name="it")
+    inputs = offline.checked(CONTAINER, given, name="it")
     assert inputs["image"] == UNKNOWN
     assert is_secret(inputs["envs"])
 
 
-def test_a_preview_asks_nobody(offline: Plugin) -> None:
-    inputs = offline.good(CONTAINER, {"image": "x"}, name="it")
+def test_a_preview_does_not_ask_the_daemon(offline: Plugin) -> None:
+    inputs = offline.checked(CONTAINER, {"image": "x"}, name="it")
     request = provider_pb2.CreateRequest(
-        urn=urn(CONTAINER), properties=struct(inputs), preview=True
+        urn=urn(CONTAINER), properties=to_struct(inputs), preview=True
     )
-    state = plain(offline.ask("Create", request).properties)
+    state = from_struct(offline.call("Create", request).properties)
     assert state["image"] == "x"
     assert (state["hostname"], state["networkDatas"]) == (UNKNOWN, UNKNOWN)
 
 
-def test_a_daemon_that_is_not_there_is_said_in_one_line(offline: Plugin) -> None:
+def test_an_unreachable_daemon_is_reported_on_one_line(offline: Plugin) -> None:
     with failing("Error pinging Docker server, please make sure that unix:///nowhere/docker.sock"):
-        offline.make(CONTAINER, {"image": "x"}, name="it")
+        offline.create_resource(CONTAINER, {"image": "x"}, name="it")
 
 
 @own_only
-def test_an_address_that_is_none_says_what_to_write() -> None:
+def test_the_error_for_an_invalid_address_shows_valid_ones() -> None:
     with Plugin.start({"host": "docker.example"}) as plugin, failing("write unix://PATH"):
-        plugin.make(CONTAINER, {"image": "x"}, name="it")
+        plugin.create_resource(CONTAINER, {"image": "x"}, name="it")
 
 
 # Diff.
@@ -152,7 +167,7 @@ SSH = {"internal": 22, "external": 2222}
         ({"memory": 64}, {}, {"memory": "DELETE"}),
         ({}, {"mustRun": False}, {"mustRun": "UPDATE"}),
         ({}, {"destroyGraceSeconds": 5}, {"destroyGraceSeconds": "ADD"}),
-        # Sets have no order, and what the daemon fills in is no change.
+        # Sets have no order, and computed values are no change.
         ({"envs": ["A=b", "C=d"]}, {"envs": ["C=d", "A=b"]}, {}),
         ({"envs": ["A=b"]}, {}, {}),
         ({"hostname": "h"}, {}, {}),
@@ -161,7 +176,7 @@ SSH = {"internal": 22, "external": 2222}
         ({"ports": [WEB]}, {"ports": [{"internal": 80}]}, {}),
         ({"ports": [WEB]}, {"ports": [{**WEB, "external": 81}]},
          {"ports[0].external": "UPDATE_REPLACE"}),
-        # Changed in place, in words only.
+        # Updates in place that change the state only.
         ({"healthcheck": HEALTHY}, {"healthcheck": {**HEALTHY, "interval": "2s"}},
          {"healthcheck.interval": "UPDATE"}),
         ({"healthcheck": HEALTHY}, {}, {}),
@@ -169,25 +184,21 @@ SSH = {"internal": 22, "external": 2222}
         ({}, {"init": True}, {"init": "ADD"}),
     ],
 )  # fmt: skip
-def test_what_replaces_and_what_does_not(
-    offline: Plugin, old: Json, new: Json, kinds: Json
-) -> None:
-    inputs = offline.good(CONTAINER, {"image": "x", **old}, name="it")
-    before = Made(kind=CONTAINER, id="x", inputs=inputs, state=inputs)
-    changes = offline.changes(before, {"image": "x", **new})
+def test_which_changes_replace(offline: Plugin, old: Json, new: Json, kinds: Json) -> None:
+    inputs = offline.checked(CONTAINER, {"image": "x", **old}, name="it")
+    before = ResourceState(kind=CONTAINER, id="x", inputs=inputs, state=inputs)
+    changes = offline.diff_resource(before, {"image": "x", **new})
     assert changes.kinds == kinds
-    # The old container goes first, whatever its name.
+    # The old container is always deleted first.
     assert changes.deletes_first == changes.replaces
 
 
 @pytest.mark.parametrize("kind", [NETWORK, VOLUME])
-def test_a_name_of_the_programs_own_is_free_before_it_is_used_again(
-    offline: Plugin, kind: str
-) -> None:
+def test_a_given_name_is_deleted_first(offline: Plugin, kind: str) -> None:
     change = {"labels": [{"label": "a", "value": "b"}]}
     for given, first in (({"name": "mine"}, True), ({}, False)):
-        inputs = offline.good(kind, given, name="it")
-        before = Made(kind=kind, id="x", inputs=inputs, state=inputs)
-        changes = offline.changes(before, {**given, **change})
+        inputs = offline.checked(kind, given, name="it")
+        before = ResourceState(kind=kind, id="x", inputs=inputs, state=inputs)
+        changes = offline.diff_resource(before, {**given, **change})
         assert changes.kinds == {"labels": "ADD_REPLACE"}
         assert changes.deletes_first == first
