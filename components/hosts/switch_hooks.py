@@ -238,7 +238,7 @@ class SwitchHooks:
         unsent = [error for error in args.errors if not self._connection.is_host_failure(error)]
         why = f"the commit could not be sent ({protocol.last_line(unsent[0] if unsent else '')})"
         if self._connection.is_host_failure(newest):
-            reason = protocol.last_word(name, newest)
+            reason = protocol.commit_failure(name, newest)
             return self._fail(f"{reason} ({why})" if unsent else reason)
         is_permanent = self._connection.is_permanent_failure(newest)
         if not is_permanent and len(unsent) <= COMMIT_TRIES and time.monotonic() < self._confirm_by:

@@ -100,7 +100,7 @@ async def test_another_release_has_to_wait(
     await web1.attempt(systems["new"], systems["old"]).run()
     assert await failure(web1.attempt(systems["other"], systems["old"])) == (
         "not deployed: web1: it is being deployed by tests (pid 1) (awaiting-confirm,"
-        f" to {systems['new'].out_path.path}). wait for its end, then run `pulumi up` again"
+        f" to {systems['new'].out_path.path}). wait until it ends, then run `pulumi up` again"
     )
     assert (await web1.systems())[0] == systems["new"].out_path
     assert (await web1.commit(systems["other"]))[0] == 31
@@ -131,7 +131,7 @@ async def test_a_switch_by_hand_is_seen(
     web1.container.exec(f"{other}/bin/switch-to-configuration", "test")
     assert (await failure(web1.attempt(systems["new"], systems["old"]))).startswith(
         f"not deployed: web1: it runs {other}, and the last deployment was"
-        f" {systems['old'].out_path.path}. to bring it to this release all the same"
+        f" {systems['old'].out_path.path}. to deploy this release anyway"
     )
     assert (await web1.systems())[0] == systems["other"].out_path
     assert await web1.attempt(systems["new"], None).run() is State.AWAITING

@@ -1,1 +1,1 @@
-"""The guarded switch of one host: its runner, the protocol, and how an attempt ended."""
+"""The guarded switch of one host: runner, protocol, attempt, outcome, checks from the deployer."""

@@ -1,4 +1,4 @@
-"""The health checks that the deployer makes: is a host good, seen from outside?"""
+"""Health checks that the deployer runs against a host, over the network."""
 
 import asyncio
 import errno
@@ -22,8 +22,8 @@ _trust: Final = cache(ssl.create_default_context)
 _ERRNO: Final = re.compile(r"\[Errno ([0-9]+)\]")
 
 
-class Unhealthy(Exception):  # noqa: N818 what the host is
-    """A check that is not good: `str()` is `check <name>: <detail>`, printable."""
+class Unhealthy(Exception):  # noqa: N818 a state, not an error
+    """A failed check: `str()` is `check <name>: <detail>`, printable."""
 
     def __init__(self, check: Check, detail: str) -> None:
         self.check = check
@@ -31,33 +31,33 @@ class Unhealthy(Exception):  # noqa: N818 what the host is
         super().__init__(message(f"check {check.name}", "", detail))
 
 
-async def healthy(checks: tuple[Check, ...], *, deadline: float) -> None:
-    """Make the checks from the deployer side by side, and return once all of them are good.
+async def run_checks(checks: tuple[Check, ...], *, deadline: float) -> None:
+    """Run checks in parallel, and return once all of them succeed.
 
-    `checks` are filled, and are those of `CheckOrigin.DEPLOYER`. `deadline` is in seconds from now,
-    for all together.
+    `checks` are those of `CheckOrigin.DEPLOYER`, with their placeholders filled. `deadline` is the
+    number of seconds for all of them.
 
     Raises:
-        Unhealthy: the first one that is not good, or not in time.
+        Unhealthy: the first check that fails or times out.
     """
     if not checks:
         return
-    trials = {asyncio.create_task((one := _Trial(check)).run()): one for check in checks}
+    runs = {asyncio.create_task((one := _CheckRun(check)).run()): one for check in checks}
     try:
-        _, late = await asyncio.wait(trials, timeout=deadline, return_when=asyncio.FIRST_EXCEPTION)
+        _, late = await asyncio.wait(runs, timeout=deadline, return_when=asyncio.FIRST_EXCEPTION)
     finally:
-        for task in trials:
+        for task in runs:
             task.cancel()
-        ended = await asyncio.gather(*trials, return_exceptions=True)
-    # Of several that are not good the first in order is named, whichever was a moment earlier.
-    if failed := [end for end in ended if isinstance(end, Exception)]:
+        results = await asyncio.gather(*runs, return_exceptions=True)
+    # Of several failures the first in order is reported, whichever came first.
+    if failed := [it for it in results if isinstance(it, Exception)]:
         raise failed[0]
-    if overdue := [trial for task, trial in trials.items() if task in late]:
-        raise Unhealthy(overdue[0].check, overdue[0].when_late(deadline))
+    if overdue := [run for task, run in runs.items() if task in late]:
+        raise Unhealthy(overdue[0].check, overdue[0].timeout_detail(deadline))
 
 
-class _Trial:
-    """One check on its way to good: what its last try found, and since when it is good."""
+class _CheckRun:
+    """One check: what its last try found, and since when it succeeds."""
 
     def __init__(self, check: Check) -> None:
         self.check = check
@@ -65,7 +65,7 @@ class _Trial:
         self._good_since: float | None = None
 
     async def run(self) -> None:
-        """Try until the check is good and has held."""
+        """Try until the check has succeeded for its hold time."""
         clock, failures = asyncio.get_running_loop().time, 0
         while True:
             started = clock()
@@ -87,42 +87,42 @@ class _Trial:
                 due = min(due, self._good_since + self.check.hold.seconds)
             await asyncio.sleep(due - now)
 
-    def when_late(self, deadline: float) -> str:
-        """Say what was missing when the time was over."""
+    def timeout_detail(self, deadline: float) -> str:
+        """What was missing when the deadline passed."""
         if self._good_since is not None:
             return f"was good, and had not held for {self.check.hold.text} after {deadline:g} s"
         return f"not good after {deadline:g} s: {self._fault or 'no answer'}"
 
 
 async def fault_of(check: Check) -> str:
-    """Try a check once, within its own timeout; say what is wrong, or nothing."""
-    import httpx  # noqa: PLC0415 a preview makes no checks, and does not pay for it
+    """Try a check once, within its own timeout; what is wrong, or an empty text."""
+    import httpx  # noqa: PLC0415 a preview runs no checks, and should not pay for it
 
     try:
         async with asyncio.timeout(check.timeout.seconds):
             match check.kind:
                 case CheckKind.HTTP:
-                    # Without its client, which reads a redirect also where it does not follow it.
+                    # Not httpx's client: it reads redirects even if it does not follow them.
                     request = httpx.Request("GET", check.target, headers=_HEADERS)
                     async with httpx.AsyncHTTPTransport(verify=_trust(), trust_env=False) as http:
                         answer = await http.handle_async_request(request)
-                        # Of the body 64 KiB, as sent: what they unpack to could be of any size.
+                        # At most 64 KiB of the body, as sent: decompressed it could have any size.
                         body = await anext(answer.aiter_raw(64 * 1024), b"")
                     return _http_fault(check, answer.status_code, answer.headers.raw, body)
                 case CheckKind.TCP:
                     await _connect(check.target)
                     return ""
                 case CheckKind.UNIT | CheckKind.COMMAND:
-                    msg = f"only the host can look at a {check.kind}"
+                    msg = f"only the host can check a {check.kind}"
                     raise ValueError(msg)
     except TimeoutError as error:
-        return said(error) if error.errno else f"no answer in {check.timeout.seconds} s"
+        return describe(error) if error.errno else f"no answer in {check.timeout.seconds} s"
     except httpx.RemoteProtocolError as error:
         broke_off = str(error).startswith(("Server disconnected", "peer closed connection"))
-        what = "the connection was closed before the answer was whole"
-        return what if broke_off else f"the answer is not HTTP: {printable(str(error))}"
+        what = "the connection was closed before the response was complete"
+        return what if broke_off else f"the response is not HTTP: {printable(str(error))}"
     except (httpx.TransportError, OSError) as error:
-        return said(error)
+        return describe(error)
     except UnicodeError:
         return "no such host: a part of its name is too long"
 
@@ -145,21 +145,21 @@ async def _connect(target: str) -> None:
     writer.transport.abort()
 
 
-def said(error: BaseException | None) -> str:
-    """Say in a few words why there is no connection, such as `connection refused`."""
+def describe(error: BaseException | None) -> str:
+    """Why there is no connection, in a few words such as `connection refused`."""
     match error:
         case ssl.SSLCertVerificationError():
-            return f"the certificate is not good: {printable(error.verify_message)}"
+            return f"invalid certificate: {printable(error.verify_message)}"
         case ssl.SSLError():
             return f"no TLS: {printable(error.reason or str(error)).lower().replace('_', ' ')}"
         case OSError(__cause__=None):
-            # Several addresses have several errors, in one text without a number.
+            # Several addresses give several errors in one text, without an errno.
             numbers = [error.errno] if error.errno else map(int, _ERRNO.findall(str(error)))
             known = [os.strerror(number) for number in numbers if number in errno.errorcode]
             return (known[0] if known else printable(error.strerror or str(error))).lower()
         case ExceptionGroup():
-            return said(error.exceptions[0])
+            return describe(error.exceptions[0])
         case None:
             return "the connection was closed"
         case _:
-            return said(error.__cause__ or error.__context__)
+            return describe(error.__cause__ or error.__context__)

@@ -1,6 +1,7 @@
-"""How an attempt that did not reach NEW has ended, as a message for a person.
+"""The error for an attempt that did not reach NEW.
 
-Host, what happened, the unit with its last journal lines, what the host runs now, what to do.
+Its message has: the host, what happened, the failed unit's last journal lines, what the host runs
+now, and what to do.
 """
 
 from collections.abc import Iterable
@@ -9,18 +10,18 @@ from ..errors import ActivationError, HostError, message, printable
 from .protocol import Reply, State
 
 DETAIL_LIMIT = 4000
-AGAIN = "fix the release, then run `pulumi up` again"
+REMEDY = "fix the release, then run `pulumi up` again"
 
 UNCONFIRMED = "22"
-"""Exit code of the runner where nobody came to confirm."""
+"""Exit code of the runner for a confirmation that timed out."""
 
 _ENDED = {
     State.ROLLED_BACK: "rolled back to the previous system",
     State.ROLLBACK_FAILED: "and the previous system could not be activated either",
     State.SUPERSEDED: "another deployment took over",
 }
-_NOT_A_VERDICT = {"", "0", "4"}
-"""Exit codes of an activation of OLD that brought it up."""
+_OLD_ACTIVATED = {"", "0", "4"}
+"""Exit codes of an activation of OLD that succeeded."""
 
 
 def failure(
@@ -28,8 +29,8 @@ def failure(
 ) -> ActivationError:
     """The error for the last line of an attempt.
 
-    `log` are the last lines of the unit that failed, or of the activation; `trouble` is why the
-    host could not be reached meanwhile, which is also why it was not confirmed.
+    `log` has the last lines of the failed unit or of the activation; `trouble` is why the host
+    could not be reached meanwhile, and so was not confirmed.
     """
     match last.event:
         case "result":
@@ -44,7 +45,7 @@ def failure(
             detail = f"the activation stopped in state {last['state']}"
             remedy = f"the host runs {last['current']}; run `pulumi up` again"
             return not_deployed(host, detail, remedy)
-    return not_deployed(host, f"an answer that we do not know: {last.event}", "update flakeup")
+    return not_deployed(host, f"unknown reply: {last.event}", "update flakeup")
 
 
 def not_deployed(host: str, detail: str, remedy: str) -> ActivationError:
@@ -54,29 +55,29 @@ def not_deployed(host: str, detail: str, remedy: str) -> ActivationError:
 
 
 def aborted(host: str, why: str, last: Reply | None) -> ActivationError:
-    """The error for a host that was not confirmed because of `why`; `last` is its last word."""
+    """The error for an attempt aborted because of `why`; `last` is the host's last reply."""
     if last is None:
-        remedy = f"the host could not be told; its timer brings it back; {AGAIN}"
+        remedy = f"the host could not be told; its own timer rolls it back; {REMEDY}"
         return not_deployed(host, why, remedy)
     if last.state is State.COMMITTED:
-        return not_deployed(host, why, f"it runs {last['current']} all the same: it had committed")
-    return not_deployed(host, f"{why}: {_how(last)}", f"it runs {last['current']} now; {AGAIN}")
+        return not_deployed(host, why, f"it runs {last['current']}: it had already committed")
+    return not_deployed(host, f"{why}: {_ending(last)}", f"it runs {last['current']} now; {REMEDY}")
 
 
 def no_result(host: str, seconds: float, trouble: HostError | None) -> ActivationError:
-    """The error for a host that has not said how its attempt ended."""
+    """The error for an attempt without a result after `seconds`."""
     why = f" ({trouble})" if trouble else ""
     return not_deployed(
         host,
         f"no result from the host after {seconds:.0f} s{why}",
-        "its own timer brings it back; when it answers again, run `pulumi up` again",
+        "its own timer rolls it back; once it answers, run `pulumi up` again",
     )
 
 
 def _locked_by_other(host: str, last: Reply) -> ActivationError:
     who = last["by"] or "somebody else"
     to = f" ({last['state']}, to {last['new']})" if last["new"] else ""
-    remedy = "wait for its end, then run `pulumi up` again"
+    remedy = "wait until it ends, then run `pulumi up` again"
     return not_deployed(host, f"it is being deployed by {who}{to}", remedy)
 
 
@@ -84,7 +85,7 @@ def _drifted(host: str, last: Reply) -> ActivationError:
     return not_deployed(
         host,
         f"it runs {last['current']}, and the last deployment was {last['old']}",
-        f"to bring it to this release all the same, `pulumi up --replace` {host}-switch "
+        f"to deploy this release anyway, `pulumi up --replace` {host}-switch "
         "(the URN is in the preview)",
     )
 
@@ -100,19 +101,19 @@ def _ended(
         return not_deployed(
             host, "\n  ".join([f"refused: {reason}", *shown]), "nothing was changed"
         )
-    current = last["current"] or "no system of ours"
-    remedy = f"it runs {current} now; {AGAIN}"
-    return not_deployed(host, "\n  ".join([f"{reason}: {_how(last)}", *shown]), remedy)
+    current = last["current"] or "no known system"
+    remedy = f"it runs {current} now; {REMEDY}"
+    return not_deployed(host, "\n  ".join([f"{reason}: {_ending(last)}", *shown]), remedy)
 
 
-def _how(last: Reply) -> str:
-    """How an attempt has ended, in words that follow the reason."""
+def _ending(last: Reply) -> str:
+    """How an attempt ended, to follow the reason."""
     if last.state is State.ROLLBACK_FAILED and not last["old"]:
         return "and there was no previous system to roll back to"
     if last.state is State.ROLLBACK_FAILED and last["trouble"]:
         return f"it rolled back to the previous system, but {last['trouble']}"
     if last.state not in _ENDED:
-        return f"it ended in a state that we do not know: {last['state']}"
-    if last.state is State.ROLLED_BACK and last["revertCode"] not in _NOT_A_VERDICT:
+        return f"it ended in an unknown state: {last['state']}"
+    if last.state is State.ROLLED_BACK and last["revertCode"] not in _OLD_ACTIVATED:
         return f"{_ENDED[last.state]}, whose own activation exited with status {last['revertCode']}"
     return _ENDED[last.state]

@@ -1,7 +1,7 @@
-"""Speaks with the runner on a host: renders its arguments, parses its one-line JSON answers.
+"""The protocol of the runner: its arguments, and its replies, one JSON object per line.
 
-What a host sends is hostile input: one JSON object a line, at most 64 KiB, known fields only,
-store paths parsed, everything printable before it is kept.
+What a host sends is hostile input: lines have at most 64 KiB, only known fields are used, store
+paths are parsed, and everything is made printable before it is kept.
 """
 
 import json
@@ -15,7 +15,7 @@ from ..values import StorePath
 from . import runner
 
 ENTRY = "/run/flakeup/switch"
-"""Where the runner is published, and what the resource `switch` calls."""
+"""Where the runner is on the host; the resource `switch` calls it."""
 
 _PUBLISH = (
     f"umask 077; mkdir -p {ENTRY.rsplit('/', 1)[0]}"
@@ -23,13 +23,12 @@ _PUBLISH = (
     f" || {{ rm -f {ENTRY}.$$; exit 1; }}; }} && shift"
     f' && chmod 0700 {ENTRY}.$$ && mv -f {ENTRY}.$$ {ENTRY} && exec {ENTRY} "$@"'
 )
-"""Written under a new name, looked at, then renamed: a shell must never read a script that
-changes, and a connection that breaks must not leave half of one. What follows on stdin is left
-to the verb."""
+"""Written under a temporary name, verified, renamed: a shell must never read a script that changes,
+nor a truncated one. The rest of stdin is for the verb."""
 
 
 class State(StrEnum):
-    """Where an attempt stands (activation protocol, `state` on the host)."""
+    """The state of an attempt."""
 
     PREPARED = "prepared"
     ACTIVATING = "activating"
@@ -49,21 +48,21 @@ CONFIRMABLE = frozenset({State.AWAITING, State.COMMITTING, State.COMMITTED})
 ENDED = frozenset(
     {State.COMMITTED, State.ROLLED_BACK, State.ROLLBACK_FAILED, State.BLOCKED, State.SUPERSEDED}
 )
-"""States that an attempt does not leave."""
+"""Final states."""
 
 
-def publish(*words: str) -> tuple[str, ...]:
-    """The remote command that publishes the runner from stdin, then runs one verb of it."""
-    return ("/bin/sh", "-c", _PUBLISH, "flakeup", str(len(runner.text())), *words)
+def publish(*verb: str) -> tuple[str, ...]:
+    """The remote command that installs the runner from stdin, then runs one of its verbs."""
+    return ("/bin/sh", "-c", _PUBLISH, "flakeup", str(len(runner.text())), *verb)
 
 
 def observe_argv() -> tuple[str, ...]:
-    """The remote command that only looks: the runner is read from stdin, nothing is written."""
+    """The remote command that observes the host: reads the runner from stdin, writes nothing."""
     return ("/bin/sh", "-s", "--", "observe")
 
 
 def start_argv(attempt: str, old: StorePath | None, new: StorePath) -> tuple[str, ...]:
-    """`start`: take the host for NEW; OLD is None where nothing is known of the host.
+    """`start`: claim the host for NEW; OLD is None if nothing is known of it.
 
     The spec of the attempt follows the runner on stdin.
     """
@@ -71,27 +70,27 @@ def start_argv(attempt: str, old: StorePath | None, new: StorePath) -> tuple[str
 
 
 def follow_argv(attempt: str, offset: int) -> tuple[str, ...]:
-    """`follow`, from a byte of the log on."""
+    """`follow`, from this byte of the log."""
     return ("follow", attempt, str(offset))
 
 
 def abort_argv(attempt: str, why: str) -> tuple[str, ...]:
-    """`abort`: give up an attempt that awaits its confirmation."""
+    """`abort`: roll back an attempt that awaits confirmation."""
     return ("abort", attempt, printable(why, 900))
 
 
 def commit_argv(new: StorePath) -> tuple[str, ...]:
-    """The commit, for a way that needs no shell."""
+    """The commit as argv, for root."""
     return (ENTRY, new.path)
 
 
 def commit_command(new: StorePath, *, root: bool) -> str:
-    """The text of the resource `switch`: short, since a pull request shows two of them."""
+    """The commit as a command line; short, since a pull request shows two of them."""
     return f"{'' if root else 'sudo -n '}{ENTRY} {new.path}"
 
 
 def committed_path(text: str) -> StorePath | None:
-    """The store path in a text of `commit_command`; None for another text."""
+    """The store path in a `commit_command`; None for any other text."""
     try:
         return StorePath.parse(text.rsplit(" ", 1)[-1])
     except ValueError:
@@ -110,21 +109,21 @@ class Reply:
 
     @property
     def state(self) -> State | None:
-        """The attempt's state, where the line says one that we know."""
+        """The attempt's state, if the line has a known one."""
         try:
             return State(self["state"])
         except ValueError:
             return None
 
     def path(self, field: str) -> StorePath | None:
-        """A store path of the line; None where the host has none."""
+        """A store path of the line; None if it has none."""
         try:
             return StorePath.parse(self[field])
         except ValueError:
             return None
 
     def number(self, field: str) -> int:
-        """A number of the line, 0 where it is none."""
+        """A number of the line; 0 if it is not one."""
         return int(self[field]) if self[field].isascii() and self[field].isdigit() else 0
 
 
@@ -132,14 +131,14 @@ def parse(host: str, line: bytes) -> Reply:
     """Parse one line of the runner.
 
     Raises:
-        ReplyError: not one JSON object of text fields in a schema that we know.
+        ReplyError: not a JSON object of a known schema with text fields.
     """
     try:
         fields = _object(line)
     except ValueError as error:
         shown = printable(line.decode(errors="replace").strip())
         detail = f"{error}: '{shown}'"
-        remedy = "the host counts as unconfirmed; look at what its login shell prints"
+        remedy = "the host is not confirmed; check what its login shell prints"
         raise unusable(host, detail, remedy) from error
     event = fields.pop("event")
     return Reply(event=event, fields=fields)
@@ -150,16 +149,16 @@ def _object(line: bytes) -> dict[str, str]:
         msg = f"a line of more than {LINE_LIMIT} bytes"
         raise ValueError(msg)
     try:
-        # A log has bytes of any kind, and the host cuts long lines wherever it likes.
+        # A log may contain any bytes, and the host cuts long lines anywhere.
         value: Any = json.loads(line.decode(errors="replace"))
     except (json.JSONDecodeError, RecursionError):
         msg = "not JSON"
         raise ValueError(msg) from None
     if not isinstance(value, dict) or not isinstance(value.get("event"), str):
         msg = "not an event"
-        raise ValueError(msg)  # noqa: TRY004 it is a value from outside, not a mistake of ours
+        raise ValueError(msg)  # noqa: TRY004 bad input, not a programming error
     if value.pop("schema", None) != 1:
-        msg = "a schema that this version does not know"
+        msg = "unknown schema"
         raise ValueError(msg)
     return {
         printable(str(key)): printable(text, 4000)
@@ -169,26 +168,26 @@ def _object(line: bytes) -> dict[str, str]:
 
 
 def unusable(host: str, detail: str, remedy: str) -> ReplyError:
-    """The error for an answer that is not what the protocol has in this place."""
+    """The error for a reply that the protocol does not allow here."""
     return ReplyError(message("unusable reply", host, detail, remedy))
 
 
 def outcome(host: str, stdout: object) -> str:
-    """What a commit that succeeded said: committed, or unchanged.
+    """The outcome that a successful commit printed: committed, or unchanged.
 
     Raises:
-        ReplyError: it said something else; only these two are success.
+        ReplyError: it printed something else.
     """
     text = stdout if isinstance(stdout, str) else ""
-    said = parse(host, text.encode())
-    if said.event not in {"committed", "unchanged"}:
-        remedy = "look at what answers there; the host counts as unconfirmed"
-        raise unusable(host, f"'{said.event}'", remedy)
-    return said["outcome"] or said.event
+    reply = parse(host, text.encode())
+    if reply.event not in {"committed", "unchanged"}:
+        remedy = "the host is not confirmed; check what replies there"
+        raise unusable(host, f"'{reply.event}'", remedy)
+    return reply["outcome"] or reply.event
 
 
-def last_word(host: str, text: str) -> str:
-    """What the runner said in the text of a command that failed, for a person."""
+def commit_failure(host: str, text: str) -> str:
+    """The runner's reason in the error of a failed commit, as a message for a person."""
     for line in reversed(text.splitlines()):
         start = line.find('{"schema"')
         if start >= 0:
@@ -199,20 +198,20 @@ def last_word(host: str, text: str) -> str:
             current = f"; it runs {reply['current']} now" if reply["current"] else ""
             return f"not deployed: {host}: {reply['reason']}{current}; run `pulumi up` again"
     return (
-        f"not deployed: {host}: the commit failed, and the host did not say why; "
+        f"not deployed: {host}: the commit failed, and the host gave no reason; "
         "run `pulumi up` again"
     )
 
 
 def last_line(text: str) -> str:
-    """The last line of an error of the engine's, printable and short: earlier ones repeat it."""
+    """The last line of an engine error, printable and short: earlier ones repeat it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return printable(lines[-1] if lines else "no reason given", 300)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What a host runs, as it says itself."""
+    """What a host reports about itself."""
 
     current: StorePath | None
     profile: StorePath | None
@@ -224,7 +223,7 @@ class Observation:
     attempt_new: StorePath | None
     switching: bool
     committed_from: StorePath | None = None
-    """What it ran before its last commit, where what that led to still runs."""
+    """What it ran before its last commit, if that commit's system still runs."""
     committed_by: str = ""
     """The stack of that commit."""
 

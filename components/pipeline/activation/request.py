@@ -1,6 +1,6 @@
-"""What a host is told of an attempt: the times of its phases, its checks, and who asks for what.
+"""What a host is told about an attempt: timeouts, checks, who deploys and what.
 
-It goes over stdin, after the runner: not into an argv, which everybody on the host can read.
+It is sent on stdin after the runner, not in argv, which everybody on the host can read.
 """
 
 from dataclasses import dataclass
@@ -11,39 +11,39 @@ from ..errors import printable
 from ..transport.transport import Transport
 
 SEPARATOR = "\x1f"
-"""Between the fields of a check; the config lets no control character in."""
+"""Between the fields of a check; the config allows no control characters."""
 TEXT_LIMIT = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptSpec:
-    """`by` and `release` are for people: who deploys, and what."""
+    """The spec of an attempt; `by` and `release` tell people who deploys what."""
 
     activation: Activation
     checks: tuple[Check, ...] = ()
-    """With their placeholders filled."""
+    """Placeholders are filled."""
     by: str = "unknown"
     release: str = ""
     stack: str = ""
-    """Whose deployment it is: the same stack may go on where an `up` of its own was cut off."""
+    """Who owns the deployment: the same stack may continue after an interrupted `up`."""
 
     @classmethod
     def of(
         cls, transport: Transport, *, by: str, release: str, values: dict[str, str], stack: str = ""
     ) -> "AttemptSpec":
-        """The spec for a host; `values` are what its checks' placeholders stand for."""
+        """The spec for a host; `values` replace the placeholders of its checks."""
         host = transport.host
         named = {"name": host.name, "address": transport.address, **values}
         checks = tuple(check.filled(named) for check in host.activation.checks)
         return cls(activation=host.activation, checks=checks, by=by, release=release, stack=stack)
 
-    def seen_from(self, origin: CheckOrigin) -> tuple[Check, ...]:
-        """The checks that are made from there."""
+    def checks_from(self, origin: CheckOrigin) -> tuple[Check, ...]:
+        """The checks that are run from there."""
         return tuple(check for check in self.checks if check.origin is origin)
 
     @property
     def text(self) -> bytes:
-        """A line a setting (`key value`), a line a check on the host, and `end`: all of it came."""
+        """A line per setting (`key value`), a line per check on the host, and a final `end`."""
         times = self.activation
         settings = {
             "mode": times.mode,
@@ -58,7 +58,7 @@ class AttemptSpec:
             "stack": printable(self.stack, TEXT_LIMIT),
         }
         lines = [f"{key} {value}" for key, value in settings.items()]
-        lines += [*map(_line, self.seen_from(CheckOrigin.HOST)), "end"]
+        lines += [*map(_line, self.checks_from(CheckOrigin.HOST)), "end"]
         return "".join(f"{line}\n" for line in lines).encode()
 
 

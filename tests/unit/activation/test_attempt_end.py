@@ -79,7 +79,7 @@ async def test_without_a_unit_to_blame_the_end_of_the_log_is_shown(web1: Host, m
         (line("held", id="x", by="ci"), 75, "it is being deployed by ci"),
         (line("drifted", current=OTHER.path), 31, f"it runs {OTHER.path}, and the last"),
         (line("died", state="activating"), 50, "the activation stopped in state activating"),
-        (line("danced"), 0, "an answer that we do not know: danced"),
+        (line("danced"), 0, "unknown reply: danced"),
     ],
 )
 async def test_a_verdict_ends_it(

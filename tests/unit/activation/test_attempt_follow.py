@@ -109,7 +109,7 @@ IN_TWO_SECONDS = AttemptSpec(
 )
 SILENT = (
     "not deployed: web1: no result from the host after 2 s{}."
-    " its own timer brings it back; when it answers again, run `pulumi up` again"
+    " its own timer rolls it back; once it answers, run `pulumi up` again"
 )
 
 

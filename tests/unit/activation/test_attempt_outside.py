@@ -75,13 +75,13 @@ async def test_a_good_site_is_confirmed(
     web1.answers(STARTED, line("state", state="awaiting-confirm"), WAITS)
     assert await make(spec=site.spec).run() is State.AWAITING
     assert site.seen == ["/here"]
-    assert progress == ["awaiting-confirm", "checking from outside"]
+    assert progress == ["awaiting-confirm", "checking from the deployer"]
     assert web1.calls == 1
 
 
 async def test_a_bad_site_takes_the_host_back(web1: Host, make: Make, site: Site) -> None:
     site.status = 500
-    why = "check outside: expected status 200, got 500 (seen from the deployer)"
+    why = "check outside: expected status 200, got 500 (from the deployer)"
     web1.answers(STARTED, WAITS)
     web1.answers(result("rolled-back", exit="21", reason=why), code=21)
     assert await failure(make(spec=site.spec)) == (
@@ -101,8 +101,8 @@ async def test_a_bad_site_of_a_host_that_cannot_be_told(
     web1.always(f"{NO_ROUTE}; exit 255\n")
     times = Activation(confirm=Duration("6s"), timeout=Duration("1s"))
     assert await failure(make(spec=replace(site.spec, activation=times))) == (
-        "not deployed: web1: check outside: expected status 200, got 500 (seen from the deployer)."
-        " the host could not be told; its timer brings it back;"
+        "not deployed: web1: check outside: expected status 200, got 500 (from the deployer)."
+        " the host could not be told; its own timer rolls it back;"
         " fix the release, then run `pulumi up` again"
     )
     assert web1.calls > 5

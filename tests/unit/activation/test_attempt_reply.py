@@ -28,7 +28,7 @@ from tests.unit.activation.attempt_host import (
     [
         ("\x1b[2Jnonsense", "not JSON: '\\x1b[2Jnonsense'"),
         ('["result"]', "not an event: '[\"result\"]'"),
-        (line("result").replace("1", "2", 1), "a schema that this version does not know: "),
+        (line("result").replace("1", "2", 1), "unknown schema: "),
     ],
     ids=["not JSON", "no event", "future schema"],
 )
@@ -39,7 +39,7 @@ async def test_garbage_amid_an_attempt_takes_it_back(
     web1.answers(ABORTED, code=31)
     text = await failure(make(), ReplyError)
     assert text.startswith(f"unusable reply: web1: {why}")
-    assert text.endswith("the host counts as unconfirmed; look at what its login shell prints")
+    assert text.endswith("the host is not confirmed; check what its login shell prints")
     assert web1.verbs[1:] == [["abort", ID, f"an unusable reply: {text}"]]
     assert web1.stdin(2) == runner.text()
 
@@ -66,14 +66,14 @@ async def test_a_line_without_end_is_a_verdict(web1: Host, make: Make) -> None:
     web1.answers(STARTED, then="head -c 1000000 /dev/zero | tr '\\0' x; echo")
     web1.answers(result("rolled-back", exit="21"), code=21)
     said = await failure(make(), ReplyError)
-    assert said.startswith("unusable reply: web1: a line of more than 65536 bytes. the host counts")
+    assert said.startswith("unusable reply: web1: a line of more than 65536 bytes. the host is not")
     assert [words[0] for words in web1.verbs] == ["start", "abort"]
 
 
 # --- answers about something else ----------------------------------------------------------
 
 
-FOREIGN = "the host counts as unconfirmed; find out who else answers there"
+FOREIGN = "the host is not confirmed; find out what else replies there"
 
 
 @pytest.mark.parametrize(
@@ -81,37 +81,37 @@ FOREIGN = "the host counts as unconfirmed; find out who else answers there"
     [
         pytest.param(
             result("awaiting-confirm", id="20260101T000000-other"),
-            f"it speaks of the attempt '20260101T000000-other', and not of {ID}",
+            f"it reports attempt '20260101T000000-other', not {ID}",
             id="another attempt",
         ),
         pytest.param(
             result("awaiting-confirm", id=""),
-            f"it speaks of the attempt '', and not of {ID}",
+            f"it reports attempt '', not {ID}",
             id="no attempt",
         ),
         pytest.param(
             result("committed", new=OTHER.path, current=OTHER.path),
-            f"it speaks of '{OTHER.path}', and not of {NEW.path}",
+            f"it reports '{OTHER.path}', not {NEW.path}",
             id="another system",
         ),
         pytest.param(
             result("rolled-back", new="/etc/passwd"),
-            f"it speaks of '/etc/passwd', and not of {NEW.path}",
+            f"it reports '/etc/passwd', not {NEW.path}",
             id="no system",
         ),
         pytest.param(
             result("awaiting-confirm", current=OLD.path),
-            f"it waits to be confirmed, and runs '{OLD.path}'",
+            f"it awaits confirmation, but runs '{OLD.path}'",
             id="waits, and runs OLD",
         ),
         pytest.param(
             result("committing", current=OTHER.path),
-            f"it waits to be confirmed, and runs '{OTHER.path}'",
+            f"it awaits confirmation, but runs '{OTHER.path}'",
             id="commits, and runs another",
         ),
         pytest.param(
             result("committed", current=""),
-            "it waits to be confirmed, and runs ''",
+            "it awaits confirmation, but runs ''",
             id="committed, and runs nothing of ours",
         ),
     ],
@@ -138,15 +138,15 @@ async def test_an_answer_about_something_else_is_refused(
 async def test_a_beginning_that_is_not_ours_is_refused(web1: Host, make: Make, first: str) -> None:
     web1.answers(first)
     web1.answers(result("rolled-back", exit="21"), code=21)
-    assert "unusable reply: web1: it speaks of " in await failure(make(), ReplyError)
+    assert "unusable reply: web1: it reports " in await failure(make(), ReplyError)
 
 
 async def test_an_attempt_that_ends_twice_is_refused(web1: Host, make: Make) -> None:
     web1.answers(STARTED, result("rolled-back", exit="20"), WAITS)
     web1.answers(ABORTED)
     assert await failure(make(), ReplyError) == (
-        "unusable reply: web1: it ends the attempt twice, with 'result' and 'result'."
-        " the host counts as unconfirmed; find out who else answers there"
+        "unusable reply: web1: it reports two results, 'result' and 'result'."
+        " the host is not confirmed; find out what else replies there"
     )
     assert web1.verbs[1][0] == "abort"
 

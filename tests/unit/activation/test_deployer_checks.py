@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from components.pipeline.activation import deployer_checks
-from components.pipeline.activation.deployer_checks import Unhealthy, healthy
+from components.pipeline.activation.deployer_checks import Unhealthy, run_checks
 from components.pipeline.config.checks import Check, CheckKind, CheckOrigin
 from components.pipeline.values import Duration
 from tests.unit.activation.http_servers import (
@@ -33,6 +33,7 @@ from tests.unit.activation.http_servers import (
     serving,
 )
 
+TRUNCATED = "the connection was closed before the response was complete"
 NONE = Duration("0s")
 WEB = Check(
     name="web",
@@ -52,7 +53,7 @@ DEADLINE = 20.0
 
 async def fault(check: Check) -> str:
     with pytest.raises(Unhealthy) as caught:
-        await healthy((check,), deadline=DEADLINE)
+        await run_checks((check,), deadline=DEADLINE)
     assert caught.value.check == check
     assert str(caught.value) == f"check web: {caught.value.detail}"
     return str(caught.value)
@@ -81,7 +82,7 @@ async def fault(check: Check) -> str:
 async def test_a_good_answer(answer: bytes, wanted: dict[str, object]) -> None:
     async with serving(answer) as server:
         check = replace(WEB, target=server.url, **wanted)  # type: ignore[arg-type]
-        await healthy((check,), deadline=DEADLINE)
+        await run_checks((check,), deadline=DEADLINE)
         assert len(server.requests) == 1
 
 
@@ -114,28 +115,32 @@ async def test_a_good_answer(answer: bytes, wanted: dict[str, object]) -> None:
         (
             b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
             {},
-            "the answer is not HTTP: illegal status line: bytearray(b'SSH-2.0-OpenSSH_9.2')",
+            "the response is not HTTP: illegal status line: bytearray(b'SSH-2.0-OpenSSH_9.2')",
         ),
         (
             b"HTTP/2 200\r\n\r\n",
             {},
-            "the answer is not HTTP: illegal status line: bytearray(b'HTTP/2 200')",
+            "the response is not HTTP: illegal status line: bytearray(b'HTTP/2 200')",
         ),
-        (b"", {}, "the connection was closed before the answer was whole"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", {}, "the connection was closed before the answer was whole"),
-        (page(b"abc")[:-1], {}, "the connection was closed before the answer was whole"),
+        (b"", {}, TRUNCATED),
+        (
+            b"SSH-2.0-OpenSSH_9.2\r\n",
+            {},
+            TRUNCATED,
+        ),
+        (page(b"abc")[:-1], {}, TRUNCATED),
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
             {},
-            "the answer is not HTTP: bad Content-Length",
+            "the response is not HTTP: bad Content-Length",
         ),
         (
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
             {},
-            "the answer is not HTTP: illegal chunk header: bytearray(b'xyz\\r\\n')",
+            "the response is not HTTP: illegal chunk header: bytearray(b'xyz\\r\\n')",
         ),
-        (flood_headers, {}, "the answer is not HTTP: Receive buffer too long"),
-        (flood_line, {}, "the answer is not HTTP: Receive buffer too long"),
+        (flood_headers, {}, "the response is not HTTP: Receive buffer too long"),
+        (flood_line, {}, "the response is not HTTP: Receive buffer too long"),
         (reset, {}, "connection reset by peer"),
         (hang, {}, "no answer in 1 s"),
         (drip, {}, "no answer in 1 s"),
@@ -156,12 +161,12 @@ async def test_an_answer_that_is_not_good(
 @pytest.mark.parametrize("answer", [flood, flood_chunks])
 async def test_a_body_without_an_end_is_looked_at_in_its_first_part(answer: Answer) -> None:
     async with serving(answer) as server:
-        await healthy((replace(WEB, target=server.url, contains="xxx"),), deadline=DEADLINE)
+        await run_checks((replace(WEB, target=server.url, contains="xxx"),), deadline=DEADLINE)
 
 
 async def test_the_request() -> None:
     async with serving(GOOD) as server:
-        await healthy((replace(WEB, target=f"{server.url}a/b?c=d"),), deadline=DEADLINE)
+        await run_checks((replace(WEB, target=f"{server.url}a/b?c=d"),), deadline=DEADLINE)
         assert server.requests[0].decode().split("\r\n") == [
             "GET /a/b?c=d HTTP/1.1",
             f"Host: 127.0.0.1:{server.port}",
@@ -178,7 +183,7 @@ async def test_no_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(GOOD) as server, serving(BUSY) as proxy:
         for name in ("http_proxy", "all_proxy"):
             monkeypatch.setenv(name, proxy.url)
-        await healthy((replace(WEB, target=server.url),), deadline=DEADLINE)
+        await run_checks((replace(WEB, target=server.url),), deadline=DEADLINE)
         assert not proxy.requests
 
 
@@ -192,8 +197,8 @@ def test_a_program_that_makes_no_checks_does_not_load_the_client() -> None:
 async def test_tcp() -> None:
     tcp = replace(WEB, kind=CheckKind.TCP)
     async with serving(hang) as server:
-        await healthy((replace(tcp, target=f"127.0.0.1:{server.port}"),), deadline=DEADLINE)
-        await healthy((replace(tcp, target=f"localhost:{server.port}"),), deadline=DEADLINE)
+        await run_checks((replace(tcp, target=f"127.0.0.1:{server.port}"),), deadline=DEADLINE)
+        await run_checks((replace(tcp, target=f"localhost:{server.port}"),), deadline=DEADLINE)
 
 
 @pytest.mark.parametrize("kind", [CheckKind.HTTP, CheckKind.TCP])
@@ -228,12 +233,12 @@ async def test_a_name_that_does_not_exist(kind: CheckKind, target: str) -> None:
 
 
 async def test_without_checks_there_is_nothing_to_wait_for() -> None:
-    await asyncio.wait_for(healthy((), deadline=DEADLINE), 1)
+    await asyncio.wait_for(run_checks((), deadline=DEADLINE), 1)
 
 
 async def test_as_many_tries_may_fail_before_the_first_good_one() -> None:
     async with serving(BUSY, b"", BUSY, GOOD) as server:
-        await healthy((replace(WEB, target=server.url, retries=3),), deadline=DEADLINE)
+        await run_checks((replace(WEB, target=server.url, retries=3),), deadline=DEADLINE)
         assert len(server.requests) == 4
 
 
@@ -248,7 +253,7 @@ async def test_a_try_each_period() -> None:
     async with serving(BUSY, BUSY, GOOD) as server:
         started = time.monotonic()
         check = replace(WEB, target=server.url, retries=2, period=Duration("1s"))
-        await healthy((check,), deadline=DEADLINE)
+        await run_checks((check,), deadline=DEADLINE)
         assert 1.9 < time.monotonic() - started < 3.5
 
 
@@ -267,10 +272,10 @@ async def test_a_check_that_holds() -> None:
     async with serving(BUSY, GOOD) as server:
         started = time.monotonic()
         check = replace(WEB, target=server.url, retries=1, hold=Duration("1s"))
-        await healthy((replace(check, period=Duration("1s")),), deadline=DEADLINE)
+        await run_checks((replace(check, period=Duration("1s")),), deadline=DEADLINE)
         assert 1.9 < time.monotonic() - started < 3.5
     async with serving(GOOD) as server:
-        await healthy((replace(check, target=server.url, period=Duration("10s")),), deadline=3)
+        await run_checks((replace(check, target=server.url, period=Duration("10s")),), deadline=3)
         assert len(server.requests) == 2
 
 
@@ -291,7 +296,7 @@ async def test_the_deadline_is_for_all_together() -> None:
             ),
         ):
             with pytest.raises(Unhealthy) as caught:
-                await healthy(checks, deadline=0.5)
+                await run_checks(checks, deadline=0.5)
             assert str(caught.value) == said
         assert time.monotonic() - started < 4
 
@@ -305,7 +310,7 @@ async def test_all_are_made_side_by_side() -> None:
     async with serving(late) as server:
         started = time.monotonic()
         checks = tuple(replace(WEB, name=f"c{i}", target=server.url) for i in range(50))
-        await healthy(checks, deadline=DEADLINE)
+        await run_checks(checks, deadline=DEADLINE)
         assert time.monotonic() - started < 4
 
 
@@ -314,14 +319,16 @@ async def test_the_first_that_is_not_good_ends_the_others() -> None:
         started = time.monotonic()
         waits = replace(WEB, name="waits", target=silent.url, timeout=Duration("15s"))
         with pytest.raises(Unhealthy) as caught:
-            await healthy((waits, replace(WEB, target=busy.url)), deadline=DEADLINE)
+            await run_checks((waits, replace(WEB, target=busy.url)), deadline=DEADLINE)
         assert str(caught.value) == "check web: expected status 200, got 503"
         assert time.monotonic() - started < 3
 
 
 async def test_when_it_is_cancelled_its_connections_end() -> None:
     async with serving(hang) as server:
-        task = asyncio.create_task(healthy((replace(WEB, target=server.url),), deadline=DEADLINE))
+        task = asyncio.create_task(
+            run_checks((replace(WEB, target=server.url),), deadline=DEADLINE)
+        )
         await asyncio.wait_for(server.reached.wait(), 3)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -343,13 +350,11 @@ async def test_a_certificate_is_verified(tmp_path: Path, monkeypatch: pytest.Mon
     tls.load_cert_chain(file)
     async with serving(GOOD, tls=tls) as server:
         check = replace(WEB, target=f"https://127.0.0.1:{server.port}/", contains="app v2")
-        assert await fault(check) == (
-            "check web: the certificate is not good: self-signed certificate"
-        )
+        assert await fault(check) == ("check web: invalid certificate: self-signed certificate")
         assert not server.requests
         monkeypatch.setenv("SSL_CERT_FILE", str(file))
         deployer_checks._trust.cache_clear()
-        await healthy((check,), deadline=DEADLINE)
+        await run_checks((check,), deadline=DEADLINE)
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,8 @@ def text(last: Reply, log: tuple[str, ...] = (), trouble: UnreachableError | Non
         pytest.param(
             result("rollback-failed", exit="50", current="", reason="the activation failed"),
             "the activation failed: and the previous system could not be activated either."
-            f" it runs no system of ours now; {AGAIN}",
-            id="no system of ours",
+            f" it runs no known system now; {AGAIN}",
+            id="no known system",
         ),
         pytest.param(
             result(
@@ -100,24 +100,24 @@ def text(last: Reply, log: tuple[str, ...] = (), trouble: UnreachableError | Non
         pytest.param(
             reply("held", id="x", new=OTHER, by="ci@runner (pid 1)", state="activating"),
             f"it is being deployed by ci@runner (pid 1) (activating, to {OTHER})."
-            " wait for its end, then run `pulumi up` again",
+            " wait until it ends, then run `pulumi up` again",
             id="held",
         ),
         pytest.param(
             reply("held", by="another switch-to-configuration", new=""),
             "it is being deployed by another switch-to-configuration."
-            " wait for its end, then run `pulumi up` again",
+            " wait until it ends, then run `pulumi up` again",
             id="held by a switch",
         ),
         pytest.param(
             reply("held"),
-            "it is being deployed by somebody else. wait for its end, then run `pulumi up` again",
+            "it is being deployed by somebody else. wait until it ends, then run `pulumi up` again",
             id="held by nobody knows",
         ),
         pytest.param(
             reply("drifted", current=OTHER, old=OLD, new=NEW),
             f"it runs {OTHER}, and the last deployment was {OLD}."
-            " to bring it to this release all the same, `pulumi up --replace` web1-switch"
+            " to deploy this release anyway, `pulumi up --replace` web1-switch"
             " (the URN is in the preview)",
             id="drifted",
         ),
@@ -129,7 +129,7 @@ def text(last: Reply, log: tuple[str, ...] = (), trouble: UnreachableError | Non
         ),
         pytest.param(
             reply("danced"),
-            "an answer that we do not know: danced. update flakeup",
+            "unknown reply: danced. update flakeup",
             id="unknown",
         ),
     ],
@@ -212,7 +212,7 @@ def test_a_long_reason_keeps_its_end() -> None:
 def test_silent() -> None:
     assert str(outcome.no_result("web1", 870.4, None)) == (
         "not deployed: web1: no result from the host after 870 s."
-        " its own timer brings it back; when it answers again, run `pulumi up` again"
+        " its own timer rolls it back; once it answers, run `pulumi up` again"
     )
     assert "after 870 s (cannot reach the host: web1: No route" in str(
         outcome.no_result("web1", 870.4, AWAY)
@@ -243,14 +243,14 @@ def test_whatever_is_said_is_one_message_about_the_host(event: str, fields: dict
 @pytest.mark.parametrize(
     ("last", "expected"),
     [
-        (None, "why. the host could not be told; its timer brings it back; " + AGAIN),
+        (None, "why. the host could not be told; its own timer rolls it back; " + AGAIN),
         (
             result("rolled-back"),
             f"why: rolled back to the previous system. it runs {OLD} now; {AGAIN}",
         ),
         (
             reply("refused", state="committed", current=NEW),
-            f"why. it runs {NEW} all the same: it had committed",
+            f"why. it runs {NEW}: it had already committed",
         ),
         (
             result("rollback-failed", current=NEW),

@@ -161,8 +161,7 @@ def test_only_two_events_are_a_commit(event: str) -> None:
     with pytest.raises(ReplyError) as caught:
         protocol.outcome("web1", stdout)
     assert str(caught.value) == (
-        f"unusable reply: web1: '{event}'. look at what answers there;"
-        " the host counts as unconfirmed"
+        f"unusable reply: web1: '{event}'. the host is not confirmed; check what replies there"
     )
 
 
@@ -183,7 +182,7 @@ def test_no_other_event_is_a_commit(event: str) -> None:
 def test_last_word_of_a_commit() -> None:
     refusal = line(event="refused", reason="no attempt awaits confirmation", current=OLD.path)
     text = f"Process exited with status 31: running x:\n{refusal.decode()}and no more"
-    assert protocol.last_word("web1", text) == (
+    assert protocol.commit_failure("web1", text) == (
         "not deployed: web1: no attempt awaits confirmation;"
         f" it runs {OLD.path} now; run `pulumi up` again"
     )
@@ -191,8 +190,8 @@ def test_last_word_of_a_commit() -> None:
 
 @pytest.mark.parametrize("text", ["", "Process exited with status 1", '{"schema":1,"event":'])
 def test_a_commit_that_failed_without_a_word(text: str) -> None:
-    assert protocol.last_word("web1", text) == (
-        "not deployed: web1: the commit failed, and the host did not say why; run `pulumi up` again"
+    assert protocol.commit_failure("web1", text) == (
+        "not deployed: web1: the commit failed, and the host gave no reason; run `pulumi up` again"
     )
 
 
@@ -218,7 +217,7 @@ def test_reply() -> None:
     assert reply["none"] == ""
 
 
-REMEDY = "the host counts as unconfirmed; look at what its login shell prints"
+REMEDY = "the host is not confirmed; check what its login shell prints"
 
 
 @pytest.mark.parametrize(
@@ -246,12 +245,12 @@ REMEDY = "the host counts as unconfirmed; look at what its login shell prints"
         ),
         pytest.param(
             b'{"schema":2,"event":"result"}',
-            'a schema that this version does not know: \'{"schema":2,"event":"result"}\'',
+            'unknown schema: \'{"schema":2,"event":"result"}\'',
             id="future schema",
         ),
         pytest.param(
             b'{"event":"result"}',
-            'a schema that this version does not know: \'{"event":"result"}\'',
+            'unknown schema: \'{"event":"result"}\'',
             id="no schema",
         ),
         pytest.param(

@@ -67,10 +67,10 @@ def test_defaults() -> None:
     )
 
 
-def test_seen_from() -> None:
+def test_checks_from() -> None:
     spec = AttemptSpec(activation=TIMES, checks=(OUTSIDE, UNIT, WEB))
-    assert spec.seen_from(CheckOrigin.DEPLOYER) == (OUTSIDE,)
-    assert spec.seen_from(CheckOrigin.HOST) == (UNIT, WEB)
+    assert spec.checks_from(CheckOrigin.DEPLOYER) == (OUTSIDE,)
+    assert spec.checks_from(CheckOrigin.HOST) == (UNIT, WEB)
 
 
 def test_of_a_host_fills_its_checks() -> None:
