@@ -30,7 +30,7 @@ async def main() -> pulumi.Inputs:
             service_plans = await service_plan.plan_services(
                 releases, settings.services.specs, settings.app_input
             )
-        plans = plan.decide(settings.hosts, systems, await observed, images)
+        plans = plan.plan_hosts(settings.hosts, systems, await observed, images)
     args = FleetArgs(
         plans=plans,
         ssh_files=ssh_files,

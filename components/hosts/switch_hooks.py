@@ -22,7 +22,7 @@ from ..pipeline.activation.protocol import State
 from ..pipeline.activation.request import AttemptSpec
 from ..pipeline.config.activation import Mode
 from ..pipeline.deploy import closure
-from ..pipeline.deploy.plan import Action, HostPlan, drift, one_ahead
+from ..pipeline.deploy.plan import Action, HostPlan, drift, interrupted_commit
 from ..pipeline.errors import ReplyError
 from ..pipeline.evaluate.change_set import change_set
 from ..pipeline.transport.transport import Transport
@@ -141,11 +141,11 @@ class SwitchHooks:
         return ["mode boot: it becomes the boot default untested, and runs after the next boot"]
 
     def _state_lines(self, old: StorePath | None, urn: str) -> list[str]:
-        if line := one_ahead(self._plan, old, _stack()) or drift(self._plan, old, urn):
+        if line := interrupted_commit(self._plan, old, _stack()) or drift(self._plan, old, urn):
             return [line]
         match self._plan.action:
             case Action.UNREACHABLE:
-                return [str(self._plan.trouble)]
+                return [str(self._plan.error)]
             case Action.BUSY:
                 return ["another deployment is in progress on it"]
             case Action.UNCHANGED:

@@ -1,16 +1,16 @@
-"""Every error that flakeup raises, and how a message is made.
+"""Every error that flakeup raises, and the form of messages.
 
     FlakeupError              str(error) is the message that a person reads
     ├── ConfigError           all problems of a stack's config at once
     ├── RefError              a ref that does not exist, is ambiguous, or has moved
     ├── EvaluationError       a flake that does not evaluate, or has no such attribute
     ├── BuildError            a derivation that does not build
-    ├── CopyError             a closure that did not reach its host
+    ├── CopyError             a closure that could not be copied
     ├── HostError             a host that cannot be used
-    │   ├── HostKeyError      its key is not the pinned one
+    │   ├── HostKeyError      its host key does not match
     │   ├── UnreachableError  no connection, or it broke for good
-    │   └── ReplyError        it answered something that is not in the protocol
-    ├── ActivationError       a host that refused NEW, or went back to OLD
+    │   └── ReplyError        a reply outside the protocol
+    ├── ActivationError       a host that refused NEW, or rolled back to OLD
     ├── IncusError            an Incus server that cannot be used, or did not do what was asked
     │   ├── IncusRefusedError the server refused a request, or failed to carry it out
     │   │   ├── IncusNotFoundError  what the request is about does not exist
@@ -23,7 +23,7 @@
     │   └── DockerKeyError    one whose machine has another key than the pinned one
     ├── RegistryError         a registry of images that refused, or cannot be used
     └── ProcessError          a command that failed, was killed or took too long
-        └── OverlongError     one that printed a line without end
+        └── OverlongError     a line of output beyond the limit
 
 A message has the form `<what>: <where>: <detail>. <remedy>`, in lower case.
 """
@@ -38,9 +38,9 @@ TAIL_LINES = 20
 
 
 def message(what: str, where: str, detail: str, remedy: str = "") -> str:
-    """Join the parts of a message; empty parts are left out.
+    """Join the non-empty parts of a message.
 
-    After a detail of several lines, such as a log, the remedy has a line of its own.
+    After a detail of several lines, such as a log, the remedy is on its own line.
     """
     detail = detail.rstrip(". \n")
     head = ": ".join(part for part in (what, where, detail) if part)
@@ -50,12 +50,12 @@ def message(what: str, where: str, detail: str, remedy: str = "") -> str:
 
 
 def printable(text: str, limit: int = 60, *, lines: bool = False) -> str:
-    r"""Make `text` safe to print: nothing in it moves a cursor, colours, hides or reorders text.
+    r"""Make `text` safe to print: it can move no cursor, and colour, hide or reorder no text.
 
     Whatever Unicode calls control, format, surrogate, unassigned or a separator other than the
-    space is escaped (`\x1b`, `\u202e`): this covers C0, DEL, C1 and the bidi overrides.
-    At most `limit` characters are given; a cut is marked with `…`. With `lines`, line breaks
-    stay, and the end of a long text is kept instead of its beginning: errors come last.
+    space is escaped (`\x1b`, `\u202e`): this covers C0, DEL, C1 and the bidi overrides. At most
+    `limit` characters are returned; `…` marks a cut. With `lines`, line breaks stay, and the end of
+    a long text is kept instead of its beginning, since errors come last.
     """
     if lines:
         cut = text[-limit:] if len(text) > limit else text
@@ -84,12 +84,12 @@ def _fit(pieces: list[str], limit: int, *, whole: bool) -> list[str]:
 
 
 class FlakeupError(Exception):
-    """Whatever goes wrong in a way that we foresee: `str(error)` is what a person reads."""
+    """An expected error: `str(error)` is the message for a person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing that is wrong in a config: `value` is already shown as it may be printed."""
+    """One problem of a config; `value` is already printable."""
 
     path: str
     value: str
@@ -114,7 +114,7 @@ class ConfigError(FlakeupError):
 
 
 class RefError(FlakeupError):
-    """A ref that does not exist, is ambiguous, has moved, or whose server is away."""
+    """A ref that does not exist, is ambiguous or has moved, or a server that does not answer."""
 
 
 class EvaluationError(FlakeupError):
@@ -126,7 +126,7 @@ class BuildError(FlakeupError):
 
 
 class CopyError(FlakeupError):
-    """A closure that did not reach its host."""
+    """A closure that could not be copied."""
 
 
 class HostError(FlakeupError):
@@ -134,7 +134,7 @@ class HostError(FlakeupError):
 
 
 class HostKeyError(HostError):
-    """A host whose key is not the pinned one."""
+    """A host whose key does not match the pinned one."""
 
 
 class UnreachableError(HostError):
@@ -142,11 +142,11 @@ class UnreachableError(HostError):
 
 
 class ReplyError(HostError):
-    """A host's answer that is not in the protocol: it is hostile input until parsed."""
+    """A reply outside the protocol."""
 
 
 class ActivationError(FlakeupError):
-    """A host that refused NEW, or went back to OLD."""
+    """A host that refused NEW, or rolled back to OLD."""
 
 
 class IncusError(FlakeupError):
@@ -207,8 +207,8 @@ class RegistryError(FlakeupError):
 class ProcessError(FlakeupError):
     """A command that failed, was killed, or took too long.
 
-    `code` is None where it never ended by itself, negative where a signal ended it.
-    `detail` is its stderr, already printable; `tail` are the last lines of that.
+    `code` is None if it did not exit by itself, negative if a signal ended it. `detail` is its
+    stderr, already printable; `tail` has its last lines.
     """
 
     def __init__(self, *, argv: tuple[str, ...], code: int | None, detail: str) -> None:
@@ -219,16 +219,16 @@ class ProcessError(FlakeupError):
 
     @property
     def command(self) -> str:
-        """The command as one would paste it, shortened."""
+        """The command line, shortened."""
         return printable(shlex.join(self.argv), 300)
 
     @property
     def tail(self) -> str:
-        """The last lines of what the command wrote to stderr."""
+        """The last lines of the command's stderr."""
         return self.last_lines(TAIL_LINES)
 
     def last_lines(self, count: int) -> str:
-        """The last `count` lines of what the command wrote to stderr, or how it ended."""
+        """The last `count` lines of the command's stderr, or its exit status."""
         ended = "no output" if self.code is None else f"exit status {self.code}"
         return "\n".join(self.detail.splitlines()[-count:]) or ended
 
@@ -244,4 +244,4 @@ class ProcessError(FlakeupError):
 
 
 class OverlongError(ProcessError):
-    """A followed command that printed a line longer than anything we read."""
+    """A command that printed a line beyond the limit."""

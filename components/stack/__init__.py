@@ -1,1 +1,1 @@
-"""What belongs to the stack as a whole: its config, its release, the order of its hosts."""
+"""The stack as a whole: its config, its release, its rollout."""

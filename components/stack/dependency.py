@@ -1,8 +1,8 @@
-"""What depends on a resource that may fail, without taking the program down with it.
+"""Dependencies on resources that may fail, without ending the program.
 
-The SDK faults the outputs of a resource whose operation failed. Where another registration waits
-for such an output, that is an unhandled exception: the program ends, its hooks with it, and other
-hosts are left in the middle of their activation (seen with `pulumi up --continue-on-error`).
+The SDK faults the outputs of a failed resource. If another registration waits for such an output,
+that is an unhandled exception: the program ends, and with it the hooks of other hosts, in the
+middle of their activation (seen with `pulumi up --continue-on-error`).
 """
 
 from typing import TypeVar, cast
@@ -16,40 +16,40 @@ T = TypeVar("T")
 def depends_even_if_failed(
     resource: pulumi.CustomResource, name: str, parent: pulumi.Resource
 ) -> pulumi.Input[pulumi.Resource]:
-    """`resource` for `depends_on`: waited for, and then named, whether it has failed or not.
+    """`resource` for `depends_on`: its dependents wait for it, and do not run if it failed.
 
-    A failed resource does not tell its URN: it is made from its name and its parent.
+    A failed resource has no URN output, so the URN is made from its name and its parent.
     """
     urn = pulumi.create_urn(name, resource.pulumi_resource_type, parent)
 
-    async def stand_in() -> pulumi.Resource:
+    async def dependency() -> pulumi.Resource:
         try:
             known = await resource.urn.future()
-        except Exception:  # noqa: BLE001 whatever it was, the engine has reported it
+        except Exception:  # noqa: BLE001 the engine has reported it
             known = await urn.future()
         return DependencyResource(known or "")
 
-    return pulumi.Output.from_input(stand_in())
+    return pulumi.Output.from_input(dependency())
 
 
 def output_or(
     output: pulumi.Output[T], instead: T, resource: pulumi.Input[pulumi.Resource]
 ) -> pulumi.Output[T]:
-    """`output` as an input of others: `instead` where the resource that it is of has failed.
+    """`output` as an input of other resources; `instead` if its resource failed.
 
-    `resource` is that one, settled: whoever has such an input depends on it, and so the engine
-    does not let it begin.
+    `resource` is that resource from `depends_even_if_failed`: who uses the input depends on it, so
+    the engine does not run it after a failure.
     """
-    told = output.recover(lambda _: instead)
+    recovered = output.recover(lambda _: instead)
 
     async def resources() -> set[pulumi.Resource]:
         known = await pulumi.Output.from_input(resource).future()
         return {known} if known else set()
 
     async def value() -> T:
-        return cast("T", await told.future(with_unknowns=True))
+        return cast("T", await recovered.future(with_unknowns=True))
 
-    return pulumi.Output(resources(), value(), told.is_known(), told.is_secret())
+    return pulumi.Output(resources(), value(), recovered.is_known(), recovered.is_secret())
 
 
 def either(
@@ -57,12 +57,12 @@ def either(
     then: pulumi.Input[pulumi.Resource],
     instead: pulumi.Resource,
 ) -> pulumi.Input[pulumi.Resource]:
-    """`then` for `depends_on`, or `instead` where `resource` has failed."""
+    """`then` for `depends_on`; `instead` if `resource` failed."""
 
     async def chosen() -> pulumi.Resource:
         try:
             await resource.urn.future()
-        except Exception:  # noqa: BLE001 whatever it was, the engine has reported it
+        except Exception:  # noqa: BLE001 the engine has reported it
             return DependencyResource(await instead.urn.future() or "")
         known = await pulumi.Output.from_input(then).future()
         return known or instead

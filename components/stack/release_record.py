@@ -1,4 +1,4 @@
-"""`release`: what is deployed, kept in the state; a tag that has moved is refused by it."""
+"""`release`: the record of what is deployed, in the state; it refuses a tag that has moved."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,10 +18,10 @@ Record = Mapping[str, Any]
 
 
 class ReleaseRecord:
-    """The release in the state, held against the one before.
+    """The release in the state, compared with the previous one.
 
-    The hook runs in previews too: a tag that moved since it was last deployed is refused
-    before anything happens, unless `appRev` says that the new commit is meant.
+    The hook runs in previews too: a tag that moved since its last deployment is refused before
+    anything happens, unless `appRev` names the new commit.
     """
 
     stash: pulumi.Stash
@@ -39,12 +39,12 @@ class ReleaseRecord:
         )
 
     def names(self, host: HostSpec) -> dict[str, str]:
-        """`appRef` and `appRev` of a host's release, where there is an app."""
+        """`appRef` and `appRev` of a host's release; empty without an app."""
         record = self._of(host)
         return {key: str(record.get(key) or "") for key in ("appRef", "appRev")}
 
     def line(self, host: HostSpec) -> str:
-        """A host's release in one line, for the record on the host."""
+        """A host's release in one line, for the host's own records."""
         shown = ("appRef", "appRev", "flake", "flakeRev", "flakeNarHash")
         record = self._of(host)
         return ", ".join(f"{key} {record[key]}" for key in shown if record.get(key))
@@ -53,12 +53,14 @@ class ReleaseRecord:
         return {**self._now, **self._now.get("hosts", {}).get(host.name, {})}
 
     async def previous(self, host: HostSpec, out: StorePath) -> EvaluatedAttr | None:
-        """The system that was deployed as `out`, so far as it can be evaluated here."""
+        """The system that was deployed as `out`; None if it cannot be evaluated here."""
         found = cache.load_output(out)
         if found:
             return found
         record = {**self._before, **self._before.get("hosts", {}).get(host.name, {})}
-        return await previous.system(record, self._settings, Path.cwd(), host.attr.text, out)
+        return await previous.evaluate_previous(
+            record, self._settings, Path.cwd(), host.attr.text, out
+        )
 
     async def _compare(self, args: pulumi.ResourceHookArgs) -> None:
         old, new = (_input(side) for side in (args.old_inputs, args.new_inputs))
@@ -70,7 +72,7 @@ class ReleaseRecord:
 
 
 def _record(settings: Settings, releases: Mapping[Ref | None, Release]) -> dict[str, Any]:
-    """The stack's release and, where hosts carry a ref of their own, theirs."""
+    """The stack's release and those of hosts with their own ref."""
     own = {
         host.name: releases[host.app_ref].app_record()
         for host in settings.hosts
@@ -95,9 +97,9 @@ def _moved(old: Record, new: Record, accepted: str | None) -> str | None:
     is_same_tag = old.get("appRef") == new.get("appRef") and new.get("appRefKind") == RefKind.TAG
     if not is_same_tag or new.get("appRev") in (old.get("appRev"), accepted):
         return None
-    detail = f"it was {old.get('appRev')} when it was last deployed, and is {new.get('appRev')} now"
+    detail = f"it was last deployed as {old.get('appRev')}, and is {new.get('appRev')} now"
     remedy = (
-        "find out who moved it; to deploy it all the same, "
+        "find out who moved it; to deploy it anyway, "
         f"`pulumi config set appRev {new.get('appRev')}`"
     )
     return message("a tag has moved", f"appRef {new.get('appRef')}", detail, remedy)

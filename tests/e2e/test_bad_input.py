@@ -117,8 +117,8 @@ def test_a_moved_tag_is_refused_until_its_commit_is_named(
         (error,) = result.errors()
         assert error == (
             'before hook "release" failed: a tag has moved: appRef moving:'
-            f" it was {old} when it was last deployed, and is {new} now. find out who moved it;"
-            f" to deploy it all the same, `pulumi config set appRev {new}`"
+            f" it was last deployed as {old}, and is {new} now. find out who moved it;"
+            f" to deploy it anyway, `pulumi config set appRev {new}`"
         )
     assert answers(hosts) == serving("v1", "web1", "web2")
 

@@ -83,7 +83,7 @@ def test_a_switch_by_hand_is_named_and_repaired(workspace: Workspace, hosts: Hos
     with switched_by_hand(hosts["web1"], by_hand):
         named = workspace.preview()
         assert named.code == 0, named.text
-        assert f"drifted: it runs {by_hand}, and was deployed as {release['web1']};" in named.text
+        assert f"drifted: it runs {by_hand}, but {release['web1']} was deployed;" in named.text
         repaired = workspace.pulumi(*repair(named), "--yes", "--skip-preview")
         assert repaired.code == 0, repaired.text
         assert systems(hosts) == profiles(hosts) == workspace.recorded() == release
@@ -103,7 +103,7 @@ def test_a_release_does_not_overwrite_what_was_done_by_hand(
     with switched_by_hand(host, by_hand):
         workspace.fleet(web1={"extraText": "the next release"})
         named = workspace.preview()
-        assert f"drifted: it runs {by_hand}, and was deployed as {old};" in named.text
+        assert f"drifted: it runs {by_hand}, but {old} was deployed;" in named.text
         refused = workspace.up()
         assert refused.code != 0
         (error,) = refused.errors()

@@ -264,19 +264,19 @@ def restless(host: RunnerHost) -> Iterator[str]:
         sh(f"systemctl stop restless; rm -f {place}; systemctl daemon-reload")
 
 
-async def test_a_service_that_was_started_over_and_over_before_is_not_blamed(
+async def test_a_service_that_kept_restarting_before_is_not_blamed(
     web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
-    """It may be between two starts when it is looked at; a switch counts its starts anew."""
+    """It may be between two starts during the check; a switch resets the restart counts."""
     with restless(web1):
         new = web1.attempt(systems["new"], systems["old"], settle=SETTLE)
         assert await new.run() is State.AWAITING
 
 
-async def test_a_service_that_was_started_over_and_over_long_before(
+async def test_a_service_that_kept_restarting_long_before(
     web1: RunnerHost, systems: dict[str, EvaluatedAttr], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = runner.text().replace(b"\nRESTLESS_FOR=60 ", b"\nRESTLESS_FOR=-60 ")
+    text = runner.text().replace(b"\nRESTARTED_WITHIN=60 ", b"\nRESTARTED_WITHIN=-60 ")
     assert text != runner.text()
     monkeypatch.setattr(runner, "text", lambda: text)
     with restless(web1):
@@ -284,7 +284,7 @@ async def test_a_service_that_was_started_over_and_over_long_before(
     assert "unit restless.service failed" in message
 
 
-async def test_a_service_that_was_started_over_and_over_before_and_is_given_up(
+async def test_systemd_gives_up_on_a_service_that_kept_restarting(
     web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     with restless(web1) as place:

@@ -121,7 +121,7 @@ def make_fleet(wanted: Settings) -> None:
     )
     Path(ssh_files.known_hosts).parent.mkdir(parents=True)
     args = FleetArgs(
-        plans=plan.decide(wanted.hosts, systems, {}),
+        plans=plan.plan_hosts(wanted.hosts, systems, {}),
         ssh_files=ssh_files,
         ssh_key=wanted.ssh_key,
         record=ReleaseRecord(wanted, {None: release()}),

@@ -79,7 +79,7 @@ def test_the_end_of_a_long_text_is_kept_where_lines_are() -> None:
     [
         (1, "boom", "nix failed: nix build '.#a b': exit status 1: boom"),
         (-9, "", "nix failed: nix build '.#a b': ended by signal 9"),
-        (None, "no end after 5 s", "nix failed: nix build '.#a b': no end after 5 s"),
+        (None, "timed out after 5 s", "nix failed: nix build '.#a b': timed out after 5 s"),
     ],
 )
 def test_a_process_that_failed(code: int | None, detail: str, text: str) -> None:

@@ -1,1 +1,1 @@
-"""From what is wanted and what is observed to a plan, in waves; building and copying."""
+"""Observed and desired state to a plan, in waves; building and copying."""

@@ -1,4 +1,4 @@
-"""What each host is to become, held against what it runs: one action a host, and its text."""
+"""The plan: what each host should run, compared with what it runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,16 +19,16 @@ class Action(StrEnum):
     UNCHANGED = "unchanged"
     DEPLOY = "deploy"
     STAGED = "staged"
-    """NEW is the boot default already, and runs from the next start (`mode: boot`)."""
+    """NEW is already the boot default, and runs after the next boot (`mode: boot`)."""
     BUSY = "busy"
     UNREACHABLE = "unreachable"
     UNKNOWN = "unknown"
-    """Nobody asked the host (`observe: never`, or an update)."""
+    """The host was not asked (`observe: never`, or an update)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostPlan:
-    """One host: what it is to run, what it runs, and why it may not get there."""
+    """One host: what it should run, what it runs, and why that is not known."""
 
     host: HostSpec
     system: EvaluatedAttr
@@ -37,37 +37,37 @@ class HostPlan:
     default: StorePath | None = None
     """The host's boot default."""
     committed: tuple[str, StorePath] | None = None
-    """The stack of the last commit, and what ran before it; None where something else runs."""
-    trouble: HostError | None = None
+    """The stack of the last commit, and what ran before it; None if something else runs now."""
+    error: HostError | None = None
     image: ImageBuild | None = None
-    """What it is made from, where the program makes it."""
+    """The image of an instance."""
 
     @property
     def builds(self) -> tuple[EvaluatedAttr, ...]:
-        """All that has to be built for it."""
+        """Everything to build for it."""
         return (self.system, *(self.image.parts if self.image else ()))
 
 
-def decide(
+def plan_hosts(
     hosts: tuple[HostSpec, ...],
     systems: Mapping[str, EvaluatedAttr],
     observed: Observed,
     images: Mapping[str, ImageBuild] | None = None,
 ) -> tuple[HostPlan, ...]:
-    """Hold desired against observed, host by host, in the order of their names."""
+    """Compare desired and observed state, in the order of `hosts`."""
     made = images or {}
-    plans = (_decide(host, systems[host.name], observed.get(host.name)) for host in hosts)
+    plans = (_plan_host(host, systems[host.name], observed.get(host.name)) for host in hosts)
     return tuple(replace(plan, image=made.get(plan.host.name)) for plan in plans)
 
 
-def _decide(
+def _plan_host(
     host: HostSpec, system: EvaluatedAttr, seen: Observation | HostError | None
 ) -> HostPlan:
     match seen:
         case None:
             return HostPlan(host=host, system=system, action=Action.UNKNOWN)
         case HostError():
-            return HostPlan(host=host, system=system, action=Action.UNREACHABLE, trouble=seen)
+            return HostPlan(host=host, system=system, action=Action.UNREACHABLE, error=seen)
         case Observation(current=current) if current == system.out_path == seen.profile:
             action = Action.UNCHANGED
         case Observation(current=current) if _is_staged(host, system, seen):
@@ -91,10 +91,10 @@ def _is_staged(host: HostSpec, system: EvaluatedAttr, seen: Observation) -> bool
     return host.activation.mode is Mode.BOOT and seen.profile == system.out_path
 
 
-def one_ahead(plan: HostPlan, recorded: StorePath | None, stack: str) -> str | None:
-    """The line for a host that has committed what the state does not know of: `up` was killed.
+def interrupted_commit(plan: HostPlan, recorded: StorePath | None, stack: str) -> str | None:
+    """The line for a host whose last commit is not in the state, because `up` was killed.
 
-    The next attempt goes on from what the host runs.
+    The next attempt continues from what the host runs.
     """
     if recorded is None or plan.committed != (stack, recorded):
         return None
@@ -104,20 +104,20 @@ def one_ahead(plan: HostPlan, recorded: StorePath | None, stack: str) -> str | N
 
 
 def drift(plan: HostPlan, recorded: StorePath | None, urn: str) -> str | None:
-    """The line for a host that somebody else has changed: what it runs, or what it boots.
+    """The line for a host that somebody else changed: what it runs, or what it boots.
 
-    `recorded` is what the state says was deployed last; None where it says nothing. `urn` is the
-    resource to be replaced.
+    `recorded` is the last deployed system in the state, if there is one. `urn` is the resource to
+    replace.
     """
     ours = (recorded, plan.system.out_path)
     if recorded is None or plan.current is None:
         return None
     if plan.current not in ours:
         if plan.host.activation.mode is Mode.BOOT and plan.default in ours:
-            return None  # staged: it runs what it ran before
-        said = f"it runs {plan.current.path}, and was deployed as {recorded.path}"
+            return None  # staged: it still runs the system before
+        detail = f"it runs {plan.current.path}, but {recorded.path} was deployed"
     elif plan.default is not None and plan.default not in ours:
-        said = f"it runs {plan.current.path}, and would start with {plan.default.path}"
+        detail = f"it runs {plan.current.path}, but would boot {plan.default.path}"
     else:
         return None
-    return f"drifted: {said}; repair: pulumi up --replace '{urn}'"
+    return f"drifted: {detail}; repair: pulumi up --replace '{urn}'"

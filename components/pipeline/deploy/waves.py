@@ -1,4 +1,4 @@
-"""In which waves the hosts of a stack are switched."""
+"""The waves in which hosts are switched."""
 
 import re
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ CANARY_FIRST: Final = Rollout()
 def waves_of(names: Sequence[str], rollout: Rollout) -> tuple[tuple[str, ...], ...]:
     """Divide hosts into waves, in natural order (web2 before web10), canaries first.
 
-    A named canary that is not among `names` gives no wave. Each name is in exactly one wave, and
-    no wave is empty.
+    A named canary that is not in `names` gives no wave. Each name is in exactly one wave; no wave
+    is empty.
     """
     ordered = sorted(names, key=_natural)
     match rollout.canary:
@@ -48,6 +48,6 @@ def waves_of(names: Sequence[str], rollout: Rollout) -> tuple[tuple[str, ...], .
 
 
 def _natural(name: str) -> tuple[list[str | int], str]:
-    """Give what to sort a name by: text and numbers take turns, so equals meet equals."""
+    """The sort key: text and numbers alternate, so that like is compared with like."""
     pieces = _DIGITS.split(name)
     return [int(piece) if piece.isdecimal() else piece for piece in pieces], name

@@ -1,1 +1,1 @@
-"""From attributes to derivations, and what changes from one to the next."""
+"""Attributes to derivations, and what changes between two of them."""

@@ -1,4 +1,4 @@
-"""What changes between two toplevels, told from their derivations, before anything is built."""
+"""What changes between two toplevels, from their derivations, before anything is built."""
 
 import re
 from collections import defaultdict
@@ -9,7 +9,7 @@ from .attribute import EvaluatedAttr
 from .derivation import Derivation, difference
 
 _VERSIONED = re.compile(r"^(?P<name>.+?)-(?P<version>[^a-zA-Z].*|v\d.*)$")
-"""Nix's rule for names (manual, builtins.parseDrvName), and versions written `v2`."""
+"""Nix's rule for names (manual, builtins.parseDrvName), plus versions such as `v2`."""
 _UNIT = re.compile(r"^unit-(?P<unit>.+\.(?:service|socket|timer|path|mount|slice|target))$")
 _NOISE = re.compile(
     r"^(source|stdenv|bootstrap|hook|unit-|system-path|system-units|user-units|etc|nixos-system-)"
@@ -22,7 +22,7 @@ _VERBS = {
     "leave": "changed, not restarted",
     "start": "starts",
 }
-"""What happens to units, in the order in which it happens."""
+"""What happens to units, in that order."""
 _REBOOT = {
     "kernel": re.compile(r"^linux-\d"),
     "initrd": re.compile(r"^initrd"),
@@ -34,14 +34,14 @@ _REBOOT_ENVIRONMENT = {
 }
 """Variables of a toplevel's builder.
 
-On the host, NixOS's `switch-to-configuration` refuses to switch to another init interface. Nothing
-there looks at what else asks for a reboot: it is activated, and runs from the next start.
+NixOS's `switch-to-configuration` refuses to switch to another init interface. It ignores all other
+reasons for a reboot: those are activated, and take effect at the next boot.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionChange:
-    """A package whose version differs; an empty side is a package that comes or goes."""
+    """A package whose version differs; an empty side is a package added or removed."""
 
     name: str
     old: tuple[str, ...]
@@ -58,15 +58,15 @@ class VersionChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeSet:
-    """What a host would see of a release."""
+    """What a release changes on a host."""
 
     packages: tuple[VersionChange, ...]
     rebuilt: int
-    """Packages with the same name and version, built from changed parts."""
+    """Packages with the same name and version, rebuilt from changed inputs."""
     units: Mapping[str, tuple[str, ...]]
     """`stop`, `restart`, `reload`, `leave` and `start`: the units of each."""
     reboot: tuple[str, ...]
-    """What asks for a reboot; empty where none is needed."""
+    """Why a reboot is needed; empty if it is not."""
 
     def lines(self) -> list[str]:
         """The text of a preview, in a stable order."""
@@ -78,7 +78,7 @@ class ChangeSet:
 
 
 def change_set(old: EvaluatedAttr, new: EvaluatedAttr) -> ChangeSet:
-    """Compare two systems by the derivations that they are built from."""
+    """Compare two systems by their derivations."""
     removed, added = difference(old.drv_path, new.drv_path)
     gone, come = _packages(removed.values()), _packages(added.values())
     names = sorted(name for name in gone.keys() | come.keys() if gone.get(name) != come.get(name))

@@ -1,7 +1,7 @@
-"""Reading `.drv` files: the graph of what a toplevel is built from, without building it.
+"""Reads `.drv` files: the build graph of a toplevel, without building it.
 
-The text is read directly (nix manual, "store derivation", ATerm): an eighth of the cost of
-`nix derivation show -r`, and the same in every version of nix.
+The files are parsed directly (nix manual, "store derivation", ATerm): that takes an eighth of the
+time of `nix derivation show -r`, and works with every version of nix.
 """
 
 import re
@@ -19,7 +19,7 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Derivation:
-    """One `.drv` file: what it needs, and the environment of its builder."""
+    """One `.drv` file: its inputs, and its builder's environment."""
 
     path: str
     inputs: frozenset[str]
@@ -38,7 +38,7 @@ class Derivation:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The builder's environment; its last list of pairs."""
+        """The builder's environment: the last list of pairs in the file."""
         pairs = _PAIR.findall(self.text[self.text.rindex("],[(") :]) if "],[(" in self.text else ()
         return {_plain(key): _plain(value) for key, value in pairs}
 
@@ -50,10 +50,7 @@ def _plain(text: str) -> str:
 def difference(
     old: StorePath, new: StorePath
 ) -> tuple[dict[str, Derivation], dict[str, Derivation]]:
-    """The derivations that only the old, and only the new, closure is built from, by path.
-
-    A path that is equal on both sides is an equal subtree, so neither walk enters it twice.
-    """
+    """The derivations in only the old, and only the new, build graph, by path."""
     ours, theirs = _walk(old.path), _walk(new.path)
     shared = ours.keys() & theirs.keys()
     return (
@@ -62,8 +59,8 @@ def difference(
     )
 
 
-_read: dict[str, Derivation] = {}
-"""Derivations never change: hosts of one release share nearly all of them."""
+_cache: dict[str, Derivation] = {}
+"""A cache: derivations never change, and hosts of one release share nearly all of them."""
 
 
 def _walk(root: str) -> dict[str, Derivation]:
@@ -73,8 +70,8 @@ def _walk(root: str) -> dict[str, Derivation]:
         path = waiting.pop()
         if path in seen:
             continue
-        if path not in _read:
-            _read[path] = Derivation.read(path)
-        seen[path] = _read[path]
+        if path not in _cache:
+            _cache[path] = Derivation.read(path)
+        seen[path] = _cache[path]
         waiting.extend(seen[path].inputs)
     return seen

@@ -192,7 +192,7 @@ async def _explain(request: _Request, error: ProcessError) -> EvaluationError:
         near = difflib.get_close_matches(attribute.name, known, n=1)
         set_key = f"set {attributes.config_key(attribute)} to one of them"
         remedy = f"did you mean {near[0]}?" if near else set_key
-        detail = f"{request.release.whose} has no {path} (it has {', '.join(known) or 'none'})"
+        detail = f"{request.release.label} has no {path} (it has {', '.join(known) or 'none'})"
         what = f"unknown {attribute.kind} attribute"
         return EvaluationError(message(what, attribute.name, detail, remedy))
     remedy = f"`nix eval` of {path} shows the whole trace"

@@ -1,7 +1,7 @@
-"""The release before this one, made again from what the state keeps of it.
+"""Evaluates the previous release again, from its record in the state.
 
-A preview in CI has never evaluated what the hosts run now; with the sources back, the same
-evaluation gives the same derivations, and the change set is as exact as on a laptop.
+A preview in CI has never evaluated what the hosts run now. From the same sources evaluation gives
+the same derivations, so its change set is as exact as on a laptop.
 """
 
 import shutil
@@ -19,7 +19,7 @@ from .attribute import EvaluatedAttr
 from .evaluate import evaluate_host
 
 
-async def system(
+async def evaluate_previous(
     record: Mapping[str, Any], settings: Settings, root: Path, attr: str, out: StorePath
 ) -> EvaluatedAttr | None:
     """The system of `attr` in the recorded release, if that is what `out` came from."""
@@ -39,7 +39,7 @@ async def _release(record: Mapping[str, Any], settings: Settings, root: Path) ->
         sources = await _sources(root / flake.base, str(record["flakeTree"]))
         url = f"path:{sources}" + (f"?dir={flake.dir}" if flake.dir else "")
         described = await release.describe(flake, url, None, sources)
-    return await release.locked(described, _app_pin(record), settings.app_input)
+    return await release.lock_release(described, _app_pin(record), settings.app_input)
 
 
 def _app_pin(record: Mapping[str, Any]) -> Pin | None:
@@ -53,7 +53,7 @@ def _app_pin(record: Mapping[str, Any]) -> Pin | None:
 
 
 async def _sources(folder: Path, tree: str) -> Path:
-    """The content of a tree of the repository that `folder` is in, as a folder of our cache."""
+    """A tree of the repository that contains `folder`, unpacked in our cache."""
     target = nix.cache_folder() / "trees" / Rev.parse(tree).text / "source"
     if target.is_dir():
         return target

@@ -1,4 +1,4 @@
-"""Services of a release: each with the images that it runs, as evaluation knows them."""
+"""The services of a release with their evaluated images."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from .evaluate import evaluate_packages
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServicePlan:
-    """One service, its image, and that of its edge."""
+    """One service, its image, and its edge's image."""
 
     spec: ServiceSpec
     image: EvaluatedAttr
@@ -22,13 +22,13 @@ class ServicePlan:
 
     @property
     def image_name(self) -> str:
-        """The name of the image in the program: both flakes may have one of the same name."""
+        """The image's name in the program; both flakes may have an image of that name."""
         name = self._name(self.spec.image)
         return f"app.{name}" if self.spec.origin is Origin.APP else name
 
     @property
     def edge_name(self) -> str:
-        """The same of the edge's."""
+        """The name of the edge's image in the program."""
         return self._name(self.spec.edge) if self.spec.edge else ""
 
     def _name(self, attr: Attr) -> str:
@@ -47,12 +47,12 @@ async def plan_services(
     """Evaluate the images of all services.
 
     Raises:
-        RefError: the app's own flake is wanted, and is none.
+        RefError: a service needs the app's own flake, which cannot be used.
         EvaluationError: one message for all that do not evaluate.
     """
     specs, homes = tuple(specs), {Origin.FLAKE: releases[None]}
     if any(spec.origin is Origin.APP for spec in specs):
-        homes[Origin.APP] = await release.of_app(releases[None], app_input)
+        homes[Origin.APP] = await release.app_release(releases[None], app_input)
 
     def of(spec: ServiceSpec, attr: Attr, origin: Origin) -> tuple[Release, Attribute]:
         return homes[origin], ServiceImage(spec.system.value, attr.text)

@@ -1,4 +1,4 @@
-"""Work side by side, of which nothing is left running."""
+"""Structured concurrency: nothing is left running."""
 
 import asyncio
 import contextlib
@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def all_of(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Await all of `works`; the first that fails ends the others, and is raised alone."""
-    tasks = [asyncio.ensure_future(work) for work in works]
+async def all_of(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Await all coroutines; the first failure cancels the others, and is raised alone."""
+    tasks = [asyncio.ensure_future(work) for work in coroutines]
     try:
         return await asyncio.gather(*tasks)
     except BaseException:
@@ -22,7 +22,7 @@ async def all_of(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 @contextlib.asynccontextmanager
 async def background(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
-    """Run `work` beside the block, which awaits it; where the block fails, it is ended."""
+    """Run `work` during the block, which awaits it; if the block fails, it is cancelled."""
     task = asyncio.ensure_future(work)
     try:
         yield task

@@ -1,4 +1,4 @@
-"""The only place that starts processes: nix, git and ssh; always an argv, always bounded."""
+"""The only module that starts processes: always from argv, always with a timeout."""
 
 import asyncio
 import contextlib
@@ -21,19 +21,19 @@ Argv = tuple[str, ...]
 T = TypeVar("T")
 
 OUTPUT_LIMIT = 64 * 1024 * 1024
-"""Bytes of stdout or stderr past which a process is ended: nothing we start prints more."""
+"""Bytes of stdout or stderr beyond which a process is terminated: nothing we start prints more."""
 LINE_LIMIT = 64 * 1024
-"""Bytes of one line of a followed process: what a host sends is hostile input."""
+"""Bytes of one line of a followed process: the output of a host is hostile input."""
 TERM_GRACE = 3.0
 """Seconds between SIGTERM and SIGKILL."""
-HELD = 5.0
-"""Seconds that what a process has left behind may hold its pipes open."""
-_LOOK = 0.5
+ORPHAN_GRACE = 5.0
+"""Seconds that children of a process that has exited may keep its pipes open."""
+_POLL = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletedProcess:
-    """A process that has ended: its exit code and all that it printed."""
+    """A process that has exited: its exit code and its whole output."""
 
     argv: Argv
     code: int
@@ -42,7 +42,7 @@ class CompletedProcess:
 
     @property
     def text(self) -> str:
-        """Stdout as text, without the newline at its end."""
+        """Stdout as text, without trailing newlines."""
         return self.stdout.decode(errors="replace").rstrip("\n")
 
     @property
@@ -59,25 +59,25 @@ async def run(
     env: Mapping[str, str] | None = None,
     check: bool = True,
 ) -> CompletedProcess:
-    """Run `argv` to its end, or end it after `timeout` seconds.
+    """Run `argv`, and terminate it after `timeout` seconds.
 
     `env` is added to the environment. With `check`, an exit code other than 0 raises.
 
     Raises:
-        ProcessError: not found, timed out, printed too much, or (with `check`) failed.
+        ProcessError: not found, timed out, too much output, or (with `check`) failed.
     """
     process = await start(argv, env)
     try:
         async with asyncio.timeout(timeout):
             stdout, stderr = await _communicate(process, argv, stdin)
     except TimeoutError:
-        raise failed(argv, None, f"no end after {timeout:g} s") from None
+        raise process_error(argv, None, f"timed out after {timeout:g} s") from None
     finally:
-        await end(process)
+        await terminate(process)
     code = process.returncode if process.returncode is not None else -signal.SIGKILL
     finished = CompletedProcess(argv=argv, code=code, stdout=stdout, stderr=stderr)
     if check and code != 0:
-        raise failed(argv, code, finished.stderr_text)
+        raise process_error(argv, code, finished.stderr_text)
     return finished
 
 
@@ -87,24 +87,24 @@ async def write(
     *,
     timeout: float,  # noqa: ASYNC109 bounds the process, not the task
 ) -> None:
-    """Run `argv` to its end with its stdout in the file `target`, however much that is.
+    """Run `argv` with its stdout in the file `target`, whatever its size.
 
     Raises:
-        ProcessError: as `run`; what is in the file is then of no use.
+        ProcessError: as `run`; the file is then incomplete.
     """
     with target.open("wb") as file:
         process = await start(argv, stdout=file.fileno())
         try:
             async with asyncio.timeout(timeout):
                 stderr = process.stderr or asyncio.StreamReader()
-                stderr_text = await _unless_held(process, read(stderr, argv))
+                stderr_text = await _read_until_exit(process, read(stderr, argv))
                 code = await process.wait()
         except TimeoutError:
-            raise failed(argv, None, f"no end after {timeout:g} s") from None
+            raise process_error(argv, None, f"timed out after {timeout:g} s") from None
         finally:
-            await end(process)
+            await terminate(process)
     if code != 0:
-        raise failed(argv, code, stderr_text.decode(errors="replace").strip())
+        raise process_error(argv, code, stderr_text.decode(errors="replace").strip())
 
 
 async def start(
@@ -114,16 +114,16 @@ async def start(
     limit: int = LINE_LIMIT,
     stdout: int = asyncio.subprocess.PIPE,
 ) -> asyncio.subprocess.Process:
-    """Start `argv` with pipes, for whoever follows it; `end` has to come after it.
+    """Start `argv` with pipes; the caller has to `terminate` it.
 
-    `limit` is in bytes, of one line of its output (`readline`).
+    `limit` is the maximum number of bytes of one line of its output (`readline`).
 
     Raises:
         ProcessError: it cannot be started.
     """
     log.debug("run %s", shlex.join(argv))
-    # A session of its own: Ctrl-C in the terminal is the engine's affair (hosts under way
-    # finish), and the whole group can be ended when time is up.
+    # Its own session: the engine handles Ctrl-C (hosts in progress finish), and the whole group
+    # can be terminated after a timeout.
     creation = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
             *argv,
@@ -136,21 +136,21 @@ async def start(
         )
     )
     try:
-        # Shielded: cancelled between fork and pipes, asyncio (3.11) waits for ever.
+        # Shielded: if cancelled between fork and pipes, asyncio (3.11) waits forever.
         return await asyncio.shield(creation)
     except asyncio.CancelledError:
         with contextlib.suppress(OSError):
-            await end(await creation)
+            await terminate(await creation)
         raise
     except OSError as error:
-        # A folder on PATH that we may not read makes "not found" look like "not allowed".
+        # An unreadable folder on PATH makes "not found" look like "permission denied".
         found = isinstance(error, PermissionError) and ("/" in argv[0] or shutil.which(argv[0]))
-        why = "may not be executed" if found else "is not installed, or not on PATH"
-        raise failed(argv, None, f"{argv[0]} {why}") from error
+        why = "is not executable" if found else "is not installed, or not on PATH"
+        raise process_error(argv, None, f"{argv[0]} {why}") from error
 
 
 def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
-    """Ours, without the stack's config, secrets in clear, that Pulumi's host hands us in it."""
+    """Our environment, without the stack's config and plain secrets that Pulumi puts there."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith("PULUMI_CONFIG")}
     return {**kept, **(more or {})}
 
@@ -165,20 +165,22 @@ async def _communicate(
         return b""
 
     work = all_of((read(stdout, argv), read(stderr, argv), fed()))
-    printed, stderr_text, _ = await _unless_held(process, work)
+    printed, stderr_text, _ = await _read_until_exit(process, work)
     await process.wait()
     return printed, stderr_text
 
 
-async def _unless_held(process: asyncio.subprocess.Process, reading: Coroutine[Any, Any, T]) -> T:
-    """Read to the end of the pipes; a process that was killed does not end what it has started.
+async def _read_until_exit(
+    process: asyncio.subprocess.Process, reading: Coroutine[Any, Any, T]
+) -> T:
+    """Read to the end of the pipes, but not forever once the process has exited.
 
-    The ssh under a nix that is gone waits for a host that may never answer again.
+    The children of a killed process stay: the ssh of a nix may wait for a host that never answers.
     """
     async with background(reading) as task:
         while not task.done():
             has_ended = process.returncode is not None
-            await asyncio.wait({task}, timeout=HELD if has_ended else _LOOK)
+            await asyncio.wait({task}, timeout=ORPHAN_GRACE if has_ended else _POLL)
             if has_ended and not task.done():
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
@@ -197,22 +199,22 @@ def streams(
 
 
 async def read(stream: asyncio.StreamReader, argv: Argv) -> bytes:
-    """All that a stream gives.
+    """Read a stream to its end.
 
     Raises:
-        ProcessError: it is more than OUTPUT_LIMIT.
+        ProcessError: more than OUTPUT_LIMIT.
     """
     chunks, size = [], 0
     while chunk := await stream.read(1 << 16):
         size += len(chunk)
         if size > OUTPUT_LIMIT:
-            raise failed(argv, None, f"more than {OUTPUT_LIMIT} bytes of output")
+            raise process_error(argv, None, f"more than {OUTPUT_LIMIT} bytes of output")
         chunks.append(chunk)
     return b"".join(chunks)
 
 
 async def feed(process: asyncio.subprocess.Process, stdin: bytes) -> None:
-    """Write its stdin and close it; what it does not want to read is dropped."""
+    """Write its stdin and close it; what the process does not read is dropped."""
     if process.stdin is None:
         return
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -221,9 +223,9 @@ async def feed(process: asyncio.subprocess.Process, stdin: bytes) -> None:
     process.stdin.close()
 
 
-async def end(process: asyncio.subprocess.Process) -> None:
-    """Leave nothing behind, also where whoever asks for it is cancelled meanwhile."""
-    ending = asyncio.ensure_future(_ended(process))
+async def terminate(process: asyncio.subprocess.Process) -> None:
+    """Terminate the process and its children, even if the caller is cancelled meanwhile."""
+    ending = asyncio.ensure_future(_terminate_group(process))
     try:
         await asyncio.shield(ending)
     except asyncio.CancelledError:
@@ -231,10 +233,10 @@ async def end(process: asyncio.subprocess.Process) -> None:
         raise
 
 
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    """TERM to the group, and KILL to what does not listen.
+async def _terminate_group(process: asyncio.subprocess.Process) -> None:
+    """Send SIGTERM to the group, and SIGKILL after a grace period.
 
-    A process that has ended by itself may have left others behind, which hold its pipes open.
+    A process that has exited may have left children that keep its pipes open.
     """
     pipes = [pipe for pipe in (process.stdout, process.stderr) if pipe]
     if process.returncode is not None and all(pipe.at_eof() for pipe in pipes):
@@ -244,7 +246,7 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
             os.killpg(process.pid, number)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TERM_GRACE):
-                # A pipe with something in it is never closed, and asyncio (3.11) waits for that.
+                # asyncio (3.11) waits for pipes to close, and unread ones never do.
                 await asyncio.gather(process.wait(), *map(_drain, pipes))
 
 
@@ -253,8 +255,8 @@ async def _drain(stream: asyncio.StreamReader) -> None:
         pass
 
 
-def failed(argv: Argv, code: int | None, detail: str) -> ProcessError:
-    """The error for a process that ended with `code`, or had to be ended (None)."""
-    # ssh ends its lines as a terminal in raw mode wants them.
+def process_error(argv: Argv, code: int | None, detail: str) -> ProcessError:
+    """The error for a process that exited with `code`, or had to be terminated (None)."""
+    # ssh ends its lines with CRLF, for terminals in raw mode.
     text = detail.replace("\r\n", "\n")
     return ProcessError(argv=argv, code=code, detail=printable(text, 4000, lines=True))

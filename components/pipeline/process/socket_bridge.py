@@ -1,4 +1,4 @@
-"""A socket of ours that leads to a program's stdin and stdout, wherever that program runs."""
+"""A local socket that is connected to the stdin and stdout of a program."""
 
 import asyncio
 import contextlib
@@ -14,21 +14,21 @@ from .stream import Pipe
 
 _CHUNK: Final = 1 << 20
 
-Told = Callable[[ProcessError], None]
-"""Who is told why a program has failed, before its connection ends."""
+OnFailure = Callable[[ProcessError], None]
+"""Called with a program's error before its connection ends."""
 
 
 @contextlib.asynccontextmanager
-async def bridge(argv: Argv, told: Told = lambda _: None) -> AsyncIterator[Path]:
-    """Give a socket for the time of a block; each connection to it starts `argv` once."""
+async def bridge(argv: Argv, on_failure: OnFailure = lambda _: None) -> AsyncIterator[Path]:
+    """A socket inside the block; each connection to it starts `argv`."""
     tasks: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(_serve(argv, reader, writer, told))
+        task = asyncio.ensure_future(_serve(argv, reader, writer, on_failure))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    # Private (0700): whoever could open the socket would have the program's rights.
+    # Private (0700): whoever can open the socket has the program's rights.
     with tempfile.TemporaryDirectory(prefix="flakeup-bridge-") as folder:
         socket = Path(folder) / "socket"
         server = await asyncio.start_unix_server(accept, socket, limit=_CHUNK)
@@ -43,34 +43,34 @@ async def bridge(argv: Argv, told: Told = lambda _: None) -> AsyncIterator[Path]
 
 
 async def _serve(
-    argv: Argv, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, told: Told
+    argv: Argv, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_failure: OnFailure
 ) -> None:
-    """One connection: to its end, whichever side ends it."""
+    """One connection, until either side ends it."""
     try:
-        # A program that cannot be started hangs up: whoever has connected says what that means.
+        # A program that cannot be started closes the connection: the client reports that.
         with contextlib.suppress(OSError):
-            async with stream.piped(argv) as program:
-                await _joined(_pump(reader, program.writer), _answer(program, writer, told))
+            async with stream.open_pipe(argv) as program:
+                await _run_both(_pump(reader, program.writer), _answer(program, writer, on_failure))
     except ProcessError as error:
-        told(error)
+        on_failure(error)
     finally:
         writer.close()
 
 
-async def _joined(*works: Coroutine[Any, Any, None]) -> None:
-    pumps = {asyncio.ensure_future(work) for work in works}
+async def _run_both(*directions: Coroutine[Any, Any, None]) -> None:
+    pumps = {asyncio.ensure_future(one) for one in directions}
     try:
-        # Whoever is done hangs up, and the program ends with that.
+        # Each direction closes its end when it is done, and the program exits with that.
         await asyncio.wait(pumps)
     finally:
         for pump in pumps:
             pump.cancel()
 
 
-async def _answer(program: Pipe, writer: asyncio.StreamWriter, told: Told) -> None:
+async def _answer(program: Pipe, writer: asyncio.StreamWriter, on_failure: OnFailure) -> None:
     await _copy(program.reader, writer)
     if error := await program.failure():
-        told(error)
+        on_failure(error)
     _hang_up(writer)
 
 

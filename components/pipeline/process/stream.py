@@ -1,4 +1,4 @@
-"""A process that is followed while it runs: line by line, or talked to over both its pipes."""
+"""Processes used while they run: read line by line, or talked to over both pipes."""
 
 import asyncio
 import contextlib
@@ -12,12 +12,12 @@ from .run import Argv
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipe:
-    """The stdout and the stdin of a process that runs."""
+    """The stdout and the stdin of a running process."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     failure: Callable[[], Awaitable[ProcessError | None]]
-    """Once its stdout has ended: why, where that was a failure."""
+    """To call at the end of stdout: why the process failed, or None."""
 
 
 @contextlib.asynccontextmanager
@@ -27,14 +27,11 @@ async def lines(
     timeout: float,  # noqa: ASYNC109 bounds the process, not the task
     stdin: bytes = b"",
 ) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Give the stdout of `argv` line by line; leaving the block ends the process.
-
-    The iteration stops when the process has ended, whatever its exit code; a process that
-    fails, a line over LINE_LIMIT and the time-out raise.
+    """The stdout of `argv` line by line; leaving the block terminates the process.
 
     Raises:
         OverlongError: a line over LINE_LIMIT.
-        ProcessError: as `run`; a failure carries what the process wrote to stderr.
+        ProcessError: as `run`, at the end of the iteration.
     """
     running = await run.start(argv, limit=run.LINE_LIMIT)
     iteration = _iterate(running, argv, stdin, timeout)
@@ -42,7 +39,7 @@ async def lines(
         yield iteration
     finally:
         await iteration.aclose()
-        await run.end(running)
+        await run.terminate(running)
 
 
 async def _iterate(
@@ -56,7 +53,7 @@ async def _iterate(
     feeding = asyncio.create_task(run.feed(running, stdin))
     deadline = asyncio.get_running_loop().time() + timeout
     try:
-        # Bounded line by line: a timer that runs across a `yield` would cancel its consumer.
+        # A timeout per line: one across a `yield` would cancel the consumer.
         while True:
             async with asyncio.timeout_at(deadline):
                 line = await _line(stdout, argv)
@@ -67,9 +64,9 @@ async def _iterate(
             await feeding
             if code := await running.wait():
                 text = (await stderr_text).decode(errors="replace").strip()
-                raise run.failed(argv, code, text)
+                raise run.process_error(argv, code, text)
     except TimeoutError:
-        raise run.failed(argv, None, f"no end after {timeout:g} s") from None
+        raise run.process_error(argv, None, f"timed out after {timeout:g} s") from None
     finally:
         feeding.cancel()
         stderr_text.cancel()
@@ -85,8 +82,8 @@ async def _line(stream: asyncio.StreamReader, argv: Argv) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def piped(argv: Argv) -> AsyncIterator[Pipe]:
-    """Give both ends of a process that is talked to; leaving the block ends it.
+async def open_pipe(argv: Argv) -> AsyncIterator[Pipe]:
+    """Both pipes of a process; leaving the block terminates it.
 
     Raises:
         ProcessError: it cannot be started.
@@ -105,7 +102,7 @@ async def piped(argv: Argv) -> AsyncIterator[Pipe]:
     finally:
         stderr_text.cancel()
         await asyncio.wait([stderr_text])
-        await run.end(running)
+        await run.terminate(running)
 
 
 async def _failure(
@@ -113,7 +110,7 @@ async def _failure(
 ) -> ProcessError | None:
     with contextlib.suppress(TimeoutError, ProcessError):
         async with asyncio.timeout(run.TERM_GRACE):
-            said = (await asyncio.shield(stderr_text)).decode(errors="replace").strip()
+            text = (await asyncio.shield(stderr_text)).decode(errors="replace").strip()
             code = await running.wait()
-            return run.failed(argv, code, said) if code else None
+            return run.process_error(argv, code, text) if code else None
     return None

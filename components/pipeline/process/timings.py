@@ -1,4 +1,4 @@
-"""Where the time of a run goes, stage by stage."""
+"""How long the stages of a run take."""
 
 import contextlib
 import time
@@ -11,16 +11,16 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Timings:
-    """Wall-clock seconds of each stage, from its first beginning to its last end.
+    """Wall-clock seconds of each stage, from its first start to its last end.
 
-    Hosts go through a stage side by side: what counts is how long the stage was under way.
+    Hosts go through a stage in parallel, so their times are not added up.
     """
 
     _spans: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @contextlib.contextmanager
     def span(self, stage: str) -> Iterator[None]:
-        """Count the time inside the block towards `stage`."""
+        """Add the block to `stage`."""
         began = time.monotonic()
         try:
             yield
@@ -28,12 +28,12 @@ class Timings:
             self.mark(stage, began)
 
     async def timed(self, stage: str, work: Awaitable[T]) -> T:
-        """Await `work`, and count its time towards `stage`."""
+        """Await `work`, and add it to `stage`."""
         with self.span(stage):
             return await work
 
     def mark(self, stage: str, began: float) -> None:
-        """Stretch `stage` from `began` (monotonic seconds) to now, where that is longer."""
+        """Extend `stage` to the time from `began` (monotonic seconds) to now."""
         first, last = self._spans.get(stage, (began, began))
         self._spans[stage] = (min(first, began), max(last, time.monotonic()))
 

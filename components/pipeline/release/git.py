@@ -1,7 +1,7 @@
-"""What a ref means on a git remote: `git ls-remote`, before nix sees it.
+"""Resolves refs on git remotes with `git ls-remote`, so that nix only gets commits.
 
-Nix is given commits. It resolves a tag by name on local repositories and fails to on real
-remotes (NixOS/nix#5291), and it takes the branch where a name is both: so we decide here.
+Nix resolves tags by name in local repositories but not on real remotes (NixOS/nix#5291), and
+prefers the branch if a name is both.
 """
 
 import difflib
@@ -14,11 +14,11 @@ from ..process.run import Argv, run
 from ..values import Ref, Rev
 
 TIMEOUT = 30.0
-"""Seconds for one question to a git server."""
+"""Seconds for one request to a git server."""
 
 
 class RefKind(StrEnum):
-    """What a name stands for; only a branch may move between two releases."""
+    """What a ref is; only a branch may move between two releases."""
 
     TAG = "tag"
     BRANCH = "branch"
@@ -28,25 +28,25 @@ class RefKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """A ref as it was asked for, and the commit that it names."""
+    """A ref as configured, and its commit."""
 
     ref: Ref | None
     kind: RefKind
     rev: Rev
     full: str | None
-    """`refs/tags/v1`; None for a bare commit, which the remote need not advertise."""
+    """`refs/tags/v1`; None for a bare commit, which the remote may not advertise."""
 
 
 def ls_remote(remote: str, *patterns: str) -> Argv:
-    """The command that asks a remote for the refs that match."""
+    """The command that lists the matching refs of a remote."""
     return ("git", "ls-remote", "--quiet", "--", remote, *patterns)
 
 
 async def resolve(remote: str, ref: Ref | None, *, key: str) -> Pin:
-    """Ask `remote` what `ref` is; None is its HEAD. `key` is the config key to name.
+    """Resolve `ref` on `remote`; None is its HEAD. `key` is the config key, for messages.
 
     Raises:
-        RefError: the server is away, the ref is not there, or is both a tag and a branch.
+        RefError: the server does not answer, the ref does not exist, or is both tag and branch.
     """
     if ref is not None and ref.is_commit:
         return Pin(ref=ref, kind=RefKind.COMMIT, rev=Rev.parse(ref.text), full=None)
@@ -58,7 +58,7 @@ async def resolve(remote: str, ref: Ref | None, *, key: str) -> Pin:
     if len(found) > 1:
         raise RefError(_ambiguous(remote, ref, key))
     name = found[0]
-    # An annotated tag is an object of its own; `^{}` is the commit it points to.
+    # An annotated tag is an object itself; `^{}` is the commit that it points to.
     rev = advertised.get(f"{name}^{{}}", advertised[name])
     return Pin(ref=ref, kind=_kind(name), rev=rev, full=None if name == "HEAD" else name)
 
@@ -104,7 +104,7 @@ def _parse(line: str) -> tuple[str, Rev]:
 
 
 def _environment() -> dict[str, str]:
-    """Never wait for a password, nor for a host that does not answer."""
+    """Never wait for a password, or for a host that does not answer."""
     quiet = "ssh -o BatchMode=yes -o ConnectTimeout=10"
     return {
         "GIT_TERMINAL_PROMPT": "0",

@@ -1,8 +1,8 @@
-"""The nix (and git) commands of the pipeline: one function an operation, argv and bounds inside.
+"""The nix (and git) commands of the pipeline: one function per operation, with its timeout.
 
-Nix gets a cache folder of our own (NIX_CACHE_HOME, nix 2.24 and later): its evaluation cache
-takes a lock made with `--override-input` for the same as one given by `--reference-lock-file`,
-and would hand the wrong derivation to whoever uses both.
+Nix gets its own cache folder (NIX_CACHE_HOME, nix 2.24 and later): its evaluation cache does not
+tell `--override-input` from `--reference-lock-file`, and would give wrong derivations to who uses
+both.
 """
 
 import functools
@@ -21,7 +21,7 @@ TIMEOUT = 600.0
 """Seconds for fetching a flake's inputs, or evaluating one host."""
 GIT_TIMEOUT = 10.0
 VALID_MTIME = 1
-"""What nix sets the time of a path to before it calls it valid (canonicalisePathMetaData)."""
+"""The mtime that nix gives a path before it is valid (canonicalisePathMetaData)."""
 
 NIX: Argv = ("nix", "--extra-experimental-features", "nix-command flakes")
 MINIMUM = (2, 24)
@@ -31,7 +31,7 @@ _version: list[str] = []
 
 @functools.cache
 def cache_folder() -> Path:
-    """Our folder of things that can be made again: locks, evaluations, nix's own caches."""
+    """Our cache: locks, evaluations, nix's own caches."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(base) / "flakeup" / "nix"
     (folder / "locks").mkdir(parents=True, exist_ok=True)
@@ -50,9 +50,9 @@ async def command(
 
 
 def is_present(path: StorePath) -> bool:
-    """Whether this machine's store has the path; a stat, not a question to nix.
+    """Whether this machine's store has the valid path; a stat, not a call of nix.
 
-    A failed build leaves its output behind, as nix found it; what is valid has nix's own time.
+    A failed build may leave its output behind, but only valid paths have nix's mtime.
     """
     try:
         return Path(path.path).lstat().st_mtime == VALID_MTIME
@@ -61,12 +61,12 @@ def is_present(path: StorePath) -> bool:
 
 
 async def run_git(argv: Argv) -> str:
-    """What a git command on this machine prints."""
+    """The output of a git command."""
     return (await run(argv, timeout=GIT_TIMEOUT)).text
 
 
 async def version() -> str:
-    """Nix's version, asked once a run; too old a nix is refused.
+    """Nix's version, asked once per run.
 
     Raises:
         RefError: older than 2.24, which lacks --output-lock-file or a cache folder of its own.
@@ -82,7 +82,7 @@ async def version() -> str:
 
 
 async def metadata(url: str, *, where: str, remedy: str) -> dict[str, Any]:
-    """`nix flake metadata --json`: the flake fetched, its identity and its inputs.
+    """`nix flake metadata --json`: fetches the flake; its identity and inputs.
 
     Raises:
         RefError: the flake cannot be fetched, or its flake.lock is not up to date.
@@ -102,13 +102,13 @@ async def metadata(url: str, *, where: str, remedy: str) -> dict[str, Any]:
 
 
 async def lock(url: str, overrides: Mapping[str, str], target: Path) -> None:
-    """Write the lock of `url`, with inputs overridden, to `target`; complete or not at all.
+    """Write the lock of `url`, with inputs overridden, to `target`, atomically.
 
     Raises:
         RefError: an override cannot be fetched.
     """
     words = [word for name, to in overrides.items() for word in ("--override-input", name, to)]
-    # Two refs of one run may be one commit: each makes a file of its own.
+    # Two refs of one run may be the same commit, so temporary files have distinct names.
     partial = target.with_name(f"{target.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         await command("flake", "lock", *words, "--output-lock-file", str(partial), "--", url)

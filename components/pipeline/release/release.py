@@ -1,8 +1,8 @@
 """What is deployed: the infra flake and its app input, each pinned to a commit, and one lock.
 
-A release is made once a run. Every later nix command is given its URL with
-`--reference-lock-file` and never `--override-input`, with which nix's evaluation cache answers
-wrongly and `self.rev` is lost (reference: NixOS/nix#11703).
+A release is resolved once per run. Every later nix command gets its URL with
+`--reference-lock-file`, never `--override-input`, which gives wrong answers from nix's evaluation
+cache and loses `self.rev` (NixOS/nix#11703).
 """
 
 import asyncio
@@ -29,37 +29,37 @@ class Flake:
     """The infra flake at one version."""
 
     url: str
-    """As nix is given it: `path:` of a folder, or a URL with the commit in it."""
+    """The URL for nix: `path:` of a folder, or a URL with the commit."""
     pin: Pin | None
-    """Its commit; None for a folder, whose identity is its content."""
+    """Its commit; None for a folder, which is identified by its content."""
     dir: str
-    """The sub-folder that holds flake.nix; empty for the top."""
+    """The sub-folder with flake.nix; empty for the top."""
     nar_hash: str
     tree: str | None
-    """The git tree id of a folder: from it, the repository gives the same sources again."""
+    """The git tree id of a folder, with which git can restore the same sources."""
     inputs: dict[str, dict[str, Any]]
     """The `original` of each direct input, as flake.lock has it."""
 
     @property
     def identity(self) -> str:
-        """What its content is known by, whichever folder it stands in."""
+        """Identifies its content, in whichever folder it is."""
         content = self.pin.rev.text if self.pin else self.nar_hash
         return f"{content}/{self.dir}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A flake, the app's commit (where the flake has an app input) and the lock of both."""
+    """A flake, the app's commit (if the flake has an app input) and the lock of both."""
 
     flake: Flake
     app: Pin | None
     lock: Path
     lock_sha256: str
-    whose: str = "the flake"
-    """In messages: the infra flake's, or the app's own."""
+    label: str = "the flake"
+    """The flake in messages: the infra flake, or the app's own."""
 
     def record(self, flake: FlakeUrl) -> dict[str, str]:
-        """What the state keeps of it: enough to get the same sources again."""
+        """What the state keeps: enough to get the same sources again."""
         pin = self.flake.pin
         fields = {
             "flake": flake.text,
@@ -70,7 +70,7 @@ class Release:
         return _present(fields) | self.app_record()
 
     def app_record(self) -> dict[str, str]:
-        """The part of the record that differs where a host carries its own ref."""
+        """The part of the record that differs for a host with its own ref."""
         fields = {
             "appRef": self.app.ref.text if self.app and self.app.ref else None,
             "appRefKind": str(self.app.kind) if self.app else None,
@@ -85,7 +85,7 @@ def _present(fields: dict[str, str | None]) -> dict[str, str]:
 
 
 async def resolve(settings: Settings, root: Path) -> dict[Ref | None, Release]:
-    """Pin and lock everything the config names: one release for each distinct app ref.
+    """Pin and lock everything that the config names: one release per distinct app ref.
 
     `root` is the program's folder. The key None stands for the stack's own `appRef`.
 
@@ -94,7 +94,7 @@ async def resolve(settings: Settings, root: Path) -> dict[Ref | None, Release]:
     """
     async with background(nix.version()) as version:
         flake = await _pin_flake(settings, root)
-        await version  # it is remembered: later stages don't have to wait for it
+        await version  # it is cached: later stages do not have to wait for it
     refs = {host.app_ref for host in settings.hosts if host.app_ref != settings.app_ref}
     wanted: dict[Ref | None, Ref | None] = {None: settings.app_ref}
     wanted.update({ref: ref for ref in refs if ref is not None})
@@ -111,8 +111,8 @@ async def _pin_flake(settings: Settings, root: Path) -> Flake:
 
 
 def _folder_url(flake: FlakeUrl, root: Path) -> str:
-    # `path:` of the folder alone, never `git+file` of the repository: otherwise the release
-    # command, which edits the stack file, would change every toplevel that uses `self`.
+    # `path:` of the folder, never `git+file` of the repository: otherwise `pulumi config set`
+    # edits the stack file and so changes every toplevel that uses `self`.
     folder = (root / flake.base).resolve()
     where = f"{folder}/{flake.dir}" if flake.dir else str(folder)
     if not Path(where, "flake.nix").is_file():
@@ -121,11 +121,11 @@ def _folder_url(flake: FlakeUrl, root: Path) -> str:
     return f"path:{quote(str(folder))}" + (f"?dir={flake.dir}" if flake.dir else "")
 
 
-async def of_app(release: Release, app_input: str) -> Release:
-    """The app's own flake as a release: at the commit that is pinned, with its own lock.
+async def app_release(release: Release, app_input: str) -> Release:
+    """The app's own flake as a release: at the pinned commit, with its own lock.
 
     Raises:
-        RefError: nothing pins it, or it is no flake.
+        RefError: nothing pins it, or it is not a flake.
     """
     app = release.app
     if app is None or app.ref is None:
@@ -134,7 +134,7 @@ async def of_app(release: Release, app_input: str) -> Release:
     url = _input_url(release.flake, app_input, app.ref)
     remedy = f"a service with from: app needs a flake.nix in the app, at {app.ref.text}"
     described = await describe(url, locked_url(url, app), app, None, remedy=remedy)
-    return replace(await locked(described, None, app_input), whose="the app's flake")
+    return replace(await lock_release(described, None, app_input), label="the app's flake")
 
 
 async def describe(
@@ -145,7 +145,7 @@ async def describe(
     *,
     remedy: str = "check flake and flakeRef",
 ) -> Flake:
-    """Fetch the flake at `url` and read its inputs; `folder` where that is one of this machine.
+    """Fetch the flake at `url` and read its inputs; `folder` if it is on this machine.
 
     Raises:
         RefError: it cannot be fetched, or its lock is not up to date.
@@ -166,7 +166,7 @@ async def describe(
 
 
 def git_remote(flake: FlakeUrl) -> str:
-    """The address that `git ls-remote` is given."""
+    """The remote for `git ls-remote`."""
     if flake.kind is FlakeKind.GIT:
         return flake.base.removeprefix("git+")
     host = flake.host.text if flake.host else GIT_HOSTS[flake.kind]
@@ -174,10 +174,10 @@ def git_remote(flake: FlakeUrl) -> str:
 
 
 def locked_url(flake: FlakeUrl, pin: Pin) -> str:
-    """The URL of `flake` at a commit, as nix wants it for each kind of host."""
+    """The URL of `flake` at a commit, in nix's form for its kind of host."""
     query = {"dir": flake.dir} if flake.dir else {}
     if flake.kind is FlakeKind.GIT:
-        # A commit without a name: nix looks for it on the default branch alone, unless told.
+        # Without a ref nix looks for the commit on the default branch only.
         ref = {"ref": pin.full} if pin.full else {"allRefs": "1"}
         # Nix knows git's own protocol as `git:` only.
         base = flake.base.removeprefix("git+") if flake.base.startswith("git+git:") else flake.base
@@ -193,15 +193,15 @@ def _with_query(base: str, query: dict[str, str]) -> str:
 
 async def _release(settings: Settings, flake: Flake, ref: Ref | None) -> Release:
     if ref is None:
-        return await locked(flake, None, settings.app_input)
+        return await lock_release(flake, None, settings.app_input)
     url = _input_url(flake, settings.app_input, ref)
     app = await git.resolve(git_remote(url), ref, key="appRef")
     _check_rev(settings, ref, app)
-    return await locked(flake, app, settings.app_input)
+    return await lock_release(flake, app, settings.app_input)
 
 
 def _input_url(flake: Flake, name: str, ref: Ref) -> FlakeUrl:
-    """The app input as a place that can be asked for refs (lock file schema: nix flake manual)."""
+    """The app input as a URL that has refs (lock file schema: nix flake manual)."""
     original = flake.inputs.get(name)
     if original is None:
         known = ", ".join(sorted(flake.inputs)) or "none"
@@ -234,8 +234,8 @@ def _check_rev(settings: Settings, ref: Ref, app: Pin) -> None:
     raise RefError(message("appRef and appRev disagree", f"appRef {ref.text}", detail, remedy))
 
 
-async def locked(flake: Flake, app: Pin | None, app_input: str) -> Release:
-    """One lock file for the release, kept by what it was made from: made once, ever."""
+async def lock_release(flake: Flake, app: Pin | None, app_input: str) -> Release:
+    """The release with its lock file, which is created once and cached by its inputs."""
     overrides = {}
     if app is not None and app.ref is not None:
         overrides[app_input] = locked_url(_input_url(flake, app_input, app.ref), app)

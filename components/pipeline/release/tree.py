@@ -1,7 +1,7 @@
-"""The git tree id of a folder's content: computed from the files, so that it needs no repository.
+"""The git tree id of a folder, computed from its files without a repository.
 
-It is the same in every clone, committed or not, and `git archive` of it gives the sources back
-(git book, "Git Internals - Git Objects").
+It is the same in every clone, committed or not, and `git archive` restores the sources from it (git
+book, "Git Internals - Git Objects").
 """
 
 import hashlib
@@ -17,7 +17,7 @@ def tree_id(folder: Path) -> str:
 def _listing(folder: Path) -> bytes:
     with os.scandir(folder) as entries:
         found = [_entry(entry) for entry in entries if entry.name != ".git"]
-    # Git sorts a folder as if its name ended in a slash, and knows no empty ones.
+    # Git sorts folders as if their names ended in a slash, and has no empty folders.
     return b"".join(line for _, line in sorted(one for one in found if one is not None))
 
 

@@ -207,13 +207,13 @@ def test_no_text_can(by: str, release: str) -> None:
     assert settings["mode"] == "boot"
 
 
-SHOWN = st.text(
+ERROR_SHOWN = st.text(
     st.characters(exclude_categories=("C", "Z"), include_characters=" "), min_size=1, max_size=40
 )
 
 
 @examples(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(SHOWN, SHOWN, SHOWN)
+@given(ERROR_SHOWN, ERROR_SHOWN, ERROR_SHOWN)
 def test_whatever_a_check_says_arrives(target: str, contains: str, header: str) -> None:
     """Quotes, blanks at the ends, `$` and `\\` are text: the config lets control alone not in."""
     one = check(kind=CheckKind.COMMAND, target=target, contains=contains, header=header)

@@ -6,7 +6,7 @@ import pytest
 
 from components.pipeline.activation.protocol import Observation
 from components.pipeline.config.activation import Activation, Mode
-from components.pipeline.deploy.plan import Action, HostPlan, decide, drift, one_ahead
+from components.pipeline.deploy.plan import Action, HostPlan, drift, interrupted_commit, plan_hosts
 from components.pipeline.errors import HostError, ReplyError, UnreachableError
 from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.values import StorePath
@@ -30,7 +30,7 @@ IDLE = Observation(
 def plan(seen: Observation | HostError | None, mode: Mode = Mode.SWITCH) -> HostPlan:
     observed = {} if seen is None else {"web1": seen}
     wanted = host(activation=Activation(mode=mode))
-    (one,) = decide((wanted,), {"web1": SYSTEM}, observed)
+    (one,) = plan_hosts((wanted,), {"web1": SYSTEM}, observed)
     assert (one.host, one.system) == (wanted, SYSTEM)
     return one
 
@@ -79,18 +79,18 @@ def test_plan_keeps_what_was_seen() -> None:
     assert plan(IDLE).current == OLD
     assert plan(None).current is None
     trouble = UnreachableError("away")
-    assert (plan(trouble).trouble, plan(trouble).current) == (trouble, None)
+    assert (plan(trouble).error, plan(trouble).current) == (trouble, None)
 
 
 def test_hosts_keep_their_order() -> None:
     hosts = (host("web2"), host("db1"), host("web1"))
     systems = {one.name: SYSTEM for one in hosts}
-    assert [one.host.name for one in decide(hosts, systems, {})] == ["web2", "db1", "web1"]
+    assert [one.host.name for one in plan_hosts(hosts, systems, {})] == ["web2", "db1", "web1"]
 
 
 def test_drift_names_both_paths_and_the_remedy() -> None:
     assert drift(plan(replace(IDLE, current=OTHER)), OLD, "urn:x") == (
-        f"drifted: it runs {OTHER.path}, and was deployed as {OLD.path}; "
+        f"drifted: it runs {OTHER.path}, but {OLD.path} was deployed; "
         "repair: pulumi up --replace 'urn:x'"
     )
 
@@ -100,7 +100,7 @@ def test_drift_names_both_paths_and_the_remedy() -> None:
 def test_another_boot_default_is_drift(current: StorePath, mode: Mode) -> None:
     seen = replace(IDLE, current=current, profile=OTHER)
     assert drift(plan(seen, mode), OLD, "urn:x") == (
-        f"drifted: it runs {current.path}, and would start with {OTHER.path}; "
+        f"drifted: it runs {current.path}, but would boot {OTHER.path}; "
         "repair: pulumi up --replace 'urn:x'"
     )
 
@@ -137,7 +137,7 @@ AHEAD = replace(IDLE, current=OTHER, profile=OTHER, committed_from=OLD, committe
 
 
 def test_a_host_one_release_ahead_of_the_state_is_no_drift() -> None:
-    assert one_ahead(plan(AHEAD), OLD, STACK) == (
+    assert interrupted_commit(plan(AHEAD), OLD, STACK) == (
         f"it runs {OTHER.path}: the `up` that deployed it was interrupted"
     )
 
@@ -155,7 +155,7 @@ def test_a_host_one_release_ahead_of_the_state_is_no_drift() -> None:
     ],
 )
 def test_who_is_not_one_ahead(seen: Observation | None, recorded: StorePath | None) -> None:
-    assert one_ahead(plan(seen), recorded, STACK) is None
+    assert interrupted_commit(plan(seen), recorded, STACK) is None
 
 
 def test_no_drift_where_nothing_is_recorded() -> None:

@@ -9,7 +9,7 @@ from tests.unit.evaluate.derivations import NEW, OLD, REBOOT, read_all
 
 @pytest.fixture(autouse=True)
 def _store(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(derivation, "_read", read_all())
+    monkeypatch.setattr(derivation, "_cache", read_all())
 
 
 def test_a_release() -> None:

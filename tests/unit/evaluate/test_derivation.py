@@ -13,7 +13,7 @@ from tests.unit.evaluate.derivations import NEW, OLD, read_all
 def store(monkeypatch: pytest.MonkeyPatch) -> dict[str, Derivation]:
     """The data in place of what was read from the store."""
     found = read_all()
-    monkeypatch.setattr(derivation, "_read", found)
+    monkeypatch.setattr(derivation, "_cache", found)
     return found
 
 

@@ -230,8 +230,8 @@ FIND_OUT = "find out why it changed; only then put the new key into hosts' hostK
             id="name",
         ),
         pytest.param(
-            None, "no end after 10 s", UnreachableError,
-            f"cannot reach the host: {WHERE}: no end after 10 s."
+            None, "timed out after 10 s", UnreachableError,
+            f"cannot reach the host: {WHERE}: timed out after 10 s."
             " check address, port, network and that sshd runs",
             id="time",
         ),
