@@ -18,9 +18,13 @@
     │   ├── IncusPermissionError    this client may not make the request
     │   ├── IncusUnavailableError     one that does not respond
     │   └── IncusPinError     one that is not the server which the stack means
-    ├── DockerError           a Docker daemon that refused, or failed at what was asked of it
-    │   ├── DockerAwayError   one that does not answer
-    │   └── DockerKeyError    one whose machine has another key than the pinned one
+    ├── DockerError           a Docker daemon that cannot be used, or did not do what was asked
+    │   ├── DockerRefusedError      the daemon refused a request, or failed to carry it out
+    │   │   ├── DockerNotFoundError     what the request is about does not exist
+    │   │   ├── DockerConflictError     it is in use, or exists already
+    │   │   └── DockerForbiddenError    it is forbidden
+    │   ├── DockerUnavailableError  the daemon does not respond
+    │   └── DockerKeyError          host key mismatch of the daemon's machine
     ├── RegistryError         a registry of images that refused, or cannot be used
     └── ProcessError          a command that failed, was killed or took too long
         └── OverlongError     a line of output beyond the limit
@@ -185,19 +189,38 @@ class IncusPinError(IncusError):
 
 
 class DockerError(FlakeupError):
-    """A Docker daemon that refused, or failed at what it was asked for; `code` as in http."""
+    """A Docker daemon that cannot be used, or did not do what it was asked for."""
 
-    def __init__(self, text: str, *, code: int = 0) -> None:
-        self.code = code
+
+class DockerRefusedError(DockerError):
+    """A request that the daemon refused, or failed to carry out.
+
+    `reason` is the daemon's own text, for a caller whose message can say more of what it means.
+    """
+
+    def __init__(self, text: str, *, reason: str) -> None:
+        self.reason = reason
         super().__init__(text)
 
 
-class DockerAwayError(DockerError):
-    """A Docker daemon that does not answer: what was asked for may be done, or not."""
+class DockerNotFoundError(DockerRefusedError):
+    """What a request is about does not exist."""
+
+
+class DockerConflictError(DockerRefusedError):
+    """What a request is about is in use, or exists already."""
+
+
+class DockerForbiddenError(DockerRefusedError):
+    """What the daemon forbids, such as removing a network that containers are in."""
+
+
+class DockerUnavailableError(DockerError):
+    """A Docker daemon that does not respond: what was asked for may be done, or not."""
 
 
 class DockerKeyError(DockerError):
-    """A Docker daemon on a machine whose key is not the pinned one."""
+    """A Docker daemon on a machine whose host key is not the pinned one."""
 
 
 class RegistryError(FlakeupError):

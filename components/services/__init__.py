@@ -1,1 +1,1 @@
-"""Services in Docker: images, candidates, containers, the edge in front of them."""
+"""Services in Docker: images, candidates, containers, and the edge that forwards to them."""

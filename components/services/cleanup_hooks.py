@@ -1,8 +1,8 @@
-"""Hooks of what cannot be there twice: what an `up` that was cut off has left is ended first.
+"""Hooks that remove what is in the way of a resource of which there can be only one.
 
-An `up` that is killed between the making of a container and the writing of the state leaves one
-that the state does not know. It may have the port that the next one wants. So may a container of
-before, where the strategy of a service has changed.
+An `up` that is killed between creating a container and writing the state leaves a container that
+the state does not know. It may have the port that the next one needs; so may the previous
+container of a service whose strategy has changed.
 """
 
 from collections.abc import Awaitable, Callable
@@ -11,53 +11,51 @@ import pulumi
 
 from ..pipeline.config.services import ServiceSpec
 from ..pipeline.targets.docker import ownership
-from ..pipeline.targets.docker.daemon import Daemon, steadily
+from ..pipeline.targets.docker.daemon import Daemon, retry_through_restart
 from ..stack import config
 
 
 def network(name: str, host: str, owner: str) -> pulumi.ResourceHookBinding:
-    """The hook of a stack's network."""
+    """Return the hook of a stack's network."""
     labels = {ownership.OWNER: owner}
-    return _before_create(name, host, lambda docker: ownership.remove_networks(docker, labels))
+    return _before_create(
+        name, host, lambda docker: ownership.remove_unused_networks(docker, labels)
+    )
 
 
 def container(host: str, owner: str, spec: ServiceSpec) -> pulumi.ResourceHookBinding:
-    """The hook of a service's container that is to be the only one."""
+    """Return the hook of a service's container that runs alone."""
 
-    async def work(docker: Daemon) -> None:
+    async def clean_up(docker: Daemon) -> None:
         for label in (ownership.SERVICE, ownership.EDGE):
             found = await ownership.containers(docker, {ownership.OWNER: owner, label: spec.name})
-            await ownership.end(docker, found, spec.grace.seconds)
+            await ownership.stop_and_remove(docker, found, spec.grace.seconds)
 
-    return _before_create(spec.name, host, work)
+    return _before_create(spec.name, host, clean_up)
 
 
 def edge(name: str, host: str, owner: str, spec: ServiceSpec) -> pulumi.ResourceHookBinding:
-    """The hook of a service's edge, which is to have its ports."""
+    """Return the hook of a service's edge: nobody else may have its ports."""
 
-    async def work(docker: Daemon) -> None:
-        edges = await ownership.containers(
-            docker, {ownership.OWNER: owner, ownership.EDGE: spec.name}
-        )
-        served = await ownership.containers(
-            docker, {ownership.OWNER: owner, ownership.SERVICE: spec.name}
-        )
-        found = (*edges, *(one for one in served if one.ports))
-        await ownership.end(docker, found, spec.grace.seconds)
+    async def clean_up(docker: Daemon) -> None:
+        owned = {ownership.OWNER: owner}
+        edges = await ownership.containers(docker, {**owned, ownership.EDGE: spec.name})
+        services = await ownership.containers(docker, {**owned, ownership.SERVICE: spec.name})
+        found = (*edges, *(one for one in services if one.ports))
+        await ownership.stop_and_remove(docker, found, spec.grace.seconds)
 
-    return _before_create(name, host, work)
+    return _before_create(name, host, clean_up)
 
 
 def _before_create(
-    name: str, host: str, work: Callable[[Daemon], Awaitable[None]]
+    name: str, host: str, clean_up: Callable[[Daemon], Awaitable[None]]
 ) -> pulumi.ResourceHookBinding:
-    """A preview makes nothing."""
     if pulumi.runtime.is_dry_run():
         return pulumi.ResourceHookBinding()
 
     async def before_create(_: pulumi.ResourceHookArgs) -> None:
         async with Daemon(host, config.folder()) as docker:
-            await steadily(docker, lambda: work(docker))
+            await retry_through_restart(docker, lambda: clean_up(docker))
 
-    hook = pulumi.ResourceHook(f"{name}-alone", before_create)
+    hook = pulumi.ResourceHook(f"{name}-cleanup", before_create)
     return pulumi.ResourceHookBinding(before_create=[hook])

@@ -15,8 +15,8 @@ from ..stack.dependency import depends_even_if_failed, output_or
 IMAGE: Final = "flakeup:docker:Image"
 
 
-class Own(pulumi.CustomResource):
-    """A resource of the project's own provider whose outputs nobody reads."""
+class ProviderResource(pulumi.CustomResource):
+    """A resource of the provider `flakeup` whose outputs nobody reads."""
 
     def __init__(
         self, token: str, name: str, props: Mapping[str, object], opts: pulumi.ResourceOptions
@@ -24,8 +24,8 @@ class Own(pulumi.CustomResource):
         super().__init__(token, name, dict(props), opts)
 
 
-class Image(pulumi.CustomResource):
-    """An image in a daemon; its digest is known where it is in a registry too."""
+class DaemonImage(pulumi.CustomResource):
+    """An image in a daemon; it has a digest if it is in a registry too."""
 
     digest: pulumi.Output[str]
 
@@ -37,15 +37,15 @@ class Image(pulumi.CustomResource):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DockerImageArgs:
-    """An image that nix builds, and the daemon that is to have it."""
+    """An image that nix builds, and the daemon that runs it."""
 
     build: EvaluatedAttr
     host: str
     registry: Registry | None = None
-    """Where it is pushed, for the daemon to pull it."""
+    """Where it is pushed to, and the daemon pulls it from."""
     builder: BuildAndCopy
     after: pulumi.Input[pulumi.Resource]
-    """What has to be done before it is loaded: the build."""
+    """What comes before loading: the build."""
 
 
 class DockerImage(pulumi.ComponentResource):
@@ -53,16 +53,16 @@ class DockerImage(pulumi.ComponentResource):
 
     ref: str
     digest: pulumi.Output[str]
-    """`sha256:…` of its manifest in the registry; empty where it goes through none."""
+    """`sha256:…` of its manifest in the registry; empty without a registry."""
     loaded: pulumi.Input[pulumi.Resource]
-    """For those who run it."""
+    """For `depends_on` of what runs it."""
 
     def __init__(
         self, name: str, args: DockerImageArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("flakeup:index:DockerImage", name, {}, opts)
         self.ref = reference(args.build, args.registry)
-        image = Image(
+        image = DaemonImage(
             name,
             {
                 "host": args.host,
@@ -80,22 +80,22 @@ class DockerImage(pulumi.ComponentResource):
 
     @property
     def pinned(self) -> pulumi.Output[str]:
-        """The image in the registry, for whoever else runs it: `<address>/<name>@sha256:…`."""
+        """The image in the registry, by digest: `<address>/<name>@sha256:…`; empty without one."""
         name = self.ref.rpartition(":")[0]
         return self.digest.apply(lambda digest: f"{name}@{digest}" if digest else "")
 
 
 def _login(registry: Registry | None) -> dict[str, object]:
-    """The registry, and the login of the config: in the state it is a secret only."""
+    """Return the inputs for a registry; the config's login is a secret in the state."""
     if registry is None:
         return {}
     login = {"username": registry.username, "password": registry.password}
-    hidden = {key: pulumi.Output.secret(text) for key, text in login.items() if text}
-    return {"registry": registry.address, **hidden}
+    secrets = {key: pulumi.Output.secret(text) for key, text in login.items() if text}
+    return {"registry": registry.address, **secrets}
 
 
 def reference(build: EvaluatedAttr, registry: Registry | None = None) -> str:
-    """The name of an image: its tag is the hash of the store path, and is never moved."""
+    """Return the name of an image, whose tag is the hash of the store path."""
     name = re.sub(r"[^a-z0-9]+", "-", build.attr.lower()).strip("-") or "image"
-    place = f"{registry.address}/" if registry else ""
-    return f"{place}{name}:{build.out_path.digest}"
+    prefix = f"{registry.address}/" if registry else ""
+    return f"{prefix}{name}:{build.out_path.digest}"

@@ -1,7 +1,7 @@
-"""`DockerService`: containers from images of the flake.
+"""`DockerService`: a container from an image of the flake, and how a new one replaces it.
 
-What is new is tried first, as a candidate beside what serves. Only one that became healthy changes
-anything; a release that does not work leaves state and traffic as they were.
+A new release first runs as a candidate, next to the container that serves. Only a healthy one
+changes anything: a release that does not work leaves state and traffic as they were.
 """
 
 import hashlib
@@ -18,21 +18,21 @@ from ..pipeline.targets.docker import ownership, route
 from ..pipeline.targets.docker.route import Route
 from ..stack.dependency import depends_even_if_failed, output_or
 from . import cleanup_hooks
-from .image import DockerImage, Own
-from .secrets import Holding, held
+from .image import DockerImage, ProviderResource
+from .secrets import SecretMount, secrets_volume
 
 T = TypeVar("T")
 
-TRIAL: Final = "flakeup:docker:Trial"
+CANDIDATE: Final = "flakeup:docker:Candidate"
 TRAFFIC: Final = "flakeup:docker:Traffic"
-HALF_MADE: Final = ["#initerror"]
-"""What the engine calls a container that was made and could not be started.
+INIT_ERROR: Final = ["#initerror"]
+"""The engine's name for a container that was created and could not be started.
 
-The provider's update would do nothing for it, and call that a success.
+The provider's update would do nothing for it, and call that a success: it is replaced.
 """
 RETRIES: Final = 3
 ALLOWANCE: Final = 300
-"""Seconds beside `wait` and `grace`, for what the daemon has to do."""
+"""Seconds for the daemon's own work, in addition to `wait` and `grace`."""
 LOG_OPTIONS: Final = {"max-size": "10m", "max-file": "3"}
 
 
@@ -48,11 +48,11 @@ class DockerServiceArgs:
     network: pulumi.Output[str]
     """The name of the network that the stack's services share."""
     is_secret: bool = False
-    """Whether what the container is given is not to be in the state in clear."""
+    """Whether the container's inputs are secrets in the state."""
 
 
 class DockerService(pulumi.ComponentResource):
-    """A container that serves, and the way in which a new one takes its place."""
+    """A candidate, the container that serves, its edge, and the traffic between them."""
 
     container: pulumi.Output[str]
 
@@ -61,107 +61,115 @@ class DockerService(pulumi.ComponentResource):
     ) -> None:
         super().__init__("flakeup:index:DockerService", name, {}, opts)
         self._args = args
-        trial = self._trial(name)
-        self.container = self._served(name, depends_even_if_failed(trial, f"{name}-trial", self))
+        self.container = self._replace(name, self._candidate(f"{name}-candidate"))
         self.register_outputs({"container": self.container, "image": args.image.ref})
 
-    def _served(self, name: str, tried: pulumi.Input[pulumi.Resource]) -> pulumi.Output[str]:
-        """Make what serves, once the candidate was well; gives its name."""
+    def _replace(self, name: str, candidate: pulumi.Input[pulumi.Resource]) -> pulumi.Output[str]:
+        """Create the container once the candidate was healthy; returns its name."""
         edge = self._args.edge
-        container = self._container(name, tried)
-        served = depends_even_if_failed(container, name, self)
-        known = output_or(container.name, "", served)
-        self._traffic(name, known, self._edge(name, edge, served) if edge else "")
-        return known
+        container = self._container(name, candidate)
+        created = depends_even_if_failed(container, name, self)
+        container_name = output_or(container.name, "", created)
+        self._traffic(name, container_name, self._edge(name, edge, created) if edge else "")
+        return container_name
 
-    def _trial(self, name: str) -> pulumi.CustomResource:
+    def _candidate(self, name: str) -> pulumi.Input[pulumi.Resource]:
         spec, args = self._args.spec, self._args
         props: dict[str, object] = {
             "host": args.host,
             "service": spec.name,
             "image": args.image.ref,
-            "command": self._hidden(list(spec.command)),
-            "environment": self._hidden(dict(spec.env)),
+            "command": self._maybe_secret(list(spec.command)),
+            "environment": self._maybe_secret(dict(spec.env)),
             "secrets": pulumi.Output.secret(dict(spec.secrets)) if spec.secrets else None,
             "network": args.network,
             "ports": [str(port) for port in sorted(spec.ports)],
             "user": spec.user or None,
             "readOnly": spec.read_only,
-            "healthcheck": self._hidden(list(spec.healthcheck)),
+            "healthcheck": self._maybe_secret(list(spec.healthcheck)),
             "interval": float(spec.health_interval.seconds),
             "wait": float(spec.wait.seconds),
         }
         options = pulumi.ResourceOptions(
             parent=self, depends_on=[args.image.loaded], custom_timeouts=_timeouts(spec)
         )
-        return Own(TRIAL, f"{name}-trial", props, options)
+        candidate = ProviderResource(CANDIDATE, name, props, options)
+        return depends_even_if_failed(candidate, name, self)
 
-    def _container(self, name: str, tried: pulumi.Input[pulumi.Resource]) -> docker.Container:
+    def _container(self, name: str, candidate: pulumi.Input[pulumi.Resource]) -> docker.Container:
         spec, args = self._args.spec, self._args
-        is_beside = spec.strategy is Strategy.BLUE_GREEN
-        holdings = self._secrets(name, tried) if spec.secrets else ()
+        mounts = (self._secrets(name, candidate),) if spec.secrets else ()
+        volumes = [
+            docker.ContainerVolumeArgs(volume_name=volume, container_path=path)
+            for volume, path in sorted(spec.volumes.items())
+        ]
         return docker.Container(
             name,
             image=args.image.ref,
-            command=self._hidden(list(spec.command)) if spec.command else None,
-            envs=self._hidden([f"{key}={text}" for key, text in sorted(spec.env.items())]),
+            command=self._maybe_secret(list(spec.command)) if spec.command else None,
+            envs=self._maybe_secret([f"{key}={text}" for key, text in sorted(spec.env.items())]),
             user=spec.user or None,
             read_only=spec.read_only,
-            healthcheck=self._hidden(_healthcheck(spec)) if spec.healthcheck else None,
+            healthcheck=self._maybe_secret(_healthcheck(spec)) if spec.healthcheck else None,
             labels=_labels({ownership.SERVICE: spec.name, ownership.SPEC: _digest(spec)}),
             networks_advanced=[
                 docker.ContainerNetworksAdvancedArgs(name=args.network, aliases=[spec.name])
             ],
-            ports=None if is_beside else _ports(spec.ports),
-            volumes=[
-                docker.ContainerVolumeArgs(volume_name=volume, container_path=path)
-                for volume, path in sorted(spec.volumes.items())
-            ]
-            + [volume for volume, _ in holdings],
+            ports=None if spec.strategy is Strategy.BLUE_GREEN else _ports(spec.ports),
+            volumes=[*volumes, *(mount.volume for mount in mounts)],
             must_run=True,
             restart=route.RESTART,
-            # Unset, it is killed at once.
+            # Without it, the container is killed at once.
             destroy_grace_seconds=spec.grace.seconds,
             log_driver="json-file",
             log_opts=LOG_OPTIONS,
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                provider=args.provider,
-                # On the image itself too: the old one goes only after the old container.
-                depends_on=[tried, args.image.loaded, *(made for _, made in holdings)],
-                # The provider's own way is to delete first: a gap, and no way back.
-                delete_before_replace=not is_beside,
-                replace_on_changes=HALF_MADE,
-                hooks=None
-                if is_beside
-                else cleanup_hooks.container(args.host, owner_of_stack(), spec),
+            opts=self._container_options(
+                [candidate, *(mount.secrets_container for mount in mounts)]
             ),
         )
 
-    def _secrets(self, name: str, tried: pulumi.Input[pulumi.Resource]) -> tuple[Holding]:
+    def _container_options(
+        self, after: list[pulumi.Input[pulumi.Resource]]
+    ) -> pulumi.ResourceOptions:
+        spec, args = self._args.spec, self._args
+        runs_alone = spec.strategy is not Strategy.BLUE_GREEN
+        return pulumi.ResourceOptions(
+            parent=self,
+            provider=args.provider,
+            # On the image too: the previous image is removed after the previous container.
+            depends_on=[*after, args.image.loaded],
+            # The provider's default is to delete first: an outage, and no way back.
+            delete_before_replace=runs_alone,
+            replace_on_changes=INIT_ERROR,
+            hooks=cleanup_hooks.container(args.host, owner_of_stack(), spec)
+            if runs_alone
+            else None,
+        )
+
+    def _secrets(self, name: str, candidate: pulumi.Input[pulumi.Resource]) -> SecretMount:
         spec, args = self._args.spec, self._args
         options = pulumi.ResourceOptions(
-            parent=self, provider=args.provider, depends_on=[tried, args.image.loaded]
+            parent=self, provider=args.provider, depends_on=[candidate, args.image.loaded]
         )
         labels = _labels({ownership.SECRETS: spec.name})
-        return (held(f"{name}-secrets", spec.secrets, args.image.ref, labels, options),)
+        return secrets_volume(f"{name}-secrets", spec.secrets, args.image.ref, labels, options)
 
-    def _hidden(self, value: T) -> pulumi.Input[T]:
+    def _maybe_secret(self, value: T) -> pulumi.Input[T]:
         return pulumi.Output.secret(value) if self._args.is_secret else value
 
     def _edge(
-        self, name: str, image: DockerImage, served: pulumi.Input[pulumi.Resource]
+        self, name: str, image: DockerImage, container: pulumi.Input[pulumi.Resource]
     ) -> pulumi.Output[str]:
         spec, args = self._args.spec, self._args
-        # What it begins with sends nobody anywhere; `traffic` says where to, as soon as it knows.
-        # Nothing is in it that can change without the ports: the edge would be made anew for it.
-        nobody = Route(ports=spec.ports)
+        # Its first configuration forwards nothing; `Traffic` sends it the route. It depends on
+        # nothing but the ports: any other change in it would recreate the edge.
+        initial = Route(ports=spec.ports)
         edge = docker.Container(
             f"{name}-edge",
             image=image.ref,
             command=list(route.COMMAND),
             labels=_labels({ownership.EDGE: spec.name}),
-            uploads=[docker.ContainerUploadArgs(file=route.CONFIG, content=nobody.config)],
+            uploads=[docker.ContainerUploadArgs(file=route.CONFIG, content=initial.config)],
             ports=_ports({port: port for port in spec.ports}),
             networks_advanced=[docker.ContainerNetworksAdvancedArgs(name=args.network)],
             must_run=True,
@@ -173,9 +181,9 @@ class DockerService(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 provider=args.provider,
-                # On the container: an edge that is made anew serves nobody for a moment.
-                depends_on=[image.loaded, served],
-                replace_on_changes=HALF_MADE,
+                # On the container: a recreated edge forwards nothing for a moment.
+                depends_on=[image.loaded, container],
+                replace_on_changes=INIT_ERROR,
                 hooks=cleanup_hooks.edge(f"{name}-edge", args.host, owner_of_stack(), spec),
             ),
         )
@@ -194,7 +202,7 @@ class DockerService(pulumi.ComponentResource):
             "wait": float(spec.wait.seconds),
         }
         options = pulumi.ResourceOptions(parent=self, custom_timeouts=_timeouts(spec))
-        Own(TRAFFIC, f"{name}-traffic", props, options)
+        ProviderResource(TRAFFIC, f"{name}-traffic", props, options)
 
 
 def _labels(more: Mapping[str, str]) -> list[docker.ContainerLabelArgs]:
@@ -220,13 +228,13 @@ def _ports(ports: Mapping[int, int]) -> list[docker.ContainerPortArgs]:
 
 
 def _digest(spec: ServiceSpec) -> str:
-    """A digest of the health check: the provider takes another one for no change at all."""
-    said: list[Any] = [list(spec.healthcheck), spec.health_interval.text]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+    """Return a digest of the health check: the provider ignores a change of it."""
+    inputs: list[Any] = [list(spec.healthcheck), spec.health_interval.text]
+    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
 
 
 def owner_of_stack() -> str:
-    """As labels have it."""
+    """Return the stack as labels name it."""
     return f"{pulumi.get_project()}/{pulumi.get_stack()}"
 
 

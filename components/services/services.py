@@ -1,4 +1,4 @@
-"""`DockerServices`: the services of a stack, with the images and the networks that they share."""
+"""`DockerServices`: the services of a stack, with the images and the network that they share."""
 
 import pulumi
 import pulumi_docker as docker
@@ -18,7 +18,7 @@ from .service import DockerService, DockerServiceArgs, owner_of_stack
 
 
 class DockerServices:
-    """All services of a stack: their images, a network, and each of them."""
+    """All services of a stack, their images and their network."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class DockerServices:
         built: pulumi.Input[pulumi.Resource],
         parent: pulumi.Resource,
     ) -> None:
-        self._where, self._builder, self._built = services, builder, built
+        self._config, self._builder, self._built = services, builder, built
         self._parent, self.images = parent, dict[str, DockerImage]()
         options = pulumi.ResourceOptions(parent=parent)
         self._provider = docker.Provider(
@@ -53,7 +53,7 @@ class DockerServices:
         }
 
     def _network(self) -> pulumi.Output[str]:
-        """The name of the network that all services share."""
+        """Create the network that all services share; returns its name."""
         name = "services"
         network = docker.Network(
             name,
@@ -61,19 +61,19 @@ class DockerServices:
             opts=pulumi.ResourceOptions(
                 parent=self._parent,
                 provider=self._provider,
-                hooks=cleanup_hooks.network(name, self._where.host, owner_of_stack()),
+                hooks=cleanup_hooks.network(name, self._config.host, owner_of_stack()),
             ),
         )
         made = depends_even_if_failed(network, name, self._parent)
         return output_or(network.name, "", made)
 
     def _image(self, name: str, build: EvaluatedAttr) -> DockerImage:
-        """One for all services that run the same one."""
+        """Return the image, which is the same for all services that run it."""
         if name not in self.images:
             args = DockerImageArgs(
                 build=build,
-                host=self._where.host,
-                registry=self._where.registry,
+                host=self._config.host,
+                registry=self._config.registry,
                 builder=self._builder,
                 after=self._built,
             )
@@ -83,7 +83,7 @@ class DockerServices:
 
 
 def _ssh_options(services: Services) -> list[str] | None:
-    """As for a host; the provider's folder is the program's."""
+    """Return the ssh options of a host: the provider runs in the program's folder."""
     if services.host_key is None:
         return None
     return list(remote.options(Machine.parse(services.host), ssh_files_in(config.folder())))

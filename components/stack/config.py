@@ -13,9 +13,9 @@ from pulumi.runtime.config import (
     is_config_secret,
 )
 
+from ..pipeline.config import service_secrets
 from ..pipeline.config.section import Repeated
 from ..pipeline.config.stack import Activation, Settings, parse
-from ..pipeline.targets.docker import secret
 from ..pipeline.transport.ssh import folder_of
 
 STRUCTURED: Final = frozenset({"hosts", "activation", "rollout", "incus", "docker", "services"})
@@ -39,7 +39,9 @@ def load(grounds: Mapping[str, Activation] | None = None) -> Settings:
     names = {key: key.removeprefix(prefix) for key in full}
     values = {name: _decoded(name, config.get(name)) for name in names.values()}
     if "secrets" in (config.get("services") or ""):
-        values["services"] = secret.marked(values["services"], _written(f"{prefix}services"))
+        values["services"] = service_secrets.marked(
+            values["services"], _written(f"{prefix}services")
+        )
     return parse(
         values,
         secret_keys=frozenset(

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from components.pipeline.config.registry import Registry
-from components.pipeline.targets.docker.daemon import Daemon, steadily
-from components.pipeline.targets.docker.pull import pulled
-from components.pipeline.targets.docker.push import pushed
+from components.pipeline.targets.docker.daemon import Daemon, retry_through_restart
+from components.pipeline.targets.docker.pull import ensure_pulled
+from components.pipeline.targets.docker.push import ensure_pushed
 from harness.daemons import registry as registries
 from harness.daemons.registry import PASSWORD
 from harness.unix_http import ApiError
@@ -38,7 +38,7 @@ class Place:
     def __init__(self, folder: Path, dockerd: Dockerd, server: registries.Registry) -> None:
         self.folder, self.dockerd, self.server = folder, dockerd, server
         self.path = f"{dockerd.prefix}/app"
-        self.said: list[str] = []
+        self.reports: list[str] = []
 
     def registry(self, port: int = 0, *, username: str = "", password: str = "") -> Registry:
         host = f"127.0.0.1:{port}" if port else self.server.address
@@ -55,14 +55,14 @@ class Place:
 
     async def push(self, path: Path, registry: Registry | None = None, tag: str = HASH) -> str:
         registry = registry or self.registry()
-        return await pushed(path, self.ref(registry, tag), registry, self.said.append)
+        return await ensure_pushed(path, self.ref(registry, tag), registry, self.reports.append)
 
     async def pull(self, digest: str, registry: Registry | None = None, tag: str = HASH) -> str:
         registry = registry or self.registry()
         ref = self.ref(registry, tag)
         async with Daemon(self.dockerd.host) as docker:
-            return await steadily(
-                docker, lambda: pulled(docker, ref, digest, registry, self.said.append)
+            return await retry_through_restart(
+                docker, lambda: ensure_pulled(docker, ref, digest, registry, self.reports.append)
             )
 
     def of_daemon(self) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def closed(tmp_path: Path, dockerd: Dockerd, locked: registries.Registry) -> Ite
 
 
 def message_of(caught: pytest.ExceptionInfo[Exception]) -> str:
-    said = str(caught.value)
-    assert "\n" not in said
-    assert PASSWORD not in said
-    return said
+    text = str(caught.value)
+    assert "\n" not in text
+    assert PASSWORD not in text
+    return text

@@ -1,4 +1,4 @@
-"""What the resources of Docker share: a daemon, and what counts as a change."""
+"""What the Docker resources share: connections to daemons, and what counts as a change."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from components.pipeline.errors import DockerAwayError
+from components.pipeline.errors import DockerUnavailableError
 from components.pipeline.targets.docker.daemon import Daemon
 from components.pipeline.targets.incus.ownership import Owner
 from components.pipeline.transport.ssh import folder_of
@@ -21,70 +21,69 @@ if TYPE_CHECKING:
 
     from ..sdk.resource import Operation
 
-JUST_NOW: Final = 10.0
-"""Seconds in which diffs do not ask again one that was away."""
-CUT_OFF: Final = "an `up` that did not come to its end; the next one removes it"
+RECENTLY: Final = 10.0
+"""Seconds for which diffs do not ask a daemon again that was unavailable."""
+LEFTOVER: Final = "left by an interrupted `up`; the next one removes it"
 
 
 class Daemons:
-    """The Docker daemons that this process speaks with.
+    """Connections to the Docker daemons of this process.
 
-    Each look of a preview is one request: over ssh, where a new connection takes a quarter of a
-    second, one is kept for all of them. And one that is away is waited for once, not by each.
+    A preview makes one request for each resource: over ssh, where a new connection takes a quarter
+    of a second, they share one. And an unavailable daemon is waited for once, not by each.
     """
 
     def __init__(self) -> None:
-        """No daemon is spoken with yet."""
-        self._kept: dict[str, Daemon] = {}
-        self._open = AsyncExitStack()
+        self._over_ssh: dict[str, Daemon] = {}
+        self._stack = AsyncExitStack()
         self._lock = asyncio.Lock()
-        self._away: dict[str, tuple[float, DockerAwayError]] = {}
+        self._unavailable: dict[str, tuple[float, DockerUnavailableError]] = {}
 
     @asynccontextmanager
     async def at(self, host: str, operation: Operation) -> AsyncIterator[Daemon]:
-        """A daemon, for one operation.
+        """Connect to a daemon for one operation.
 
         Raises:
             OperationError: whatever goes wrong in the block.
         """
         with operation_errors():
             if host.startswith("ssh://"):
-                yield await self._far(host, Owner.of_urn(operation.urn).stack)
+                yield await self._shared(host, Owner.of_urn(operation.urn).stack)
             else:
                 async with Daemon(host) as docker:
                     yield docker
 
-    async def _far(self, host: str, stack: str) -> Daemon:
-        """The files of ssh are where the program writes them, and this is its folder too."""
+    async def _shared(self, host: str, stack: str) -> Daemon:
+        """Return the connection over ssh, whose files the program wrote into this folder."""
         async with self._lock:
-            if host not in self._kept:
+            if host not in self._over_ssh:
                 docker = Daemon(host, folder_of(stack))
-                self._kept[host] = await self._open.enter_async_context(docker)
-            return self._kept[host]
+                self._over_ssh[host] = await self._stack.enter_async_context(docker)
+            return self._over_ssh[host]
 
     @asynccontextmanager
-    async def look(self, host: str, operation: Operation) -> AsyncIterator[Daemon]:
-        """A daemon, for a diff.
+    async def for_diff(self, host: str, operation: Operation) -> AsyncIterator[Daemon]:
+        """Connect to a daemon for a diff.
 
         Raises:
-            OperationError: whatever goes wrong in the block; or it was away just now.
+            OperationError: whatever goes wrong in the block; or it was unavailable recently.
         """
-        since, away = self._away.get(host, (0.0, None))
-        if away and time.monotonic() - since < JUST_NOW:
-            raise OperationError(str(away)) from away
+        since, reason = self._unavailable.get(host, (0.0, None))
+        if reason and time.monotonic() - since < RECENTLY:
+            raise OperationError(str(reason)) from reason
         try:
             async with self.at(host, operation) as docker:
                 yield docker
         except OperationError as error:
-            if isinstance(error.__cause__, DockerAwayError):
-                self._away[host] = time.monotonic(), error.__cause__
+            if isinstance(error.__cause__, DockerUnavailableError):
+                self._unavailable[host] = time.monotonic(), error.__cause__
             raise
 
     async def close(self) -> None:
-        """End the connections that were kept."""
-        await self._open.aclose()
+        """Close the shared connections."""
+        await self._stack.aclose()
 
 
 def without_wait(found: Diff) -> Diff:
-    """How long something may take is no change of it."""
+    """Ignore `wait`: how long something may take changes nothing."""
     return Diff(differences=tuple(one for one in found.differences if one.top != "wait"))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from components.pipeline.config.registry import Registry
 from components.pipeline.errors import DockerKeyError
 from components.pipeline.targets.docker import image
-from components.pipeline.targets.docker.daemon import Daemon, segment, steadily
-from components.pipeline.targets.docker.pull import pulled
-from components.pipeline.targets.docker.push import pushed
+from components.pipeline.targets.docker.daemon import Daemon, retry_through_restart, segment
+from components.pipeline.targets.docker.pull import ensure_pulled
+from components.pipeline.targets.docker.push import ensure_pushed
 
 from ..sdk.diff import Diff, Difference
 from ..sdk.errors import OperationError
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from .docker import Daemons
 
 
-MEANS: Final = frozenset({"username", "password"})
-"""Inputs that say how it gets there: another one changes nothing about what is there."""
+LOGIN: Final = frozenset({"username", "password"})
+"""Inputs that only say how the image gets there: a change of them is none of the image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +45,16 @@ class ImageSpec:
 
 
 class DockerImageResource(Resource[ImageSpec]):
-    """An image under a name that is never moved: one that is there is the right one."""
+    """An image under a name that is never moved: an image that has it is the right one."""
 
     schema: ClassVar[Schema] = DOCKER_IMAGE
 
     def __init__(self, daemons: Daemons) -> None:
-        """Nothing is wanted yet."""
         self._daemons = daemons
-        self._wanted: set[tuple[str, str]] = set()
+        self._desired: set[tuple[str, str]] = set()
         """Daemon and name of each image that the program asks for in this run."""
-        self._away: set[str] = set()
+        self._warned: set[str] = set()
+        """Daemons whose failure a diff has reported."""
 
     def parse(self, inputs: Inputs) -> ImageSpec:
         """The inputs as values."""
@@ -75,15 +75,15 @@ class DockerImageResource(Resource[ImageSpec]):
     async def check(
         self, inputs: Properties, context: CheckContext
     ) -> tuple[Properties, Sequence[Failure]]:
-        """What the program names is wanted; a refresh looks at all there is, and checks nothing."""
+        """Remember what the program asks for; a refresh reads all resources, and checks none."""
         match inputs.get("host"), inputs.get("ref"):
             case str(host), str(ref):
-                self._wanted.add((host, ref))
+                self._desired.add((host, ref))
         return await super().check(inputs, context)
 
     async def create(self, inputs: ImageSpec, operation: Operation) -> Created:
-        """Push it, where it goes through a registry, and load it, where it is not there."""
-        outputs = await operation.cancellation.race(self._loaded(inputs, operation))
+        """Push it, if there is a registry, and load it, unless the daemon has it."""
+        outputs = await operation.cancellation.race(self._load(inputs, operation))
         return Created(id=inputs.ref, outputs=outputs)
 
     async def update(
@@ -91,70 +91,72 @@ class DockerImageResource(Resource[ImageSpec]):
     ) -> Properties:
         """Load it again: somebody has removed it."""
         del prior
-        return await operation.cancellation.race(self._loaded(inputs, operation))
+        return await operation.cancellation.race(self._load(inputs, operation))
 
-    async def _loaded(self, spec: ImageSpec, operation: Operation) -> Properties:
-        ref, registry, say = spec.ref, spec.registry, operation.diagnostics.status
+    async def _load(self, spec: ImageSpec, operation: Operation) -> Properties:
+        ref, registry, report = spec.ref, spec.registry, operation.diagnostics.status
         if registry is None:
             async with self._daemons.at(spec.host, operation) as docker:
-                identity = await steadily(
-                    docker, lambda: image.ensure(docker, spec.built, ref, say)
+                image_id = await retry_through_restart(
+                    docker, lambda: image.ensure_loaded(docker, spec.built, ref, report)
                 )
-            return {"imageId": identity}
+            return {"imageId": image_id}
         with operation_errors():
-            digest = await pushed(spec.built, ref, registry, say)
+            digest = await ensure_pushed(spec.built, ref, registry, report)
         async with self._daemons.at(spec.host, operation) as docker:
-            identity = await steadily(docker, lambda: pulled(docker, ref, digest, registry, say))
-        return {"imageId": identity, "digest": digest}
+            image_id = await retry_through_restart(
+                docker, lambda: ensure_pulled(docker, ref, digest, registry, report)
+            )
+        return {"imageId": image_id, "digest": digest}
 
     async def preview(
         self, inputs: Properties, prior: PriorState | None, operation: Operation
     ) -> Properties:
-        """A digest is of a registry only."""
+        """Only an image in a registry has a digest."""
         outputs = await super().preview(inputs, prior, operation)
         has_digest = "registry" in inputs
         return {key: value for key, value in outputs.items() if has_digest or key != "digest"}
 
     async def delete(self, prior: PriorState, operation: Operation) -> None:
-        """Take its name off; it stays where a container still needs it, and in the registry.
+        """Remove its name; it stays as long as a container needs it, and in the registry.
 
-        After an `up` that failed, what was to be replaced can be what is wanted again.
+        After a failed `up`, the image that was to be replaced may be the desired one again.
         """
         state = Inputs(prior.state)
-        spec, identity = self.parse(state), state.string("imageId", "")
-        if (spec.host, spec.ref) in self._wanted:
+        spec, image_id = self.parse(state), state.string("imageId", "")
+        if (spec.host, spec.ref) in self._desired:
             return
         async with self._daemons.at(spec.host, operation) as docker:
-            await steadily(docker, lambda: image.remove(docker, spec.ref, identity))
+            await retry_through_restart(docker, lambda: image.remove(docker, spec.ref, image_id))
 
     async def read(self, prior: PriorState, operation: Operation) -> ReadResult | None:
-        """Whether the daemon still has it."""
+        """Read whether the daemon still has it."""
         if not prior.inputs:
-            msg = "an image is not imported: `pulumi up` finds it where it is there already"
+            msg = "an image cannot be imported: `pulumi up` finds it if the daemon has it"
             raise OperationError(msg)
         state = Inputs(prior.state)
         async with self._daemons.at(state.string("host", ""), operation) as docker:
-            identity = await _image_id(docker, state.string("ref", ""))
-        return ReadResult(outputs={**prior.state, "imageId": identity}) if identity else None
+            image_id = await _image_id(docker, state.string("ref", ""))
+        return ReadResult(outputs={**prior.state, "imageId": image_id}) if image_id else None
 
     async def diff(self, new: Properties, prior: PriorState, operation: Operation) -> Diff:
-        """Also an image that was removed from the daemon is to be loaded again."""
+        """Compare; an image that was removed from the daemon is loaded again."""
         every = (await super().diff(new, prior, operation)).differences
-        found = Diff(differences=tuple(one for one in every if one.top not in MEANS))
+        found = Diff(differences=tuple(one for one in every if one.top not in LOGIN))
         state = Inputs(prior.state)
         host, ref = state.string("host", ""), state.string("ref", "")
         try:
-            async with self._daemons.look(host, operation) as docker:
-                identity = await _image_id(docker, ref)
+            async with self._daemons.for_diff(host, operation) as docker:
+                image_id = await _image_id(docker, ref)
         except OperationError as error:
-            stays = Inputs(new).string("host", "") == host
-            if stays and isinstance(error.__cause__, DockerKeyError):
-                raise  # before anything is begun: nobody knows whose machine it is
-            if not found.differences and host not in self._away:
-                operation.diagnostics.warning(f"{error}; what the state says is taken for true")
-                self._away.add(host)
+            is_same_host = Inputs(new).string("host", "") == host
+            if is_same_host and isinstance(error.__cause__, DockerKeyError):
+                raise  # before anything is changed: it may be somebody else's machine
+            if not found.differences and host not in self._warned:
+                operation.diagnostics.warning(f"{error}; using the state instead")
+                self._warned.add(host)
             return found
-        if found.differences or identity:
+        if found.differences or image_id:
             return found
         return Diff(differences=(Difference(path="imageId", top="imageId"),))
 

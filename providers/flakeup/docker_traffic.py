@@ -1,4 +1,4 @@
-"""`flakeup:docker:Traffic`: whose requests go where."""
+"""`flakeup:docker:Traffic`: the container that a service's requests go to."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from components.pipeline.targets.docker import edge, ownership, trial
-from components.pipeline.targets.docker.daemon import Daemon, segment, steadily
-from components.pipeline.targets.docker.route import Route, Traffic
+from components.pipeline.config.services import Traffic
+from components.pipeline.targets.docker import edge, ownership
+from components.pipeline.targets.docker.candidate import wait_healthy
+from components.pipeline.targets.docker.daemon import Daemon, retry_through_restart, segment
+from components.pipeline.targets.docker.route import Route
 from components.pipeline.targets.incus.ownership import Owner
 
 from ..sdk.diff import Diff, Difference
 from ..sdk.errors import OperationError
 from ..sdk.inputs import Inputs
 from ..sdk.resource import Created, Resource
-from .docker import CUT_OFF, Daemons, without_wait
+from .docker import LEFTOVER, Daemons, without_wait
 from .schemas import TRAFFIC
 
 if TYPE_CHECKING:
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
     from ..sdk.schema import Schema
     from ..sdk.values import Properties
 
-AGAIN: Final = (
-    "what served before serves on; fix the release, then run `pulumi up` again, "
-    "or `pulumi up --refresh` where somebody has stopped or removed it"
+REMEDY: Final = (
+    "the previous version keeps serving; fix the release, then run `pulumi up` again, "
+    "or `pulumi up --refresh` if somebody has stopped or removed it"
 )
 
 
@@ -41,12 +43,11 @@ class TrafficSpec:
 
 
 class TrafficResource(Resource[TrafficSpec]):
-    """Where the edge of a service sends what it is asked: to one that is healthy."""
+    """Where the edge of a service forwards requests to: a healthy container."""
 
     schema: ClassVar[Schema] = TRAFFIC
 
     def __init__(self, daemons: Daemons) -> None:
-        """All resources of Docker speak with the same `daemons`."""
         self._daemons = daemons
 
     def parse(self, inputs: Inputs) -> TrafficSpec:
@@ -66,87 +67,85 @@ class TrafficResource(Resource[TrafficSpec]):
         )
 
     async def create(self, inputs: TrafficSpec, operation: Operation) -> Created:
-        """Send it there."""
-        await operation.cancellation.race(self._sent(inputs, None, operation))
+        """Wait until the container is healthy, and forward requests to it."""
+        await operation.cancellation.race(self._switch(inputs, None, operation))
         return Created(id=inputs.service, outputs={})
 
     async def update(
         self, inputs: TrafficSpec, prior: PriorState, operation: Operation
     ) -> Properties:
-        """Send it to the new one; until that is healthy, all goes where it went."""
-        before = self.parse(Inputs(prior.state))
-        await operation.cancellation.race(self._sent(inputs, before, operation))
+        """Switch to the new container; until it is healthy, requests go to the previous one."""
+        previous = self.parse(Inputs(prior.state))
+        await operation.cancellation.race(self._switch(inputs, previous, operation))
         return {}
 
-    async def _sent(
-        self, spec: TrafficSpec, before: TrafficSpec | None, operation: Operation
+    async def _switch(
+        self, spec: TrafficSpec, previous: TrafficSpec | None, operation: Operation
     ) -> None:
-        say, route = operation.diagnostics.status, spec.route
-        kept = {route.container, before.route.container if before else ""}
+        report, route = operation.diagnostics.status, spec.route
+        kept = {route.container, previous.route.container if previous else ""}
         async with self._daemons.at(spec.host, operation) as docker:
 
             async def work() -> None:
-                if before and spec.edge not in {"", before.edge}:
-                    # A new edge sends nobody anywhere.
-                    old = replace(route, container=before.route.container)
+                if previous and spec.edge not in {"", previous.edge}:
+                    # A new edge forwards nothing yet.
+                    old = replace(route, container=previous.route.container)
                     await edge.send(docker, spec.edge, old)
-                say("waiting for the new container")
-                await trial.healthy(
-                    docker, route.container, spec.service, seconds=spec.wait, remedy=AGAIN
+                report("waiting for the new container")
+                await wait_healthy(
+                    docker, route.container, spec.service, seconds=spec.wait, remedy=REMEDY
                 )
                 if spec.edge:
-                    say("moving the traffic")
+                    report("switching the traffic")
                     await edge.send(docker, spec.edge, route)
-                # The one of before is the engine's to remove, as the state knows it.
-                others = await _others(docker, spec.service, kept, operation)
-                await ownership.end(docker, others, route.grace)
+                # The engine removes the previous container, which the state knows.
+                unknown = await _unknown(docker, spec.service, kept, operation)
+                await ownership.stop_and_remove(docker, unknown, route.grace)
 
-            await steadily(docker, work)
+            await retry_through_restart(docker, work)
 
     async def delete(self, prior: PriorState, operation: Operation) -> None:
-        """The edge goes by itself, and its configuration with it."""
+        """Do nothing: the edge is removed with its configuration."""
         del prior, operation
 
     async def diff(self, new: Properties, prior: PriorState, operation: Operation) -> Diff:
-        """How long it may take is no change; containers that nobody knows of are to be ended.
+        """Compare; containers that the state does not know are a change: they are to be removed.
 
-        What does not run is only named here: the state brings it back once it is refreshed.
+        A container that is not running is only reported: a refresh makes it a change.
         """
         found = without_wait(await super().diff(new, prior, operation))
         if found.differences:
             return found
         spec = self.parse(Inputs(prior.state))
-        with suppress(OperationError):  # the image has said that the daemon is away
-            async with self._daemons.look(spec.host, operation) as docker:
+        with suppress(OperationError):  # the image's diff has reported it
+            async with self._daemons.for_diff(spec.host, operation) as docker:
                 for one, name in ((spec.route.container, "container"), (spec.edge, "edge")):
-                    if one and (how := await _stopped(docker, one)):
-                        said = f"the {name} of {spec.service} {how}"
-                        operation.diagnostics.warning(
-                            f"{said}: `pulumi up --refresh` brings it back"
-                        )
+                    if one and (why := await _not_running(docker, one)):
+                        text = f"the {name} of {spec.service} {why}"
+                        operation.diagnostics.warning(f"{text}: `pulumi up --refresh` restores it")
                 kept = {spec.route.container}
-                others = await _others(docker, spec.service, kept, operation)
-            if others:
-                names = ", ".join(one.name for one in others)
-                operation.diagnostics.warning(f"{names}: left by {CUT_OFF}")
+                unknown = await _unknown(docker, spec.service, kept, operation)
+            if unknown:
+                names = ", ".join(one.name for one in unknown)
+                operation.diagnostics.warning(f"{names}: {LEFTOVER}")
                 return Diff(differences=(Difference(path="container", top="container"),))
         return found
 
 
-async def _others(
+async def _unknown(
     docker: Daemon, service: str, kept: set[str], operation: Operation
 ) -> tuple[ownership.Container, ...]:
-    """The service's containers beside those that the state knows, and what those do not need."""
+    """Return the service's containers that the state does not know, and unused secrets ones."""
     owner = Owner.of_urn(operation.urn).text
     found = await ownership.containers(docker, {ownership.OWNER: owner, ownership.SERVICE: service})
     known = [one for one in found if one.name in kept]
-    idle = await ownership.holders(docker, owner, service, known)
-    return (*(one for one in found if one.name not in kept), *idle)
+    unused = await ownership.unused_secrets_containers(docker, owner, service, known)
+    return (*(one for one in found if one.name not in kept), *unused)
 
 
-async def _stopped(docker: Daemon, container: str) -> str:
-    """How it is that a container does not run; empty where it does."""
+async def _not_running(docker: Daemon, container: str) -> str:
+    """Return why a container is not running; empty if it is."""
     seen = await docker.find(f"/containers/{segment(container)}/json")
     if seen is None:
-        return "is gone"
-    return "" if seen["State"]["Running"] else f"({seen['Name'][1:]}) does not run"
+        return "does not exist"
+    return "" if seen["State"]["Running"] else f"({seen['Name'][1:]}) is not running"

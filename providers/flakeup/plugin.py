@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from ..sdk.plugin import Plugin
 from . import VERSION
 from .docker import Daemons
+from .docker_candidate import CandidateResource
 from .docker_image import DockerImageResource
 from .docker_traffic import TrafficResource
-from .docker_trial import TrialResource
 from .image import ImageResource
 from .instance import InstanceResource
 from .servers import Servers, location_of
@@ -36,7 +36,7 @@ class FlakeupPlugin(Plugin):
             InstanceResource(self._servers),
             VolumeResource(self._servers),
             DockerImageResource(self._daemons),
-            TrialResource(self._daemons),
+            CandidateResource(self._daemons),
             TrafficResource(self._daemons),
         )
 

@@ -84,8 +84,8 @@ DOCKER_IMAGE: Final = Schema(
         "digest": Field(description="The digest of its manifest in the registry."),
     },
 )
-TRIAL: Final = Schema(
-    token="flakeup:docker:Trial",  # noqa: S106 a type, no password
+CANDIDATE: Final = Schema(
+    token="flakeup:docker:Candidate",  # noqa: S106 a type, no password
     fields={
         **_DOCKER,
         "service": _SERVICE,

@@ -47,7 +47,7 @@ _OF_A_RUN: Final = re.compile(r"\be2e-([0-9]+)")
 HEALTHCHECK: Final = ["/bin/busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/"]
 CONVERGED: Final = {"unchanged": 15}
 """Stack, two providers, release, fleet, build, two images of two each, the network, and of the
-service: itself, trial, container, edge, traffic."""
+service: itself, candidate, container, edge, traffic."""
 AGAIN: Final = "fix the release, then run `pulumi up` again"
 
 
@@ -176,7 +176,7 @@ class DockerInspector:
 
     def candidates(self, service: str = "app") -> list[str]:
         """The candidates of a service that still exist."""
-        return self.containers(f"flakeup.trial={OWNER}/{service}")
+        return self.containers(f"flakeup.candidate={OWNER}/{service}")
 
     def _listed(self, label: str) -> Any:
         query = urlencode({"all": "1", "filters": json.dumps({"label": [label]})})

@@ -14,7 +14,7 @@ class Step:
 
 
 LOAD = Step("load", "^POST /images/load")
-TRIAL = Step("trial", "^GET /containers/app-trial-[0-9a-f]{8}/json", candidates=1)
+CANDIDATE = Step("candidate", "^GET /containers/app-candidate-[0-9a-f]{8}/json", candidates=1)
 CONTAINER = Step("container", r"^GET /v1\.\d+/containers/[0-9a-f]{64}/json", containers=3)
 TRAFFIC = Step("traffic", "^POST /containers/.*/kill", containers=3)
-STEPS = (LOAD, TRIAL, CONTAINER, TRAFFIC)
+STEPS = (LOAD, CANDIDATE, CONTAINER, TRAFFIC)

@@ -1,4 +1,4 @@
-"""Services of Docker over their releases: who asks them notices nothing, also of a broken one."""
+"""Releases of Docker services: clients notice nothing, not even a broken one."""
 
 import os
 import threading
@@ -29,13 +29,13 @@ GONE_WITHIN = 15.0
 
 @pytest.fixture(scope="module")
 def load(docker_stack: DockerStack) -> Iterator[Load]:
-    """Those who ask the service, from the first release on to the end of the module."""
+    """Clients of the service, from the first release to the end of the module."""
     with Load(docker_stack.port, SHORT_PERIOD) as clients:
         yield clients
 
 
 def steps(stack: DockerStack) -> dict[str, tuple[str, dict[str, str]]]:
-    """What a preview would do, by resource: the step and its new inputs, where there is one."""
+    """What a preview would do, by resource: the step and its new inputs, if any."""
     result = stack.preview("--json")
     assert result.code == 0, result.text
     return {
@@ -66,7 +66,7 @@ def test_the_first_up_and_a_second_one(
     assert docker_proxy.changes() == [], "the second one only asks"
 
 
-def test_a_preview_names_images_and_containers_before_anything_is_built(
+def test_a_preview_shows_images_and_containers_before_a_build(
     services: DockerStack, docker_proxy: DockerProxy, docker_inspector: DockerInspector
 ) -> None:
     old, (image,) = services.containers()["app"], docker_inspector.images()
@@ -90,21 +90,21 @@ def test_a_preview_names_images_and_containers_before_anything_is_built(
         "release": "update",
         "build": "update",
         APP: "replace",
-        "app-trial": "update",
+        "app-candidate": "update",
         "app": "replace",
         "app-traffic": "update",
     }
     with docker_proxy.gone():
         result = services.preview()
     assert result.code == 0, result.text
-    assert "what the state says is taken for true" in result.diagnostics()
+    assert "using the state instead" in result.diagnostics()
 
 
 @pytest.mark.parametrize("way", ["a release", "the way back"])
-def test_the_old_container_is_gone_soon_after_the_traffic_has_moved(
+def test_the_old_container_is_removed_soon_after_the_switch(
     services: DockerStack, docker_inspector: DockerInspector, load: Load, way: str
 ) -> None:
-    """And before that it answers: by the time of each answer, nobody went back and forth."""
+    """Until then it answers: by the times of the answers, the traffic switched once."""
     new, before, gone = services.other, services.containers()["app"], []
     thread = threading.Thread(
         target=lambda: gone.append(wait_until_gone(docker_inspector, before, 60))
@@ -127,10 +127,10 @@ def test_the_old_container_is_gone_soon_after_the_traffic_has_moved(
     assert_serves(services, docker_inspector, new)
 
 
-def test_a_release_that_does_not_work_changes_nothing(
+def test_a_broken_release_changes_nothing(
     services: DockerStack, docker_inspector: DockerInspector, load: Load
 ) -> None:
-    """State and traffic stay, and going back to what serves is nothing but forgetting the other."""
+    """State and traffic stay; a return to the release that serves only removes the new image."""
     old, began = services.release, time.monotonic()
     containers, images = docker_inspector.containers(), docker_inspector.images()
     services.write(appRef="v3")
@@ -144,7 +144,7 @@ def test_a_release_that_does_not_work_changes_nothing(
     assert docker_inspector.containers() == containers
     assert docker_inspector.candidates() == []
     assert services.traffic() == services.containers()["app"]
-    # The image is there for the next try, and in the state with the one that serves.
+    # The image is kept for the next attempt; the state has both images.
     (new,) = set(docker_inspector.images()) - set(images)
     recorded = {
         one["outputs"]["ref"]: bool(one.get("delete"))
@@ -161,8 +161,8 @@ def test_a_release_that_does_not_work_changes_nothing(
     assert_converged(services, docker_inspector, old)
 
 
-def test_over_all_of_it_no_request_was_lost(load: Load) -> None:
-    """A release, the way back, one that does not work: 200 requests a second, or what can be."""
+def test_no_request_was_lost_in_the_whole_module(load: Load) -> None:
+    """A release, a rollback and a broken release, at up to 200 requests a second."""
     began = min(at for at, _ in load.answers)
     time.sleep(max(0.0, ASKED_FOR - (time.monotonic() - began)))
     seconds = time.monotonic() - began

@@ -1,4 +1,4 @@
-"""What somebody has done to a service by hand, and the traps of the provider: `up` heals it."""
+"""Changes by hand to a service, and traps of the provider: `up` repairs it."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def good_up(stack: DockerStack, *words: str) -> CommandResult:
     return result
 
 
-def test_times_change_nothing_that_runs_and_a_health_check_does(
+def test_timeouts_keep_the_container_and_a_health_check_replaces_it(
     services: DockerStack, docker_inspector: DockerInspector
 ) -> None:
-    """The provider itself takes another health check alone for no change, and reports success."""
+    """The provider itself ignores a new health check, and reports success."""
     release, containers = services.release, docker_inspector.containers()
     old = services.containers()["app"]
     service = services.service(wait="15s", grace="2s")
@@ -58,7 +58,7 @@ def test_times_change_nothing_that_runs_and_a_health_check_does(
     assert_serves(services, docker_inspector, release)
 
 
-def test_a_container_that_was_stopped_is_named_and_started_again(
+def test_a_stopped_container_is_reported_and_restored(
     services: DockerStack, docker_inspector: DockerInspector
 ) -> None:
     release, container = services.release, services.containers()["app"]
@@ -67,7 +67,7 @@ def test_a_container_that_was_stopped_is_named_and_started_again(
     result = services.preview()
     assert result.summary() == CONVERGED
     assert (
-        f"the container of app ({container}) does not run: `pulumi up --refresh` brings it back"
+        f"the container of app ({container}) is not running: `pulumi up --refresh` restores it"
         in result.diagnostics()
     )
     good_up(services, "--refresh")
@@ -75,7 +75,7 @@ def test_a_container_that_was_stopped_is_named_and_started_again(
     assert_converged(services, docker_inspector, release)
 
 
-def test_what_was_removed_is_made_again(
+def test_removed_parts_are_recreated(
     services: DockerStack, docker_inspector: DockerInspector
 ) -> None:
     """The container, its edge and its image, all at once."""
@@ -87,7 +87,7 @@ def test_what_was_removed_is_made_again(
     services.write(appRef=release)
     result = services.preview()
     for what in ("container", "edge"):
-        line = f"the {what} of app is gone: `pulumi up --refresh` brings it back"
+        line = f"the {what} of app does not exist: `pulumi up --refresh` restores it"
         assert line in result.diagnostics()
     good_up(services, "--refresh")
     assert docker_inspector.images() == [image]
@@ -95,10 +95,10 @@ def test_what_was_removed_is_made_again(
     assert_converged(services, docker_inspector, release)
 
 
-def test_an_image_that_was_removed_is_loaded_again_without_a_refresh(
+def test_a_removed_image_is_loaded_again_without_a_refresh(
     services: DockerStack, docker_inspector: DockerInspector
 ) -> None:
-    """Also where no container keeps it from being removed with the old one's name."""
+    """Even if no container kept it from being removed."""
     release, container, (image,) = (
         services.release,
         services.containers()["app"],
@@ -114,10 +114,10 @@ def test_an_image_that_was_removed_is_loaded_again_without_a_refresh(
     assert_converged(services, docker_inspector, release)
 
 
-def test_one_that_was_restarted_by_hand_or_has_crashed_is_no_change(
+def test_a_restart_by_hand_or_after_a_crash_is_no_change(
     services: DockerStack, docker_inspector: DockerInspector
 ) -> None:
-    """Docker starts them again, also the edge: it has been told of a route by a signal."""
+    """Docker restarts them, even the edge, which has got its route by a signal."""
     release, containers = services.release, docker_inspector.containers()
     known = services.containers()
     docker_inspector.post(f"/containers/{known['app']}/restart?t=0")
@@ -138,20 +138,20 @@ def answers(stack: DockerStack, release: str) -> bool:
         return False
 
 
-def test_traffic_that_cannot_be_moved_leaves_the_old_container_serving(
+def test_a_failed_switch_leaves_the_old_container_serving(
     services: DockerStack, docker_inspector: DockerInspector
 ) -> None:
-    """The new one is there by then; the next `up` ends with one of them."""
+    """The new one exists by then; after the next `up` there is one of them."""
     old, new = services.release, services.other
     edge, container = services.containers()["app-edge"], services.containers()["app"]
-    # Paused, it can be told nothing.
+    # A paused edge gets no route.
     docker_inspector.post(f"/containers/{edge}/pause")
     services.write(appRef=new)
     result = services.up()
     docker_inspector.post(f"/containers/{edge}/unpause")
     assert result.code != 0
     (error,) = result.errors()
-    assert error.startswith(f"the edge refused its configuration: {edge}: ")
+    assert error.startswith(f"the edge rejected its configuration: {edge}: ")
     assert "is paused" in error
     assert services.http_get() == f"app {old} on docker"
     assert services.traffic() == container

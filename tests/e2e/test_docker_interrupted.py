@@ -1,6 +1,6 @@
-"""An `up` of services that is killed, interrupted or cut off in each of its steps.
+"""An `up` of services that is killed, interrupted or disconnected in each of its steps.
 
-The next one converges, and nothing is left that the state does not know of.
+The next one converges, and nothing is left that the state does not know.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.e2e.docker_stack import DockerInspector, DockerStack, assert_converged, assert_serves
-from tests.e2e.docker_steps import CONTAINER, LOAD, STEPS, TRAFFIC, TRIAL, Step
+from tests.e2e.docker_steps import CANDIDATE, CONTAINER, LOAD, STEPS, TRAFFIC, Step
 from tests.e2e.stack import wait_for
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 AWAY: Final = 5.0
-"""Seconds that the daemon is away for."""
+"""Seconds for which the daemon is unavailable."""
 HELD: Final = 60.0
 
 
@@ -48,7 +48,7 @@ def held(
 
 
 def next_up(stack: DockerStack, release: str) -> CommandResult:
-    """`up`, after what a person does where Pulumi asks for it."""
+    """`up`, after `pulumi cancel` if Pulumi asks for it."""
     stack.write(appRef=release)
     result = stack.up()
     if "pulumi cancel" in result.text:
@@ -60,8 +60,8 @@ def next_up(stack: DockerStack, release: str) -> CommandResult:
 
 @pytest.mark.parametrize(
     ("steps", "goes_on"),
-    [((LOAD, TRAFFIC), True), ((TRIAL, CONTAINER), False)],
-    ids=["load and traffic, then on", "trial and container, then back"],
+    [((LOAD, TRAFFIC), True), ((CANDIDATE, CONTAINER), False)],
+    ids=["load and traffic, then on", "candidate and container, then back"],
 )
 def test_killed(
     services: DockerStack,
@@ -71,9 +71,9 @@ def test_killed(
     *,
     goes_on: bool,
 ) -> None:
-    """KILL for the engine and all that it has started; twice, and then on to the release, or back.
+    """KILL the engine and its children, twice; then go on to the release, or back.
 
-    On the way back nothing of the program changes: what was left has to be looked for.
+    On the way back the program has no change: only a search finds the leftovers.
     """
     old, new = services.release, services.other
     for step in steps:
@@ -86,10 +86,10 @@ def test_killed(
     assert_converged(services, docker_inspector, wanted)
 
 
-def test_interrupted_in_one_step_after_the_other(
+def test_interrupted_in_each_step(
     services: DockerStack, docker_inspector: DockerInspector, docker_proxy: DockerProxy
 ) -> None:
-    """Ctrl-C, as a terminal sends it; each `up` goes on from where the one before was."""
+    """Ctrl-C, as a terminal sends it; each `up` continues where the previous one stopped."""
     old, new = services.release, services.other
     for step in STEPS:
         with held(services, docker_inspector, docker_proxy, step, new) as engine:
@@ -103,16 +103,16 @@ def test_interrupted_in_one_step_after_the_other(
     assert_serves(services, docker_inspector, new)
 
 
-def test_a_daemon_that_is_away_in_the_steps_that_may_be_done_again(
+def test_an_unavailable_daemon_in_the_steps_that_are_retried(
     services: DockerStack, docker_inspector: DockerInspector, docker_proxy: DockerProxy
 ) -> None:
-    """Five seconds in each of them, in one `up`, which ends well."""
+    """Five seconds in each of them, in one `up`, which succeeds."""
     new = services.other
     services.write(appRef=new)
     docker_proxy.forget()
     troubles = [
         docker_proxy.away(step.request, when="after", seconds=AWAY)
-        for step in (LOAD, TRIAL, TRAFFIC)
+        for step in (LOAD, CANDIDATE, TRAFFIC)
     ]
     result = services.up()
     assert result.code == 0, result.text
@@ -121,12 +121,12 @@ def test_a_daemon_that_is_away_in_the_steps_that_may_be_done_again(
     assert_converged(services, docker_inspector, new)
 
 
-def test_a_daemon_that_is_away_while_the_container_is_made(
+def test_an_unavailable_daemon_while_the_container_is_created(
     services: DockerStack, docker_inspector: DockerInspector, docker_proxy: DockerProxy
 ) -> None:
-    """That is the provider's: it fails with one message, and the next `up` goes on.
+    """That step is the provider's: it fails with one message, and the next `up` continues.
 
-    The daemon has made it; who asked has not heard its name.
+    The daemon has created it; the provider did not get its name.
     """
     old, new = services.release, services.other
     services.write(appRef=new)

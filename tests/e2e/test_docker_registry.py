@@ -1,4 +1,4 @@
-"""Images by way of a registry with a login: of the app's own flake, and of this one."""
+"""Images through a registry with a login: of the app's own flake, and of this one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def server(docker_place: Path, parts: dict[str, dict[str, Any]]) -> Iterator[Reg
 
 @pytest.fixture(scope="module")
 def own(docker_stack: DockerStack, server: Registry) -> Json:
-    """The config of a service of the app's own flake; the password is set as a person does it."""
+    """The config of a service of the app's own flake; the password is set with `pulumi config`."""
     registry_of_it = {"address": f"{server.address}/{RUN}", "username": USER}
     docker_stack.write(docker={**docker_stack.config["docker"], "registry": registry_of_it})
     argv = ("config", "set", "--secret", "--path", "docker.registry.password")
@@ -66,14 +66,14 @@ def planned(stack: DockerStack) -> dict[str, Json]:
 
 
 def images(inspector: DockerInspector, server: Registry, name: str) -> list[str]:
-    """The names of an image that have come from the registry."""
+    """The names that an image has from the registry."""
     return inspector.images(f"{server.address}/{RUN}/{name}")
 
 
 def assert_serves(
     stack: DockerStack, inspector: DockerInspector, server: Registry, release: str
 ) -> str:
-    """One container and its edge, both from the registry; gives the container's image."""
+    """One container and its edge, both from the registry; returns the container's image."""
     assert stack.http_get() == f"app {release} on docker"
     known = stack.containers()
     assert inspector.containers() == sorted(known.values())
@@ -85,7 +85,7 @@ def assert_serves(
     return image
 
 
-def test_a_preview_says_what_will_be_pulled_before_anything_is_built(
+def test_a_preview_shows_what_will_be_pulled_before_a_build(
     services: DockerStack, docker_proxy: DockerProxy, server: Registry, own: Json
 ) -> None:
     services.write(appRef="v1", **own)
@@ -100,7 +100,7 @@ def test_a_preview_says_what_will_be_pulled_before_anything_is_built(
     assert (server.requests(), docker_proxy.changes()) == ([], [])
 
 
-def test_an_image_of_the_app_by_way_of_the_registry(
+def test_an_image_of_the_app_through_the_registry(
     services: DockerStack,
     docker_inspector: DockerInspector,
     docker_proxy: DockerProxy,
@@ -122,7 +122,7 @@ def test_an_image_of_the_app_by_way_of_the_registry(
     )
     kept = [file for file in services.backend.state.rglob("*") if file.is_file()]
     assert not [file for file in kept if PASSWORD.encode() in file.read_bytes()]
-    # The check sees what it looks for: what is no secret is there.
+    # The check can find text: what is not secret is there.
     assert [file for file in kept if name.encode() in file.read_bytes()]
 
     server.forget()
@@ -133,7 +133,7 @@ def test_an_image_of_the_app_by_way_of_the_registry(
     services.release = "v1"
 
 
-def test_a_new_release_of_which_only_its_image_travels(
+def test_a_new_release_pushes_only_its_image(
     docker_stack: DockerStack, docker_inspector: DockerInspector, server: Registry, own: Json
 ) -> None:
     stack = docker_stack
@@ -149,7 +149,7 @@ def test_a_new_release_of_which_only_its_image_travels(
     assert server.requests(f"/{EDGE}/") == []
 
 
-def test_a_registry_that_refuses_is_one_message_and_what_serves_stays(
+def test_a_refused_login_is_one_message_and_changes_nothing(
     docker_stack: DockerStack, server: Registry, own: Json
 ) -> None:
     stack, before = docker_stack, docker_stack.containers()
@@ -163,16 +163,16 @@ def test_a_registry_that_refuses_is_one_message_and_what_serves_stays(
     assert (stack.containers(), stack.http_get()) == (before, "app v2 on docker")
 
 
-def test_back_to_images_that_go_straight_to_the_daemon(
+def test_back_to_images_without_a_registry(
     services: DockerStack, docker_inspector: DockerInspector, server: Registry
 ) -> None:
-    """The daemon forgets what came from the registry; the registry does not."""
+    """The images are removed from the daemon, not from the registry."""
     assert_converged(services, docker_inspector, "v1")
     assert images(docker_inspector, server, OWN) + images(docker_inspector, server, EDGE) == []
     assert len(server.tags(f"{RUN}/{OWN}")) == 2
 
 
-def test_a_registry_where_the_user_has_logged_in(
+def test_the_login_of_the_user(
     services: DockerStack, docker_inspector: DockerInspector, server: Registry
 ) -> None:
     """Without a login in the config: that of `docker login` is used, to push and to pull."""

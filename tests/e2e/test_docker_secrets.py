@@ -1,4 +1,4 @@
-"""Secrets of a service: files in its container, and to be found nowhere else."""
+"""Secrets of a service: files in its container, and nowhere else."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ SERVES: Final = [
     "-c",
     f"[ -s {FILE} ] && ! echo >{FILE} || exit 3; exec /bin/busybox nc -ll -p 8080 -e /app/answer",
 ]
-"""Ends at once where the secret is not there yet, or can be written."""
+"""Exits at once if the secret does not exist yet, or can be written."""
 
 
 @pytest.fixture(scope="module")
 def secretive(
     docker_stack: DockerStack, docker_inspector: DockerInspector, docker_proxy: DockerProxy
 ) -> Iterator[DockerStack]:
-    """The stack's service with a read-only root and a user of no rights; as it was at the end."""
+    """The stack's service with a read-only root and an unprivileged user; restored at the end."""
     docker_proxy.forget()
     yield docker_stack
     docker_stack.write(appRef="v1")
     result = docker_stack.up()
     assert result.code == 0, result.text
     assert_serves(docker_stack, docker_inspector, "v1")
-    assert holders(docker_inspector) == []
+    assert secrets_containers(docker_inspector) == []
     assert volumes(docker_inspector) == 0
 
 
 def write(stack: DockerStack, release: str, secret: str) -> None:
-    """Set as a person sets it."""
+    """Set the secret with `pulumi config`."""
     service = stack.service(command=SERVES, readOnly=True, user="1000:1000")
     stack.write(appRef=release, services={"app": service})
     words = ("--secret", "--path", "services.app.secrets.TOKEN")
@@ -64,12 +64,12 @@ def seen(stack: DockerStack, inspector: DockerInspector) -> str:
     return inspector.daemon.run(stack.containers()["app"], "/bin/busybox", "cat", FILE)
 
 
-def holders(inspector: DockerInspector) -> list[str]:
+def secrets_containers(inspector: DockerInspector) -> list[str]:
     return inspector.containers("flakeup.secrets=app")
 
 
 def volumes(inspector: DockerInspector) -> int:
-    """How many volumes hold a secret, whoever they are of."""
+    """How many volumes of any owner have a secret in them."""
     found = inspector.daemon.request("GET", "/volumes")["Volumes"] or ()
     return sum(_has_secret(volume) for volume in found)
 
@@ -82,7 +82,7 @@ def _has_secret(volume: Json) -> bool:
 
 
 def assert_nowhere(text: str) -> None:
-    """Neither as it is, nor in the forms that a program might give it."""
+    """Neither in clear, nor in encodings that programs use."""
     assert NEEDLE not in text
     for form in (base64.b64encode(secret.encode()).decode() for secret in (ONE, TWO)):
         assert form[:16] not in text
@@ -95,10 +95,10 @@ def assert_not_kept(stack: DockerStack) -> None:
             assert_nowhere(file.read_text(errors="replace"))
 
 
-def test_a_secret_is_a_file_and_nowhere_else(
+def test_a_secret_is_in_a_file_and_nowhere_else(
     secretive: DockerStack, docker_inspector: DockerInspector
 ) -> None:
-    """At level 9 the engine itself writes down all that it sends (3.259); nobody else does."""
+    """At level 9 the engine itself logs all that it sends (3.259); nothing else does."""
     stack, inspector = secretive, docker_inspector
     write(stack, "v1", ONE)
     scanner = ProcessScanner(NEEDLE)
@@ -112,24 +112,24 @@ def test_a_secret_is_a_file_and_nowhere_else(
     assert scanner.environment <= {"python", "python3"}, "Pulumi gives the program its config so"
     assert seen(stack, inspector) == ONE
     assert inspector.candidates() == []
-    (holder,) = holders(inspector)
+    (holder,) = secrets_containers(inspector)
     assert volumes(inspector) == 1
     for name in (holder, stack.containers()["app"]):
         assert_nowhere(str(inspector.daemon.container(name)))
     assert_not_kept(stack)
     assert NEEDLE in stack.pulumi("stack", "export", "--show-secrets").text
 
-    # The second one only asks.
+    # The second `up` only reads.
     result = stack.up("--debug")
     assert result.code == 0, result.text
     assert re.search(r"Resources:\n +16 unchanged", result.text), result.text
     assert_nowhere(result.text)
 
 
-def test_another_one_is_another_container_and_a_bad_release_keeps_the_one_of_before(
+def test_a_new_secret_replaces_the_container_and_a_broken_release_keeps_it(
     secretive: DockerStack, docker_inspector: DockerInspector
 ) -> None:
-    """Tried as any change, and nobody who asks notices."""
+    """With a candidate, as any change; clients notice nothing."""
     stack, inspector = secretive, docker_inspector
     old = stack.containers()["app"]
     write(stack, "v1", TWO)
@@ -149,7 +149,7 @@ def test_another_one_is_another_container_and_a_bad_release_keeps_the_one_of_bef
     assert inspector.candidates() == []
     assert_not_kept(stack)
 
-    # A release that does not work, with another secret: what serves has the one of before.
+    # A broken release with another secret: what serves keeps the previous one.
     write(stack, "v3", ONE)
     with Load(stack.port) as load:
         result = stack.up()
@@ -169,10 +169,10 @@ def test_another_one_is_another_container_and_a_bad_release_keeps_the_one_of_bef
 def test_a_secret_in_clear_text_is_refused(
     secretive: DockerStack, docker_inspector: DockerInspector
 ) -> None:
-    """Also beside one that is none: the engine itself does not tell them apart."""
+    """Even next to one that is secret: the engine itself does not tell them apart."""
     write(secretive, "v1", ONE)
     containers = docker_inspector.containers()
-    # Pulumi itself refuses what looks like a secret to it, unless it is told so.
+    # Pulumi refuses clear text that looks like a secret, unless it is told `--plaintext`.
     words = ("--plaintext", "--path", "services.app.secrets.OTHER", TWO)
     secretive._do("pulumi", "config", "set", *words)
     result = secretive.up()

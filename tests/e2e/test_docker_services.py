@@ -1,4 +1,4 @@
-"""Services of a stack: made anew in place, several of them, taken out, and destroyed."""
+"""Services of a stack: replaced in place, several of them, removed, and destroyed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 STARTED: Final = r"^GET /v1\.\d+/containers/[0-9a-f]{64}/json"
-"""What the provider asks once a container runs."""
+"""The provider's request once a container runs."""
 PLANTED: Final = {LABEL: USERS}
 LOG: Final = f"{RUN}-log"
 WRITES: Final = [
@@ -47,7 +47,7 @@ def good_up(stack: DockerStack, *words: str) -> CommandResult:
 
 
 def kill_once_started(stack: DockerStack, proxy: DockerProxy) -> None:
-    """An `up` that is killed when a container runs, and before the state knows of it."""
+    """Kill an `up` when a container runs, and before the state knows it."""
     proxy.forget()
     trouble = proxy.slow(STARTED, 60)
     stack.release = ""
@@ -62,10 +62,10 @@ def end(engine: Engine, proxy: DockerProxy) -> None:
     proxy.forget()
 
 
-def test_an_edge_that_is_made_anew_serves_while_the_new_container_is_waited_for(
+def test_a_recreated_edge_serves_until_the_new_container_is_healthy(
     services: DockerStack,
 ) -> None:
-    """Another port with another release: only the new edge has the port, and serves the old one."""
+    """A new port with a new release: only the new edge has it, and serves the old release."""
     old, new = services.release, services.other
     first, more = services.containers()["app-edge"], services.port + 1
     ports = {str(services.port): "8080", str(more): "8080"}
@@ -78,10 +78,10 @@ def test_an_edge_that_is_made_anew_serves_while_the_new_container_is_waited_for(
     assert {text for _, text in load.answers} == {before, after}
 
 
-def test_a_secret_in_the_environment_is_in_the_state_as_a_secret_only(
+def test_a_secret_in_the_environment_is_encrypted_in_the_state(
     docker_stack: DockerStack, docker_inspector: DockerInspector, docker_proxy: DockerProxy
 ) -> None:
-    """Set as a person sets it; the daemon has it in clear, as the service needs it so."""
+    """Set with `pulumi config`; the daemon has it in clear, as the service needs it."""
     services, secret = docker_stack, "hunter2-e2e"
     docker_proxy.forget()
     services.write(appRef="v1")
@@ -95,24 +95,24 @@ def test_a_secret_in_the_environment_is_in_the_state_as_a_secret_only(
     assert f"TOKEN={secret}" in docker_inspector.daemon.container(container)["Config"]["Env"]
     kept = [file for file in services.backend.state.rglob("*") if file.is_file()]
     assert not [file for file in kept if secret.encode() in file.read_bytes()]
-    # The check sees what it looks for: what is no secret is there.
+    # The check can find text: what is not secret is there.
     assert [file for file in kept if b"healthcheck" in file.read_bytes()]
 
 
 @pytest.fixture
 def log(docker_inspector: DockerInspector) -> Iterator[str]:
-    """A volume that the service writes to; it is removed with the test."""
+    """A volume that the service writes to; removed after the test."""
     yield LOG
     docker_inspector.delete(f"/volumes/{LOG}?force=1")
 
 
-def test_a_service_that_is_made_anew(
+def test_a_service_that_is_recreated(
     docker_stack: DockerStack,
     docker_inspector: DockerInspector,
     docker_proxy: DockerProxy,
     log: str,
 ) -> None:
-    """The strategy `recreate`, from blue-green and back: a gap, but never for a bad candidate."""
+    """The strategy `recreate`, from blue-green and back: an outage, but not for a broken one."""
     services = docker_stack
     docker_proxy.forget()
 
@@ -125,14 +125,14 @@ def test_a_service_that_is_made_anew(
             volumes={log: "/data"},
         )
 
-    # The port goes from the edge to the container.
+    # The port moves from the edge to the container.
     services.write(appRef="v1", services={"app": service("one")})
     good_up(services)
     assert services.http_get() == "app v1 on docker"
     assert docker_inspector.containers() == [services.containers()["app"]]
     assert docker_inspector.images(EDGE) == []
 
-    # A release that does not work: the old container is not even stopped.
+    # A broken release: the old container is not even stopped.
     old = services.containers()["app"]
     services.write(appRef="v3", services={"app": service("three")})
     with Load(services.port) as load:
@@ -144,7 +144,7 @@ def test_a_service_that_is_made_anew(
     assert error.endswith(AGAIN)
     assert docker_inspector.containers() == [old]
 
-    # Killed between the new container's start and the state: it has the port and the volume.
+    # Killed between the container's start and the state: it has the port and the volume.
     services.write(appRef="v2", services={"app": service("two")})
     kill_once_started(services, docker_proxy)
     assert not docker_inspector.daemon.is_there(old)
@@ -152,7 +152,7 @@ def test_a_service_that_is_made_anew(
     new = services.containers()["app"]
     assert docker_inspector.containers() == [new]
     assert services.http_get() == "app v2 on docker"
-    # The volume has seen each of them that was to run: the first, the killed one, and its heir.
+    # The volume has an entry of each: the first, the killed one, and its successor.
     assert docker_inspector.daemon.run(new, "/bin/busybox", "cat", "/data/log").split() == [
         "one",
         "two",
@@ -161,7 +161,7 @@ def test_a_service_that_is_made_anew(
     found = docker_inspector.daemon.container(new)["Config"]
     assert (found["Cmd"], "WHO=two" in found["Env"]) == (WRITES, True)
 
-    # And the port back to an edge; which is killed likewise, so that nobody knows of it.
+    # The port moves back to an edge, whose `up` is killed too, so that the state does not know it.
     services.write(appRef="v2")
     kill_once_started_edge(services, docker_proxy)
     good_up(services)
@@ -170,7 +170,7 @@ def test_a_service_that_is_made_anew(
 
 def kill_once_started_edge(stack: DockerStack, proxy: DockerProxy) -> None:
     proxy.forget()
-    # The container comes first, and is let through.
+    # The container comes first, and passes.
     first = proxy.slow(STARTED, 0)
     second = proxy.slow(STARTED, 60)
     stack.release = ""
@@ -181,7 +181,7 @@ def kill_once_started_edge(stack: DockerStack, proxy: DockerProxy) -> None:
     stack.cancel()
 
 
-def test_a_port_that_somebody_else_has_is_refused_before_anything_changes(
+def test_a_port_in_use_is_refused_before_anything_changes(
     services: DockerStack, docker_inspector: DockerInspector
 ) -> None:
     release, containers = services.release, docker_inspector.containers()
@@ -192,9 +192,9 @@ def test_a_port_that_somebody_else_has_is_refused_before_anything_changes(
         result = services.up()
     assert result.code != 0
     (error,) = result.errors()
-    assert error.startswith("a port is taken: app: ")
+    assert error.startswith("port already in use: app: ")
     assert f"{port}" in error
-    assert error.endswith("free it, or write another in services.app")
+    assert error.endswith("free it, or use another port in services.app")
     assert services.http_get() == f"app {release} on docker"
     assert docker_inspector.containers() == containers
     services.write(appRef=release)
@@ -205,7 +205,7 @@ def test_a_port_that_somebody_else_has_is_refused_before_anything_changes(
 
 @pytest.fixture
 def users(docker_inspector: DockerInspector) -> Iterator[dict[str, list[str]]]:
-    """What is somebody else's on the same daemon, some of it much like the stack's."""
+    """What somebody else has on the daemon, some of it similar to the stack's."""
     inspector = docker_inspector
     image = inspector.images()[0]
     inspector.post(f"/images/{image}/tag?repo={USERS}&tag=v1")
@@ -215,7 +215,7 @@ def users(docker_inspector: DockerInspector) -> Iterator[dict[str, list[str]]]:
     for short, labels in (
         ("app-0123456", {}),
         ("of-another-stack", {"flakeup.owner": "flakeup/other", "flakeup.service": "app"}),
-        ("trial", {"flakeup.trial": "flakeup/other/app"}),
+        ("candidate", {"flakeup.candidate": "flakeup/other/app"}),
     ):
         name = f"{USERS}-{short}"
         body = {
@@ -245,7 +245,7 @@ def planted(inspector: DockerInspector) -> dict[str, list[str]]:
     }
 
 
-def test_two_services_one_taken_out_and_the_stack_destroyed(
+def test_two_services_one_removed_and_the_stack_destroyed(
     services: DockerStack,
     docker_inspector: DockerInspector,
     docker_proxy: DockerProxy,
@@ -263,7 +263,7 @@ def test_two_services_one_taken_out_and_the_stack_destroyed(
     assert known.keys() == {"app", "app-edge", "web", "web-edge", "worker"}
     assert inspector.containers() == sorted(known.values())
 
-    # One that does not work holds back no other, where that is asked for.
+    # A broken one does not stop the other with `--continue-on-error`.
     bad = {**web, "healthcheck": ["/bin/busybox", "false"]}
     services.write(
         appRef=release, services={**both, "web": bad, "worker": {**worker, "env": {"N": "2"}}}
@@ -278,12 +278,12 @@ def test_two_services_one_taken_out_and_the_stack_destroyed(
     assert inspector.containers() == sorted(after.values())
     assert http_get(port) == f"app {release} on docker"
 
-    # Taken out of the config.
+    # Removed from the config.
     services.write(appRef=release)
     good_up(services)
     assert_converged_with(services, inspector, release)
 
-    # Destroyed, also what an `up` that was killed has left.
+    # Destroyed, with what a killed `up` has left.
     services.write(appRef=services.other)
     kill_once_started(services, docker_proxy)
     assert len(inspector.containers()) == 3
@@ -298,7 +298,7 @@ def test_two_services_one_taken_out_and_the_stack_destroyed(
 
 
 def assert_converged_with(stack: DockerStack, inspector: DockerInspector, release: str) -> None:
-    """One service again, beside what is somebody else's."""
+    """One service again, and all that is somebody else's."""
     known = stack.containers()
     assert inspector.containers() == sorted(known.values())
     assert known.keys() == {"app", "app-edge"}

@@ -1,4 +1,4 @@
-"""Services on a Docker daemon that only ssh leads to: as on this machine, and only by its key."""
+"""Services on a Docker daemon over ssh: as on this machine, with a pinned host key."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ OWNED = f"flakeup.owner=flakeup/{RUN}-far"
 
 
 class FarStack(DockerStack):
-    """A stack of its own: its daemon is another one to it, although it is the same."""
+    """A stack of its own: over ssh, the same daemon is another one to it."""
 
     name = f"{RUN}-far"
     app = f"{RUN}-far-app"
@@ -35,7 +35,7 @@ class FarStack(DockerStack):
 
 
 class Far:
-    """The machine of the daemon, which may go, and come back as another one."""
+    """The machine of the daemon, which may stop, and return with another key."""
 
     def __init__(self, folder: Path, proxy: DockerProxy) -> None:
         self.folder, self._daemon = folder, proxy.host
@@ -69,7 +69,7 @@ def stack(
     made._do("pulumi", "config", "set", "--secret", "sshKey", stdin=far.server.client_key_text)
     config = yaml.safe_load(made._file.read_text())["config"]
     made.config |= {"sshKey": config["flakeup:sshKey"], "docker": daemon(far.server)}
-    # HAProxy drops what takes longer: on a busy machine, a second is too short for it.
+    # HAProxy drops longer requests: on a busy machine, one second is too short.
     made.config["services"] = {"app": made.service(grace="5s")}
     return made
 
@@ -101,7 +101,9 @@ def test_the_first_up_and_a_second_one(
     assert f"UserKnownHostsFile=.flakeup/{stack.name}/ssh/docker-127.0.0.1-" in text
 
 
-def test_a_release_that_nobody_notices(stack: FarStack, docker_inspector: DockerInspector) -> None:
+def test_a_release_without_lost_requests(
+    stack: FarStack, docker_inspector: DockerInspector
+) -> None:
     with Load(stack.port) as load:
         stack.write(appRef="v2")
         result = stack.up()
@@ -118,17 +120,17 @@ def test_a_release_that_nobody_notices(stack: FarStack, docker_inspector: Docker
     )
 
 
-def test_a_machine_that_is_away_or_another_one(
+def test_an_unavailable_machine_and_one_with_another_key(
     stack: FarStack, far: Far, docker_proxy: DockerProxy, docker_inspector: DockerInspector
 ) -> None:
-    """Away, the state's word counts; another one is asked nothing, and nothing is changed."""
+    """Unavailable: the state counts. Another key: no request is sent, and nothing changes."""
     pinned = far.server.host_key_line
     containers, images = docker_inspector.containers(OWNED), docker_inspector.images(stack.app)
     far.stop()
     away = stack.preview()
     assert went_well(away) == CONVERGED
-    assert away.diagnostics().count("cannot reach Docker's machine") == 1
-    assert "what the state says is taken for true" in away.diagnostics()
+    assert away.diagnostics().count("cannot reach the machine of Docker") == 1
+    assert "using the state instead" in away.diagnostics()
 
     far.replace()
     before, offered = stack.state(), far.server.host_key_line
@@ -148,9 +150,9 @@ def test_a_machine_that_is_away_or_another_one(
     assert docker_inspector.images(stack.app) == images
     assert of_docker(stack.state()) == of_docker(before)
 
-    # Whoever has found out why writes the new key down: that changes nothing either.
+    # With the new key in the config nothing changes either.
     stack.write(appRef="v2", docker=daemon(far.server))
-    # Of the `up` that was refused, the record of the release and the build were done.
+    # Of the refused `up`, the record of the release and the build were done.
     assert went_well(stack.up()) == {"updated": 2, "unchanged": CONVERGED["unchanged"] - 2}
     assert docker_proxy.changes() == []
     went_well(stack.pulumi("destroy", "--yes", "--skip-preview"))
@@ -159,5 +161,5 @@ def test_a_machine_that_is_away_or_another_one(
 
 
 def of_docker(state: dict[str, Any]) -> list[Any]:
-    """What the state says of all that is on the daemon."""
+    """What the state has of the daemon."""
     return [one for one in state["resources"] if "docker" in one["type"]]

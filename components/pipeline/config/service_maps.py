@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..errors import printable
-from ..targets.docker import secret
 from ..values import InvalidValue, Port
+from . import service_secrets
 from .docker import PATH
 from .section import Section
 
@@ -59,8 +59,8 @@ ENV: Final = Rule(
 )
 SECRETS: Final = Rule(
     MAX_SECRETS,
-    _matching(secret.NAME, "file's name"),
-    secret.check,
+    _matching(service_secrets.NAME, "file's name"),
+    service_secrets.check,
     lambda name, _: name,
     is_shown=False,
 )

@@ -6,10 +6,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from ..targets.docker import secret
-from ..targets.docker.route import Traffic
 from ..values import Attr, Duration, HostKey, HostName, InvalidValue
-from . import service_maps
+from . import service_maps, service_secrets
 from .docker import read_daemon
 from .hosts import WRITE_NAME
 from .registry import Registry, read_registry
@@ -41,6 +39,13 @@ class Strategy(StrEnum):
 
     BLUE_GREEN = "blue-green"
     RECREATE = "recreate"
+
+
+class Traffic(StrEnum):
+    """What goes through the edge of a service."""
+
+    HTTP = "http"
+    TCP = "tcp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +154,7 @@ def _service(services: Section, name: str, *, has_app: bool) -> ServiceSpec | No
     if made.origin is Origin.APP and not has_app:
         why = "is the app's flake, and nothing says at which commit"
         one.refuse("from", why, "set appRef, or write from: flake")
-    secret.refuse(one, made.name, made.secrets, made.volumes)
+    service_secrets.refuse(one, made.name, made.secrets, made.volumes)
     return made
 
 

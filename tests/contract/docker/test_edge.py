@@ -1,4 +1,4 @@
-"""The edge of the target Docker: real HAProxy, real containers, and clients that keep asking."""
+"""The edge: real HAProxy, real containers, and clients that keep sending requests."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from components.pipeline.config.services import Traffic
 from components.pipeline.errors import DockerError
-from components.pipeline.targets.docker import edge, image
+from components.pipeline.targets.docker import edge
+from components.pipeline.targets.docker.archive import pieces, read_manifest
 from components.pipeline.targets.docker.daemon import Daemon
-from components.pipeline.targets.docker.route import COMMAND, CONFIG, FOLDER, Route, Traffic
+from components.pipeline.targets.docker.image import in_thread
+from components.pipeline.targets.docker.route import COMMAND, CONFIG, FOLDER, Route
 from harness.daemons.dockerd import LABEL, static_busybox
 from harness.http_load import SHORT_PERIOD, Load, free_port, http_get
 from tests.unit.targets.docker.archives import layer, members, write
@@ -70,11 +73,11 @@ class Place:
             "Id"
         ]
         if name == "edge":
-            nobody = Route(ports={self.port: INNER}).config
+            initial = Route(ports={self.port: INNER}).config
             self.dockerd.request(
                 "PUT",
                 f"/containers/{made}/archive?path={FOLDER}",
-                _tar(CONFIG.rpartition("/")[2], nobody.encode()),
+                _tar(CONFIG.rpartition("/")[2], initial.encode()),
                 content_type="application/x-tar",
             )
         self.dockerd.request("POST", f"/containers/{made}/start")
@@ -150,7 +153,7 @@ def place(dockerd: Dockerd, network: str, haproxy: str) -> Iterator[Place]:
 
 
 async def answer(port: int, wanted: str, seconds: float = 10) -> float:
-    """Wait until the edge answers so; gives how long that took."""
+    """Wait until the edge gives this answer; returns how long that took."""
     began = time.monotonic()
     while True:
         with contextlib.suppress(OSError, http.client.HTTPException):
@@ -160,7 +163,7 @@ async def answer(port: int, wanted: str, seconds: float = 10) -> float:
         await asyncio.sleep(0.1)
 
 
-async def test_no_request_is_lost_over_twenty_changes_of_the_route(place: Place) -> None:
+async def test_no_request_is_lost_over_twenty_switches(place: Place) -> None:
     place.start_edge()
     for name in ("one", "two"):
         place.serve(name)
@@ -172,19 +175,19 @@ async def test_no_request_is_lost_over_twenty_changes_of_the_route(place: Place)
             began = time.monotonic()
             await place.send(name)
             times.append(time.monotonic() - began)
-            assert await asyncio.to_thread(http_get, place.port) == name, "as soon as it is said"
-    told = [text for _, text in load.answers]
+            assert await asyncio.to_thread(http_get, place.port) == name, "as soon as it is text"
+    answers = [text for _, text in load.answers]
     print(  # noqa: T201 figures
-        f"{len(told)} answers over 20 changes, {len(load.lost)} lost; "
+        f"{len(answers)} answers over 20 changes, {len(load.lost)} lost; "
         f"a change takes {max(times):.2f} s at most, longest time without an answer"
         f" {load.gap():.3f} s"
     )
     assert load.lost == []
-    assert set(told) == {"one", "two"}
-    assert len(told) > 500
+    assert set(answers) == {"one", "two"}
+    assert len(answers) > 500
 
 
-async def test_nobody_is_served_before_the_first_route(place: Place) -> None:
+async def test_requests_before_the_first_route_are_refused(place: Place) -> None:
     place.start_edge()
     place.serve("one")
     deadline = time.monotonic() + 10
@@ -200,8 +203,8 @@ async def test_nobody_is_served_before_the_first_route(place: Place) -> None:
     assert http_get(place.port) == "one"
 
 
-async def test_requests_under_way_are_answered_before_the_change_is_done(place: Place) -> None:
-    """Once it is, the old container may go."""
+async def test_requests_in_flight_are_answered_before_the_switch_ends(place: Place) -> None:
+    """After it, the previous container may be removed."""
     place.start_edge()
     place.run("slow", "sh", "-c", _SLOW)
     place.serve("one")
@@ -215,10 +218,10 @@ async def test_requests_under_way_are_answered_before_the_change_is_done(place: 
     assert http_get(place.port) == "one"
 
 
-async def test_a_request_that_takes_longer_than_the_grace_does_not_hold_the_change(
+async def test_a_request_longer_than_the_grace_does_not_delay_the_switch(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "TAKING_OVER", 1.0)
+    monkeypatch.setattr(edge, "RELOAD_TIMEOUT", 1.0)
     place.start_edge()
     place.run("slow", "sh", "-c", _SLOW.replace("sleep 2", "sleep 60"))
     place.serve("one")
@@ -253,7 +256,7 @@ async def test_a_name_with_an_underscore(place: Place) -> None:
     assert http_get(place.port) == "my_app"
 
 
-async def test_an_edge_that_is_restarted_by_hand_keeps_its_route(place: Place) -> None:
+async def test_a_restarted_edge_keeps_its_route(place: Place) -> None:
     place.start_edge()
     place.serve("one")
     await place.send("one")
@@ -261,7 +264,7 @@ async def test_an_edge_that_is_restarted_by_hand_keeps_its_route(place: Place) -
     await answer(place.port, "one")
 
 
-async def test_a_container_that_comes_back_with_another_address_is_served(place: Place) -> None:
+async def test_a_container_that_restarts_with_another_address(place: Place) -> None:
     place.start_edge()
     one = place.serve("one")
     await place.send("one")
@@ -279,8 +282,8 @@ def _address(place: Place, identity: str) -> str:
     return str(networks[place.network]["IPAddress"])
 
 
-async def test_it_is_told_again_what_its_file_says(place: Place) -> None:
-    """Who was cut off between the file and the signal has not moved the traffic."""
+async def test_a_route_is_sent_even_if_the_file_has_it(place: Place) -> None:
+    """An interruption between the file and the signal has not switched the traffic."""
     place.start_edge()
     for name in ("one", "two"):
         place.serve(name)
@@ -292,7 +295,7 @@ async def test_it_is_told_again_what_its_file_says(place: Place) -> None:
     assert http_get(place.port) == "two"
 
 
-# --- edges that are none -----------------------------------------------------------------------
+# --- broken edges ------------------------------------------------------------------------------
 
 
 async def message(place: Place) -> str:
@@ -301,25 +304,25 @@ async def message(place: Place) -> str:
     return str(caught.value)
 
 
-async def test_an_image_that_is_no_haproxy(place: Place) -> None:
+async def test_an_image_without_haproxy(place: Place) -> None:
     place.edge = place.run("one", "sh", "-c", f"/bin/busybox mkdir {FOLDER}; exec sleep 1000")
     await asyncio.sleep(0.5)
-    said = await message(place)
-    assert said.startswith(f"the edge refused its configuration: {place.name('one')}: ")
-    assert 'exec: "haproxy": executable file not found in $PATH' in said
-    assert said.endswith("look at the edge's image: it has to be HAProxy 2.4 or later")
+    text = await message(place)
+    assert text.startswith(f"the edge rejected its configuration: {place.name('one')}: ")
+    assert 'exec: "haproxy": executable file not found in $PATH' in text
+    assert text.endswith("check the edge's image: it must be HAProxy 2.4 or later")
 
 
 async def test_an_image_without_the_folder_of_haproxy(place: Place) -> None:
     place.edge = place.run("one", "sleep", "1000")
-    said = await message(place)
-    assert said.startswith(f"the edge refused its configuration: {place.name('one')}: ")
-    assert said.endswith("look at the edge's image: it has to be HAProxy 2.4 or later")
+    text = await message(place)
+    assert text.startswith(f"the edge rejected its configuration: {place.name('one')}: ")
+    assert text.endswith("check the edge's image: it must be HAProxy 2.4 or later")
 
 
 @pytest.fixture
 async def deaf(place: Place, tmp_path: Path) -> AsyncIterator[str]:
-    """An image of something that calls itself HAProxy, and does nothing when it is told to."""
+    """An image of a program that is called HAProxy and ignores the signal."""
     busybox = static_busybox()
     assert busybox
     links = dict.fromkeys(("bin/sh", "bin/sleep", "bin/busybox"), busybox.read_bytes())
@@ -327,36 +330,36 @@ async def deaf(place: Place, tmp_path: Path) -> AsyncIterator[str]:
     path = write(tmp_path / "image.tar", members(content, None, blobs=False))
     ref = f"{place.dockerd.prefix}:deaf"
     async with Daemon(place.dockerd.host) as docker:
-        await docker.load(image._pieces(path, image.read_manifest(path), ref))
+        await docker.load(in_thread(pieces(path, read_manifest(path), ref)))
     yield ref
     place.remove()
     place.dockerd.request("DELETE", f"/images/{ref}?force=1")
 
 
-async def test_an_edge_that_does_not_take_over_its_configuration(
+async def test_an_edge_that_does_not_load_its_configuration(
     place: Place, deaf: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The old container must not go: it is the one that is asked."""
-    monkeypatch.setattr(edge, "TAKING_OVER", 1.0)
+    """The previous container must stay: it gets the requests."""
+    monkeypatch.setattr(edge, "RELOAD_TIMEOUT", 1.0)
     place.edge = place.run("one", *COMMAND, image=deaf)
     with pytest.raises(DockerError) as caught:
         await place.send("two", grace=1)
     assert str(caught.value) == (
-        f"the edge did not take over its configuration: {place.name('one')}. "
-        "look at the edge's image: it has to be HAProxy 2.4 or later"
+        f"the edge did not load its configuration: {place.name('one')}. "
+        "check the edge's image: it must be HAProxy 2.4 or later"
     )
 
 
-async def test_an_edge_that_was_stopped(place: Place) -> None:
+async def test_a_stopped_edge(place: Place) -> None:
     place.start_edge()
     place.dockerd.request("POST", f"/containers/{place.edge}/stop?t=1")
-    said = await message(place)
-    assert said.startswith(f"the edge has ended: {place.name('edge')}: ")
-    assert said.endswith("`pulumi up --refresh` makes it again")
+    text = await message(place)
+    assert text.startswith(f"the edge is not running: {place.name('edge')}: ")
+    assert text.endswith("`pulumi up --refresh` recreates it")
 
 
-async def test_an_edge_that_was_removed(place: Place) -> None:
+async def test_a_removed_edge(place: Place) -> None:
     place.edge = "0123456789abcdef" * 4
     assert await message(place) == (
-        "the edge is gone: 0123456789ab. `pulumi up --refresh` makes it again"
+        "the edge does not exist: 0123456789ab. `pulumi up --refresh` recreates it"
     )

@@ -1,4 +1,4 @@
-"""Images of the target Docker, on a real daemon: loaded once, under one name, or not at all."""
+"""Images on a real daemon: loaded once, under one name, or not at all."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from components.pipeline.errors import DockerAwayError, DockerError
+from components.pipeline.errors import DockerError, DockerUnavailableError
 from components.pipeline.targets.docker import image
-from components.pipeline.targets.docker.daemon import Daemon, steadily
-from components.pipeline.targets.docker.image import Kind
+from components.pipeline.targets.docker.archive import Kind, read_manifest
+from components.pipeline.targets.docker.daemon import Daemon, retry_through_restart
 from harness.daemons.docker_proxy import DockerProxy
 from harness.daemons.dockerd import static_busybox
 from harness.unix_http import ApiError
@@ -32,7 +32,7 @@ class Place:
         self.folder, self.dockerd, self.proxy = folder, dockerd, proxy
         self.ref = f"{dockerd.prefix}:{HASH}"
         self.others = [f"{dockerd.prefix}:v1", f"{dockerd.prefix}:latest"]
-        self.said: list[str] = []
+        self.reports: list[str] = []
         self._before: frozenset[str] = frozenset()
         self._before = frozenset(self.tags())
 
@@ -43,14 +43,14 @@ class Place:
 
     async def ensure(self, path: Path) -> str:
         async with Daemon(self.proxy.host) as docker:
-            return await steadily(
+            return await retry_through_restart(
                 docker,
-                lambda: image.ensure(docker, path, self.ref, self.said.append),
+                lambda: image.ensure_loaded(docker, path, self.ref, self.reports.append),
             )
 
-    async def remove(self, identity: str = "") -> None:
+    async def remove(self, image_id: str = "") -> None:
         async with Daemon(self.proxy.host) as docker:
-            await image.remove(docker, self.ref, identity)
+            await image.remove(docker, self.ref, image_id)
 
     def is_there(self, name: str) -> bool:
         try:
@@ -87,14 +87,14 @@ def uploads(place: Place) -> int:
 @pytest.mark.parametrize("compression", ["", "gz", "xz"])
 async def test_an_archive_is_loaded_once_and_under_one_name(place: Place, compression: str) -> None:
     path = place.archive(compression=compression)
-    identity = await place.ensure(path)
-    assert identity == image.read_manifest(path).config
-    assert place.tags() == {HASH: identity}
-    assert place.said == ["sending the image, 0 MB"]
+    image_id = await place.ensure(path)
+    assert image_id == read_manifest(path).config
+    assert place.tags() == {HASH: image_id}
+    assert place.reports == ["loading the image, 0 MB"]
     assert uploads(place) == 1
     place.proxy.forget()
-    assert await place.ensure(path) == identity
-    assert place.proxy.changes() == [], "it is there, so nothing is done"
+    assert await place.ensure(path) == image_id
+    assert place.proxy.changes() == [], "it exists: nothing is done"
 
 
 async def test_a_script_that_writes_an_archive(place: Place) -> None:
@@ -103,9 +103,9 @@ async def test_a_script_that_writes_an_archive(place: Place) -> None:
     path.write_text(f"#!/bin/sh\nexec cat {archive}\n")
     path.chmod(0o755)
     assert Kind.of(path) is Kind.STREAM
-    identity = await place.ensure(path)
-    assert place.tags() == {HASH: identity}
-    assert place.said == ["writing the image", "sending the image, 0 MB"]
+    image_id = await place.ensure(path)
+    assert place.tags() == {HASH: image_id}
+    assert place.reports == ["writing the image", "loading the image, 0 MB"]
 
 
 async def test_a_script_that_fails(place: Place) -> None:
@@ -120,8 +120,8 @@ async def test_a_script_that_fails(place: Place) -> None:
     assert place.tags() == {}
 
 
-async def test_names_that_the_archive_brings_stay_what_they_were(place: Place) -> None:
-    """A user's own `app:latest` is not moved, and one that was not there does not come."""
+async def test_names_in_the_archive_are_not_changed(place: Place) -> None:
+    """A user's own `app:latest` is not moved, and no other name is created."""
     old = place.archive(b"a user's")
     place.dockerd.request(
         "POST", "/images/load?quiet=1", old.read_bytes(), content_type="application/x-tar"
@@ -129,60 +129,58 @@ async def test_names_that_the_archive_brings_stay_what_they_were(place: Place) -
     place.dockerd.request("DELETE", f"/images/{place.dockerd.prefix}:v1")
     users = place.tags()
     assert users.keys() == {"latest"}
-    identity = await place.ensure(place.archive(b"another"))
-    assert place.tags() == {**users, HASH: identity}
-    assert identity not in users.values()
+    image_id = await place.ensure(place.archive(b"another"))
+    assert place.tags() == {**users, HASH: image_id}
+    assert image_id not in users.values()
     await place.remove()
     assert place.tags() == users
 
 
-async def test_the_same_image_with_a_users_name_on_it_keeps_that(place: Place) -> None:
+async def test_the_same_image_keeps_a_users_name(place: Place) -> None:
     path = place.archive()
     place.dockerd.request(
         "POST", "/images/load?quiet=1", path.read_bytes(), content_type="application/x-tar"
     )
-    identity = await place.ensure(path)
-    assert place.tags() == {"v1": identity, "latest": identity, HASH: identity}
+    image_id = await place.ensure(path)
+    assert place.tags() == {"v1": image_id, "latest": image_id, HASH: image_id}
     await place.remove()
-    assert place.tags() == {"v1": identity, "latest": identity}
+    assert place.tags() == {"v1": image_id, "latest": image_id}
 
 
 @pytest.mark.parametrize("compression", ["", "gz"])
-async def test_an_archive_that_was_cut_short_is_one_message_and_nothing_else(
-    place: Place, compression: str
-) -> None:
+async def test_a_truncated_archive_is_one_message(place: Place, compression: str) -> None:
     path = place.archive(bytes(range(256)) * 1000, compression)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(DockerError) as caught:
         await place.ensure(path)
-    said = str(caught.value)
-    assert said.startswith(f"not a whole image archive: {path}: ")
-    assert "\n" not in said
+    text = str(caught.value)
+    assert text.startswith(f"damaged image archive: {path}: ")
+    assert "\n" not in text
     assert place.tags() == {}
     assert uploads(place) == 0
 
 
-async def test_what_the_daemon_refuses_is_one_message(place: Place) -> None:
-    """A layer that is another one than the image says: only the daemon sees that."""
+async def test_an_image_that_the_daemon_refuses(place: Place) -> None:
+    """A layer that does not match the image: only the daemon finds out."""
     parts = members(layer({"content": b"one"}), place.others, blobs=False)
     name = next(iter(parts))
     path = write(place.folder / "image.tar", {**parts, name: layer({"content": b"two"})})
     with pytest.raises(DockerError) as caught:
         await place.ensure(path)
-    said = str(caught.value)
-    assert said.startswith(f"Docker refused the image: {place.ref}: invalid diffID for layer 0: ")
-    assert said.endswith(". mend the image, or make room where dockerd keeps its own")
+    text = str(caught.value)
+    assert text.startswith(f"Docker refused the image: {place.ref}: invalid diffID for layer 0: ")
+    assert text.endswith(". fix the image, or free disk space for dockerd")
     assert place.tags() == {}
 
 
 async def test_an_image_in_use_stays(place: Place) -> None:
-    identity = await place.ensure(place.archive())
+    image_id = await place.ensure(place.archive())
     body = {"Image": place.ref, "Cmd": ["/content"], "Labels": {"flakeup.contract": "x"}}
     made = place.dockerd.request("POST", "/containers/create", body)["Id"]
     try:
         await place.remove()
-        assert place.tags() == {HASH: identity}
+        assert place.tags() == {HASH: image_id}
     finally:
         place.dockerd.request("DELETE", f"/containers/{made}?force=1")
     await place.remove()
@@ -190,45 +188,45 @@ async def test_an_image_in_use_stays(place: Place) -> None:
     await place.remove()
 
 
-async def test_an_image_whose_name_was_taken_off_while_it_was_in_use_goes_too(place: Place) -> None:
-    """But not where somebody has given it a name of his own."""
+async def test_an_image_without_a_name_is_removed_too(place: Place) -> None:
+    """Unless somebody has given it another name."""
     busybox = static_busybox()
     assert busybox, "the daemon's own image has it too"
-    identity, prefix = place.dockerd.make_image(busybox, "mine"), place.dockerd.prefix
-    place.dockerd.request("POST", f"/images/{identity}/tag?repo={prefix}&tag={HASH}")
-    body = {"Image": identity, "Cmd": ["sleep", "60"], "Labels": {"flakeup.contract": "x"}}
+    image_id, prefix = place.dockerd.make_image(busybox, "mine"), place.dockerd.prefix
+    place.dockerd.request("POST", f"/images/{image_id}/tag?repo={prefix}&tag={HASH}")
+    body = {"Image": image_id, "Cmd": ["sleep", "60"], "Labels": {"flakeup.contract": "x"}}
     made = place.dockerd.request("POST", "/containers/create", body)["Id"]
     try:
         place.dockerd.request("POST", f"/containers/{made}/start")
         place.dockerd.request("DELETE", f"/images/{place.ref}?force=1")
-        await place.remove(identity)
-        assert place.tags() == {"mine": identity}
+        await place.remove(image_id)
+        assert place.tags() == {"mine": image_id}
         place.dockerd.request("DELETE", f"/images/{prefix}:mine?force=1")
-        await place.remove(identity)
-        assert place.is_there(identity), "a container has it"
+        await place.remove(image_id)
+        assert place.is_there(image_id), "a container has it"
     finally:
         place.dockerd.request("DELETE", f"/containers/{made}?force=1")
     await place.remove()
-    assert place.is_there(identity)
-    await place.remove(identity)
-    assert not place.is_there(identity)
-    await place.remove(identity)
+    assert place.is_there(image_id)
+    await place.remove(image_id)
+    assert not place.is_there(image_id)
+    await place.remove(image_id)
 
 
 @pytest.mark.parametrize("when", ["before", "middle", "after"])
-async def test_a_daemon_that_is_restarted_while_an_image_is_sent(place: Place, when: str) -> None:
+async def test_a_daemon_that_restarts_while_an_image_is_loaded(place: Place, when: str) -> None:
     path = place.archive(bytes(3_000_000))
     trouble = place.proxy.away("POST /images/load", when=when, seconds=1)
-    identity = await place.ensure(path)
+    image_id = await place.ensure(path)
     assert trouble.met.is_set()
-    assert place.tags() == {HASH: identity}
+    assert place.tags() == {HASH: image_id}
 
 
-async def test_a_daemon_that_is_away_for_good_is_one_message(
+async def test_an_unavailable_daemon_is_one_message(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("components.pipeline.targets.docker.daemon.RESTART", 1.0)
-    with place.proxy.gone(), pytest.raises(DockerAwayError) as caught:
+    with place.proxy.gone(), pytest.raises(DockerUnavailableError) as caught:
         await place.ensure(place.archive())
     assert str(caught.value) == (
         f"cannot reach Docker: {place.proxy.host}: [Errno 2] No such file or directory. "

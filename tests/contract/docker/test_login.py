@@ -1,4 +1,4 @@
-"""Logins at a registry: of the config, of the user, and refused ones."""
+"""Logins to a registry: of the config, of the user, in a keychain, and refused ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from components.pipeline.config.registry import Registry
 from components.pipeline.errors import DockerError, RegistryError
+from components.pipeline.targets.docker import login
+from components.pipeline.targets.docker.login import Login
 from harness.daemons import registry as registries
 from harness.daemons.programs import found_first
 from harness.daemons.registry import PASSWORD, USER
@@ -18,10 +21,10 @@ __all__ = ["closed", "locked", "nobody", "tools"]
 pytestmark = pytest.mark.contract
 
 
-async def test_the_login_of_the_config_is_seen_by_nobody(
+async def test_the_login_of_the_config_is_in_no_command_line(
     closed: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a skopeo that writes down what it is given."""
+    """Seen by a skopeo that records its arguments, environment and files."""
     real, notes = shutil.which("skopeo"), closed.folder / "notes"
     script = (
         f'#!/bin/sh\n{{ echo "$@"; env; }} >>{notes}\nfor word; do case $word in */auth.json)\n'
@@ -32,9 +35,9 @@ async def test_the_login_of_the_config_is_seen_by_nobody(
     digest = await closed.push(closed.archive(), registry)
     assert digest == closed.server.digest(closed.path, HASH)
     await closed.pull(digest, registry)
-    said = notes.read_text()
-    assert PASSWORD not in said
-    modes = {tuple(line.split(" ")[1:]) for line in said.splitlines() if line.startswith("mode ")}
+    text = notes.read_text()
+    assert PASSWORD not in text
+    modes = {tuple(line.split(" ")[1:]) for line in text.splitlines() if line.startswith("mode ")}
     assert {(mode, name.endswith("/auth.json")) for mode, name in modes} == {
         ("600", True),
         ("700", False),
@@ -43,66 +46,152 @@ async def test_the_login_of_the_config_is_seen_by_nobody(
     assert left == [], "gone when it is done"
 
 
-async def test_a_login_that_is_refused(closed: Place) -> None:
+async def test_a_refused_login(closed: Place) -> None:
     path = closed.archive()
     wrong = closed.registry(username=USER, password="wrong")  # noqa: S106 a test's
     for registry in (closed.registry(), wrong):
         with pytest.raises(RegistryError) as caught:
             await closed.push(path, registry)
-        said = message_of(caught)
-        assert said.startswith(f"the registry refused the login: {closed.ref(registry)}: ")
-        assert said.endswith(
+        text = message_of(caught)
+        assert text.startswith(f"the registry refused the login: {closed.ref(registry)}: ")
+        assert text.endswith(
             ". set docker.registry.username and password, or log in with `skopeo login`, as "
-            "somebody who may push there"
+            "a user who may push there"
         )
     with pytest.raises(DockerError) as refused:
         await closed.pull("sha256:0")
-    said = message_of(refused)
-    assert said.startswith(f"the daemon cannot pull the image: {closed.ref(closed.registry())}: ")
-    assert "no basic auth credentials" in said
+    text = message_of(refused)
+    assert text.startswith(f"the daemon cannot pull the image: {closed.ref(closed.registry())}: ")
+    assert "no basic auth credentials" in text
 
 
-@pytest.mark.parametrize("where", ["REGISTRY_AUTH_FILE", "runtime", "docker", "helper"])
+@pytest.mark.parametrize("where", ["REGISTRY_AUTH_FILE", "runtime", "docker"])
 async def test_the_login_of_the_user(
     closed: Place, where: str, nobody: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As `skopeo login`, `docker login` or a credential helper keeps it."""
-    host = closed.server.address
-    text = registries.config_with(host, (USER, PASSWORD))
+    """As `skopeo login` or `docker login` keeps it."""
     file = nobody / "docker" / "config.json"
     if where == "REGISTRY_AUTH_FILE":
         file = nobody / "own.json"
         monkeypatch.setenv(where, str(file))
     elif where == "runtime":
         file = nobody / "containers" / "auth.json"
-    elif where == "helper":
-        answer = json.dumps({"ServerURL": host, "Username": USER, "Secret": PASSWORD})
-        script = f"#!/bin/sh\nread -r host; [ \"$host\" = {host} ] && echo '{answer}'\n"
-        found_first(monkeypatch, nobody, "docker-credential-test", script)
-        text = json.dumps({"credHelpers": {host: "test"}})
     file.parent.mkdir(exist_ok=True)
-    file.write_text(text)
+    file.write_text(registries.config_with(closed.server.address, (USER, PASSWORD)))
     digest = await closed.push(closed.archive())
     assert (await closed.pull(digest)).startswith("sha256:")
 
 
-async def test_a_list_of_logins_that_is_empty(closed: Place, nobody: Path) -> None:
-    """What `: >auth.json` leaves, which is no JSON."""
+def credential_helper(closed: Place, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put `docker-credential-test` on PATH; returns the file of what it was asked for.
+
+    It has the login of the registry alone, as a keychain would, and refuses to see the config.
+    """
+    host, asked = closed.server.address, closed.folder / "asked"
+    answer = json.dumps({"ServerURL": host, "Username": USER, "Secret": PASSWORD})
+    script = f"""#!/bin/sh
+        [ "$1" = get ] && [ -z "$PULUMI_CONFIG" ] || exit 3
+        read -r host
+        echo "$host" >>{asked}
+        [ "$host" = {host} ] && echo '{answer}' && exit
+        echo credentials not found in native keychain
+        exit 1
+        """
+    found_first(monkeypatch, closed.folder / "bin", "docker-credential-test", script)
+    monkeypatch.setenv("PULUMI_CONFIG", "{}")
+    return asked
+
+
+def write_docker_config(nobody: Path, **content: object) -> None:
+    file = nobody / "docker" / "config.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("key", ["credHelpers", "credsStore"])
+async def test_a_login_in_a_keychain(
+    closed: Place, key: str, nobody: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`docker login` leaves an empty entry in `auths` for what its `credsStore` has."""
+    host, asked = closed.server.address, credential_helper(closed, monkeypatch)
+    kept = {"credHelpers": {host: "test"}, "credsStore": "test"}[key]
+    write_docker_config(nobody, **{key: kept, "auths": {host: {}}})
+    digest = await closed.push(closed.archive())
+    assert (await closed.pull(digest)).startswith("sha256:")
+    assert asked.read_text().split() == [host, host], "once to push, once to pull"
+
+
+async def test_a_keychain_without_this_login(
+    closed: Place, nobody: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the list itself may have it, or nobody; a registry may need none."""
+    asked = credential_helper(closed, monkeypatch)
+    auths = json.loads(registries.config_with("other.example.org", (USER, PASSWORD)))
+    write_docker_config(nobody, credsStore="test", **auths)
+    registry = Registry(address="other.example.org/team")
+    assert await login.find(registry) == Login(username=USER, password=PASSWORD)
+    assert await login.find(Registry(address="third.example.org")) == login.NO_LOGIN
+    assert asked.read_text().split() == ["other.example.org", "third.example.org"]
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo locked; exit 2", "locked"),
+        ("echo no session >&2; exit 2", "no session"),
+        ("echo none", "its answer is not a login"),
+        ("", "docker-credential-test is not installed, or not on PATH"),
+    ],
+)
+async def test_a_keychain_that_fails(
+    closed: Place, nobody: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
+) -> None:
+    if script:
+        text = f"#!/bin/sh\n{script}\n"
+        found_first(monkeypatch, closed.folder / "bin", "docker-credential-test", text)
+    write_docker_config(nobody, credsStore="test")
+    host = closed.server.address
+    for action in (closed.push(closed.archive()), closed.pull("sha256:0")):
+        with pytest.raises(RegistryError) as caught:
+            await action
+        assert message_of(caught) == (
+            f"cannot read the login: {host}: docker-credential-test: {reason}. "
+            f"log in to {host} again, or set docker.registry.username and password"
+        )
+
+
+async def test_a_token_and_a_namespace(nobody: Path) -> None:
+    """The longest path that contains the images; an entry that cannot be read is another's."""
+    write_docker_config(
+        nobody,
+        auths={
+            "broken.example.org": {"auth": "%"},
+            "r.example.org": {"auth": "YTpi"},
+            "r.example.org/team": {"auth": "YTpj", "identitytoken": "t1"},
+            "https://index.docker.io/v1/": {"auth": "aHVi OnB3".replace(" ", "")},
+        },
+    )
+    assert await login.find(Registry(address="r.example.org/team/x")) == Login(token="t1")  # noqa: S106 a test's
+    assert await login.find(Registry(address="r.example.org/other")) == Login(
+        username="a",
+        password="b",  # noqa: S106 a test's
+    )
+    assert await login.find(Registry(address="docker.io/me")) == Login(
+        username="hub",
+        password="pw",  # noqa: S106 a test's
+    )
+    assert await login.find(Registry(address="broken.example.org")) == login.NO_LOGIN
+
+
+async def test_an_empty_list_of_logins(closed: Place, nobody: Path) -> None:
+    """What `: >auth.json` leaves, which is not JSON."""
     file = nobody / "containers" / "auth.json"
     file.parent.mkdir()
     file.touch()
-    with pytest.raises(RegistryError) as caught:
-        await closed.pull("sha256:0")
-    assert message_of(caught) == (
-        f"no list of logins: {file}: it cannot be read as JSON. "
-        "mend or remove it, or set docker.registry.username and password"
-    )
-    with pytest.raises(RegistryError) as caught:
-        await closed.push(closed.archive())
-    said = message_of(caught)
-    assert said.startswith(f"no list of logins: {closed.ref(closed.registry())}: ")
-    assert str(file) in said
-    assert said.endswith(
-        "unexpected end of JSON input. "
-        "mend or remove that file, or set docker.registry.username and password"
-    )
+    for action in (closed.push(closed.archive()), closed.pull("sha256:0")):
+        with pytest.raises(RegistryError) as caught:
+            await action
+        assert message_of(caught) == (
+            f"cannot read the list of logins: {file}: it is not JSON. "
+            "fix or remove it, or set docker.registry.username and password"
+        )

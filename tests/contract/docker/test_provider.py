@@ -1,4 +1,4 @@
-"""`flakeup:docker:*` over gRPC, as the engine asks: what is a change, what is not, and messages."""
+"""`flakeup:docker:*` over gRPC, as the engine calls it: changes, life cycles and messages."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.contract
 PLUGIN: Final = PROJECT / "providers" / "flakeup" / "pulumi-resource-flakeup"
 IMAGE: Final = "flakeup:docker:Image"
-TRIAL: Final = "flakeup:docker:Trial"
+CANDIDATE: Final = "flakeup:docker:Candidate"
 TRAFFIC: Final = "flakeup:docker:Traffic"
 OWNER: Final = "project/dev"
 """Of the URNs that the driver makes."""
 STAYS: Final = ["sleep", "1000"]
-LEFT: Final = "left by an `up` that did not come to its end; the next one removes it"
+LEFTOVER: Final = "left by an interrupted `up`; the next one removes it"
 
 
 class Place:
@@ -48,7 +48,7 @@ class Place:
         self.dockerd, self.proxy, self.plugin = dockerd, proxy, plugin
         self.service = dockerd.prefix
 
-    def trial(self, **changes: Json) -> dict[str, Json]:
+    def candidate(self, **changes: Json) -> dict[str, Json]:
         base = {
             "host": self.proxy.host,
             "service": self.service,
@@ -90,7 +90,7 @@ class Place:
         return full
 
     def served(self, name: str, service: str = "") -> str:
-        """One that is of the service, as far as its labels say."""
+        """One that belongs to the service by its labels."""
         return self.run(name, {"flakeup.owner": OWNER, "flakeup.service": service or self.service})
 
     def warnings(self) -> list[str]:
@@ -157,9 +157,9 @@ def test_the_life_of_an_image(place: Place, images: tuple[dict[str, Json], ...])
     assert place.plugin.diff_resource(it, first).kinds == {}
     assert place.plugin.refresh(it) == it
     with Plugin.run(PLUGIN) as later:
-        # As `--refresh` asks, before the program does: nobody wants it for that.
+        # As `--refresh` does before the program runs: this does not make it a desired one.
         assert later.diff_checked(it, it.inputs).kinds == {}
-        # Another one replaces it: it is loaded beside the first, which goes later.
+        # Another one replaces it: it is loaded first, and the previous one removed later.
         kinds = later.diff_resource(it, second)
         assert kinds.replaces
         assert not kinds.deletes_first
@@ -175,7 +175,7 @@ def test_the_life_of_an_image(place: Place, images: tuple[dict[str, Json], ...])
 def test_an_image_that_was_removed_by_hand_is_loaded_again(
     place: Place, images: tuple[dict[str, Json], ...]
 ) -> None:
-    """In place: a replacement would end with the deletion of the same name."""
+    """In place: a replacement would end by deleting the same name."""
     inputs, _ = images
     it = place.plugin.create_resource(IMAGE, inputs, name="it")
     place.dockerd.request("DELETE", f"/images/{inputs['ref']}")
@@ -187,10 +187,10 @@ def test_an_image_that_was_removed_by_hand_is_loaded_again(
     assert place.plugin.diff_resource(again, inputs).kinds == {}
 
 
-def test_what_was_to_be_replaced_and_is_wanted_again_is_kept(
+def test_a_replaced_image_that_is_desired_again_is_kept(
     place: Place, images: tuple[dict[str, Json], ...]
 ) -> None:
-    """After an `up` to the second failed, the state holds the first as one to be deleted."""
+    """After a failed `up` to the second, the state has the first as pending deletion."""
     first, second = images
     old = place.plugin.create_resource(IMAGE, first, name="it")
     failed = place.plugin.create_resource(IMAGE, second, name="it")
@@ -213,37 +213,39 @@ def test_a_preview_asks_the_daemon_nothing_for_a_new_image(
     assert place.proxy.seen() == []
 
 
-def test_a_daemon_that_is_away_in_a_preview_is_one_warning(
+def test_an_unavailable_daemon_is_one_warning_in_a_preview(
     place: Place, images: tuple[dict[str, Json], ...]
 ) -> None:
-    """What the state says is taken for true, for all resources."""
+    """For all resources together; the state is assumed to be correct."""
     made = [place.plugin.create_resource(IMAGE, inputs, name="it") for inputs in images]
-    trial = ResourceState(kind=TRIAL, id="it", inputs=place.trial(), state=place.trial())
+    candidate = ResourceState(
+        kind=CANDIDATE, id="it", inputs=place.candidate(), state=place.candidate()
+    )
     traffic = ResourceState(
         kind=TRAFFIC, id="it", inputs=place.traffic("x"), state=place.traffic("x")
     )
     with place.proxy.gone():
-        for it in (*made, trial, traffic):
+        for it in (*made, candidate, traffic):
             assert place.plugin.diff_resource(it, it.inputs).kinds == {}
     (warning,) = place.warnings()
     assert warning == (
         f"cannot reach Docker: {place.proxy.host}: [Errno 2] No such file or directory. check that "
         f"dockerd runs, and that `docker -H {place.proxy.host} version` works for you; "
-        "what the state says is taken for true"
+        "using the state instead"
     )
 
 
-def test_a_daemon_that_goes_each_time_it_comes_is_one_message(
+def test_a_daemon_that_keeps_failing_is_one_message(
     place: Place, images: tuple[dict[str, Json], ...]
 ) -> None:
-    """Given up after some times; for an image, a trial and traffic alike."""
+    """After some outages; for an image, a candidate and traffic alike."""
     wanted = f"cannot reach Docker: {place.proxy.host}: "
     remedy = (
         f"check that dockerd runs, and that `docker -H {place.proxy.host} version` works for you"
     )
     kinds: dict[str, dict[str, Any]] = {
         IMAGE: images[0],
-        TRIAL: place.trial(),
+        CANDIDATE: place.candidate(),
         TRAFFIC: place.traffic(place.served("one")),
     }
     for request in ("POST /images/load", "POST /containers/create", "GET /containers/json.*owner"):
@@ -251,68 +253,72 @@ def test_a_daemon_that_goes_each_time_it_comes_is_one_message(
     for kind, inputs in kinds.items():
         with pytest.raises(PluginError) as caught:
             place.plugin.create_resource(kind, inputs, name="it")
-        said = str(caught.value)
-        assert said.startswith(wanted)
-        assert said.endswith(remedy)
-        assert "\n" not in said
+        text = str(caught.value)
+        assert text.startswith(wanted)
+        assert text.endswith(remedy)
+        assert "\n" not in text
     assert place.warnings() == []
 
 
-# --- trials ------------------------------------------------------------------------------------
+# --- candidates --------------------------------------------------------------------------------
 
 
-def test_the_life_of_a_trial(place: Place) -> None:
-    it = place.plugin.create_resource(TRIAL, place.trial(), name="it")
+def test_the_life_of_a_candidate(place: Place) -> None:
+    it = place.plugin.create_resource(CANDIDATE, place.candidate(), name="it")
     assert it.id == place.service
-    assert place.plugin.diff_resource(it, place.trial()).kinds == {}
-    assert place.plugin.diff_resource(it, place.trial(wait=99.0)).kinds == {}, (
+    assert place.plugin.diff_resource(it, place.candidate()).kinds == {}
+    assert place.plugin.diff_resource(it, place.candidate(wait=99.0)).kinds == {}, (
         "how long it may take"
     )
-    assert place.plugin.diff_resource(it, place.trial(command=["sleep", "2000"])).kinds == {
+    assert place.plugin.diff_resource(it, place.candidate(command=["sleep", "2000"])).kinds == {
         "command[1]": "UPDATE"
     }
-    again = place.plugin.update_resource(it, place.trial(environment={"A": "b"}))
+    again = place.plugin.update_resource(it, place.candidate(environment={"A": "b"}))
     assert again.state["environment"] == {"A": "b"}
     assert place.plugin.refresh(again) == again
     place.plugin.delete_resource(again)
 
 
-def test_a_trial_that_does_not_go_well_is_one_message(place: Place) -> None:
+def test_a_candidate_that_exits_is_one_message(place: Place) -> None:
     with pytest.raises(PluginError) as caught:
-        place.plugin.create_resource(TRIAL, place.trial(command=["sh", "-c", "exit 3"]), name="it")
+        place.plugin.create_resource(
+            CANDIDATE, place.candidate(command=["sh", "-c", "exit 3"]), name="it"
+        )
     assert str(caught.value) == (
-        f"not healthy: {place.service}: it ended with exit code 3. what served before serves on; "
+        f"not healthy: {place.service}: it exited with code 3. the previous version keeps serving; "
         "fix the release, then run `pulumi up` again"
     )
     assert caught.value.partial is None
 
 
-def test_a_candidate_that_is_left_is_a_change(place: Place) -> None:
-    """Also where the program goes back to what was tried before: nothing else would remove it."""
-    it = place.plugin.create_resource(TRIAL, place.trial(), name="it")
-    name = place.run("left", {"flakeup.trial": f"{OWNER}/{place.service}"})
-    assert place.plugin.diff_resource(it, place.trial()).kinds == {"image": "UPDATE"}
-    assert place.warnings() == [f"{name}: {LEFT}"]
-    place.plugin.update_resource(it, place.trial())
+def test_a_leftover_candidate_is_a_change(place: Place) -> None:
+    """Even if the program returns to the previous inputs: nothing else would remove it."""
+    it = place.plugin.create_resource(CANDIDATE, place.candidate(), name="it")
+    name = place.run("left", {"flakeup.candidate": f"{OWNER}/{place.service}"})
+    assert place.plugin.diff_resource(it, place.candidate()).kinds == {"image": "UPDATE"}
+    assert place.warnings() == [f"{name}: {LEFTOVER}"]
+    place.plugin.update_resource(it, place.candidate())
     assert not place.dockerd.is_there(name)
 
 
-def test_a_trial_that_is_cancelled_leaves_nothing(place: Place) -> None:
-    """What the first Ctrl-C does."""
+def test_a_cancelled_candidate_is_removed(place: Place) -> None:
+    """As by the first Ctrl-C."""
     timer = threading.Timer(1.5, place.plugin.cancel)
     timer.start()
     with pytest.raises(PluginError) as caught:
-        place.plugin.create_resource(TRIAL, place.trial(healthcheck=["sleep", "60"]), name="it")
+        place.plugin.create_resource(
+            CANDIDATE, place.candidate(healthcheck=["sleep", "60"]), name="it"
+        )
     assert str(caught.value) == "context canceled"
-    filters = _quoted(f'{{"label": ["flakeup.trial={OWNER}/{place.service}"]}}')
+    filters = _quoted(f'{{"label": ["flakeup.candidate={OWNER}/{place.service}"]}}')
     assert place.dockerd.request("GET", f"/containers/json?all=1&filters={filters}") == []
 
 
-def test_with_its_trial_all_that_was_left_of_a_service_goes(place: Place) -> None:
-    """A service that is taken out of the program, or a stack that is destroyed."""
-    it = ResourceState(kind=TRIAL, id="it", inputs=place.trial(), state=place.trial())
+def test_deleting_a_candidate_removes_all_leftovers_of_its_service(place: Place) -> None:
+    """As for a service that is removed from the program, or a stack that is destroyed."""
+    it = ResourceState(kind=CANDIDATE, id="it", inputs=place.candidate(), state=place.candidate())
     gone = [
-        place.run("candidate", {"flakeup.trial": f"{OWNER}/{place.service}"}),
+        place.run("candidate", {"flakeup.candidate": f"{OWNER}/{place.service}"}),
         place.served("orphan"),
         place.run("edge", {"flakeup.owner": OWNER, "flakeup.edge": place.service}),
     ]
@@ -330,10 +336,10 @@ def test_with_its_trial_all_that_was_left_of_a_service_goes(place: Place) -> Non
 
 
 def test_the_life_of_traffic_without_an_edge(place: Place) -> None:
-    """A service without ports: only whether the new container is well."""
+    """A service without ports: only the health of the new container matters."""
     one, two = place.served("one"), place.served("two")
     it = place.plugin.create_resource(TRAFFIC, place.traffic(one), name="it")
-    # The one beside it is nobody's: it goes.
+    # The state does not know the other one: it is removed.
     assert not place.dockerd.is_there(two)
     assert place.plugin.diff_resource(it, place.traffic(one)).kinds == {}
     assert place.plugin.diff_resource(it, place.traffic(one, wait=99.0)).kinds == {}
@@ -341,20 +347,20 @@ def test_the_life_of_traffic_without_an_edge(place: Place) -> None:
     three = place.served("three")
     assert place.plugin.diff_resource(it, place.traffic(three)).kinds == {"container": "UPDATE"}
     after = place.plugin.update_resource(it, place.traffic(three))
-    # The one of before is the engine's to remove.
+    # The engine removes the previous one.
     assert place.dockerd.is_there(one)
     place.plugin.delete_resource(after)
     assert place.dockerd.is_there(three)
 
 
-def test_a_container_that_nobody_knows_is_a_change(place: Place) -> None:
+def test_a_container_unknown_to_the_state_is_a_change(place: Place) -> None:
     one = place.served("one")
     it = place.plugin.create_resource(TRAFFIC, place.traffic(one), name="it")
     stopped, orphan = place.served("stopped"), place.served("orphan")
     other = place.served("other", f"{place.service}x")
     place.dockerd.request("POST", f"/containers/{stopped}/stop?t=0")
     assert place.plugin.diff_resource(it, place.traffic(one)).kinds == {"container": "UPDATE"}
-    assert place.warnings() == [f"{orphan}, {stopped}: {LEFT}"]
+    assert place.warnings() == [f"{orphan}, {stopped}: {LEFTOVER}"]
     place.plugin.update_resource(it, place.traffic(one))
     assert not place.dockerd.is_there(orphan)
     assert not place.dockerd.is_there(stopped)
@@ -362,8 +368,8 @@ def test_a_container_that_nobody_knows_is_a_change(place: Place) -> None:
     assert place.dockerd.is_there(other)
 
 
-def test_what_holds_secrets_for_nobody_is_a_change(place: Place) -> None:
-    """An `up` that was killed after it had made it."""
+def test_an_unused_secrets_container_is_a_change(place: Place) -> None:
+    """As of an `up` that was killed after creating it."""
     holds = {"flakeup.owner": OWNER, "flakeup.secrets": place.service}
     before, held, orphan = (place.run(name, holds) for name in ("before", "held", "orphan"))
     one, two = (
@@ -376,7 +382,7 @@ def test_what_holds_secrets_for_nobody_is_a_change(place: Place) -> None:
     assert place.plugin.diff_resource(it, place.traffic(one)).kinds == {}
     orphan = place.run("orphan", holds)
     assert place.plugin.diff_resource(it, place.traffic(one)).kinds == {"container": "UPDATE"}
-    assert place.warnings() == [f"{orphan}: {LEFT}"]
+    assert place.warnings() == [f"{orphan}: {LEFTOVER}"]
     # With another container, that of before and what it has stay: they are the engine's to remove.
     held = place.run("held", holds)
     two = place.run("two", {"flakeup.owner": OWNER, "flakeup.service": place.service}, held)
@@ -386,34 +392,32 @@ def test_what_holds_secrets_for_nobody_is_a_change(place: Place) -> None:
     place.plugin.delete_resource(after)
 
 
-def test_a_container_that_was_stopped_or_removed_is_named(place: Place) -> None:
+def test_a_stopped_or_removed_container_is_reported(place: Place) -> None:
     one = place.served("one")
     it = place.plugin.create_resource(TRAFFIC, place.traffic(one), name="it")
     place.dockerd.request("POST", f"/containers/{one}/stop?t=0")
     assert place.plugin.diff_resource(it, place.traffic(one)).kinds == {}
     place.dockerd.request("DELETE", f"/containers/{one}")
     assert place.plugin.diff_resource(it, place.traffic(one)).kinds == {}
-    remedy = "`pulumi up --refresh` brings it back"
+    remedy = "`pulumi up --refresh` restores it"
     assert place.warnings() == [
-        f"the container of {place.service} ({one}) does not run: {remedy}",
-        f"the container of {place.service} is gone: {remedy}",
+        f"the container of {place.service} ({one}) is not running: {remedy}",
+        f"the container of {place.service} does not exist: {remedy}",
     ]
 
 
-def test_traffic_to_one_that_is_not_well_is_one_message(place: Place) -> None:
+def test_traffic_to_an_unhealthy_container_is_one_message(place: Place) -> None:
     one = place.served("one")
     place.dockerd.request("POST", f"/containers/{one}/stop?t=0")
     again = (
-        "what served before serves on; fix the release, then run `pulumi up` again, "
-        "or `pulumi up --refresh` where somebody has stopped or removed it"
+        "the previous version keeps serving; fix the release, then run `pulumi up` again, "
+        "or `pulumi up --refresh` if somebody has stopped or removed it"
     )
     with pytest.raises(PluginError) as caught:
         place.plugin.create_resource(TRAFFIC, place.traffic(one), name="it")
-    assert str(caught.value) == (
-        f"not healthy: {place.service}: it ended with exit code 137. {again}"
-    )
+    assert str(caught.value) == (f"not healthy: {place.service}: it exited with code 137. {again}")
     with pytest.raises(PluginError) as caught:
         place.plugin.create_resource(TRAFFIC, place.traffic("flakeup-none"), name="it")
     assert str(caught.value) == (
-        f"not healthy: {place.service}: there is no container flakeup-none. {again}"
+        f"not healthy: {place.service}: container flakeup-none does not exist. {again}"
     )

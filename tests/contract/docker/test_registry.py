@@ -1,4 +1,4 @@
-"""Images by way of a registry: real skopeo, a registry of the test's own, a real daemon."""
+"""Images through a registry: real skopeo, a registry of the tests, a real daemon."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components.pipeline.targets.docker import image
+from components.pipeline.targets.docker.archive import read_manifest
 from components.pipeline.targets.docker.daemon import Daemon
 from harness.daemons.git_repositories import run
 from harness.daemons.registry import PASSWORD, USER
@@ -38,17 +39,17 @@ async def test_an_image_is_pushed_once_and_pulled_once(place: Place, compression
     digest = await place.push(path)
     assert digest == place.server.digest(place.path, HASH)
     assert place.server.tags(place.path) == [HASH], "and no `latest`"
-    identity = await place.pull(digest)
-    assert identity == image.read_manifest(path).config
+    image_id = await place.pull(digest)
+    assert image_id == read_manifest(path).config
     ref = place.ref(place.registry())
     assert place.of_daemon().keys() == {ref}
     place.server.forget()
-    place.said.clear()
-    # What is there is not even looked at: only its name is.
+    place.reports.clear()
+    # An image that is in the registry is not even read: its name is enough.
     path.write_bytes(b"")
     assert await place.push(path) == digest
-    assert await place.pull(digest) == identity
-    assert place.said == []
+    assert await place.pull(digest) == image_id
+    assert place.reports == []
     assert {one.split(" ")[0] for one in place.server.requests()} <= {"GET", "HEAD"}
     assert place.server.requests("/blobs/") == []
 
@@ -56,11 +57,11 @@ async def test_an_image_is_pushed_once_and_pulled_once(place: Place, compression
         await image.remove(docker, ref)
     assert place.of_daemon() == {}
     assert place.server.tags(place.path) == [HASH], "nothing is ever removed from a registry"
-    assert await place.pull(digest) == identity
+    assert await place.pull(digest) == image_id
     assert place.server.requests("^(PUT|PATCH|POST)") == []
 
 
-async def test_only_layers_that_are_missing_travel(place: Place) -> None:
+async def test_only_missing_layers_are_sent(place: Place) -> None:
     await place.pull(await place.push(place.archive(b"one")))
     place.server.forget()
     digest = await place.push(place.archive(b"two"), tag=OTHER)
@@ -77,14 +78,14 @@ async def test_a_script_that_writes_the_image(place: Place) -> None:
     path.chmod(0o755)
     digest = await place.push(path)
     assert digest == place.server.digest(place.path, HASH)
-    assert place.said == ["writing the image", "pushing the image, 3 MB and less"]
+    assert place.reports == ["writing the image", "pushing the image, at most 3 MB"]
 
 
 # --- as the engine asks ------------------------------------------------------------------------
 
 
 def test_the_life_of_an_image(closed: Place) -> None:
-    """Also one that was removed by hand is pulled again, and who logs in is no change of it."""
+    """One that was removed by hand is pulled again; another login is no change of it."""
     if shutil.which("nix-store") is None:
         pytest.skip("nix is not on PATH; tools/bootstrap installs it")
     built = run("nix-store", "--add", closed.archive())

@@ -1,4 +1,4 @@
-"""A registry that is away, not trusted or cut off, and what is no image."""
+"""A registry that is unreachable, not trusted or interrupted, and what is not an image."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["nobody", "place", "server", "tools"]
 pytestmark = pytest.mark.contract
 
 
-async def test_skopeo_is_missing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_skopeo(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(place.folder))
     with pytest.raises(RegistryError) as caught:
         await place.push(place.archive())
@@ -33,88 +33,88 @@ async def test_skopeo_is_missing(place: Place, monkeypatch: pytest.MonkeyPatch) 
     )
 
 
-async def test_the_registry_is_away(place: Place) -> None:
+async def test_an_unreachable_registry(place: Place) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     registry = place.registry(port)
     with pytest.raises(RegistryError) as caught:
         await place.push(place.archive(), registry)
-    said = message_of(caught)
-    assert said.startswith(f"cannot reach the registry: {place.ref(registry)}: ")
-    assert said.endswith(
-        "connection refused. check docker.registry.address, and that it answers; then run "
+    text = message_of(caught)
+    assert text.startswith(f"cannot reach the registry: {place.ref(registry)}: ")
+    assert text.endswith(
+        "connection refused. check docker.registry.address, and that the registry runs; then run "
         "`pulumi up` again"
     )
     with pytest.raises(DockerError) as refused:
         await place.pull("sha256:0", registry)
-    said = message_of(refused)
-    assert said.startswith(f"the daemon cannot pull the image: {place.ref(registry)}: ")
-    assert said.endswith(
-        f"connection refused. check that the daemon's machine reaches 127.0.0.1:{port}, with TLS "
-        "it trusts"
+    text = message_of(refused)
+    assert text.startswith(f"the daemon cannot pull the image: {place.ref(registry)}: ")
+    assert text.endswith(
+        f"connection refused. check that the daemon can reach 127.0.0.1:{port}, and trusts its "
+        "certificate"
     )
     assert place.of_daemon() == {}
 
 
-def own_address() -> str:
-    """An address of this machine that is no loopback's; nothing is sent."""
+def external_address() -> str:
+    """An address of this machine that is not a loopback address; nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
         own.connect(("192.0.2.1", 9))
         return str(own.getsockname()[0])
 
 
-async def test_a_certificate_of_nobody(place: Place, tmp_path: Path) -> None:
+async def test_an_untrusted_certificate(place: Place, tmp_path: Path) -> None:
     certificate(tmp_path, "registry")
-    file, host = tmp_path / "registry.crt", own_address()
+    file, host = tmp_path / "registry.crt", external_address()
     with registries.running(tmp_path / "tls", host=host, certificate=file) as alone:
         registry = Registry(address=f"{alone.address}/{place.dockerd.prefix}")
         with pytest.raises(RegistryError) as caught:
             await place.push(place.archive(), registry)
-        said = message_of(caught)
-        assert said.startswith(
+        text = message_of(caught)
+        assert text.startswith(
             f"the registry's certificate is not trusted: {place.ref(registry)}: "
         )
-        assert "x509: " in said
+        assert "x509: " in text
         assert alone.requests() == []
 
 
 async def test_plain_http_is_for_this_machine_only(place: Place, tmp_path: Path) -> None:
-    with registries.running(tmp_path / "plain", host=own_address()) as alone:
+    with registries.running(tmp_path / "plain", host=external_address()) as alone:
         registry = Registry(address=f"{alone.address}/{place.dockerd.prefix}")
         with pytest.raises(RegistryError) as caught:
             await place.push(place.archive(), registry)
-        said = message_of(caught)
-        assert said.startswith(f"the registry speaks plain http: {place.ref(registry)}: ")
-        assert said.endswith(". give it TLS: plain http is only for a registry on this machine")
+        text = message_of(caught)
+        assert text.startswith(f"the registry speaks plain http: {place.ref(registry)}: ")
+        assert text.endswith(". give it TLS: plain http is only for a registry on this machine")
         assert alone.requests() == []
 
 
-async def test_a_push_that_is_cut_off_goes_on(place: Place) -> None:
+async def test_an_interrupted_push_is_resumed(place: Place) -> None:
     with Wire(to=place.server.port, cuts=1) as wire:
         digest = await place.push(place.archive(), place.registry(wire.port))
         assert wire.cut == 1
     assert digest == place.server.digest(place.path, HASH)
 
 
-async def test_a_push_that_is_cut_off_each_time_is_one_message(place: Place) -> None:
+async def test_a_push_that_is_always_interrupted(place: Place) -> None:
     path = place.archive()
     with Wire(to=place.server.port, cuts=1000) as wire:
         registry = place.registry(wire.port)
         with pytest.raises(RegistryError) as caught:
             await place.push(path, registry)
-        said = message_of(caught)
-        assert said.startswith(f"the push failed: {place.ref(registry)}: ")
-        assert said.endswith(". `pulumi up` again sends only what is missing")
+        text = message_of(caught)
+        assert text.startswith(f"the push failed: {place.ref(registry)}: ")
+        assert text.endswith(". run `pulumi up` again: it sends only what is missing")
         assert place.server.tags(place.path) == []
         wire.cuts = 0
         digest = await place.push(path, registry)
     assert digest == place.server.digest(place.path, HASH)
 
 
-def cut_in_writing(folder: Path, monkeypatch: pytest.MonkeyPatch, times: int) -> Path:
-    """A skopeo that is unlucky with its first pushes, as a race in Go's client has it now and then.
+def failing_skopeo(folder: Path, monkeypatch: pytest.MonkeyPatch, times: int) -> Path:
+    """A skopeo whose first pushes fail as with a race in Go's HTTP client.
 
-    Gives the file with a letter for each push that was begun.
+    Returns the file with a letter for each push that was started.
     """
     folder.mkdir()
     count = folder / "count"
@@ -132,42 +132,42 @@ def cut_in_writing(folder: Path, monkeypatch: pytest.MonkeyPatch, times: int) ->
     return count
 
 
-async def test_a_push_that_is_cut_while_it_writes_begins_again(
+async def test_a_push_interrupted_while_writing_is_restarted(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count = cut_in_writing(tmp_path / "bin", monkeypatch, times=2)
+    count = failing_skopeo(tmp_path / "bin", monkeypatch, times=2)
     assert await place.push(place.archive()) == place.server.digest(place.path, HASH)
     assert count.read_text() == "xxx"
 
 
-async def test_a_push_that_is_cut_whenever_it_writes_is_one_message(
+async def test_a_push_that_is_always_interrupted_while_writing(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count = cut_in_writing(tmp_path / "bin", monkeypatch, times=1000)
+    count = failing_skopeo(tmp_path / "bin", monkeypatch, times=1000)
     with pytest.raises(RegistryError) as caught:
         await place.push(place.archive())
     assert count.read_text() == "xxx"
     assert message_of(caught) == (
         f'the push failed: {place.ref(place.registry())}: writing blob: Patch "http://x/": '
         "use of closed network connection. "
-        "`pulumi up` again sends only what is missing"
+        "run `pulumi up` again: it sends only what is missing"
     )
 
 
-async def test_a_name_under_which_the_daemon_gets_something_else(place: Place) -> None:
-    """Somebody has moved the tag between the push and the pull: the next `up` must not take it."""
+async def test_a_different_image_under_the_same_name(place: Place) -> None:
+    """Somebody moved the tag between push and pull: the next `up` must not use it."""
     await place.push(place.archive())
     with pytest.raises(DockerError) as caught:
         await place.pull(f"sha256:{'0' * 64}")
     assert message_of(caught) == (
-        f"the daemon has pulled another image: {place.ref(place.registry())}: "
-        "it has not got sha256:000000000000, which was pushed. "
-        "somebody else writes to that name: look into the registry"
+        f"the daemon pulled a different image: {place.ref(place.registry())}: "
+        "it is not sha256:000000000000, which was pushed. "
+        "check who else pushes to this name in the registry"
     )
     assert place.of_daemon() == {}
 
 
-async def test_what_is_no_image_is_not_pushed(place: Place) -> None:
+async def test_what_is_not_an_image_is_not_pushed(place: Place) -> None:
     path = place.folder / "text"
     path.write_text("hello\n")
     with pytest.raises(DockerError) as caught:
@@ -177,11 +177,11 @@ async def test_what_is_no_image_is_not_pushed(place: Place) -> None:
 
 
 @pytest.mark.parametrize("compression", ["", "gz"])
-async def test_an_archive_that_was_cut_short_is_not_pushed(place: Place, compression: str) -> None:
+async def test_a_truncated_archive_is_not_pushed(place: Place, compression: str) -> None:
     path = place.archive(compression=compression)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(DockerError) as caught:
         await place.push(path)
-    assert message_of(caught).startswith("not a whole image archive: ")
+    assert message_of(caught).startswith("damaged image archive: ")
     assert place.server.requests("^(PUT|PATCH|POST)") == []

@@ -1,4 +1,4 @@
-"""A Docker daemon over ssh: its own connections, what of them is used again, and each message."""
+"""A Docker daemon over ssh: its connections, and the message of each failure."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from components.pipeline.errors import DockerAwayError, DockerError, DockerKeyError
-from components.pipeline.targets.docker.daemon import Daemon, steadily
+from components.pipeline.errors import DockerError, DockerKeyError, DockerUnavailableError
+from components.pipeline.targets.docker.daemon import Daemon, retry_through_restart
 from components.pipeline.values import HostKey
 from harness.daemons.docker_proxy import DockerProxy
 from harness.daemons.far_docker import NOTHING, FarDocker, another_key
 from harness.daemons.sshd import free_port, make_key, missing
 from harness.providers.docker_driver import Plugin, ResourceState
 from harness.providers.plugin_driver import PluginError
-from tests.contract.docker.test_provider import IMAGE, PLUGIN, TRIAL
+from tests.contract.docker.test_provider import CANDIDATE, IMAGE, PLUGIN
 from tests.unit.targets.docker.archives import layer, members, write
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def ssh_of_ours() -> set[str]:
     return mine
 
 
-async def test_requests_share_a_connection_and_an_image_is_sent_whole(
+async def test_requests_share_a_connection(
     far: FarDocker, dockerd: Dockerd, tmp_path: Path
 ) -> None:
     ref = f"{dockerd.prefix}:over-ssh"
@@ -95,35 +95,35 @@ async def test_requests_share_a_connection_and_an_image_is_sent_whole(
         assert (await docker.get(f"/images/{ref}/json"))["RepoTags"] == [ref]
         await docker.change("DELETE", f"/images/{ref}")
         assert far.server.connections() == 1
-        # Side by side: one each. An sshd turns some of so many away, which then come again.
-        asked_again = (steadily(docker, lambda: docker.get("/version")) for _ in range(16))
+        # In parallel: one each. An sshd refuses some of so many, which are retried.
+        asked_again = (
+            retry_through_restart(docker, lambda: docker.get("/version")) for _ in range(16)
+        )
         assert len(await asyncio.gather(*asked_again)) == 16
     print(f"20 requests {asked:.2f} s, with one handshake")  # noqa: T201 figures
     assert ssh_of_ours() == set(), "none is left"
 
 
-async def test_it_goes_on_where_the_daemon_or_the_connection_was_cut(
-    far: FarDocker, proxy: DockerProxy
-) -> None:
+async def test_requests_are_retried_after_an_outage(far: FarDocker, proxy: DockerProxy) -> None:
     async with daemon(far) as docker:
 
         async def listed() -> int:
             return len(await docker.get("/containers/json"))
 
-        await steadily(docker, listed)
+        await retry_through_restart(docker, listed)
         trouble = proxy.away("GET /containers/json", seconds=1.0)
-        await steadily(docker, listed)
+        await retry_through_restart(docker, listed)
         assert trouble.met.is_set()
         assert far.server.kill_sessions() >= 1
-        await steadily(docker, listed)
+        await retry_through_restart(docker, listed)
         slow = proxy.slow("GET /containers/json", 10)
-        task = asyncio.create_task(steadily(docker, listed))
+        task = asyncio.create_task(retry_through_restart(docker, listed))
         await asyncio.to_thread(slow.wait)
         assert far.server.kill_sessions() == 1
         await asyncio.wait_for(task, 5)
 
 
-async def refused(far: FarDocker) -> DockerError:
+async def failure(far: FarDocker) -> DockerError:
     with pytest.raises(DockerError) as caught:
         async with daemon(far) as docker:
             await docker.get("/version")
@@ -138,7 +138,7 @@ async def test_each_failure_is_one_message(
     monkeypatch.setenv("HOME", NOTHING)
     pinned, offered = another_key(tmp_path), far.server.host_key_line
     far.write(host_key=pinned)
-    error = await refused(far)
+    error = await failure(far)
     assert isinstance(error, DockerKeyError)
     assert str(error) == (
         f"host key mismatch: {far.where}: "
@@ -147,45 +147,43 @@ async def test_each_failure_is_one_message(
         "find out why it changed; only then put the new key into docker.hostKey"
     )
     far.write(key=make_key(tmp_path / "stranger").read_text())
-    error = await refused(far)
-    assert not isinstance(error, DockerAwayError)
+    error = await failure(far)
+    assert not isinstance(error, DockerUnavailableError)
     assert str(error) == (
         f"the login was refused: {far.where}: {far.server.user}@127.0.0.1: Permission denied "
         "(publickey). add the public half of sshKey (or of your agent's key) to its authorized keys"
     )
     (far.folder / "key").unlink()
-    assert "there is no key to log in with: `pulumi config set" in str(await refused(far))
+    assert "there is no key to log in with: `pulumi config set" in str(await failure(far))
     far.server.stop()
     far.write()
-    error = await refused(far)
-    assert isinstance(error, DockerAwayError)
+    error = await failure(far)
+    assert isinstance(error, DockerUnavailableError)
     assert str(error) == (
-        f"cannot reach Docker's machine: {far.where}: ssh: connect to host 127.0.0.1 port "
+        f"cannot reach the machine of Docker: {far.where}: ssh: connect to host 127.0.0.1 port "
         f"{far.server.port}: Connection refused. "
         "check address, port, network and that sshd runs there"
     )
 
 
-async def test_what_the_far_machine_lacks_is_one_message(tmp_path: Path) -> None:
+async def test_a_machine_without_docker_is_one_message(tmp_path: Path) -> None:
     with FarDocker.start(tmp_path / "one", "unix:///nonexistent") as far:
-        error = await refused(far)
-        assert isinstance(error, DockerAwayError)
+        error = await failure(far)
+        assert isinstance(error, DockerUnavailableError)
         assert str(error) == (
             f"cannot reach Docker: {far.where}: failed to open the raw stream connection: dial "
             "unix /nonexistent: connect: no such file or directory. check that dockerd runs there"
         )
     with FarDocker.start(tmp_path / "two", "unix:///nonexistent", path=NOTHING) as far:
-        error = await refused(far)
-        assert not isinstance(error, DockerAwayError)
-        said = str(error)
-        assert said.startswith(f"no Docker client: {far.where}: ")
-        assert "docker: " in said
-        assert said.endswith(
-            "not found. install it there, where a command over ssh finds it on its PATH"
-        )
+        error = await failure(far)
+        assert not isinstance(error, DockerUnavailableError)
+        text = str(error)
+        assert text.startswith(f"no Docker client: {far.where}: ")
+        assert "docker: " in text
+        assert text.endswith("not found. install it there, on the PATH of commands over ssh")
 
 
-async def test_without_the_files_of_the_program_nothing_is_begun(tmp_path: Path) -> None:
+async def test_without_the_ssh_files_of_the_program(tmp_path: Path) -> None:
     host = f"ssh://deploy@127.0.0.1:{free_port()}"
     with pytest.raises(DockerError) as caught:
         Daemon(host, tmp_path)
@@ -199,7 +197,7 @@ async def test_without_the_files_of_the_program_nothing_is_begun(tmp_path: Path)
 def test_the_provider_finds_the_files_in_the_folder_of_the_project(
     proxy: DockerProxy, dockerd: Dockerd, tmp_path: Path
 ) -> None:
-    """And a machine with another key is an error for a preview too, one that is away a warning."""
+    """A host key mismatch is an error of a preview too, an unavailable machine a warning."""
     files = tmp_path / ".flakeup" / "dev" / "ssh"
     with (
         tempfile.TemporaryDirectory() as sockets,
@@ -219,15 +217,15 @@ def test_the_provider_finds_the_files_in_the_folder_of_the_project(
             "interval": 0.2,
             "wait": 10.0,
         }
-        trial = plugin.create_resource(TRIAL, inputs, name="it")
-        assert plugin.diff_resource(trial, inputs).kinds == {}
+        candidate = plugin.create_resource(CANDIDATE, inputs, name="it")
+        assert plugin.diff_resource(candidate, inputs).kinds == {}
         assert proxy.seen("POST /containers/create") != []
         asked = {"host": far.host, "ref": dockerd.image, "built": f"/nix/store/{'a' * 32}-image"}
         image = ResourceState(
             kind=IMAGE, id=dockerd.image, inputs=asked, state={**asked, "imageId": "x"}
         )
         assert plugin.diff_resource(image, asked).kinds == {}
-        assert far.server.connections() == 1, "it is kept for the next look"
+        assert far.server.connections() == 1, "the next request uses it again"
         far.write(host_key=another_key(tmp_path))
         assert far.server.kill_sessions() == 1
         with pytest.raises(PluginError, match="host key mismatch"):
@@ -237,11 +235,11 @@ def test_the_provider_finds_the_files_in_the_folder_of_the_project(
         assert list(Path(sockets).iterdir()) != []
         far.server.kill_sessions()
         far.server.stop()
-        for it in (image, trial, image):
+        for it in (image, candidate, image):
             assert plugin.diff_resource(it, it.inputs).kinds == {}
         (warning,) = [one.text for one in plugin.engine.messages if one.severity == "WARNING"]
-        assert warning.startswith(f"cannot reach Docker's machine: {far.where}: ")
-        assert warning.endswith("; what the state says is taken for true")
+        assert warning.startswith(f"cannot reach the machine of Docker: {far.where}: ")
+        assert warning.endswith("; using the state instead")
         plugin.process.send_signal(signal.SIGINT)  # as the engine ends it
         plugin.process.wait(5)
         assert list(Path(sockets).iterdir()) == []

@@ -13,7 +13,7 @@ from components.pipeline.deploy import closure
 from components.pipeline.errors import EvaluationError, RefError
 from components.pipeline.evaluate import service_plan
 from components.pipeline.release import nix, release
-from components.pipeline.targets.docker.image import Kind
+from components.pipeline.targets.docker.archive import Kind
 from components.pipeline.values import Attr
 from harness.daemons.git_repositories import GitRepositories, commit, git, run, settings
 
@@ -62,15 +62,15 @@ async def test_the_apps_own_flake_at_the_pinned_commit(root: Path, repos: GitRep
 
 async def test_an_image_that_the_apps_flake_does_not_have(root: Path) -> None:
     with pytest.raises(EvaluationError) as caught:
-        await planned(root, service("app-imag", Origin.APP), service("nix-imag"))
+        await planned(root, service("app-imag", Origin.APP), service("app-imge"))
     assert str(caught.value).splitlines() == [
         (
             "unknown service attribute: app-imag: the app's flake has no "
             "packages.x86_64-linux.app-imag (it has app-image). did you mean app-image?"
         ),
         (
-            "unknown service attribute: nix-imag: the flake has no packages.x86_64-linux.nix-imag "
-            "(it has app-image). set `image` of the service to one of them"
+            "unknown service attribute: app-imge: the flake has no packages.x86_64-linux.app-imge "
+            "(it has app-image). did you mean app-image?"
         ),
     ]
 

@@ -108,6 +108,6 @@ ROWS = (
     ),
     Row(
         id="F22i", driver=Driver.SERVICE, expected=Outcome.OLD, inject=port_taken, no_downtime=True,
-        message="a port is taken: app", what="Docker: somebody else's container has the port",
+        message="port already in use: app", what="Docker: somebody else's container has the port",
     ),
 )  # fmt: skip

@@ -4,10 +4,16 @@ import pytest
 
 from components.pipeline.config.docker import Machine
 from components.pipeline.config.registry import Registry
-from components.pipeline.config.services import Origin, Services, ServiceSpec, Strategy, System
+from components.pipeline.config.services import (
+    Origin,
+    Services,
+    ServiceSpec,
+    Strategy,
+    System,
+    Traffic,
+)
 from components.pipeline.config.services_table import DOCKER, SERVICE
 from components.pipeline.config.stack import parse
-from components.pipeline.targets.docker.route import Traffic
 from components.pipeline.values import Attr, Duration
 from tests.unit.config.config_cases import VALID
 from tests.unit.hosts import HOST_KEY

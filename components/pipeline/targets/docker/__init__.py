@@ -1,8 +1,10 @@
-"""Docker from here: which daemon, its REST interface, images brought to it, and who serves.
+"""The Docker target: a daemon's REST interface, images for it, and who serves requests.
 
-In the order in which data flows: `spec` (the config), `daemon` (where it is, and calls to it),
-`owned` (what is a stack's in it), `image` (what nix has built to an image with a name), `trial` (a
-candidate that has to become healthy), `route` and `edge` (whose requests go where). Docker's own
-documentation of the interface:
+In the order of a deployment: `remote` and `daemon` (the client), `archive`, `decompress`, `login`,
+`push`, `pull` and `image` (an image that nix has built gets into the daemon), `ownership` (what a
+stack owns there), `candidate` and `secrets_volume` (the new release, until it is healthy), `route`
+and `edge` (where requests go).
+
+All of it runs in the provider `flakeup`; hooks of the program call `ownership` too. The interface:
 https://docs.docker.com/reference/api/engine/
 """

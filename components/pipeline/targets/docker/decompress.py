@@ -1,7 +1,7 @@
 """An image archive as skopeo can read it: without compression.
 
 skopeo 1.9 takes a docker-archive in gzip for a broken tar ("invalid tar header"; tried), and would
-write it down decompressed itself where it does read one.
+write a decompressed copy itself where it does read one.
 """
 
 import asyncio
@@ -11,24 +11,25 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from . import image
+from . import archive as archives
+from .archive import CHUNK
 
 
 @contextlib.asynccontextmanager
-async def plain(archive: Path) -> AsyncIterator[Path]:
-    """The archive decompressed, for as long as the block takes, and seen to be whole.
+async def decompress(archive: Path) -> AsyncIterator[Path]:
+    """Check that an archive is complete, and give it decompressed for as long as the block takes.
 
     Raises:
-        DockerError: it is no archive of one image, or was cut short.
+        DockerError: it is not an archive of one image, or is truncated.
     """
     if _is_plain(archive):
-        await asyncio.to_thread(image.read_manifest, archive)
+        await asyncio.to_thread(archives.read_manifest, archive)
         yield archive
         return
     with tempfile.TemporaryDirectory(prefix="flakeup-image-") as folder:
         target = Path(folder) / "image.tar"
         await asyncio.to_thread(_decompress, archive, target)
-        await asyncio.to_thread(image.read_manifest, target)
+        await asyncio.to_thread(archives.read_manifest, target)
         yield target
 
 
@@ -44,10 +45,10 @@ def _decompress(archive: Path, target: Path) -> None:
     try:
         with tarfile.open(archive) as tar, target.open("wb") as file:
             if tar.fileobj is None:
-                msg = "a file that is open has none"
+                msg = "an open archive has a file"
                 raise RuntimeError(msg)
             tar.fileobj.seek(0)
-            while piece := tar.fileobj.read(1 << 20):
+            while piece := tar.fileobj.read(CHUNK):
                 file.write(piece)
-    except image.BROKEN as error:
-        raise image.not_whole(archive, str(error)) from error
+    except archives.READ_ERRORS as error:
+        raise archives.damaged(archive, str(error)) from error

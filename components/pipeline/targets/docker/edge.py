@@ -1,8 +1,8 @@
-"""The edge of a service: the container that has its ports, and says whose requests go where.
+"""The edge of a service: the container that has its ports, and forwards them to who serves.
 
-It is HAProxy, in master-worker mode: a new configuration is taken over without closing a port, and
-connections of before are answered by the worker of before, until they end
-(HAProxy's management guide, "Stopping and restarting").
+It is HAProxy in master-worker mode. A new configuration is loaded without closing a port: the
+previous worker serves its connections until they end (HAProxy's management guide, "Stopping and
+restarting HAProxy").
 """
 
 import asyncio
@@ -10,85 +10,84 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ...errors import DockerAwayError, DockerError, message
+from ...errors import DockerError, DockerRefusedError, message
 from .daemon import Daemon, segment
 from .route import CONFIG, FOLDER, Route
 
-TAKING_OVER: Final = 10.0
-"""Seconds for a new worker to be there."""
-PAUSE: Final = 0.1
-_LOOK: Final = "look at the edge's image: it has to be HAProxy 2.4 or later"
+RELOAD_TIMEOUT: Final = 10.0
+"""Seconds for a new worker to start."""
+POLL_INTERVAL: Final = 0.1
+LOG_LINES: Final = 10
+_CHECK_IMAGE: Final = "check the edge's image: it must be HAProxy 2.4 or later"
 _FILE: Final = CONFIG.removeprefix(f"{FOLDER}/")
 _NEXT: Final = f"{_FILE}.next"
 
 
 async def send(docker: Daemon, edge: str, route: Route) -> None:
-    """Send what the edge is asked from now on along `route`.
+    """Send new requests along `route`; returns once the previous ones are answered.
 
-    When it has ended, requests of before are answered too, as far as the route's grace allows. What
-    is in the file says nothing of what HAProxy has taken over: it is told each time.
+    These have as long as the route's grace allows. The edge is told each time: the file in it does
+    not say which configuration HAProxy has loaded.
 
     Raises:
-        DockerError: HAProxy does not take it; then all goes where it went.
+        DockerError: HAProxy does not accept the route; the traffic is as it was.
     """
-    seen = await _running(docker, edge)
-    name = str(seen["Name"])[1:]
-    if refused := await _refused(docker, edge, route):
-        raise DockerError(message("the edge refused its configuration", name, refused, _LOOK))
-    before = await _workers(docker, seen)
+    state = await _running(docker, edge)
+    name = str(state["Name"])[1:]
+    if rejected := await _validate(docker, edge, route):
+        text = message("the edge rejected its configuration", name, rejected, _CHECK_IMAGE)
+        raise DockerError(text)
+    previous = await _workers(docker, state)
     await docker.put(edge, FOLDER, {_FILE: route.config})
     await docker.change("POST", f"/containers/{segment(edge)}/kill?signal=USR2")
-    deadline = time.monotonic() + max(TAKING_OVER, route.grace + 1)
+    deadline = time.monotonic() + max(RELOAD_TIMEOUT, route.grace + 1)
     while time.monotonic() < deadline:
-        await asyncio.sleep(PAUSE)
-        seen = await _running(docker, edge)
-        now = await _workers(docker, seen)
-        if now - before and not now & before:
+        await asyncio.sleep(POLL_INTERVAL)
+        state = await _running(docker, edge)
+        workers = await _workers(docker, state)
+        if workers - previous and not workers & previous:
             return
-    if not now - before:
-        log = await docker.logs(edge, 10)
-        raise DockerError(message("the edge did not take over its configuration", name, log, _LOOK))
+    if not workers - previous:
+        log = await docker.logs(edge, LOG_LINES)
+        text = message("the edge did not load its configuration", name, log, _CHECK_IMAGE)
+        raise DockerError(text)
 
 
-async def _refused(docker: Daemon, edge: str, route: Route) -> str:
-    """Why HAProxy would not take a configuration; empty where it would."""
+async def _validate(docker: Daemon, edge: str, route: Route) -> str:
+    """Return why HAProxy would reject a configuration; empty if it would accept it."""
     try:
         await docker.put(edge, FOLDER, {_NEXT: route.config})
-        code, said = await docker.execute(edge, "haproxy", "-c", "-f", f"{FOLDER}/{_NEXT}")
-    except DockerAwayError:
-        raise
-    except DockerError as error:
-        return str(error)
-    return (said or f"exit code {code}") if code else ""
+        code, output = await docker.execute(edge, "haproxy", "-c", "-f", f"{FOLDER}/{_NEXT}")
+    except DockerRefusedError as error:
+        return error.reason
+    return (output or f"exit code {code}") if code else ""
 
 
 async def _running(docker: Daemon, edge: str) -> Mapping[str, Any]:
-    """The edge as the daemon has it.
+    """Return the state of the edge.
 
     Raises:
-        DockerError: it is not there, or does not run.
+        DockerError: it does not exist, or is not running.
     """
-    seen: Mapping[str, Any] | None = await docker.find(f"/containers/{segment(edge)}/json")
-    remedy = "`pulumi up --refresh` makes it again"
-    if seen is None:
-        raise DockerError(message("the edge is gone", edge[:12], "", remedy))
-    if not seen["State"]["Running"]:
-        log = await docker.logs(edge, 10)
-        raise DockerError(message("the edge has ended", str(seen["Name"])[1:], log, remedy))
-    return seen
+    state: Mapping[str, Any] | None = await docker.find(f"/containers/{segment(edge)}/json")
+    remedy = "`pulumi up --refresh` recreates it"
+    if state is None:
+        raise DockerError(message("the edge does not exist", edge[:12], "", remedy))
+    if not state["State"]["Running"]:
+        log = await docker.logs(edge, LOG_LINES)
+        raise DockerError(message("the edge is not running", str(state["Name"])[1:], log, remedy))
+    return state
 
 
-async def _workers(docker: Daemon, seen: Mapping[str, Any]) -> frozenset[str]:
-    """The processes that its master has started."""
-    name = str(seen["Name"])[1:]
+async def _workers(docker: Daemon, state: Mapping[str, Any]) -> frozenset[str]:
+    """Return the ids of the processes that the edge's master has started."""
+    name = str(state["Name"])[1:]
     try:
-        told = await docker.get(f"/containers/{seen['Id']}/top")
-    except DockerAwayError:
-        raise
-    except DockerError as error:
+        table = await docker.get(f"/containers/{state['Id']}/top")
+    except DockerRefusedError as error:
         remedy = "dockerd needs `ps` on its PATH"
-        text = message("cannot look at the edge's processes", name, str(error), remedy)
+        text = message("cannot list the edge's processes", name, error.reason, remedy)
         raise DockerError(text) from error
-    process, parent = told["Titles"].index("PID"), told["Titles"].index("PPID")
-    master = str(seen["State"]["Pid"])
-    return frozenset(one[process] for one in told["Processes"] if one[parent] == master)
+    process, parent = table["Titles"].index("PID"), table["Titles"].index("PPID")
+    master = str(state["State"]["Pid"])
+    return frozenset(one[process] for one in table["Processes"] if one[parent] == master)

@@ -1,49 +1,48 @@
-"""What a stack has in a daemon, by the labels on it.
+"""What a stack owns in a daemon, known by labels.
 
-An `up` that is killed between the making of a container and the writing of the state leaves one
-that nobody knows of. It is found by its labels, and ended.
+An `up` that is killed between creating a container and writing the state leaves a container that
+the state does not know. It is found by its labels, and removed.
 """
 
-import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from ...errors import DockerError
-from .daemon import ANSWER, Daemon, segment
+from ...errors import DockerConflictError, DockerForbiddenError, DockerNotFoundError
+from .daemon import TIMEOUT, Daemon, segment
 
 OWNER: Final = "flakeup.owner"
-"""Label of a container and a network: the stack that it is of."""
+"""Label of a container or network: the stack that owns it."""
 SERVICE: Final = "flakeup.service"
-"""Label of a container: the service that it is of."""
+"""Label of a service's container: the service."""
 EDGE: Final = "flakeup.edge"
 """Label of an edge: the service that it is for."""
 SECRETS: Final = "flakeup.secrets"
-"""Label of a container that holds secrets: the service that they are for."""
-TRIAL: Final = "flakeup.trial"
+"""Label of a secrets container: the service that the secrets are for."""
+CANDIDATE: Final = "flakeup.candidate"
 """Label of a candidate: the stack and the service that it is for."""
 SPEC: Final = "flakeup.spec"
-"""Label of a container: a digest of what the provider would not take for a change."""
+"""Label of a container: a digest of inputs whose changes the provider ignores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """One that is there, whether it runs or not."""
+    """A container that exists, running or not."""
 
     id: str
     name: str
     state: str
     """`running`, `exited`, `created`, …"""
     ports: frozenset[int]
-    """Ports of the machine that it has."""
+    """Ports of the machine that it publishes."""
 
 
 async def containers(docker: Daemon, labels: Mapping[str, str]) -> tuple[Container, ...]:
-    """Those with all of these labels."""
-    found = await docker.get(f"/containers/json?{_asked(labels, all='1')}")
+    """Return the containers that have all of these labels."""
+    found = await docker.get(f"/containers/json?{_filter(labels, all='1')}")
     return tuple(
         Container(
             id=str(one["Id"]),
@@ -55,50 +54,40 @@ async def containers(docker: Daemon, labels: Mapping[str, str]) -> tuple[Contain
     )
 
 
-async def holders(
+async def unused_secrets_containers(
     docker: Daemon, owner: str, service: str, users: Iterable[Container]
 ) -> tuple[Container, ...]:
-    """Those that hold secrets of a service, and that none of its `users` has them from."""
+    """Return a service's secrets containers whose volume none of `users` mounts."""
     found = await containers(docker, {OWNER: owner, SECRETS: service})
-    held: set[str] = set()
+    used: set[str] = set()
     for user in users if found else ():
         seen = await docker.find(f"/containers/{user.id}/json") or {"HostConfig": {}}
-        held.update(name.partition(":")[0] for name in seen["HostConfig"].get("VolumesFrom") or ())
-    return tuple(one for one in found if not held & {one.id, one.name})
+        used.update(name.partition(":")[0] for name in seen["HostConfig"].get("VolumesFrom") or ())
+    return tuple(one for one in found if not used & {one.id, one.name})
 
 
-async def remove(docker: Daemon, container: str) -> None:
-    """Remove a container as it is; one that is gone, or going, is well."""
-    with _unless(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+async def remove_container(docker: Daemon, container: str) -> None:
+    """Remove a container, running or not; one that is gone, or being removed, is no error."""
+    with suppress(DockerNotFoundError, DockerConflictError):
         await docker.change("DELETE", f"/containers/{segment(container)}?force=1&v=1")
 
 
-async def end(docker: Daemon, some: Iterable[Container], grace: int) -> None:
-    """Stop containers, with the time that they may take for it, and remove them."""
-    for one in some:
-        with _unless(HTTPStatus.NOT_FOUND, HTTPStatus.NOT_MODIFIED):
+async def stop_and_remove(docker: Daemon, found: Iterable[Container], grace: int) -> None:
+    """Stop containers, each within `grace` seconds, and remove them."""
+    for one in found:
+        with suppress(DockerNotFoundError):
             path = f"/containers/{one.id}/stop?{urlencode({'t': grace})}"
-            await docker.change("POST", path, seconds=grace + ANSWER)
-        await remove(docker, one.id)
+            await docker.change("POST", path, seconds=grace + TIMEOUT)
+        await remove_container(docker, one.id)
 
 
-async def remove_networks(docker: Daemon, labels: Mapping[str, str]) -> None:
-    """Remove the networks with all of these labels that nobody is in."""
-    for one in await docker.get(f"/networks?{_asked(labels)}"):
-        with _unless(HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN, HTTPStatus.CONFLICT):
+async def remove_unused_networks(docker: Daemon, labels: Mapping[str, str]) -> None:
+    """Remove the networks that have all of these labels and no containers."""
+    for one in await docker.get(f"/networks?{_filter(labels)}"):
+        with suppress(DockerNotFoundError, DockerForbiddenError, DockerConflictError):
             await docker.change("DELETE", f"/networks/{one['Id']}")
 
 
-def _asked(labels: Mapping[str, str], **query: str) -> str:
+def _filter(labels: Mapping[str, str], **query: str) -> str:
     wanted: dict[str, Any] = {"label": [f"{name}={text}" for name, text in labels.items()]}
     return urlencode({**query, "filters": json.dumps(wanted)})
-
-
-@contextlib.contextmanager
-def _unless(*codes: HTTPStatus) -> Iterator[None]:
-    """What the daemon refuses with one of these codes is well."""
-    try:
-        yield
-    except DockerError as error:
-        if error.code not in codes:
-            raise

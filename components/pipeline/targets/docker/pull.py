@@ -3,40 +3,40 @@
 from collections.abc import Callable
 
 from ...config.registry import Registry
-from ...errors import DockerAwayError, DockerError, message
+from ...errors import DockerError, DockerRefusedError, message
 from . import image, login
 from .daemon import Daemon, segment
 
 
-async def pulled(
-    docker: Daemon, ref: str, digest: str, registry: Registry, say: Callable[[str], None]
+async def ensure_pulled(
+    docker: Daemon, ref: str, digest: str, registry: Registry, report: Callable[[str], None]
 ) -> str:
-    """Have the image in the daemon under the name `ref`; gives Docker's own name for it.
+    """Make sure that the daemon has the image `ref`, and return its id.
+
+    `digest` is that of the manifest that was pushed under this name.
 
     Raises:
-        DockerError: the daemon cannot pull it, or has got another one.
-        DockerAwayError: no daemon answers.
-        RegistryError: the user's login is of no use.
+        DockerError: the daemon cannot pull it, or has pulled a different one.
+        DockerUnavailableError: the daemon does not respond.
+        RegistryError: the user's login cannot be read.
     """
     path = f"/images/{segment(ref)}/json"
-    if there := await docker.find(path):
-        return str(there["Id"])
-    who = await login.find(registry)
+    if existing := await docker.find(path):
+        return str(existing["Id"])
+    credentials = await login.find(registry)
     name, _, tag = ref.rpartition(":")
-    say("the daemon pulls the image")
+    report("pulling the image")
     try:
-        await docker.pull(name, tag, who.header(registry.host))
-    except DockerAwayError:
-        raise
-    except DockerError as error:
-        detail = registry.without_password(str(error))
-        remedy = f"check that the daemon's machine reaches {registry.host}, with TLS it trusts"
+        await docker.pull(name, tag, credentials.header(registry.host))
+    except DockerRefusedError as error:
+        detail = registry.without_password(error.reason)
+        remedy = f"check that the daemon can reach {registry.host}, and trusts its certificate"
         text = message("the daemon cannot pull the image", ref, detail, remedy)
-        raise DockerError(text, code=error.code) from error
+        raise DockerError(text) from error
     found = await docker.find(path)
     if found and any(one.endswith(f"@{digest}") for one in found["RepoDigests"] or ()):
         return str(found["Id"])
     await image.remove(docker, ref)  # or the next `up` would take it for the right one
-    detail = f"it has not got {digest[:19]}, which was pushed"
-    remedy = "somebody else writes to that name: look into the registry"
-    raise DockerError(message("the daemon has pulled another image", ref, detail, remedy))
+    detail = f"it is not {digest[:19]}, which was pushed"
+    remedy = "check who else pushes to this name in the registry"
+    raise DockerError(message("the daemon pulled a different image", ref, detail, remedy))

@@ -1,7 +1,7 @@
 """An image to a registry, with skopeo, under a name that evaluation knows; and its digest.
 
-The name's tag is the hash of the store path: a name that is there already is the right image, and
-nothing is pushed. skopeo keeps the layers that the registry has.
+The name's tag is the hash of the store path: an image that has this name already is the right one,
+and nothing is pushed. skopeo sends only the layers that the registry lacks.
 """
 
 import asyncio
@@ -18,155 +18,153 @@ from ...errors import ProcessError, RegistryError, message, printable
 from ...process import run
 from ...process.run import Argv
 from . import image, login
-from .decompress import plain
+from .decompress import decompress
 
 PUSH_TIMEOUT: Final = 3600.0
-ASK_TIMEOUT: Final = 60.0
+INSPECT_TIMEOUT: Final = 60.0
 SKOPEO: Final = ("skopeo", "--insecure-policy")
-"""What images may be used is Docker's affair: this one is the release's own."""
+"""A policy for images is Docker's own affair: this image is the release's own."""
 RETRIES: Final = ("--retry-times", "2")
-CUTS: Final = 2
-"""Times that we begin again where skopeo does not."""
+RESTARTS: Final = 2
+"""Times that we start skopeo again where it does not retry."""
 PAUSE: Final = 1.0
-_CUT_IN_WRITING: Final = re.compile("use of closed network connection|broken pipe")
-"""The end of a connection that its `--retry-times` does not know (containers/common, pkg/retry)."""
+_BROKEN_CONNECTION: Final = re.compile("use of closed network connection|broken pipe")
+"""A failure that `--retry-times` does not know (containers/common, pkg/retry)."""
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _FATAL: Final = re.compile(r'level=fatal msg="((?:[^"\\]|\\.)*)"')
 
 
 @dataclass(frozen=True, slots=True)
-class _Trouble:
-    """What of skopeo's words it is known by, and what a person can do."""
+class _Failure:
+    """A way to fail: what of skopeo's output shows it, and what to do about it."""
 
-    known_by: re.Pattern[str]
+    pattern: re.Pattern[str]
     what: str
     remedy: str
 
 
-_AWAY: Final = _Trouble(
+_UNREACHABLE: Final = _Failure(
     re.compile(
         "connection refused|no such host|no route to host|network is unreachable|i/o timeout"
         "|handshake timeout|deadline exceeded|no end after|server misbehaving"
     ),
     "cannot reach the registry",
-    "check docker.registry.address, and that it answers; then run `pulumi up` again",
+    "check docker.registry.address, and that the registry runs; then run `pulumi up` again",
 )
-_REFUSED: Final = _Trouble(
+_UNAUTHORIZED: Final = _Failure(
     re.compile(
         "unauthorized|authentication required|invalid username/password|access .* denied|denied:"
         "|invalid status code .*: 40[13]|status: 40[13]"
     ),
     "the registry refused the login",
-    "set docker.registry.username and password, or log in with `skopeo login`, as somebody who may "
+    "set docker.registry.username and password, or log in with `skopeo login`, as a user who may "
     "push there",
 )
-_PLAIN: Final = _Trouble(
+_PLAIN_HTTP: Final = _Failure(
     re.compile("gave HTTP response to HTTPS client"),
     "the registry speaks plain http",
     "give it TLS: plain http is only for a registry on this machine",
 )
-_UNTRUSTED: Final = _Trouble(
+_UNTRUSTED: Final = _Failure(
     re.compile("x509:|certificate"),
     "the registry's certificate is not trusted",
-    "put its authority's into /etc/containers/certs.d/HOST, or among those of this machine",
+    "add its CA to /etc/containers/certs.d/HOST, or to the trusted ones of this machine",
 )
-_MISSING: Final = _Trouble(
+_NO_SKOPEO: Final = _Failure(
     re.compile("skopeo (is not installed|may not be executed)"),
     "cannot push an image",
     "install skopeo, or remove docker.registry",
 )
-_CUT: Final = _Trouble(
-    re.compile(""), "the push failed", "`pulumi up` again sends only what is missing"
+_OTHER: Final = _Failure(
+    re.compile(""), "the push failed", "run `pulumi up` again: it sends only what is missing"
 )
-_LOGINS: Final = _Trouble(
-    re.compile("reading JSON file|getting username and password"),
-    "no list of logins",
-    "mend or remove that file, or set docker.registry.username and password",
-)
-_BEFORE_A_PUSH: Final = (_MISSING, _LOGINS, _PLAIN, _UNTRUSTED, _AWAY)
-"""Troubles that a push would meet as well; a login that may not look may still push."""
-_ALL: Final = (*_BEFORE_A_PUSH, _REFUSED, _CUT)
+_OF_INSPECT: Final = (_NO_SKOPEO, _PLAIN_HTTP, _UNTRUSTED, _UNREACHABLE)
+"""Failures that a push would have as well; a login that may not look may still push."""
+_ALL: Final = (*_OF_INSPECT, _UNAUTHORIZED, _OTHER)
 
 
-async def pushed(built: Path, ref: str, registry: Registry, say: Callable[[str], None]) -> str:
-    """Have the image in the registry under the name `ref`; gives its digest.
+async def ensure_pushed(
+    built: Path, ref: str, registry: Registry, report: Callable[[str], None]
+) -> str:
+    """Make sure that the registry has the image under the name `ref`, and return its digest.
 
     Raises:
-        DockerError: it is no image.
-        RegistryError: it cannot be pushed, and why.
+        DockerError: it is not an image.
+        RegistryError: why it cannot be pushed.
     """
-    with login.auth_file(registry) as words:
-        if found := await _there(ref, registry, words):
+    with login.auth_file(await login.find(registry), registry.host) as auth:
+        if found := await _find_digest(ref, registry, auth):
             return found
         with tempfile.TemporaryDirectory(prefix="flakeup-push-") as folder:
             file = Path(folder) / "digest"
-            options = (*words, *RETRIES, *_tls("--dest-tls-verify", registry))
+            options = (*auth, *RETRIES, *_tls("--dest-tls-verify", registry))
             options = (*options, "--quiet", "--digestfile", str(file))
             try:
-                await _push(built, ref, options, say)
+                await _push(built, ref, options, report)
             except ProcessError as error:
-                raise _told(error, ref, registry, _ALL) from error
-            return _digest(file, ref)
+                raise _explain(error, ref, registry, _ALL) from error
+            return _read_digest(file, ref)
 
 
-async def _push(built: Path, ref: str, options: Argv, say: Callable[[str], None]) -> None:
-    async with image.archive_of(built, say) as archive, plain(archive) as readable:
-        say(f"pushing the image, {archive.stat().st_size / 1e6:.0f} MB and less")
-        # Compressed here first: only so is known which layers the registry has already.
-        words = ("copy", "--dest-precompute-digests", *options, "--")
+async def _push(built: Path, ref: str, options: Argv, report: Callable[[str], None]) -> None:
+    async with image.archive_of(built, report) as archive, decompress(archive) as readable:
+        report(f"pushing the image, at most {archive.stat().st_size / 1e6:.0f} MB")
+        # Compressed in advance: only so can skopeo tell which layers the registry has already.
+        flags = ("copy", "--dest-precompute-digests", *options, "--")
         ends = (f"docker-archive:{readable}", f"docker://{ref}")
-        await _steadily((*SKOPEO, *words, *ends))
+        await _copy((*SKOPEO, *flags, *ends))
 
 
-async def _steadily(push: Argv) -> None:
-    """A push, and again what it has not sent where the connection was cut."""
-    for cuts in range(CUTS + 1):
+async def _copy(argv: Argv) -> None:
+    """Run skopeo, and again where a broken connection ended it: it sends what is missing."""
+    for restarts in range(RESTARTS + 1):
         try:
-            await run.run(push, timeout=PUSH_TIMEOUT)
+            await run.run(argv, timeout=PUSH_TIMEOUT)
         except ProcessError as error:
-            if cuts == CUTS or not _CUT_IN_WRITING.search(_said(error)):
+            if restarts == RESTARTS or not _BROKEN_CONNECTION.search(_reason(error)):
                 raise
             await asyncio.sleep(PAUSE)
         else:
             return
 
 
-async def _there(ref: str, registry: Registry, words: Argv) -> str:
-    """The digest of what has this name in the registry, or nothing."""
-    options = ("inspect", "--raw", *words, *_tls("--tls-verify", registry))
+async def _find_digest(ref: str, registry: Registry, auth: Argv) -> str:
+    """Return the digest of the image with this name in the registry; empty if there is none."""
+    options = ("inspect", "--raw", *auth, *_tls("--tls-verify", registry))
+    argv = (*SKOPEO, *options, "--", f"docker://{ref}")
     try:
-        found = await run.run((*SKOPEO, *options, "--", f"docker://{ref}"), timeout=ASK_TIMEOUT)
+        found = await run.run(argv, timeout=INSPECT_TIMEOUT)
     except ProcessError as error:
-        if any(trouble.known_by.search(_said(error)) for trouble in _BEFORE_A_PUSH):
-            raise _told(error, ref, registry, _BEFORE_A_PUSH) from error
+        if any(failure.pattern.search(_reason(error)) for failure in _OF_INSPECT):
+            raise _explain(error, ref, registry, _OF_INSPECT) from error
         return ""
     return f"sha256:{hashlib.sha256(found.stdout).hexdigest()}"
 
 
 def _tls(option: str, registry: Registry) -> Argv:
-    """Only on this machine may a registry have no TLS, or no certificate that is worth anything."""
+    """Only a registry on this machine may have no TLS, or a certificate that nobody trusts."""
     return (f"{option}={'false' if registry.is_here else 'true'}",)
 
 
-def _digest(file: Path, ref: str) -> str:
+def _read_digest(file: Path, ref: str) -> str:
     text = file.read_text(encoding="ascii", errors="replace").strip() if file.is_file() else ""
     if not _DIGEST.fullmatch(text):
-        detail, remedy = "skopeo did not say its digest", "use skopeo 1.6 or later"
-        raise RegistryError(message("pushed, and not known as what", ref, detail, remedy))
+        detail, remedy = "skopeo reported none", "use skopeo 1.6 or later"
+        raise RegistryError(message("no digest of the pushed image", ref, detail, remedy))
     return text
 
 
-def _told(
-    error: ProcessError, ref: str, registry: Registry, troubles: tuple[_Trouble, ...]
+def _explain(
+    error: ProcessError, ref: str, registry: Registry, failures: tuple[_Failure, ...]
 ) -> RegistryError:
-    said = _said(error)
-    trouble = next(one for one in troubles if one.known_by.search(said))
-    detail = printable(registry.without_password(said), 1000)
-    return RegistryError(message(trouble.what, ref, detail, trouble.remedy))
+    reason = _reason(error)
+    failure = next(one for one in failures if one.pattern.search(reason))
+    detail = printable(registry.without_password(reason), 1000)
+    return RegistryError(message(failure.what, ref, detail, failure.remedy))
 
 
-def _said(error: ProcessError) -> str:
-    """What went wrong, out of skopeo's log."""
+def _reason(error: ProcessError) -> str:
+    """Return the last fatal error in skopeo's log, or the last line."""
     if found := _FATAL.findall(error.detail):
         plain = re.sub(r"\\(.)", lambda one: " " if one[1] in "nt" else one[1], found[-1])
         return " ".join(plain.split())

@@ -1,7 +1,7 @@
 """A daemon on another machine: over ssh, through the Docker client there.
 
-It is what Docker's own client does with `ssh://` (`docker system dial-stdio` leads to the daemon's
-socket), with the options that every connection to a host has too.
+Docker's own client does the same with `ssh://` (`docker system dial-stdio` connects to the
+daemon's socket); here with the ssh options of every connection to a host.
 """
 
 import shlex
@@ -11,9 +11,9 @@ from typing import Final, Self
 
 from ...config.docker import Machine
 from ...errors import (
-    DockerAwayError,
     DockerError,
     DockerKeyError,
+    DockerUnavailableError,
     HostKeyError,
     ProcessError,
     message,
@@ -24,15 +24,15 @@ from ...transport.ssh_errors import explain_refusal
 from ...values import HostKey, InvalidValue
 
 ALIAS: Final = "docker.host"
-"""The machine's name in its known_hosts, and in messages: the key of the config."""
+"""The machine's name in its known_hosts, and in messages: the config key."""
 DIAL: Final = ("docker", "system", "dial-stdio")
 NOT_FOUND: Final = 127
-"""Exit code of a shell that does not find the command."""
+"""Exit code of a shell that cannot find the command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remote:
-    """The way to a daemon over ssh."""
+class SshEndpoint:
+    """A daemon on another machine, and what a connection to it over ssh needs."""
 
     machine: Machine
     host_key: HostKey
@@ -40,10 +40,10 @@ class Remote:
 
     @classmethod
     def find(cls, host: str, folder: Path) -> Self:
-        """The way to a daemon with the files that the program has written into `folder`.
+        """Find the ssh files that the program has written into `folder` for this daemon.
 
         Raises:
-            DockerError: it has written none for this machine.
+            DockerError: there are none for this machine.
         """
         machine, identity = Machine.parse(host), ssh_files_in(folder)
         pins = Path(_pins_of(machine, identity))
@@ -70,7 +70,7 @@ class Remote:
         )  # fmt: skip
 
     def explain(self, error: ProcessError) -> DockerError:
-        """What a failure of that command means for the person who reads it."""
+        """Return an error that says what a failure of `argv` means."""
         machine = self.machine
         where = f"{ALIAS} ({machine.user.text}@{machine.address.text}, port {machine.port})"
         last = error.last_lines(1)
@@ -81,30 +81,31 @@ class Remote:
             return kind(str(found))
         if error.code in {None, SSH_FAILED}:
             remedy = "check address, port, network and that sshd runs there"
-            return DockerAwayError(message("cannot reach Docker's machine", where, last, remedy))
+            text = message("cannot reach the machine of Docker", where, last, remedy)
+            return DockerUnavailableError(text)
         if error.code == NOT_FOUND:
-            remedy = "install it there, where a command over ssh finds it on its PATH"
+            remedy = "install it there, on the PATH of commands over ssh"
             return DockerError(message("no Docker client", where, last, remedy))
         if "permission denied" in last:
-            remedy = f"let {machine.user.text} use Docker there, such as by the group docker"
-            return DockerError(message("Docker is not allowed", where, last, remedy))
+            remedy = f"let {machine.user.text} use Docker there, for example with the group docker"
+            return DockerError(message("no permission to use Docker", where, last, remedy))
         remedy = "check that dockerd runs there"
-        return DockerAwayError(message("cannot reach Docker", where, last, remedy))
+        return DockerUnavailableError(message("cannot reach Docker", where, last, remedy))
 
 
 def options(machine: Machine, identity: SshFiles) -> Argv:
-    """The options of ssh, with files relative to the program's folder: inputs of a resource."""
+    """Return the options of ssh; paths are relative to the program, as resource inputs are."""
     return identity.options_to(ALIAS, machine.port, _pins_of(machine, identity))
 
 
 def pin(host: str, host_key: HostKey | None, identity: SshFiles) -> None:
-    """Write down the key of a daemon's machine, where it is reached over ssh."""
+    """Write the known_hosts of a daemon's machine, if it is reached over ssh."""
     if host_key is not None:
         pins = _pins_of(Machine.parse(host), identity)
         write_private(Path(pins), f"{ALIAS} {host_key.line}\n")
 
 
 def _pins_of(machine: Machine, identity: SshFiles) -> PurePosixPath:
-    """A known_hosts of its own: where another machine comes, what was on this one has to go."""
+    """Return a known_hosts per machine: what runs on the previous one is still to be removed."""
     name = f"docker-{machine.address.canonical}-{machine.port}"
     return identity.known_hosts.with_name(name)

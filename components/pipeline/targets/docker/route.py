@@ -1,20 +1,21 @@
-"""Where the edge of a service sends what it is asked, as HAProxy is told it."""
+"""Where the edge of a service forwards requests to, as a configuration of HAProxy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
+
+from ...config.services import Traffic
 
 FOLDER: Final = "/etc/haproxy"
 CONFIG: Final = f"{FOLDER}/haproxy.cfg"
 COMMAND: Final = ("haproxy", "-W", "-db", "-f", CONFIG)
 RESTART: Final = "always"
 STOP_SIGNAL: Final = "SIGUSR1"
-"""How Docker treats an edge, and with the same policy the container of a service.
+"""Restart policy of edges and services, and the signal that stops an edge.
 
-An edge is told of a route by a signal, after which Docker takes it for stopped by hand: with
+An edge gets its routes by a signal (USR2), after which Docker takes it for stopped by hand: with
 another policy it would not be started again with the machine, nor, without a stop signal of its
-own, after a crash. And a dockerd that was killed ends, when it starts again, the containers that
+own, after a crash. And a dockerd that was killed stops, when it starts again, the containers that
 still run, and takes them for stopped by hand too.
 """
 _HEAD: Final = """\
@@ -40,39 +41,32 @@ resolvers docker
 """
 
 
-class Traffic(StrEnum):
-    """What goes through an edge."""
-
-    HTTP = "http"
-    TCP = "tcp"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Where an edge sends what it is asked; without a container it has nobody to send it to."""
+    """Where an edge forwards requests to; without a container it answers them itself."""
 
     ports: Mapping[int, int]
     """Port of the edge → port of the container."""
     container: str = ""
     traffic: Traffic = Traffic.HTTP
     grace: int = 30
-    """Seconds that connections of before may go on."""
+    """Seconds that existing connections have to end."""
 
     @property
     def config(self) -> str:
-        """HAProxy's configuration: the same text for the same route."""
+        """The configuration of HAProxy: the same text for the same route."""
         head = _HEAD.format(grace=self.grace, mode=self.traffic.value)
         return "\n".join([head, *(self._port(*pair) for pair in sorted(self.ports.items()))])
 
     def _port(self, outer: int, inner: int) -> str:
         front = f"frontend port-{outer}\n    bind :{outer}\n"
         if not self.container:
-            nobody = {
+            unavailable = {
                 Traffic.HTTP: "http-request return status 503",
                 Traffic.TCP: "tcp-request connection reject",
             }
-            return f"{front}    {nobody[self.traffic]}\n"
-        # By name, and not by address: a container that starts again may have another one.
+            return f"{front}    {unavailable[self.traffic]}\n"
+        # By name, not by address: a container that restarts may get another address.
         server = f"{self.container} {self.container}:{inner} resolvers docker init-addr libc,none"
         back = f"backend to-{inner}-of-{outer}\n    server {server}\n"
         return f"{front}    default_backend to-{inner}-of-{outer}\n\n{back}"

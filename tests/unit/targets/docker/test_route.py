@@ -1,6 +1,7 @@
-"""HAProxy's configuration: the same text for the same route, and no more in it than is asked."""
+"""The configuration of HAProxy: the same text for the same route."""
 
-from components.pipeline.targets.docker.route import Route, Traffic
+from components.pipeline.config.services import Traffic
+from components.pipeline.targets.docker.route import Route
 
 HEAD = """\
 global
@@ -59,7 +60,7 @@ backend to-5432-of-5432
     )
 
 
-def test_two_ports_to_one_are_two_backends() -> None:
+def test_two_ports_to_the_same_port() -> None:
     route = Route(ports={443: 8080, 80: 8080}, container="app-1234567")
     assert route.config == (
         head()
@@ -81,7 +82,7 @@ backend to-8080-of-443
     )
 
 
-def test_without_a_container_nobody_is_served() -> None:
+def test_without_a_container() -> None:
     assert Route(ports={80: 8080, 81: 8081}).config == (
         head()
         + """
@@ -104,7 +105,7 @@ frontend port-22
     )
 
 
-def test_the_order_in_which_ports_are_written_says_nothing() -> None:
+def test_the_order_of_the_ports_does_not_matter() -> None:
     one = Route(ports={80: 8080, 443: 8443}, container="app-1")
     other = Route(ports={443: 8443, 80: 8080}, container="app-1")
     assert one.config == other.config

@@ -1,4 +1,4 @@
-"""What nix has built, told apart; and what an archive says of its image, whole or cut short."""
+"""The kinds of what nix builds, and the manifest of an archive: complete, truncated or damaged."""
 
 import gzip
 import io
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.pipeline.errors import DockerError
-from components.pipeline.targets.docker.image import Kind, _pieces, read_manifest
+from components.pipeline.targets.docker.archive import Kind, pieces, read_manifest
 from tests.unit.targets.docker.archives import layer, members, write
 
 LAYER = layer({"bin/sleep": b"not really" * 1000})
@@ -17,7 +17,7 @@ TAGS = ["app-image:v1", "app-image:latest"]
 COMPRESSIONS = ("", "gz", "bz2", "xz")
 
 
-def whole(folder: Path, compression: str = "", *, blobs: bool = False) -> Path:
+def archive_in(folder: Path, compression: str = "", *, blobs: bool = False) -> Path:
     return write(folder / "image.tar", members(LAYER, TAGS, blobs=blobs), compression)
 
 
@@ -32,10 +32,10 @@ def message_of(path: Path) -> str:
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_an_archive(tmp_path: Path, compression: str) -> None:
-    path = whole(tmp_path, compression)
+    path = archive_in(tmp_path, compression)
     assert Kind.of(path) is Kind.ARCHIVE
     path.chmod(0o755)
-    assert Kind.of(path) is Kind.ARCHIVE, "whether it may be executed or not"
+    assert Kind.of(path) is Kind.ARCHIVE, "executable or not"
 
 
 def test_a_script(tmp_path: Path) -> None:
@@ -45,26 +45,26 @@ def test_a_script(tmp_path: Path) -> None:
     assert Kind.of(path) is Kind.STREAM
 
 
-OF_DOCKER_TOOLS = "the attribute has to be an image of dockerTools"
+OF_DOCKER_TOOLS = "the attribute must be an image built with dockerTools"
 NEITHER = "it is neither an image archive nor a script that writes one"
 
 
 @pytest.mark.parametrize(
     ("name", "detail", "remedy"),
     [
-        ("nothing", "it is not in this store", OF_DOCKER_TOOLS),
+        ("nothing", "it is not in the Nix store of this machine", OF_DOCKER_TOOLS),
         ("folder", NEITHER, OF_DOCKER_TOOLS),
         ("text", NEITHER, OF_DOCKER_TOOLS),
         ("empty", NEITHER, OF_DOCKER_TOOLS),
         ("other.json", NEITHER, OF_DOCKER_TOOLS),
         (
             "image.tar.zst",
-            "it is compressed with zstd, which cannot be looked into",
-            'write compressor = "gz" or "none" in the image',
+            "it is compressed with zstd, which is not supported",
+            'set compressor = "gz" or "none" in the image',
         ),
     ],
 )
-def test_what_is_no_image(tmp_path: Path, name: str, detail: str, remedy: str) -> None:
+def test_not_an_image(tmp_path: Path, name: str, detail: str, remedy: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "text").write_text("hello\n")
     (tmp_path / "empty").touch()
@@ -81,8 +81,8 @@ def test_what_is_no_image(tmp_path: Path, name: str, detail: str, remedy: str) -
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("blobs", [False, True], ids=["dockerTools", "oci"])
-def test_a_whole_archive(tmp_path: Path, compression: str, *, blobs: bool) -> None:
-    path = whole(tmp_path, compression, blobs=blobs)
+def test_a_complete_archive(tmp_path: Path, compression: str, *, blobs: bool) -> None:
+    path = archive_in(tmp_path, compression, blobs=blobs)
     found = read_manifest(path)
     parts = members(LAYER, TAGS, blobs=blobs)
     config = list(parts)[2]
@@ -91,39 +91,39 @@ def test_a_whole_archive(tmp_path: Path, compression: str, *, blobs: bool) -> No
     assert found.size == path.stat().st_size
 
 
-def test_an_archive_whose_image_has_no_name(tmp_path: Path) -> None:
+def test_an_image_without_a_name(tmp_path: Path) -> None:
     path = write(tmp_path / "image.tar", members(LAYER, None, blobs=False))
     assert read_manifest(path).tags == ()
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_an_archive_that_was_cut_short(tmp_path: Path, compression: str) -> None:
-    path = whole(tmp_path, compression)
+def test_a_truncated_archive(tmp_path: Path, compression: str) -> None:
+    path = archive_in(tmp_path, compression)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    said = message_of(path)
-    assert said.startswith("not a whole image archive: IMAGE: ")
-    assert said.endswith(". build it again (`nix store repair` where the store is damaged)")
-    assert "\n" not in said
+    text = message_of(path)
+    assert text.startswith("damaged image archive: IMAGE: ")
+    assert text.endswith(". build it again (`nix store repair` if the store is damaged)")
+    assert "\n" not in text
 
 
-def test_an_archive_that_was_cut_between_two_members(tmp_path: Path) -> None:
+def test_an_archive_truncated_between_two_members(tmp_path: Path) -> None:
     """The layer is missing, and nothing in the tar itself shows it."""
     parts = members(LAYER, TAGS, blobs=False)
     gone = next(iter(parts))
     path = write(tmp_path / "image.tar", {n: c for n, c in parts.items() if n != gone})
     assert message_of(path) == (
-        f"not a whole image archive: IMAGE: {gone} is not in it. "
-        "build it again (`nix store repair` where the store is damaged)"
+        f"damaged image archive: IMAGE: {gone} is missing. "
+        "build it again (`nix store repair` if the store is damaged)"
     )
 
 
 def test_an_archive_with_a_flipped_bit(tmp_path: Path) -> None:
-    path = whole(tmp_path, "gz")
+    path = archive_in(tmp_path, "gz")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
-    assert message_of(path).startswith("not a whole image archive: IMAGE: ")
+    assert message_of(path).startswith("damaged image archive: IMAGE: ")
 
 
 def test_an_archive_with_two_images(tmp_path: Path) -> None:
@@ -131,34 +131,32 @@ def test_an_archive_with_two_images(tmp_path: Path) -> None:
     parts["manifest.json"] = json.dumps(2 * json.loads(parts["manifest.json"])).encode()
     assert message_of(write(tmp_path / "image.tar", parts)) == (
         "not an image archive: IMAGE: it has 2 images. "
-        "the attribute has to be one image of dockerTools"
+        "the attribute must be one image built with dockerTools"
     )
 
 
-def test_a_tar_that_is_no_image(tmp_path: Path) -> None:
+def test_a_tar_without_a_manifest(tmp_path: Path) -> None:
     assert message_of(write(tmp_path / "source.tar", {"README": b"hello"})) == (
         "not an image archive: IMAGE: it has no manifest.json. "
-        "the attribute has to be one image of dockerTools"
+        "the attribute must be one image built with dockerTools"
     )
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b'{"Config": "x"}', b"[7]", b'[{"Config": 7}]'])
-def test_a_manifest_that_is_none(tmp_path: Path, text: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"{", b'{"Config": "x"}', b"[7]", b'[{"Config": 7}]'])
+def test_a_malformed_manifest(tmp_path: Path, content: bytes) -> None:
     parts = members(LAYER, TAGS, blobs=False)
-    said = message_of(write(tmp_path / "image.tar", {**parts, "manifest.json": text}))
-    assert said.startswith(("not a whole image archive: IMAGE: ", "not an image archive: IMAGE: "))
+    text = message_of(write(tmp_path / "image.tar", {**parts, "manifest.json": content}))
+    assert text.startswith(("damaged image archive: IMAGE: ", "not an image archive: IMAGE: "))
 
 
-# --- what is sent ------------------------------------------------------------------------------
+# --- what is loaded ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-async def test_what_is_sent_has_one_name_and_is_else_the_same(
-    tmp_path: Path, compression: str
-) -> None:
-    path = whole(tmp_path, compression)
-    pieces = [piece async for piece in _pieces(path, read_manifest(path), "app-image:0123")]
-    with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as tar:
+def test_only_the_name_of_the_image_changes(tmp_path: Path, compression: str) -> None:
+    path = archive_in(tmp_path, compression)
+    content = b"".join(pieces(path, read_manifest(path), "app-image:0123"))
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
         sent = {one.name: _content(tar, one) for one in tar}
     parts = members(LAYER, TAGS, blobs=False)
     (image,) = json.loads(parts["manifest.json"])
@@ -167,12 +165,12 @@ async def test_what_is_sent_has_one_name_and_is_else_the_same(
     assert sent == parts
 
 
-async def test_long_names_before_the_manifest_are_no_part_of_it(tmp_path: Path) -> None:
+def test_a_long_name_before_the_manifest(tmp_path: Path) -> None:
     """A name of more than 100 characters has a header of its own before the member."""
     parts = {"a/" * 80 + "b": b"first", **members(LAYER, TAGS, blobs=True)}
     path = write(tmp_path / "image.tar", parts)
-    pieces = [piece async for piece in _pieces(path, read_manifest(path), "app:1")]
-    with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as tar:
+    content = b"".join(pieces(path, read_manifest(path), "app:1"))
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
         assert {one.name for one in tar} == parts.keys()
 
 
@@ -181,7 +179,7 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return file.read() if file else b""
 
 
-def test_gzip_with_nothing_in_it(tmp_path: Path) -> None:
+def test_an_empty_gzip_file(tmp_path: Path) -> None:
     path = tmp_path / "image.tar.gz"
     path.write_bytes(gzip.compress(b""))
-    assert message_of(path).startswith("not ")
+    assert message_of(path).startswith("damaged image archive: IMAGE: ")

@@ -1,26 +1,17 @@
-"""Secrets of a service: files under /run/secrets, in a volume that goes with what runs.
-
-The volume is held by a container that is made, filled and never started; the service's container
-has it from there, read-only. So the files are there before the program starts and in no layer of
-the container, and a root that is read-only is no obstacle: a daemon writes into no such container.
-"""
+"""The secrets of a service as configured: which texts are files under /run/secrets."""
 
 import posixpath
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from ...config.section import Section, path_to
-from ...values import InvalidValue
+from ..values import InvalidValue
+from .section import Section, path_to
 
 FOLDER: Final = "/run/secrets"
-MODE: Final = 0o444
-"""As Docker's own secrets have it."""
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 MOST: Final = 500 * 1024
 """Bytes of one: Docker's own limit."""
-IDLE: Final = ("never-started",)
-"""The command of a holder: it needs some, and runs none."""
 
 
 class Clear(str):
@@ -94,19 +85,3 @@ def _marked(service: object, written: object) -> object:
 
 def _map(value: object) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
-
-
-def holder(image: str, labels: Mapping[str, str]) -> dict[str, Any]:
-    """A container that has the volume, as the interface has it."""
-    return {
-        "Image": image,
-        "Cmd": list(IDLE),
-        "Labels": dict(labels),
-        "Volumes": {FOLDER: {}},
-        "HostConfig": {"NetworkMode": "none"},
-    }
-
-
-def volumes_from(container: str) -> str:
-    """How another container has what a holder holds."""
-    return f"{container}:ro"
