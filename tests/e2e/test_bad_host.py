@@ -1,4 +1,4 @@
-"""What goes wrong on a host: it is back on OLD, the others are not held up, and `up` goes on."""
+"""Failures on a host: it is back on OLD, the others are not delayed, and `up` continues."""
 
 import re
 
@@ -11,10 +11,10 @@ from tests.e2e.stack import Workspace, host_config
 pytestmark = pytest.mark.e2e
 
 CONTROL = re.compile(r"[^\S\n ]|[\x00-\x09\x0b-\x1f\x7f-\x9f]")
-"""What moves a cursor, colours, or ends a line in a way of its own."""
+"""Characters that move the cursor, change colours or end lines."""
 
 
-def test_a_failed_activation_is_red_and_ends_on_old(workspace: Workspace, hosts: Hosts) -> None:
+def test_a_failed_activation_fails_up_and_ends_on_old(workspace: Workspace, hosts: Hosts) -> None:
     old = systems(hosts)
     workspace.fleet(web2={"faults": {"activate-fails": "1"}})
     workspace.write(appRef="v2")
@@ -40,8 +40,8 @@ def test_a_failed_activation_is_red_and_ends_on_old(workspace: Workspace, hosts:
     assert profiles(hosts) == systems(hosts)
 
 
-def test_a_failure_leaves_the_others_to_finish(workspace: Workspace, hosts: Hosts) -> None:
-    """Where the engine tells the program of a failure, the program must outlive it."""
+def test_the_other_hosts_finish_after_a_failure(workspace: Workspace, hosts: Hosts) -> None:
+    """The program must survive the failure of a resource."""
     workspace.fleet(web1={"activationSeconds": 2}, web2={"faults": {"check-fails": "1"}})
     workspace.write(appRef="v2")
     result = workspace.up("--continue-on-error")
@@ -58,7 +58,7 @@ def test_a_failure_leaves_the_others_to_finish(workspace: Workspace, hosts: Host
     assert workspace.outputs()["hosts"]["web2"]["outcome"] == "failed"
 
 
-def test_nothing_of_a_host_moves_the_cursor(workspace: Workspace, hosts: Hosts) -> None:
+def test_output_of_a_host_cannot_move_the_cursor(workspace: Workspace, hosts: Hosts) -> None:
     workspace.fleet(web2={"faults": {"activate-floods": "2", "activate-fails": "1"}})
     workspace.write(appRef="v2")
     result = workspace.up("--target", "**::web2*", "--target", "**::build")
@@ -70,7 +70,7 @@ def test_nothing_of_a_host_moves_the_cursor(workspace: Workspace, hosts: Hosts) 
 
 @pytest.fixture
 def narrow(third: ContainerHost) -> ContainerHost:
-    """A host whose store has no room for a system."""
+    """A host whose store has no space for a system."""
     third.exec("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", "/nix/store")
     return third
 

@@ -1,4 +1,4 @@
-"""What goes wrong before a host is touched: one clear message each, and a way on."""
+"""Failures before a host is changed: one clear message each, with a remedy."""
 
 import re
 from pathlib import Path
@@ -24,7 +24,7 @@ write a name of letters, digits, '_' and '-', such as web1"""
 
 
 def refused(workspace: Workspace, hosts: Hosts, *words: str) -> str:
-    """`up`: red, with one error, no traceback, and no host touched. Gives the error."""
+    """`up` fails with one error, no traceback, and no host changed; returns the error."""
     before = systems(hosts)
     result = workspace.up(*words)
     assert result.code != 0
@@ -60,14 +60,14 @@ def test_a_host_attribute_that_the_flake_lacks(workspace: Workspace, hosts: Host
     assert error.endswith("). did you mean web2?")
 
 
-def test_a_ref_that_is_not_there(workspace: Workspace, hosts: Hosts, app_url: str) -> None:
+def test_an_unknown_ref(workspace: Workspace, hosts: Hosts, app_url: str) -> None:
     workspace.write(appRef="v22")
     assert of_the_program(workspace, hosts) == (
         f"no such ref: appRef on {app_url}: v22 is not there. did you mean v2?"
     )
 
 
-def test_a_name_that_is_tag_and_branch(
+def test_a_name_that_is_both_tag_and_branch(
     workspace: Workspace, hosts: Hosts, app: Path, app_url: str
 ) -> None:
     git(app, "update-ref", "refs/heads/v2", "main")
@@ -83,7 +83,7 @@ def test_a_name_that_is_tag_and_branch(
         git(app, "update-ref", "-d", "refs/heads/v2")
 
 
-def test_a_git_server_that_is_away(workspace: Workspace, hosts: Hosts) -> None:
+def test_a_git_server_that_is_down(workspace: Workspace, hosts: Hosts) -> None:
     workspace.write(appRef="v2", flake="git+git://127.0.0.1:1/flake", flakeRef="main")
     error = of_the_program(workspace, hosts)
     assert error.startswith("cannot ask the git server: flakeRef on git://127.0.0.1:1/flake: ")
@@ -104,7 +104,7 @@ def test_a_flake_that_does_not_evaluate(workspace: Workspace, hosts: Hosts) -> N
     assert "nixosConfigurations.web2 shows the whole trace" in remedy
 
 
-def test_a_moved_tag_is_refused_until_its_commit_is_named(
+def test_a_moved_tag_is_refused_until_app_rev_names_its_commit(
     workspace: Workspace, hosts: Hosts, app: Path
 ) -> None:
     old, new = commit(app, "v1"), commit(app, "v2")
@@ -128,7 +128,7 @@ def test_a_moved_tag_is_refused_until_its_commit_is_named(
     assert answers(hosts) == serving("v2", "web1", "web2")
 
 
-def test_a_build_that_fails(workspace: Workspace, hosts: Hosts) -> None:
+def test_a_failed_build(workspace: Workspace, hosts: Hosts) -> None:
     workspace.fleet(web2={"faults": {"build-fails": "1"}})
     workspace.write(appRef="v2")
     error = refused(workspace, hosts)
@@ -165,7 +165,7 @@ HOST_FAULTS: dict[str, Json] = {
 @pytest.mark.parametrize(
     ("wanted", "change"), HOST_FAULTS.items(), ids=("another key", "another port", "another user")
 )
-def test_a_host_that_lets_nobody_in(
+def test_a_host_that_refuses_the_connection(
     workspace: Workspace, hosts: Hosts, wanted: str, change: Json
 ) -> None:
     workspace.write(appRef="v2", hosts=workspace.hosts("web2", web2=change))
@@ -184,8 +184,8 @@ def test_no_key_to_log_in_with(workspace: Workspace, hosts: Hosts) -> None:
     )
 
 
-def test_all_is_well_once_the_config_is(workspace: Workspace, hosts: Hosts) -> None:
-    """None of the refusals before this one has left anything behind."""
+def test_a_good_config_works_after_all_refusals(workspace: Workspace, hosts: Hosts) -> None:
+    """None of the previous refusals has left anything behind."""
     workspace.write(appRef="v2")
     result = workspace.up()
     assert result.code == 0, result.text

@@ -1,4 +1,4 @@
-"""The checks that a host makes of itself, on a real one: good, bad, and in which words."""
+"""Checks that a host runs itself, on a real host: successes, failures and messages."""
 
 import asyncio
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from tests.e2e.stack import Workspace
 pytestmark = pytest.mark.e2e
 
 TRACES = "/run/checks-on-host"
-"""Where the commands of checks leave behind that they were tried."""
+"""Where the commands of checks record that they ran."""
 HTTP, TCP, UNIT, COMMAND = CheckKind.HTTP, CheckKind.TCP, CheckKind.UNIT, CheckKind.COMMAND
 APP = "http://localhost:8080/"
 
@@ -83,7 +83,7 @@ def new(systems: dict[str, EvaluatedAttr]) -> EvaluatedAttr:
 
 @pytest.fixture(scope="module")
 def machine(hosts: Hosts, keys: Path, place: Path, new: EvaluatedAttr) -> RunnerHost:
-    """web1 as the runner is driven; NEW is in its store."""
+    """web1 for the runner; NEW is in its store."""
     host = hosts["web1"]
     one = spec(host.name, host.address, "root", host.host_key)
     identity = write_ssh_files(place / "ssh", [one], (keys / "client").read_text())
@@ -95,7 +95,7 @@ def machine(hosts: Hosts, keys: Path, place: Path, new: EvaluatedAttr) -> Runner
 
 @pytest.fixture
 def web1(machine: RunnerHost, workspace: Workspace) -> Iterator[RunnerHost]:  # noqa: ARG001 on v1
-    """A host on v1, and a folder there for traces; each test ends on v1 by itself."""
+    """A host on v1 with a folder for traces; each test ends on v1 by itself."""
     machine.container.exec("mkdir", TRACES)
     yield machine
     machine.container.exec("rm", "-r", TRACES)
@@ -111,7 +111,7 @@ def tries(machine: RunnerHost, name: str) -> int:
     return len(machine.container.exec("cat", f"{TRACES}/{name}").splitlines())
 
 
-async def test_all_are_good(web1: RunnerHost, new: EvaluatedAttr) -> None:
+async def test_all_checks_succeed(web1: RunnerHost, new: EvaluatedAttr) -> None:
     before = await web1.systems()
     one = attempt(web1, new, *GOOD)
     state, meanwhile = await one.run(), await web1.systems()
@@ -125,7 +125,7 @@ async def test_all_are_good(web1: RunnerHost, new: EvaluatedAttr) -> None:
 
 
 @pytest.mark.parametrize(("bad", "why"), BAD, ids=("tcp", "status", "header", "unit", "hold"))
-async def test_one_is_bad(web1: RunnerHost, new: EvaluatedAttr, bad: Check, why: str) -> None:
+async def test_one_check_fails(web1: RunnerHost, new: EvaluatedAttr, bad: Check, why: str) -> None:
     before = await web1.systems()
     message = await failure(attempt(web1, new, bad))
     assert message.splitlines()[0] == (

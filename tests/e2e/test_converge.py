@@ -1,4 +1,4 @@
-"""An `up` that did not get to its end, finished later, by somebody else, somewhere else."""
+"""An interrupted `up`, finished later by another user from another clone."""
 
 import re
 from pathlib import Path
@@ -22,7 +22,7 @@ EMPTY_STORE = (
     """,
     "sh",
 )
-"""A machine whose store has nothing in it."""
+"""A machine with an empty store."""
 
 
 @pytest.fixture
@@ -39,10 +39,10 @@ def test_a_preview_from_another_clone_shows_no_change(elsewhere: Workspace) -> N
     assert result.summary() == {"unchanged": 10}
 
 
-def test_a_host_that_was_away_is_brought_from_elsewhere(
+def test_an_unreachable_host_is_deployed_from_another_clone(
     workspace: Workspace, elsewhere: Workspace, hosts: Hosts
 ) -> None:
-    """web2 has its copy, and is away when its wave comes; a copy that fails would stop web1 too."""
+    """web2 has its copy, and is unreachable in its wave; a failed copy would stop web1 too."""
     old, away, waves = systems(hosts), hosts["web2"], {"canary": "web1"}
     # The engine knows the waves before it is given targets: it keeps what it knew of the rest.
     workspace.write(appRef="v1", rollout=waves)
@@ -73,7 +73,7 @@ def test_a_host_that_was_away_is_brought_from_elsewhere(
     assert hosts["web1"].started() == units
 
 
-def test_an_up_killed_after_its_build_is_finished_from_elsewhere(
+def test_an_up_killed_after_its_build_is_finished_from_another_clone(
     workspace: Workspace, elsewhere: Workspace, hosts: Hosts
 ) -> None:
     slow = {name: {"activationSeconds": 2, "extraText": "killed"} for name in hosts}
@@ -95,7 +95,7 @@ def test_an_up_killed_after_its_build_is_finished_from_elsewhere(
     assert elsewhere.up().summary() == {"unchanged": 10}
 
 
-def test_a_path_that_the_host_has_lost_is_sent_again(workspace: Workspace, hosts: Hosts) -> None:
+def test_a_path_collected_on_the_host_is_copied_again(workspace: Workspace, hosts: Hosts) -> None:
     host = hosts["web1"]
     workspace.fleet(web1={"extraText": "lost", "payloadPaths": 1, "payloadMegabytes": 1})
     copied = workspace.up("--target", "**::web1-copy")

@@ -1,4 +1,4 @@
-"""What a single host goes through over time: for the next start, by hand, kept, remembered."""
+"""One host over time: mode boot, manual switches, generations, history."""
 
 import re
 import shlex
@@ -32,7 +32,7 @@ PROFILES = "/nix/var/nix/profiles"
 BOOT = {"activation": {"mode": "boot"}}
 
 
-def test_a_release_for_the_next_start(workspace: Workspace, hosts: Hosts) -> None:
+def test_a_release_for_the_next_boot(workspace: Workspace, hosts: Hosts) -> None:
     host = hosts["web1"]
     old, units = system(host), host.started()
     workspace.write(appRef="v1", hosts=workspace.hosts(web1={"appRef": "v2", **BOOT}))
@@ -58,8 +58,8 @@ def test_a_release_for_the_next_start(workspace: Workspace, hosts: Hosts) -> Non
     assert_clean(workspace.preview("--expect-no-changes"))
 
 
-def test_releases_before_the_next_start(workspace: Workspace, hosts: Hosts) -> None:
-    """The state says what boots: a host that runs what was there before has not drifted."""
+def test_releases_before_the_next_boot(workspace: Workspace, hosts: Hosts) -> None:
+    """The state has the boot default: a host that still runs the system before has not drifted."""
     host = hosts["web1"]
     old, units = system(host), host.started()
     made: list[str] = []
@@ -75,7 +75,7 @@ def test_releases_before_the_next_start(workspace: Workspace, hosts: Hosts) -> N
     assert host.started() == units
 
 
-def test_a_switch_by_hand_is_named_and_repaired(workspace: Workspace, hosts: Hosts) -> None:
+def test_a_manual_switch_is_reported_and_repaired(workspace: Workspace, hosts: Hosts) -> None:
     by_hand = system(hosts["web1"])
     workspace.write(appRef="v2")
     assert workspace.up().code == 0
@@ -92,9 +92,7 @@ def test_a_switch_by_hand_is_named_and_repaired(workspace: Workspace, hosts: Hos
         assert_clean(workspace.preview("--expect-no-changes"))
 
 
-def test_a_release_does_not_overwrite_what_was_done_by_hand(
-    workspace: Workspace, hosts: Hosts
-) -> None:
+def test_a_release_does_not_overwrite_a_manual_switch(workspace: Workspace, hosts: Hosts) -> None:
     host = hosts["web1"]
     by_hand = system(host)
     workspace.write(appRef="v2")
@@ -117,7 +115,7 @@ def test_a_release_does_not_overwrite_what_was_done_by_hand(
         assert_clean(workspace.preview("--expect-no-changes"))
 
 
-def test_generations_that_are_kept(workspace: Workspace, hosts: Hosts) -> None:
+def test_keep_generations(workspace: Workspace, hosts: Hosts) -> None:
     host = hosts["web1"]
     restart(host)
     booted = system(host)
@@ -134,7 +132,7 @@ def test_generations_that_are_kept(workspace: Workspace, hosts: Hosts) -> None:
     assert (profile(host), boot_default(host)) == (made[-1], made[-1])
 
 
-def test_a_host_remembers_its_attempts(workspace: Workspace, hosts: Hosts, app: Path) -> None:
+def test_a_host_records_its_attempts(workspace: Workspace, hosts: Hosts, app: Path) -> None:
     host = hosts["web1"]
     old = system(host)
     workspace.fleet(web1={"faults": {"activate-fails": "1"}})
@@ -161,7 +159,7 @@ def test_a_host_remembers_its_attempts(workspace: Workspace, hosts: Hosts, app: 
 
 @contextmanager
 def switched_by_hand(host: ContainerHost, toplevel: str) -> Iterator[None]:
-    """A host that somebody has switched to another system, and back if nobody else does."""
+    """A host that was manually switched to another system; switched back afterwards."""
     before = system(host)
     switch(host, toplevel)
     try:
@@ -178,14 +176,14 @@ def switch(host: ContainerHost, toplevel: str) -> None:
 
 
 def repair(result: CommandResult) -> list[str]:
-    """The words after `pulumi` of the command that a preview names for a drifted host."""
+    """The arguments of `pulumi` in the remedy that a preview prints for a drifted host."""
     found = re.search(r"repair: pulumi (up --replace '\S+')$", result.text, re.MULTILINE)
     assert found, result.text
     return shlex.split(found[1])
 
 
 def restart(host: ContainerHost) -> None:
-    """Restart a host, and wait until it runs a system and lets people in again."""
+    """Reboot a host, and wait until it runs a system and accepts connections."""
     host.incus.call("restart", "--force", host.instance)
     wait_for(lambda: is_up(host), 30)
 
@@ -206,7 +204,7 @@ def generations(host: ContainerHost) -> list[str]:
 
 
 def assert_clean(result: CommandResult) -> None:
-    """Nothing changes, and nothing is named."""
+    """Nothing changes, and nothing is reported."""
     assert result.code == 0, result.text
     assert result.summary() == ALL
     assert "drifted" not in result.text

@@ -1,4 +1,4 @@
-"""The main job: one ref in, the same systems in the preview and on the hosts, and back."""
+"""The main job: one ref in, the same systems in the preview and on the hosts, and a rollback."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ ALL = {"unchanged": 10}
 """Stack, its provider, release, fleet, build, and for each of two hosts: itself, copy, switch."""
 
 
-def test_a_release_and_the_way_back(workspace: Workspace, hosts: Hosts, app: Path) -> None:
+def test_a_release_and_its_rollback(workspace: Workspace, hosts: Hosts, app: Path) -> None:
     before, units, starts = systems(hosts), started(hosts), worker_starts(hosts["web1"])
     assert answers(hosts) == serving("v1", "web1", "web2")
 
@@ -65,7 +65,7 @@ def test_a_release_and_the_way_back(workspace: Workspace, hosts: Hosts, app: Pat
     assert answers(hosts) == serving("v1", "web1", "web2")
 
 
-def test_a_preview_tells_what_changes_host_by_host(workspace: Workspace, hosts: Hosts) -> None:
+def test_a_preview_shows_changes_per_host(workspace: Workspace, hosts: Hosts) -> None:
     workspace.write(appRef="v2")
     result = workspace.preview()
     assert result.code == 0, result.text
@@ -97,7 +97,7 @@ def test_a_host_may_be_ahead_of_the_others(workspace: Workspace, hosts: Hosts) -
     assert workspace.outputs()["release"]["appRef"] == "v1"
 
 
-def test_a_target_brings_one_host_alone(workspace: Workspace, hosts: Hosts) -> None:
+def test_target_deploys_one_host(workspace: Workspace, hosts: Hosts) -> None:
     before, units = system(hosts["web2"]), hosts["web2"].started()
     workspace.write(appRef="v2")
     result = workspace.up("--target", "**::web1*")

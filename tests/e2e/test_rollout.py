@@ -1,4 +1,4 @@
-"""A fleet of three: who is switched when, who is left alone, and what Ctrl-C leaves behind."""
+"""A fleet of three: the order of switches, untouched hosts, and Ctrl-C."""
 
 import os
 import re
@@ -34,7 +34,7 @@ DEFAULT = None
 """No `rollout` in the config: one canary, then the rest."""
 IMPATIENT = {**FAST_ACTIVATION, "confirm": "8s"}
 OLD_WITHIN = 40
-"""Seconds: the activation of these tests, its checks, 8 s to confirm, and the way back."""
+"""Seconds for the activation of these tests, its checks, 8 s to confirm, and the rollback."""
 ENDED = {"committed", "rolled-back"}
 
 
@@ -47,7 +47,7 @@ def trio(hosts: Hosts, third: ContainerHost) -> Hosts:
 def fleet_of_three(
     place: Path, hosts: Hosts, third: ContainerHost, keys: Path, app_url: str
 ) -> Iterator[Workspace]:
-    """A stack of its own with three hosts, which ends with them on v1."""
+    """An own stack with three hosts, which ends with them on v1."""
     made = Workspace.create(place / "three", Backend(state=place / "state-of-three"), app_url)
     made.init({**hosts, "web3": third}, (keys / "client").read_text())
     yield made
@@ -61,7 +61,7 @@ def three(fleet_of_three: Workspace) -> Workspace:
     return fleet_of_three
 
 
-def test_a_canary_that_breaks_stops_the_rollout(three: Workspace, trio: Hosts) -> None:
+def test_a_failed_canary_stops_the_rollout(three: Workspace, trio: Hosts) -> None:
     old, units = systems(trio), started(trio)
     tried = {name: ids(host) for name, host in trio.items()}
     came = {name: logins(host) for name, host in trio.items()}
@@ -119,10 +119,10 @@ def test_one_at_a_time(three: Workspace, trio: Hosts) -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("--continue-on-error",)], ids=["", "go on"])
-def test_who_waits_for_a_place_is_left_untouched(
+def test_hosts_waiting_for_a_slot_are_left_untouched(
     three: Workspace, trio: Hosts, words: tuple[str, ...]
 ) -> None:
-    """Whoever comes first breaks; the two others are of the same wave, and are not begun."""
+    """The first host fails; the two others are in the same wave, and do not start."""
     old, tried = systems(trio), {name: ids(host) for name, host in trio.items()}
     three.fleet(**{name: {"faults": {"activate-fails": "1"}} for name in trio})
     three.write(appRef="v2", rollout={"canary": 0, "maxParallel": 1})
@@ -184,7 +184,7 @@ def test_a_host_that_was_never_deployed_cannot_be_disabled(three: Workspace) -> 
 # --- Ctrl-C --------------------------------------------------------------------------------
 
 
-def test_the_first_ctrl_c_lets_hosts_under_way_end(three: Workspace, trio: Hosts) -> None:
+def test_the_first_ctrl_c_lets_hosts_in_progress_finish(three: Workspace, trio: Hosts) -> None:
     old = systems(trio)
     tried = {name: ids(host) for name, host in trio.items()}
     with activating(three, trio, "first") as engine:
@@ -225,12 +225,12 @@ def activating(workspace: Workspace, hosts: Hosts, text: str, **config: Json) ->
 
 
 def ctrl_c(engine: Engine) -> None:
-    """What a terminal does: the whole process group is told."""
+    """As a terminal does it: a signal to the whole process group."""
     os.killpg(engine.process.pid, signal.SIGINT)
 
 
 def assert_converges(workspace: Workspace, hosts: Hosts) -> None:
-    """`up` brings all hosts to the release, after `pulumi cancel` where Pulumi asks for that."""
+    """`up` deploys the release to all hosts, after `pulumi cancel` if Pulumi asks for it."""
     result = workspace.up()
     if "pulumi cancel" in result.text:
         assert workspace.pulumi("cancel", "--yes").code == 0
@@ -249,7 +249,7 @@ def ids(host: ContainerHost) -> list[str]:
 
 
 def span(host: ContainerHost) -> tuple[float, float]:
-    """When a host's newest attempt began and ended; containers share the machine's clock."""
+    """When a host's newest attempt started and ended; containers share the machine's clock."""
     folder = "/nix/var/flakeup/current"
     result = host.exec(
         "stat", "--dereference", "--format=%.6Y", f"{folder}/spec", f"{folder}/state"
@@ -259,7 +259,7 @@ def span(host: ContainerHost) -> tuple[float, float]:
 
 
 def resources(workspace: Workspace, host: str) -> dict[str, tuple[Json, Json]]:
-    """What the state has of a host's commands: inputs and outputs; their order says nothing."""
+    """The inputs and outputs of a host's commands in the state; the order has no meaning."""
     return {
         name[1]: (found["inputs"], found["outputs"])
         for found in workspace.state("--show-secrets")["resources"]

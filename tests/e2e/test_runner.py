@@ -1,4 +1,4 @@
-"""The runner on real hosts: every verb, its races, and the ways back."""
+"""The runner on real hosts: every verb, races, and rollbacks."""
 
 import asyncio
 import time
@@ -70,7 +70,7 @@ async def test_two_commits_at_once(web1: RunnerHost, systems: dict[str, Evaluate
     assert await web1.systems() == (systems["new"].out_path, systems["new"].out_path)
 
 
-async def test_unchanged_touches_nothing(
+async def test_unchanged_changes_nothing(
     web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     before, attempts = web1.container.started(), web1.attempts()
@@ -107,7 +107,7 @@ async def test_another_release_has_to_wait(
     assert (await web1.commit(systems["new"]))[0] == 0
 
 
-async def test_a_deployer_that_never_confirms_does_not_hold_the_host_for_ever(
+async def test_a_deployer_that_never_confirms_does_not_block_the_host(
     web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     await web1.attempt(systems["new"], systems["old"], confirm=Duration("1s")).run()
@@ -124,7 +124,7 @@ async def test_a_deployer_that_never_confirms_does_not_hold_the_host_for_ever(
     assert await web1.systems() == (systems["other"].out_path, systems["other"].out_path)
 
 
-async def test_a_switch_by_hand_is_seen(
+async def test_a_manual_switch_is_detected(
     web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     other = systems["other"].out_path.path
@@ -137,7 +137,7 @@ async def test_a_switch_by_hand_is_seen(
     assert await web1.attempt(systems["new"], None).run() is State.AWAITING
 
 
-async def test_a_switch_by_hand_before_the_commit(
+async def test_a_manual_switch_before_the_commit(
     web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     await web1.attempt(systems["new"], systems["old"]).run()
@@ -147,7 +147,7 @@ async def test_a_switch_by_hand_before_the_commit(
     assert (await web1.systems())[1] == systems["old"].out_path
 
 
-async def test_a_commit_that_nobody_prepared(
+async def test_a_commit_without_an_attempt(
     web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     code, reply = await web1.commit(systems["new"])
@@ -156,9 +156,7 @@ async def test_a_commit_that_nobody_prepared(
     assert await web1.systems() == (systems["old"].out_path, systems["old"].out_path)
 
 
-async def test_a_closure_that_is_not_there(
-    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
-) -> None:
+async def test_an_absent_closure(web1: RunnerHost, systems: dict[str, EvaluatedAttr]) -> None:
     attempts = web1.attempts()
     with pytest.raises(Absent):
         await web1.attempt(systems["absent"], systems["old"]).run()
@@ -187,7 +185,7 @@ async def test_a_reboot_before_the_commit(
 # --- the way back -------------------------------------------------------------------------
 
 
-async def test_a_unit_that_fails(web1: RunnerHost, systems: dict[str, EvaluatedAttr]) -> None:
+async def test_a_failed_unit(web1: RunnerHost, systems: dict[str, EvaluatedAttr]) -> None:
     message = await failure(web1.attempt(systems["failing"], systems["old"]))
     assert message.startswith(
         "not deployed: web1: unit broken.service failed: rolled back to the previous system\n"
@@ -200,7 +198,7 @@ async def test_a_unit_that_fails(web1: RunnerHost, systems: dict[str, EvaluatedA
     assert (await web1.commit(systems["failing"]))[0] == 31
 
 
-async def test_a_unit_that_is_started_over_and_over(
+async def test_a_unit_that_keeps_restarting(
     web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     message = await failure(web1.attempt(systems["looping"], systems["old"]))
@@ -208,7 +206,7 @@ async def test_a_unit_that_is_started_over_and_over(
     assert (await web1.systems())[0] == systems["old"].out_path
 
 
-async def test_an_activation_script_that_fails(
+async def test_a_failed_activation_script(
     web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     message = await failure(web1.attempt(systems["crashing"], systems["old"]))
@@ -249,7 +247,7 @@ ExecStart=/bin/sleep 1
 
 @contextmanager
 def restless(host: RunnerHost) -> Iterator[str]:
-    """A service that is started over and over; gives the name of its file."""
+    """A service that keeps restarting; returns the path of its unit file."""
     sh, place = partial(host.container.exec, "sh", "-ec"), "/run/systemd/system/restless.service"
     # A count that it does not reach again while it is looked at.
     sh(
@@ -313,7 +311,7 @@ async def test_a_release_that_needs_a_reboot(
     assert web1.container.started() == before
 
 
-async def test_its_own_checks_refuse(web1: RunnerHost, systems: dict[str, EvaluatedAttr]) -> None:
+async def test_failed_preswitch_checks(web1: RunnerHost, systems: dict[str, EvaluatedAttr]) -> None:
     before = web1.container.started()
     message = await failure(web1.attempt(systems["unchecked"], systems["old"]))
     assert message.startswith("not deployed: web1: refused: its pre-switch checks failed: ")
@@ -323,7 +321,7 @@ async def test_its_own_checks_refuse(web1: RunnerHost, systems: dict[str, Evalua
     assert web1.container.started() == before
 
 
-async def test_a_boot_loader_that_fails_takes_the_system_back(
+async def test_a_failed_boot_loader_rolls_back(
     web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     assert await web1.attempt(systems["unbootable"], systems["old"]).run() is State.AWAITING
@@ -334,7 +332,7 @@ async def test_a_boot_loader_that_fails_takes_the_system_back(
     assert (await web1.commit(systems["unbootable"]))[0] == 31
 
 
-async def test_taking_it_back(web1: RunnerHost, systems: dict[str, EvaluatedAttr]) -> None:
+async def test_abort(web1: RunnerHost, systems: dict[str, EvaluatedAttr]) -> None:
     one = web1.attempt(systems["new"], systems["old"])
     await one.run()
     last = await one.abort("the check from outside failed; $(reboot) 'x'")
@@ -353,7 +351,7 @@ async def test_taking_it_back(web1: RunnerHost, systems: dict[str, EvaluatedAttr
 # --- what comes back ----------------------------------------------------------------------
 
 
-async def test_a_flood_with_control_characters_comes_out_clean(
+async def test_a_long_log_with_control_characters_is_cleaned(
     web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     one = web1.attempt(systems["flooding"], systems["old"])

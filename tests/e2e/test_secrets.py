@@ -1,4 +1,4 @@
-"""The ssh key: given to the provider and to ssh, and to be found nowhere else."""
+"""The ssh key: it goes to the provider and to ssh, and appears nowhere else."""
 
 import subprocess
 from pathlib import Path
@@ -17,7 +17,7 @@ def needle(keys: Path) -> str:
     return (keys / "client").read_text().splitlines()[3]
 
 
-def test_the_key_is_seen_nowhere(workspace: Workspace, needle: str) -> None:
+def test_the_key_appears_nowhere(workspace: Workspace, needle: str) -> None:
     workspace.write(appRef="v2")
     scanner = ProcessScanner(needle)
     with scanner.scanning():
@@ -37,7 +37,7 @@ def test_the_key_is_seen_nowhere(workspace: Workspace, needle: str) -> None:
     assert needle in workspace.pulumi("stack", "export", "--show-secrets").text.replace("\\n", "\n")
 
 
-def test_the_witness_would_have_seen_it(needle: str) -> None:
+def test_the_scanner_would_have_found_it(needle: str) -> None:
     scanner = ProcessScanner(needle)
     argv = ("sh", "-c", "sleep 0.5; true", needle)
     with scanner.scanning():

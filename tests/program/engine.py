@@ -1,4 +1,4 @@
-"""As much of the engine as the SDK's mocks leave out: dependencies, hooks, and what fails.
+"""The parts of the engine that the SDK's mocks lack: dependencies, hooks, failures.
 
 It is the engine under `--continue-on-error`, which is the harder one: what does not depend on a
 failed resource is gone on with.
@@ -24,7 +24,7 @@ SUCCESS, FAIL, SKIP = (
 
 
 class Recorder(pulumi.runtime.Mocks):
-    """Answers as the command provider would; `did` is told of each command that is run."""
+    """Answers as the command provider would; `did` is called with each command that runs."""
 
     def __init__(self, did: Callable[[str], None]) -> None:
         self.inputs: dict[str, dict[str, Any]] = {}
@@ -46,18 +46,18 @@ class Recorder(pulumi.runtime.Mocks):
 
 @dataclass
 class Row:
-    """One registration, and how it ended: an error's text, `skipped`, or nothing."""
+    """One registration, and its result: an error's text, `skipped`, or nothing."""
 
     type: str
     inputs: dict[str, Any]
     after: list[str]
-    """The names of what it depends on."""
+    """The names of its dependencies."""
     ignores: list[str]
     ended: str = ""
 
 
 class Engine(MockMonitor):
-    """Runs the hooks of what is registered; `kept` are in the state, and do not change."""
+    """Runs the hooks of registered resources; those in `kept` do not change."""
 
     def __init__(
         self, recorder: Recorder, kept: tuple[str, ...], loop: asyncio.AbstractEventLoop
@@ -74,7 +74,7 @@ class Engine(MockMonitor):
         return _done()
 
     def register_error_hook(self, hook: pulumi.ErrorHook) -> asyncio.Future[None]:
-        """Take a hook that is never called: no command fails here."""
+        """Accept a hook that is never called: no command fails here."""
         del hook
         return _done()
 
@@ -89,7 +89,7 @@ class Engine(MockMonitor):
             return resource_pb2.RegisterResourceResponse(urn=urn, result=SKIP)
         try:
             self._call(request.hooks.before_create, request, urn)
-        except Exception as error:  # noqa: BLE001 as the engine does: whatever it was
+        except Exception as error:  # noqa: BLE001 as the engine does
             row.ended = str(error)
             return resource_pb2.RegisterResourceResponse(urn=urn, result=FAIL)
         made = super().RegisterResource(request)  # type: ignore[no-untyped-call]
@@ -107,7 +107,7 @@ class Engine(MockMonitor):
         for hook in (self._hooks[name] for name in names):
             if pulumi.runtime.is_dry_run() and not (hook.opts and hook.opts.on_dry_run):
                 continue
-            # Registrations are threads; hooks run where the program does.
+            # Registrations run in threads, hooks in the program's loop.
             asyncio.run_coroutine_threadsafe(_awaited(hook(args)), self._loop).result(60)
 
 
@@ -123,7 +123,7 @@ def _done() -> asyncio.Future[None]:
 
 
 class Log(logging.Handler):
-    """What a person would be told, in order."""
+    """The messages for a person, in order."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)

@@ -43,12 +43,12 @@ from tests.program.engine import Engine, Log, Recorder
 
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\npoison\n-----END OPENSSH PRIVATE KEY-----"
 EVENTS = "events"
-"""The file that says in which order the hosts were switched: `begin`, `end` and `commit`."""
+"""The file that records the order of switches: `begin`, `end` and `commit`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """What there is to deploy, and how; `kept` are resources of the state that do not change."""
+    """What to deploy, and how; `kept` are resources in the state that do not change."""
 
     hosts: tuple[str, ...] = ("web1", "web2")
     disabled: tuple[str, ...] = ()
@@ -133,7 +133,7 @@ def make_fleet(wanted: Settings) -> None:
 
 
 def did(name: str) -> None:
-    """Note that the command of a resource was run."""
+    """Record that the command of a resource ran."""
     with Path(EVENTS).open("a") as events:
         events.write(f"run {name}\n")
 
@@ -142,15 +142,15 @@ def record(scenario: Scenario) -> dict[str, Any]:
     """Run the program once."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    # As Pulumi's own start of a program does: the SDK leaves failed futures behind.
+    # As Pulumi does when it starts a program: the SDK leaves failed futures behind.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    loop.set_default_executor(ThreadPoolExecutor(32))  # hosts that wait hold a thread each
+    loop.set_default_executor(ThreadPoolExecutor(32))  # each waiting host holds a thread
     log, logger = Log(), logging.getLogger("engine")
     logger.addHandler(log)
     logger.setLevel(logging.INFO)
     logger.propagate = False
     engine = Engine(Recorder(did), scenario.kept, loop)
-    # Hooks are the engine's: without one there is nobody to register them with.
+    # Hooks belong to the engine: without one they cannot be registered.
     pulumi.resource_hooks.register_resource_hook = engine.register_hook  # type: ignore[attr-defined]
     pulumi.resource_hooks.register_error_hook = engine.register_error_hook  # type: ignore[attr-defined]
     pulumi.runtime.set_mocks(
@@ -162,7 +162,7 @@ def record(scenario: Scenario) -> dict[str, Any]:
         monitor=engine,
     )
     pulumi.runtime.test(lambda: make_fleet(settings(scenario)))()  # type: ignore[no-untyped-call]
-    while left := asyncio.all_tasks(loop):  # what was said last is still on its way
+    while left := asyncio.all_tasks(loop):  # the last messages are still being sent
         loop.run_until_complete(asyncio.wait(left))
     return {
         "rows": {name: asdict(row) for name, row in engine.rows.items()},

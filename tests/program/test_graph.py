@@ -1,4 +1,4 @@
-"""The resources of a fleet: names, inputs, what waits for what, and what must never be in them."""
+"""The resources of a fleet: names, inputs, dependencies, and what they must not contain."""
 
 import json
 import os
@@ -18,7 +18,7 @@ SECRET = pulumi.runtime.rpc._special_secret_sig
 Graph = dict[str, dict[str, Any]]
 """`type`, `inputs`, `after`, `ignores` and `ended` of each resource, by name."""
 
-# Answers `start` as the host would, once MEET hosts have begun; those named in BAD go back.
+# Answers `start` as the host would, once MEET hosts have started; those named in BAD roll back.
 SSH = """\
 #!/bin/sh
 for last; do :; done
@@ -52,7 +52,7 @@ class Recording:
     events: list[str]
 
     def ended(self, *kinds: str) -> dict[str, str]:
-        """How each resource `<host>-<kind>` has ended, where it has not simply succeeded."""
+        """The results of `<host>-<kind>` resources that did not simply succeed."""
         return {
             name: row["ended"]
             for name, row in self.rows.items()
@@ -64,7 +64,7 @@ class Recording:
 
     @property
     def summary(self) -> dict[str, str]:
-        """How each host stands, as the one warning says."""
+        """The status of each host, from the one warning."""
         (warned,) = [line for line in self.said if line.startswith("warning: ")]
         parts = warned.removeprefix("warning: the rollout stopped: ").split("; ")
         standing = dict(part.split(": ") for part in parts)
@@ -72,7 +72,7 @@ class Recording:
 
     @property
     def most(self) -> int:
-        """How many hosts were being switched at the same moment, at most."""
+        """The maximum number of hosts switching at the same time."""
         under_way = most = 0
         for event in self.events:
             under_way += event.startswith("begin ") - event.startswith("end ")
@@ -118,7 +118,7 @@ def graph(record: Record) -> Graph:
     return record().rows
 
 
-def test_the_tree_holds_one_row_for_each_thing_a_person_waits_for(graph: Graph) -> None:
+def test_the_tree_has_one_row_for_each_step_that_takes_time(graph: Graph) -> None:
     assert sorted((args["type"], name) for name, args in graph.items()) == [
         ("command:local:Command", "build"),
         ("command:local:Command", "web1-copy"),
@@ -167,19 +167,19 @@ def test_no_input_depends_on_the_machine_that_runs_the_program(graph: Graph) -> 
         assert f"{Path.home()}/" not in text, name
 
 
-def test_the_key_is_in_no_input_but_as_a_secret(graph: Graph) -> None:
+def test_the_key_is_in_inputs_only_as_a_secret(graph: Graph) -> None:
     for name, args in graph.items():
         assert "poison" not in json.dumps(_without_secrets(args["inputs"])), name
-    # The control: the key is there, so that looking for it can fail.
+    # The control: the key is there, so the search can fail.
     assert _plain(graph["web1-switch"]["inputs"]["connection"])["privateKey"] == KEY
 
 
-def test_components_carry_no_release(graph: Graph) -> None:
+def test_components_have_no_release_in_their_inputs(graph: Graph) -> None:
     for name in ("fleet", "web1", "web2"):
         assert graph[name]["inputs"] == {}
 
 
-def test_no_command_prints_by_itself_or_passes_output_on(graph: Graph) -> None:
+def test_commands_neither_log_nor_pass_their_output_on(graph: Graph) -> None:
     commands = [args for args in graph.values() if args["type"].startswith("command:")]
     assert len(commands) == 5
     for args in commands:
@@ -194,11 +194,11 @@ FIVE = ("web1", "web2", "web3", "web4", "web5")
 
 @pytest.fixture(scope="module")
 def waves(record: Record) -> Recording:
-    """A canary, then two, then the rest; never more than one at once."""
+    """A canary, then two, then the rest; one at a time."""
     return record(Scenario(hosts=FIVE, waves=(2,), max_parallel=1))
 
 
-def test_a_copy_waits_for_the_build_alone(waves: Recording) -> None:
+def test_a_copy_waits_only_for_the_build(waves: Recording) -> None:
     assert waves.rows["build"]["after"] == ["release"]
     for name in FIVE:
         assert waves.rows[f"{name}-copy"]["after"] == ["build"]
@@ -243,7 +243,7 @@ def test_max_parallel_bounds_a_wave(record: Record, waves: Recording) -> None:
         assert f"run {name}-switch" in waves.events
 
 
-def test_a_wave_begins_once_the_one_before_is_committed(waves: Recording) -> None:
+def test_a_wave_starts_once_the_previous_one_is_committed(waves: Recording) -> None:
     for name in ("web2", "web3"):
         assert waves.index("run web1-switch") < waves.index(f"begin {name}")
         for later in ("web4", "web5"):
@@ -251,7 +251,7 @@ def test_a_wave_begins_once_the_one_before_is_committed(waves: Recording) -> Non
 
 
 def test_a_failed_canary_leaves_all_others_untouched(record: Record) -> None:
-    """With `--continue-on-error`, too: this is an engine that goes on where it may."""
+    """With `--continue-on-error` too: this engine continues where it may."""
     done = record(Scenario(hosts=FIVE), bad="web1")
     switched = done.ended("-switch")
     assert "made to fail: rolled back" in switched.pop("web1-switch")
@@ -261,7 +261,7 @@ def test_a_failed_canary_leaves_all_others_untouched(record: Record) -> None:
     assert done.summary == dict.fromkeys(FIVE, "untouched") | {"web1": "failed"}
 
 
-def test_those_that_wait_for_a_place_are_not_begun_after_a_failure(record: Record) -> None:
+def test_hosts_waiting_for_a_slot_do_not_start_after_a_failure(record: Record) -> None:
     done = record(Scenario(hosts=FIVE, waves=(3,), max_parallel=1), bad="web2 web3 web4")
     begun = [event.removeprefix("begin ") for event in done.events if event.startswith("begin")]
     assert begun[0] == "web1"
@@ -280,7 +280,7 @@ def test_those_that_wait_for_a_place_are_not_begun_after_a_failure(record: Recor
     }
 
 
-def test_those_under_way_finish_after_a_failure(record: Record) -> None:
+def test_hosts_in_progress_finish_after_a_failure(record: Record) -> None:
     done = record(Scenario(hosts=FIVE, canary=0, waves=(3,)), bad="web2", meet=3)
     assert done.most == 3
     assert set(done.ended("-switch")) == {"web2-switch", "web4-switch", "web5-switch"}
@@ -292,10 +292,10 @@ def test_those_under_way_finish_after_a_failure(record: Record) -> None:
     }
 
 
-# --- hosts that are left out ----------------------------------------------------------------
+# --- disabled hosts -------------------------------------------------------------------------
 
 
-def test_a_host_that_is_disabled_is_kept_as_it_is(record: Record) -> None:
+def test_a_disabled_host_is_kept_as_it_is(record: Record) -> None:
     kept = ("web2-copy", "web2-switch")
     for preview in (False, True):
         done = record(Scenario(hosts=("web1",), disabled=("web2",), kept=kept, preview=preview))
@@ -310,8 +310,8 @@ def test_a_host_that_is_disabled_is_kept_as_it_is(record: Record) -> None:
         assert done.ended("") == {}
 
 
-def test_its_resources_are_those_of_a_host(record: Record, graph: Graph) -> None:
-    """Another type or name would be another resource, and the one from before deleted."""
+def test_a_disabled_host_has_the_resources_of_an_enabled_one(record: Record, graph: Graph) -> None:
+    """Another type or name would be another resource, and the previous one deleted."""
     left = record(Scenario(hosts=("web1",), disabled=("web2",), kept=("web2-copy", "web2-switch")))
     assert {name: row["type"] for name, row in left.rows.items()} == {
         name: row["type"] for name, row in graph.items()
@@ -333,7 +333,7 @@ def test_a_host_that_was_never_deployed_cannot_be_disabled(
 # --- what a preview says --------------------------------------------------------------------
 
 
-def test_a_preview_touches_no_host(record: Record) -> None:
+def test_a_preview_changes_no_host(record: Record) -> None:
     done = record(Scenario(preview=True))
     assert done.most == 0
     assert sorted(done.said) == [
@@ -341,7 +341,7 @@ def test_a_preview_touches_no_host(record: Record) -> None:
     ]
 
 
-def test_a_preview_says_that_it_is_for_the_next_start(record: Record) -> None:
+def test_a_preview_says_that_mode_boot_runs_after_the_next_boot(record: Record) -> None:
     line = "\n  mode boot: it becomes the boot default untested, and runs after the next boot"
     assert sorted(record(Scenario(preview=True, mode="boot")).said) == [
         f"info: {name}: {system(name).out_path.path}{line}" for name in ("web1", "web2")

@@ -1,4 +1,4 @@
-"""Messages: one form, and nothing in them that a terminal obeys."""
+"""Messages: their form, and no terminal control characters in them."""
 
 import unicodedata
 
@@ -48,12 +48,12 @@ def test_the_form_of_a_message(parts: tuple[str, str, str, str], text: str) -> N
         ("x" * 58 + "\x1b", "x" * 58 + "…"),
     ],
 )
-def test_what_is_shown_of_a_text(text: str, shown: str) -> None:
+def test_printable(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
 @given(text=st.text(), limit=st.integers(10, 100))
-def test_nothing_that_a_terminal_obeys_is_printed(text: str, limit: int) -> None:
+def test_no_terminal_control_is_printed(text: str, limit: int) -> None:
     shown = printable(text, limit)
     assert shown.isprintable()
     assert len(shown) <= limit
@@ -70,7 +70,7 @@ def test_lines_keep_their_breaks_and_their_end(text: str, limit: int) -> None:
     ]
 
 
-def test_the_end_of_a_long_text_is_kept_where_lines_are() -> None:
+def test_with_lines_the_end_of_a_long_text_is_kept() -> None:
     assert printable("first\nsecond\nerror: last", 12, lines=True) == "…error: last"
 
 
@@ -82,7 +82,7 @@ def test_the_end_of_a_long_text_is_kept_where_lines_are() -> None:
         (None, "timed out after 5 s", "nix failed: nix build '.#a b': timed out after 5 s"),
     ],
 )
-def test_a_process_that_failed(code: int | None, detail: str, text: str) -> None:
+def test_process_error(code: int | None, detail: str, text: str) -> None:
     error = ProcessError(argv=("nix", "build", ".#a b"), code=code, detail=detail)
     assert str(error) == text
 
@@ -95,7 +95,7 @@ def test_a_failed_process_shows_the_last_lines_and_keeps_all() -> None:
     assert str(error) == f"nix failed: nix: exit status 1: {error.tail}"
 
 
-def test_one_problem_is_not_plural() -> None:
+def test_one_problem_is_singular() -> None:
     problem = Problem(path="appRef", value='""', why="is empty", remedy="write a tag")
     error = ConfigError([problem], project="acme")
     assert isinstance(error, FlakeupError)

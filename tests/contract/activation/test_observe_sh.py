@@ -1,4 +1,4 @@
-"""An `http` check as the runner makes it, against servers that do not answer as they should."""
+"""The runner's `http` check, against servers that misbehave."""
 
 import asyncio
 import shutil

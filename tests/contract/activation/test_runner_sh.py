@@ -1,4 +1,4 @@
-"""The runner, as far as it can run where there is no host: it looks, and it refuses."""
+"""The runner without a host: what it observes, and what it refuses."""
 
 import json
 import shutil
@@ -126,7 +126,7 @@ PATHS = (
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_paths_that_are_no_system(path: str) -> None:
+def test_paths_that_are_not_a_system(path: str) -> None:
     done = run("sh", "start", ID, "-", path)
     assert (done.returncode, parse("here", done.stdout)["reason"]) == (64, "unusable new system")
     if path != "-":  # nothing is known of the host
@@ -141,11 +141,11 @@ def test_commit_takes_a_system_only(path: str) -> None:
     assert (done.returncode, parse("here", done.stdout)["reason"]) == (64, "not a store path")
 
 
-def test_a_spec_that_was_cut_off() -> None:
-    """A connection that breaks in the middle of it must not leave out the checks at its end."""
+def test_a_truncated_spec() -> None:
+    """A connection that breaks in the middle must not drop the checks at its end."""
     whole = AttemptSpec(activation=Activation()).text
     for part in (b"", whole[:20], whole[: -len(b"end\n")], whole[:-2]):
-        # The script as a file: what follows on stdin is the spec.
+        # The script is a file here: stdin has only the spec.
         argv = ("sh", "-c", runner.text().decode(), "sh", "start", ID, OLD, NEW)
         done = subprocess.run(argv, input=part, capture_output=True, check=False, timeout=20)
         assert (done.returncode, parse("here", done.stdout)["reason"]) == (
@@ -166,7 +166,7 @@ def test_refusals_change_nothing() -> None:
     ['a "quoted" one', "back\\slash", "new\nline", "tab\tbed", "\x1b[31mred\x07", "ü é", "%s %d"],
 )
 def test_every_text_is_json(text: str) -> None:
-    """The functions that make the lines, with a text of whoever wrote an argument."""
+    """The functions that print replies, with hostile text."""
     script = runner.text().decode().rpartition("\n{\n    case")[0] + '\nemit told text "$1"\n'
     done = subprocess.run(
         ("sh", "-c", script, "sh", text), capture_output=True, check=True, timeout=10

@@ -1,4 +1,4 @@
-"""The demo's app repository and flake, built by the real nix in a store of their own."""
+"""The demo's app repository and flake, built by the real nix in their own store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ needs_nix = pytest.mark.skipif(
 
 
 class Flake(NamedTuple):
-    """A rendered flake, and the environment that keeps nix in a store of its own."""
+    """A rendered flake, and the environment that gives nix its own store."""
 
     folder: Path
     env: dict[str, str]
@@ -151,7 +151,7 @@ def test_app_repository_made_twice_is_the_same(app: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["file", "repository without commits"])
-def test_app_repository_leaves_folders_of_others_alone(tmp_path: Path, content: str) -> None:
+def test_app_repository_does_not_overwrite_other_folders(tmp_path: Path, content: str) -> None:
     if content == "file":
         (tmp_path / "file").touch()
     else:
@@ -224,8 +224,8 @@ def test_toplevel_has_the_layout_of_nixos(old: dict[str, Path]) -> None:
 
 
 @needs_nix
-def test_every_link_leads_somewhere(old: dict[str, Path]) -> None:
-    """sshd is the only unit that comes from the host below."""
+def test_no_link_is_dangling(old: dict[str, Path]) -> None:
+    """sshd is the only unit from the container's base system."""
     dangling = [
         path.name for path in (old["web1"] / "etc").resolve().rglob("*")
         if path.is_symlink() and not path.exists()
@@ -236,7 +236,7 @@ def test_every_link_leads_somewhere(old: dict[str, Path]) -> None:
 
 
 @needs_nix
-def test_hosts_differ_by_their_name_alone(old: dict[str, Path]) -> None:
+def test_hosts_differ_only_by_name(old: dict[str, Path]) -> None:
     assert old["web1"] != old["web2"]
     assert unit(old["web1"], "app@.service") == unit(old["web2"], "app@.service").replace(
         "serve.sh web2", "serve.sh web1"

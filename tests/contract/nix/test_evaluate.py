@@ -1,4 +1,4 @@
-"""From a release to store paths and what is in them, with the real nix."""
+"""From a release to store paths and their content, with the real nix."""
 
 import uuid
 from dataclasses import replace
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.contract
 
 @pytest.fixture
 def root(repos: GitRepositories, tmp_path: Path) -> Path:
-    """A program's folder with the demo's flake, whose systems nobody else has."""
+    """A program's folder with the demo's flake, whose systems are unique."""
     own = {"extraText": uuid.uuid4().hex}
     options = {
         "web1": own,
@@ -52,7 +52,7 @@ def evaluations(log: Path) -> list[str]:
     return [line for line in log.read_text().splitlines() if " eval " in line]
 
 
-async def test_paths_are_those_that_are_built(root: Path) -> None:
+async def test_evaluated_paths_are_the_built_ones(root: Path) -> None:
     hosts = (host("web1", app_ref="v1"), host("web2", app_ref="v1"))
     found = await systems(root, *hosts)
     assert set(found) == {"web1", "web2"}
@@ -65,7 +65,7 @@ async def test_paths_are_those_that_are_built(root: Path) -> None:
         assert run(*argv) == system.out_path.path
 
 
-async def test_each_release_has_paths_of_its_own(root: Path) -> None:
+async def test_each_release_has_its_own_paths(root: Path) -> None:
     one = (await systems(root, app_ref="v1"))["web1"]
     two = (await systems(root, app_ref="v2"))["web1"]
     assert one.out_path != two.out_path
@@ -75,7 +75,7 @@ async def test_each_release_has_paths_of_its_own(root: Path) -> None:
     assert "2" in (Path(two.out_path.path) / "sw/bin/app-serve").resolve().parents[1].name
 
 
-async def test_hosts_with_refs_of_their_own(root: Path) -> None:
+async def test_hosts_with_their_own_refs(root: Path) -> None:
     alone = {ref: (await systems(root, app_ref=ref))["web1"] for ref in ("v1", "v2")}
     both = await systems(root, host("web1", app_ref="v2"), host("web2", app_ref="v1"))
     assert both["web1"] == alone["v2"]
@@ -93,7 +93,7 @@ async def test_two_hosts_of_one_attribute_are_evaluated_once(root: Path, nix_log
     assert len(evaluations(nix_log)) == 1
 
 
-# --- what is remembered -------------------------------------------------------------------
+# --- the cache ----------------------------------------------------------------------------
 
 
 async def test_the_second_run_evaluates_nothing(root: Path, nix_log: Path) -> None:
@@ -104,7 +104,7 @@ async def test_the_second_run_evaluates_nothing(root: Path, nix_log: Path) -> No
     assert cache.load_output(first["web1"].out_path) == first["web1"]
 
 
-async def test_a_derivation_that_was_collected_is_made_again(root: Path, nix_log: Path) -> None:
+async def test_a_collected_derivation_is_evaluated_again(root: Path, nix_log: Path) -> None:
     first = await systems(root)
     system = first["web1"]
     run(*nix.NIX, "store", "delete", system.drv_path.path)
@@ -122,7 +122,7 @@ async def test_a_changed_flake_is_evaluated_again(root: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"attr": "web1", "drv": "/etc", "out": 3}'])
-async def test_a_spoilt_memory_is_no_error(root: Path, content: str) -> None:
+async def test_a_corrupt_cache_is_not_an_error(root: Path, content: str) -> None:
     first = await systems(root)
     for memo in (nix.cache_folder() / "systems").iterdir():
         memo.write_text(content)
@@ -160,14 +160,14 @@ async def test_a_flake_that_does_not_evaluate(root: Path) -> None:
     assert "`nix eval` of nixosConfigurations.throws2 shows the whole trace" in said
 
 
-async def test_one_that_fails_does_not_take_the_others_with_it(root: Path, nix_log: Path) -> None:
+async def test_a_failure_does_not_stop_the_others(root: Path, nix_log: Path) -> None:
     await refused(root, "throws1", "web1")
     before = len(evaluations(nix_log))
     await systems(root, host("web1", app_ref="v1"))
     assert len(evaluations(nix_log)) == before
 
 
-async def test_a_system_that_is_no_image(root: Path) -> None:
+async def test_a_system_that_is_not_an_image(root: Path) -> None:
     one = replace(host("web1", app_ref="v1"), incus=IncusSpec(name="web1"))
     none = replace(one, incus=IncusSpec(name="web1", image=Attr.parse("base")))
     releases = await release.resolve(settings("./flake", app_ref="v1", hosts=(one,)), root)
@@ -206,7 +206,7 @@ async def test_packages(root: Path) -> None:
 # --- building -----------------------------------------------------------------------------
 
 
-async def test_a_build_that_fails(root: Path) -> None:
+async def test_a_failed_build(root: Path) -> None:
     broken = (await systems(root, host("broken", app_ref="v1")))["broken"]
     with pytest.raises(BuildError) as caught:
         await closure.realise((broken,))
@@ -218,7 +218,7 @@ async def test_a_build_that_fails(root: Path) -> None:
     )
 
 
-async def test_what_is_there_is_not_built(root: Path, nix_log: Path) -> None:
+async def test_existing_paths_are_not_built(root: Path, nix_log: Path) -> None:
     found = tuple((await systems(root)).values())
     await closure.realise(found)
     built = len(builds(nix_log))
@@ -229,7 +229,7 @@ async def test_what_is_there_is_not_built(root: Path, nix_log: Path) -> None:
 async def test_the_users_builders_are_honoured(
     root: Path, nix_log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever nix.conf says of builders and substituters reaches the build as it is."""
+    """The builders and substituters of nix.conf reach the build unchanged."""
     builder = "ssh-ng://nobody@127.0.0.1 riscv64-linux"
     monkeypatch.setenv("NIX_CONFIG", f"builders = {builder}")
     shown = await nix.command("config", "show", "builders")
@@ -246,7 +246,7 @@ async def test_a_preview_builds_nothing(root: Path) -> None:
     assert not nix.is_present(found["web1"].out_path)
 
 
-async def test_what_a_host_says_of_how_it_is_switched(
+async def test_activation_settings_of_a_host(
     repos: GitRepositories, tmp_path: Path, nix_log: Path
 ) -> None:
     said = {"checks": {"web": {"http": "http://localhost:8080/"}}, "settle": "3s"}

@@ -1,4 +1,4 @@
-"""From refs to commits and one lock, with the real nix and git servers that are no local path."""
+"""From refs to commits and one lock, with the real nix and real git servers."""
 # ruff: noqa: ASYNC240 small local files
 
 import json
@@ -74,7 +74,7 @@ async def test_app_ref(  # noqa: PLR0913, PLR0917 what a ref is resolved to
 
 @pytest.mark.parametrize("name", ["v1", "v3"])
 async def test_app_ref_is_a_commit(repos: GitRepositories, root: Path, name: str) -> None:
-    """Also one that is not on the default branch, where nix alone would look."""
+    """Even one that is not on the default branch, the only one where nix looks."""
     rev = repos.app(name)
     one = await resolved(settings("./flake", app_ref=rev), root)
     assert one.app is not None
@@ -82,14 +82,16 @@ async def test_app_ref_is_a_commit(repos: GitRepositories, root: Path, name: str
     assert locked_app(one) == rev
 
 
-async def test_no_app_ref_takes_the_flakes_own_lock(repos: GitRepositories, root: Path) -> None:
+async def test_without_app_ref_the_flakes_own_lock_is_used(
+    repos: GitRepositories, root: Path
+) -> None:
     one = await resolved(settings("./flake"), root)
     assert one.app is None
     assert locked_app(one) == repos.app("v1")
     assert one.lock.read_text() == (root / "flake/flake.lock").read_text()
 
 
-async def test_app_rev_must_be_what_the_ref_is(repos: GitRepositories, root: Path) -> None:
+async def test_app_rev_must_match_the_ref(repos: GitRepositories, root: Path) -> None:
     wanted = settings("./flake", app_ref="v2")
     good = replace(wanted, app_rev=Rev(repos.app("v2")))
     assert locked_app(await resolved(good, root)) == repos.app("v2")
@@ -101,7 +103,7 @@ async def test_app_rev_must_be_what_the_ref_is(repos: GitRepositories, root: Pat
     )
 
 
-async def test_a_tag_and_a_branch_of_one_name(repos: GitRepositories, root: Path) -> None:
+async def test_a_tag_and_a_branch_of_the_same_name(repos: GitRepositories, root: Path) -> None:
     assert await refused(settings("./flake", app_ref="twin"), root) == (
         f"ambiguous ref: appRef on {repos.by_git}/app.git: twin is both a tag and a branch."
         " write refs/tags/twin or refs/heads/twin"
@@ -112,21 +114,19 @@ async def test_a_tag_and_a_branch_of_one_name(repos: GitRepositories, root: Path
     ("ref", "hint"),
     [("v11", "did you mean v1?"), ("zzz", "push it, or name one that is there")],
 )
-async def test_a_ref_that_is_not_there(
-    repos: GitRepositories, root: Path, ref: str, hint: str
-) -> None:
+async def test_an_unknown_ref(repos: GitRepositories, root: Path, ref: str, hint: str) -> None:
     assert await refused(settings("./flake", app_ref=ref), root) == (
         f"no such ref: appRef on {repos.by_git}/app.git: {ref} is not there. {hint}"
     )
 
 
-async def test_a_commit_that_is_not_there(root: Path) -> None:
+async def test_an_unknown_commit(root: Path) -> None:
     said = await refused(settings("./flake", app_ref="0" * 40), root)
     assert said.startswith("cannot lock the release: git://127.0.0.1:")
     assert "0" * 40 in said
 
 
-async def test_a_repository_that_is_not_there(repos: GitRepositories, root: Path) -> None:
+async def test_an_unknown_repository(repos: GitRepositories, root: Path) -> None:
     wanted = settings(f"git+{repos.by_http}/none.git", flake_ref="r1")
     said = await refused(wanted, root)
     assert said.startswith(
@@ -134,7 +134,7 @@ async def test_a_repository_that_is_not_there(repos: GitRepositories, root: Path
     )
 
 
-async def test_a_git_server_that_is_away(
+async def test_a_git_server_that_is_down(
     repos: GitRepositories, root: Path, tmp_path: Path
 ) -> None:
     there = repos.by_git
@@ -265,7 +265,7 @@ async def test_a_lock_that_is_out_of_date(repos: GitRepositories, tmp_path: Path
 
 
 @pytest.mark.usefixtures("repos")
-async def test_a_flake_that_is_no_nix(tmp_path: Path) -> None:
+async def test_a_flake_that_is_not_nix(tmp_path: Path) -> None:
     (tmp_path / "flake").mkdir()
     (tmp_path / "flake/flake.nix").write_text("{ outputs = ")
     said = await refused(settings("./flake"), tmp_path)
@@ -276,7 +276,7 @@ async def test_a_flake_that_is_no_nix(tmp_path: Path) -> None:
 # --- the lock -----------------------------------------------------------------------------
 
 
-async def test_the_lock_is_made_once(root: Path, nix_log: Path) -> None:
+async def test_the_lock_is_created_once(root: Path, nix_log: Path) -> None:
     wanted = settings("./flake", app_ref="main")
     first = await resolved(wanted, root)
     assert [line for line in nix_log.read_text().splitlines() if "flake lock" in line]
@@ -294,8 +294,8 @@ async def test_a_host_with_its_own_ref(repos: GitRepositories, root: Path) -> No
     assert releases[None].lock != releases[Ref("v2")].lock
 
 
-async def test_two_names_of_one_ref_at_once(repos: GitRepositories, tmp_path: Path) -> None:
-    """Both make the same lock, side by side."""
+async def test_two_names_of_one_commit_at_once(repos: GitRepositories, tmp_path: Path) -> None:
+    """Both create the same lock at the same time."""
     repos.render(tmp_path / "flake", {"web1": {"extraText": "two names"}})
     hosts = (host("web1", app_ref="v2"), host("web2", app_ref="refs/tags/v2"))
     releases = await release.resolve(settings("./flake", app_ref="v2", hosts=hosts), tmp_path)
@@ -303,7 +303,7 @@ async def test_two_names_of_one_ref_at_once(repos: GitRepositories, tmp_path: Pa
     assert len(releases) == 2
 
 
-async def test_no_lock_is_left_half_made(root: Path) -> None:
+async def test_no_incomplete_lock_is_left(root: Path) -> None:
     await refused(settings("./flake", app_ref="1" * 40), root)
     one = await resolved(settings("./flake", app_ref="v1"), root)
     assert {path.suffix for path in one.lock.parent.iterdir()} == {".json"}

@@ -45,7 +45,7 @@ async def planned(
 
 
 async def test_the_apps_own_flake_at_the_pinned_commit(root: Path, repos: GitRepositories) -> None:
-    """With its own lock; an image of the same name, and the edge, are this flake's."""
+    """With its own lock; an image of the same name, and the edge, come from this flake."""
     specs = (service("app-image", Origin.APP, edge="app-image"), service("app-image"))
     own, infra = await planned(root, *specs)
     url = f"git+file://{repos.base}/app.git?ref=refs/tags/v1#packages.x86_64-linux.app-image"
@@ -75,7 +75,9 @@ async def test_an_image_that_the_apps_flake_does_not_have(root: Path) -> None:
     ]
 
 
-async def test_an_app_that_is_no_flake(root: Path, repos: GitRepositories, tmp_path: Path) -> None:
+async def test_an_app_that_is_not_a_flake(
+    root: Path, repos: GitRepositories, tmp_path: Path
+) -> None:
     app = tmp_path / "plain"
     app.mkdir()
     (app / "VERSION").write_text("1\n")
@@ -92,7 +94,7 @@ async def test_an_app_that_is_no_flake(root: Path, repos: GitRepositories, tmp_p
     assert re.search(r"\Wa service with from: app needs a flake.nix in the app, at main$", said)
 
 
-async def test_nothing_says_which_app(root: Path) -> None:
+async def test_no_app_ref_for_the_apps_flake(root: Path) -> None:
     for ref, app_input in ((None, "app"), ("v1", "other")):
         with pytest.raises(RefError) as caught:
             await planned(root, service("app-image", Origin.APP), ref=ref, app_input=app_input)

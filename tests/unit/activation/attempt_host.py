@@ -1,4 +1,4 @@
-"""A host for attempts: an `ssh` on disk that answers as the runner would."""
+"""A host for attempts: an `ssh` executable that answers as the runner would."""
 
 import json
 import shlex
@@ -20,7 +20,7 @@ OLD, NEW, OTHER = toplevel("a"), toplevel("b"), toplevel("c")
 ID = "20260102T030405-0123abcd"
 SSH = """\
 #!/bin/sh
-# Counts its calls, keeps what it was asked, and does what is written for this call.
+# Counts its calls, records its arguments, and does what is prepared for this call.
 cd "$(dirname "$0")" || exit
 number=$(($(cat number) + 1))
 echo "$number" >number
@@ -42,7 +42,7 @@ NO_ROUTE = "echo 'ssh: connect to host 192.0.2.10 port 22: No route to host' >&2
 
 
 def result(state: str, **fields: object) -> str:
-    """The last line of the attempt of these tests: the host runs NEW where it waits, or OLD."""
+    """The result of an attempt in these tests: the host runs NEW if it waits, otherwise OLD."""
     current = NEW if state in protocol.CONFIRMABLE else OLD
     own = {"id": ID, "state": state, "old": OLD.path, "new": NEW.path, "current": current.path}
     return line("result", **(own | fields))
@@ -56,7 +56,7 @@ Make = Callable[..., Attempt]
 
 @dataclass
 class Host:
-    """What the fake answers, call by call, and what it was asked."""
+    """The fake's replies, call by call, and the arguments of each call."""
 
     folder: Path
 
@@ -69,13 +69,13 @@ class Host:
         (self.folder / "answer.last").write_text(script)
 
     def asked(self) -> list[list[str]]:
-        """The words of each call."""
+        """The arguments of each call."""
         texts = [(self.folder / f"asked.{n}").read_text() for n in range(1, self.calls + 1)]
         return [shlex.split(text) for text in texts]
 
     @property
     def verbs(self) -> list[list[str]]:
-        """The words of each call after those that publish the runner."""
+        """The arguments of each call after those that publish the runner."""
         return [words[words.index("flakeup") + 2 :] for words in self.asked()]
 
     def stdin(self, call: int) -> bytes:
@@ -101,13 +101,13 @@ def web1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 @pytest.fixture
 def progress() -> list[str]:
-    """What the attempts of `make` have told of their progress."""
+    """The progress of the attempts of `make`."""
     return []
 
 
 @pytest.fixture
 def make(progress: list[str]) -> Make:
-    """Makes attempts on `web1`."""
+    """Creates attempts on `web1`."""
 
     def made(*, user: str = "root", spec: AttemptSpec = SPEC) -> Attempt:
         identity = SshFiles(known_hosts=PurePosixPath("known_hosts"), key=None)

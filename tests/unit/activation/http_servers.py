@@ -1,4 +1,4 @@
-"""Servers that answer, fail, drip and lie, for checks that are made of them."""
+"""Servers that respond, fail, drip and lie, for checks against them."""
 
 import asyncio
 import datetime as dt
@@ -26,7 +26,7 @@ def page(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
 
 @dataclass
 class Server:
-    """Gives each connection the next of its answers, and the last one from then on."""
+    """Gives each connection the next of its answers, and repeats the last one."""
 
     answers: list[Answer]
     port: int = 0
@@ -73,13 +73,13 @@ async def serving(*answers: Answer, tls: ssl.SSLContext | None = None) -> AsyncI
 
 
 async def hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-    """Say nothing until the client has gone."""
+    """Send nothing until the client disconnects."""
     await reader.read()
     raise ConnectionResetError
 
 
 async def reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """End the connection in the middle of the answer, with a RST."""
+    """Reset the connection in the middle of the response."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
     await writer.drain()
     await asyncio.sleep(0.05)
@@ -88,7 +88,7 @@ async def reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
 
 
 async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Begin as if all were well, then send a byte now and then: each read gets something."""
+    """Start normally, then send a byte now and then, so that each read gets something."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
     while True:
         writer.write(b".")
@@ -140,7 +140,7 @@ CHUNKED = (
 
 
 def certificate(folder: Path) -> Path:
-    """A certificate for 127.0.0.1 that signs itself, and its key, in one file."""
+    """A self-signed certificate for 127.0.0.1 and its key, in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a host of this test")])
     now = dt.datetime.now(dt.UTC)

@@ -1,4 +1,4 @@
-"""How an attempt ends, and what is told of it; the texts of verdicts are test_ending's."""
+"""How an attempt ends, and its message; more messages are in test_outcome."""
 
 import pytest
 
@@ -40,7 +40,7 @@ async def test_rolled_back(web1: Host, make: Make) -> None:
     assert web1.calls == 1
 
 
-async def test_no_more_than_twenty_lines_of_a_journal_are_shown(web1: Host, make: Make) -> None:
+async def test_at_most_twenty_journal_lines_are_shown(web1: Host, make: Make) -> None:
     web1.answers(
         STARTED,
         *(line("journal", text=f"line {number}") for number in range(1, 31)),
@@ -51,7 +51,7 @@ async def test_no_more_than_twenty_lines_of_a_journal_are_shown(web1: Host, make
     assert shown[1:-1] == [f"  line {number}" for number in range(11, 31)]
 
 
-async def test_without_a_unit_to_blame_the_end_of_the_log_is_shown(web1: Host, make: Make) -> None:
+async def test_without_a_failed_unit_the_end_of_the_log_is_shown(web1: Host, make: Make) -> None:
     web1.answers(
         STARTED,
         *(line("log", text=f"line {number}") for number in range(1, 40)),
@@ -82,17 +82,13 @@ async def test_without_a_unit_to_blame_the_end_of_the_log_is_shown(web1: Host, m
         (line("danced"), 0, "unknown reply: danced"),
     ],
 )
-async def test_a_verdict_ends_it(
-    web1: Host, make: Make, last: str, code: int, expected: str
-) -> None:
+async def test_final_replies(web1: Host, make: Make, last: str, code: int, expected: str) -> None:
     web1.answers(last, code=code)
     assert (await failure(make())).startswith(f"not deployed: web1: {expected}")
     assert web1.calls == 1
 
 
-async def test_a_connection_that_broke_on_the_way_is_no_part_of_another_reason(
-    web1: Host, make: Make
-) -> None:
+async def test_a_broken_connection_is_not_added_to_another_reason(web1: Host, make: Make) -> None:
     web1.answers(STARTED, then=NO_ROUTE, code=255)
     web1.answers(result("rolled-back", exit="21", reason="check web: got 500"), code=21)
     assert await failure(make()) == (
@@ -101,7 +97,7 @@ async def test_a_connection_that_broke_on_the_way_is_no_part_of_another_reason(
     )
 
 
-async def test_what_had_failed_before_is_known_afterwards(web1: Host, make: Make) -> None:
+async def test_units_that_failed_before_are_reported(web1: Host, make: Make) -> None:
     web1.answers(STARTED, result("awaiting-confirm", failedBefore="old.service"))
     one = make()
     await one.run()

@@ -1,4 +1,4 @@
-"""An attempt that is under way: over as many connections as it takes, within its bounds."""
+"""Following an attempt, over as many connections as it takes, until its deadline."""
 
 import time
 
@@ -23,7 +23,7 @@ from tests.unit.activation.attempt_host import (
 )
 
 
-async def test_a_broken_connection_is_opened_again_where_it_broke(
+async def test_following_resumes_where_the_connection_broke(
     web1: Host, make: Make, progress: list[str]
 ) -> None:
     web1.answers(
@@ -57,10 +57,10 @@ async def test_a_broken_connection_is_opened_again_where_it_broke(
     ],
     ids=["away", "another key", "no login", "no sudo"],
 )
-async def test_once_started_no_transport_error_is_a_verdict(
+async def test_after_the_start_no_transport_error_ends_the_attempt(
     web1: Host, make: Make, trouble: str
 ) -> None:
-    """NEW may have broken each of them; the way back mends it, and says what happened."""
+    """NEW may have broken each of them; the rollback repairs it, and says what happened."""
     web1.answers(STARTED, code=255)
     for _ in range(5):
         web1.answers(then=trouble, code=255)
@@ -71,31 +71,31 @@ async def test_once_started_no_transport_error_is_a_verdict(
     assert web1.calls == 7
 
 
-async def test_an_attempt_under_way_is_followed_by_its_own_id(web1: Host, make: Make) -> None:
+async def test_an_attached_attempt_is_followed_by_its_own_id(web1: Host, make: Make) -> None:
     web1.answers(line("attached", id="20260101T000000-other"), code=255)
     web1.answers(result("awaiting-confirm", id="20260101T000000-other"))
     await make().run()
     assert web1.verbs[1] == ["follow", "20260101T000000-other", "0"]
 
 
-async def test_a_hostile_id_stays_one_word(web1: Host, make: Make) -> None:
+async def test_a_hostile_id_stays_one_argument(web1: Host, make: Make) -> None:
     web1.answers(line("attached", id="x; reboot $(id)"), code=255)
     web1.answers(result("awaiting-confirm", id="x; reboot $(id)"))
     await make().run()
     assert web1.verbs[1] == ["follow", "x; reboot $(id)", "0"]
 
 
-async def test_a_follow_that_says_nothing_is_asked_again(web1: Host, make: Make) -> None:
+async def test_an_empty_follow_is_repeated(web1: Host, make: Make) -> None:
     web1.answers(STARTED)
     web1.answers()
     web1.answers(WAITS)
     assert await make().run() is State.AWAITING
 
 
-# --- bounds --------------------------------------------------------------------------------
+# --- timeouts ------------------------------------------------------------------------------
 
 
-def test_the_bound_counts_all_that_the_host_may_take(make: Make) -> None:
+def test_the_deadline_covers_all_of_the_hosts_timeouts(make: Make) -> None:
     times = Activation(
         timeout=Duration("10s"), check_deadline=Duration("200s"), confirm=Duration("3000s")
     )
@@ -113,7 +113,7 @@ SILENT = (
 )
 
 
-async def test_an_attempt_that_never_rests_is_bounded(
+async def test_an_attempt_that_never_ends_times_out(
     web1: Host, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempt, "GRACE", 0.0)
@@ -124,7 +124,7 @@ async def test_an_attempt_that_never_rests_is_bounded(
     assert 1.9 < time.monotonic() - began < 30
 
 
-async def test_a_host_that_stays_away_is_followed_until_the_bound(
+async def test_an_unreachable_host_is_followed_until_the_deadline(
     web1: Host, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempt, "GRACE", 0.0)
@@ -137,7 +137,7 @@ async def test_a_host_that_stays_away_is_followed_until_the_bound(
     assert "No route to host" in text
 
 
-async def test_a_call_that_hangs_is_bounded(
+async def test_a_hanging_call_times_out(
     web1: Host, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempt, "CALL_TIMEOUT", 2.0)
@@ -147,7 +147,7 @@ async def test_a_call_that_hangs_is_bounded(
     assert web1.verbs[1] == ["follow", ID, "5"]
 
 
-async def test_a_log_without_end_does_not_fill_memory(web1: Host, make: Make) -> None:
+async def test_an_endless_log_does_not_fill_memory(web1: Host, make: Make) -> None:
     flood = f"yes '{line('log', text='x' * 200)}' | head -n 5000"
     web1.answers(STARTED, then=f"{flood}; echo '{WAITS}'")
     one = make()

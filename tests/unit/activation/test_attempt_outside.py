@@ -1,4 +1,4 @@
-"""Checks from the deployer, and taking a host back."""
+"""Checks from the deployer, and aborting."""
 
 import contextlib
 import socket
@@ -34,7 +34,7 @@ from tests.unit.hosts import check
 
 
 class Answer(BaseHTTPRequestHandler):
-    """A site; what it answers is `server.status`."""
+    """A site that answers with `server.status`."""
 
     def do_GET(self) -> None:
         self.server.seen.append(self.path)  # type: ignore[attr-defined]
@@ -69,7 +69,7 @@ def site() -> Iterator[Site]:
         thread.join()
 
 
-async def test_a_good_site_is_confirmed(
+async def test_a_healthy_site_is_confirmed(
     web1: Host, make: Make, progress: list[str], site: Site
 ) -> None:
     web1.answers(STARTED, line("state", state="awaiting-confirm"), WAITS)
@@ -79,7 +79,7 @@ async def test_a_good_site_is_confirmed(
     assert web1.calls == 1
 
 
-async def test_a_bad_site_takes_the_host_back(web1: Host, make: Make, site: Site) -> None:
+async def test_a_failed_check_rolls_the_host_back(web1: Host, make: Make, site: Site) -> None:
     site.status = 500
     why = "check outside: expected status 200, got 500 (from the deployer)"
     web1.answers(STARTED, WAITS)
@@ -91,10 +91,10 @@ async def test_a_bad_site_takes_the_host_back(web1: Host, make: Make, site: Site
     assert web1.verbs[1:] == [["abort", ID, why]]
 
 
-async def test_a_bad_site_of_a_host_that_cannot_be_told(
+async def test_a_failed_check_of_a_host_that_cannot_be_told(
     web1: Host, make: Make, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is called until it must have gone back by itself."""
+    """It is called until it must have rolled back by itself."""
     monkeypatch.setattr(attempt, "GRACE", 0)
     site.status = 500
     web1.answers(STARTED, WAITS)
@@ -109,10 +109,8 @@ async def test_a_bad_site_of_a_host_that_cannot_be_told(
 
 
 @pytest.mark.parametrize("confirm", ["6s", "1s"])
-async def test_checks_from_outside_leave_time_to_commit(
-    web1: Host, make: Make, confirm: str
-) -> None:
-    """5 s of the time to confirm are the commit's; the checks have 1 s in any case."""
+async def test_deployer_checks_leave_time_to_commit(web1: Host, make: Make, confirm: str) -> None:
+    """5 s of `confirm` are reserved for the commit; the checks get at least 1 s."""
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         target = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
         outside = check("outside", target=target, origin=CheckOrigin.DEPLOYER)
@@ -134,7 +132,7 @@ async def test_checks_from_outside_leave_time_to_commit(
     ],
     ids=["rolled back", "blocked", "unchanged"],
 )
-async def test_a_host_that_does_not_wait_is_not_looked_at(
+async def test_a_host_that_does_not_wait_is_not_checked(
     web1: Host, make: Make, site: Site, last: str
 ) -> None:
     web1.answers(last)
@@ -144,7 +142,7 @@ async def test_a_host_that_does_not_wait_is_not_looked_at(
     assert web1.calls == 1
 
 
-async def test_a_bad_check_on_a_host_that_has_committed_is_too_late(
+async def test_a_failed_check_after_the_commit_is_too_late(
     web1: Host, make: Make, site: Site
 ) -> None:
     site.status = 500
@@ -153,11 +151,11 @@ async def test_a_bad_check_on_a_host_that_has_committed_is_too_late(
     assert site.seen == []
 
 
-# --- taking back ---------------------------------------------------------------------------
+# --- abort ---------------------------------------------------------------------------------
 
 
-async def test_taking_back_waits_for_an_end(web1: Host, make: Make) -> None:
-    """A commit that is under way, and a lock that somebody holds, are no ends."""
+async def test_aborting_waits_for_a_final_state(web1: Host, make: Make) -> None:
+    """A commit in progress, and a lock held by another call, are not final."""
     web1.answers(line("refused", reason="not awaiting confirmation", state="committing"), code=31)
     web1.answers(line("refused", reason="another flakeup call holds the lock"), code=75)
     web1.answers(line("progress", state="rolling-back", offset="0"), code=10)
@@ -177,7 +175,7 @@ async def test_abort(web1: Host, make: Make) -> None:
     assert web1.stdin(1) == runner.text()
 
 
-async def test_abort_of_a_host_that_is_away_is_the_timers_affair(web1: Host, make: Make) -> None:
+async def test_an_unreachable_host_is_rolled_back_by_its_own_timer(web1: Host, make: Make) -> None:
     web1.always("exit 255\n")
     assert await make().abort("why") is None
     assert web1.calls == 1

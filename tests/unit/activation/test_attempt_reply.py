@@ -1,4 +1,4 @@
-"""Replies that cannot be used: what they say is not believed, and the host is taken back."""
+"""Unusable replies: they are not trusted, and the attempt is aborted."""
 
 import pytest
 
@@ -32,7 +32,7 @@ from tests.unit.activation.attempt_host import (
     ],
     ids=["not JSON", "no event", "future schema"],
 )
-async def test_garbage_amid_an_attempt_takes_it_back(
+async def test_garbage_during_an_attempt_aborts_it(
     web1: Host, make: Make, garbage: str, why: str
 ) -> None:
     web1.answers(STARTED, line("state", state="activating"), garbage, WAITS)
@@ -44,7 +44,7 @@ async def test_garbage_amid_an_attempt_takes_it_back(
     assert web1.stdin(2) == runner.text()
 
 
-async def test_garbage_in_a_later_call_too(web1: Host, make: Make) -> None:
+async def test_garbage_in_a_later_call_aborts_it_too(web1: Host, make: Make) -> None:
     web1.answers(STARTED, code=255)
     web1.answers("Welcome!")
     web1.answers(ABORTED, code=31)
@@ -52,17 +52,15 @@ async def test_garbage_in_a_later_call_too(web1: Host, make: Make) -> None:
     assert [words[0] for words in web1.verbs] == ["start", "follow", "abort"]
 
 
-async def test_garbage_is_the_verdict_also_where_the_host_cannot_be_told(
-    web1: Host, make: Make
-) -> None:
+async def test_garbage_is_reported_even_if_the_host_cannot_be_told(web1: Host, make: Make) -> None:
     web1.answers(STARTED, "nonsense")
     web1.answers("more nonsense", code=255)
     assert "not JSON: 'nonsense'" in await failure(make(), ReplyError)
     assert web1.calls == 2
 
 
-async def test_a_line_without_end_is_a_verdict(web1: Host, make: Make) -> None:
-    """Not a broken connection: what prints such a line is not the runner, and is not confirmed."""
+async def test_an_endless_line_aborts_it(web1: Host, make: Make) -> None:
+    """This is no broken connection: whatever prints such a line is not the runner."""
     web1.answers(STARTED, then="head -c 1000000 /dev/zero | tr '\\0' x; echo")
     web1.answers(result("rolled-back", exit="21"), code=21)
     said = await failure(make(), ReplyError)
@@ -70,7 +68,7 @@ async def test_a_line_without_end_is_a_verdict(web1: Host, make: Make) -> None:
     assert [words[0] for words in web1.verbs] == ["start", "abort"]
 
 
-# --- answers about something else ----------------------------------------------------------
+# --- replies about something else ----------------------------------------------------------
 
 
 FOREIGN = "the host is not confirmed; find out what else replies there"
@@ -116,7 +114,7 @@ FOREIGN = "the host is not confirmed; find out what else replies there"
         ),
     ],
 )
-async def test_an_answer_about_something_else_is_refused(
+async def test_a_reply_about_something_else_is_refused(
     web1: Host, make: Make, last: str, detail: str
 ) -> None:
     web1.answers(STARTED, last)
@@ -135,13 +133,13 @@ async def test_an_answer_about_something_else_is_refused(
     ],
     ids=["another attempt", "another system", "unchanged of another system"],
 )
-async def test_a_beginning_that_is_not_ours_is_refused(web1: Host, make: Make, first: str) -> None:
+async def test_a_start_of_another_attempt_is_refused(web1: Host, make: Make, first: str) -> None:
     web1.answers(first)
     web1.answers(result("rolled-back", exit="21"), code=21)
     assert "unusable reply: web1: it reports " in await failure(make(), ReplyError)
 
 
-async def test_an_attempt_that_ends_twice_is_refused(web1: Host, make: Make) -> None:
+async def test_two_results_are_refused(web1: Host, make: Make) -> None:
     web1.answers(STARTED, result("rolled-back", exit="20"), WAITS)
     web1.answers(ABORTED)
     assert await failure(make(), ReplyError) == (
@@ -152,7 +150,7 @@ async def test_an_attempt_that_ends_twice_is_refused(web1: Host, make: Make) -> 
 
 
 @pytest.mark.parametrize("state", ["awaiting-confirm", "committing", "committed"])
-async def test_for_the_next_start_the_host_runs_what_it_ran(
+async def test_in_mode_boot_the_host_still_runs_the_old_system(
     web1: Host, make: Make, state: str
 ) -> None:
     web1.answers(STARTED, result(state, current=OLD.path))

@@ -1,4 +1,4 @@
-"""How an attempt begins: on a host that can be used, and on one that cannot."""
+"""How an attempt starts, on usable and unusable hosts."""
 
 import re
 from datetime import UTC, datetime
@@ -53,7 +53,9 @@ async def test_as_a_user_with_sudo(web1: Host, make: Make) -> None:
 
 
 @pytest.mark.parametrize("state", ["committing", "committed"])
-async def test_a_host_that_is_further_is_fine(web1: Host, make: Make, state: str) -> None:
+async def test_a_host_that_is_already_committing_is_fine(
+    web1: Host, make: Make, state: str
+) -> None:
     web1.answers(line("attached", id="x-1"), result(state, id="x-1"))
     assert await make().run() is State(state)
 
@@ -70,7 +72,7 @@ async def test_absent(web1: Host, make: Make) -> None:
     assert web1.calls == 1
 
 
-async def test_after_absent_the_same_attempt_starts_again(web1: Host, make: Make) -> None:
+async def test_after_a_copy_the_same_attempt_starts_again(web1: Host, make: Make) -> None:
     web1.answers(line("absent", new=NEW.path), code=11)
     web1.answers(STARTED, WAITS)
     one = make()
@@ -81,16 +83,16 @@ async def test_after_absent_the_same_attempt_starts_again(web1: Host, make: Make
     assert web1.stdin(2) == runner.text() + SPEC.text
 
 
-# --- before the attempt has begun, a host that cannot be used is told soon ------------------
+# --- before the attempt has started, an unusable host is reported soon ----------------------
 
 
-async def test_a_host_that_is_away_is_called_three_times(web1: Host, make: Make) -> None:
+async def test_an_unreachable_host_is_called_three_times(web1: Host, make: Make) -> None:
     web1.always(f"{NO_ROUTE}; exit 255\n")
     assert (await failure(make(), UnreachableError)).startswith("cannot reach the host: web1 (")
     assert web1.verbs == [["start", ID, OLD.path, NEW.path]] * 3
 
 
-async def test_a_host_that_answers_the_third_time(web1: Host, make: Make) -> None:
+async def test_a_host_that_answers_on_the_third_call(web1: Host, make: Make) -> None:
     web1.answers(then=NO_ROUTE, code=255)
     web1.answers(then=NO_ROUTE, code=255)
     web1.answers(STARTED, WAITS)
@@ -106,7 +108,7 @@ async def test_a_host_that_answers_the_third_time(web1: Host, make: Make) -> Non
         ("sudo: a password is required", HostError, "sudo was refused: web1"),
     ],
 )
-async def test_a_wrong_key_or_a_refused_login_is_not_tried_again(
+async def test_a_wrong_key_or_a_refused_login_is_not_retried(
     web1: Host, make: Make, said: str, kind: type[HostError], message: str
 ) -> None:
     web1.answers(then=f"echo '{said}' >&2", code=255)
@@ -134,7 +136,7 @@ async def test_a_login_shell_that_runs_nothing(web1: Host, make: Make) -> None:
     assert web1.calls == 1
 
 
-# --- names of attempts ---------------------------------------------------------------------
+# --- ids -----------------------------------------------------------------------------------
 
 
 def test_ids_sort_by_time_and_differ() -> None:

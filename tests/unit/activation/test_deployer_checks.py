@@ -1,4 +1,4 @@
-"""The checks that the deployer makes, against servers that answer, fail, drip and lie."""
+"""The deployer's checks, against servers that respond, fail, drip and lie."""
 
 import asyncio
 import ssl
@@ -79,7 +79,7 @@ async def fault(check: Check) -> str:
         (page(b"x" * 65530 + b"needle" + b"x" * 1000), {"contains": "needle"}),
     ],
 )
-async def test_a_good_answer(answer: bytes, wanted: dict[str, object]) -> None:
+async def test_a_good_response(answer: bytes, wanted: dict[str, object]) -> None:
     async with serving(answer) as server:
         check = replace(WEB, target=server.url, **wanted)  # type: ignore[arg-type]
         await run_checks((check,), deadline=DEADLINE)
@@ -147,9 +147,7 @@ async def test_a_good_answer(answer: bytes, wanted: dict[str, object]) -> None:
         (drip_headers, {}, "no answer in 1 s"),
     ],
 )
-async def test_an_answer_that_is_not_good(
-    answer: Answer, wanted: dict[str, object], said: str
-) -> None:
+async def test_a_bad_response(answer: Answer, wanted: dict[str, object], said: str) -> None:
     async with serving(answer, GOOD) as server:
         started = time.monotonic()
         check = replace(WEB, target=server.url, timeout=Duration("1s"), **wanted)  # type: ignore[arg-type]
@@ -159,7 +157,7 @@ async def test_an_answer_that_is_not_good(
 
 
 @pytest.mark.parametrize("answer", [flood, flood_chunks])
-async def test_a_body_without_an_end_is_looked_at_in_its_first_part(answer: Answer) -> None:
+async def test_only_the_beginning_of_an_endless_body_is_read(answer: Answer) -> None:
     async with serving(answer) as server:
         await run_checks((replace(WEB, target=server.url, contains="xxx"),), deadline=DEADLINE)
 
@@ -179,7 +177,7 @@ async def test_the_request() -> None:
         ]
 
 
-async def test_no_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(GOOD) as server, serving(BUSY) as proxy:
         for name in ("http_proxy", "all_proxy"):
             monkeypatch.setenv(name, proxy.url)
@@ -187,7 +185,7 @@ async def test_no_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not proxy.requests
 
 
-def test_a_program_that_makes_no_checks_does_not_load_the_client() -> None:
+def test_without_checks_httpx_is_not_loaded() -> None:
     module = "components.pipeline.activation.deployer_checks"
     code = f"import sys, {module}; sys.exit('httpx' in sys.modules)"
     root = Path(__file__).parents[3]
@@ -203,14 +201,14 @@ async def test_tcp() -> None:
 
 @pytest.mark.parametrize("kind", [CheckKind.HTTP, CheckKind.TCP])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-async def test_nobody_listens(kind: CheckKind, host: str) -> None:
+async def test_connection_refused(kind: CheckKind, host: str) -> None:
     async with serving(GOOD) as server:
         target = f"{host}:{server.port}"
     target = f"http://{target}" if kind is CheckKind.HTTP else target
     assert await fault(replace(WEB, kind=kind, target=target)) == "check web: connection refused"
 
 
-async def test_a_name_that_no_resolver_takes() -> None:
+async def test_a_name_that_is_too_long() -> None:
     check = replace(WEB, kind=CheckKind.TCP, target=f"{'a' * 64}:22")
     assert await fault(check) == "check web: no such host: a part of its name is too long"
 
@@ -232,24 +230,24 @@ async def test_a_name_that_does_not_exist(kind: CheckKind, target: str) -> None:
     }
 
 
-async def test_without_checks_there_is_nothing_to_wait_for() -> None:
+async def test_without_checks_it_returns_at_once() -> None:
     await asyncio.wait_for(run_checks((), deadline=DEADLINE), 1)
 
 
-async def test_as_many_tries_may_fail_before_the_first_good_one() -> None:
+async def test_retries_count_failures_before_the_first_success() -> None:
     async with serving(BUSY, b"", BUSY, GOOD) as server:
         await run_checks((replace(WEB, target=server.url, retries=3),), deadline=DEADLINE)
         assert len(server.requests) == 4
 
 
-async def test_retries_used_up() -> None:
+async def test_retries_are_exhausted() -> None:
     async with serving(BUSY, b"", page(b"", "500 Oh"), GOOD) as server:
         said = await fault(replace(WEB, target=server.url, retries=2))
         assert said == "check web: expected status 200, got 500"
         assert len(server.requests) == 3
 
 
-async def test_a_try_each_period() -> None:
+async def test_one_try_per_period() -> None:
     async with serving(BUSY, BUSY, GOOD) as server:
         started = time.monotonic()
         check = replace(WEB, target=server.url, retries=2, period=Duration("1s"))
@@ -257,8 +255,8 @@ async def test_a_try_each_period() -> None:
         assert 1.9 < time.monotonic() - started < 3.5
 
 
-async def test_a_check_that_flaps_while_it_has_to_hold() -> None:
-    """Retries are for the time before the first good try: here they save nothing."""
+async def test_a_check_that_fails_during_its_hold_time() -> None:
+    """Retries apply only before the first success."""
     async with serving(BUSY, GOOD, BUSY, GOOD) as server:
         check = replace(WEB, target=server.url, retries=10, hold=Duration("10s"))
         assert await fault(check) == (
@@ -267,8 +265,8 @@ async def test_a_check_that_flaps_while_it_has_to_hold() -> None:
         assert len(server.requests) == 3
 
 
-async def test_a_check_that_holds() -> None:
-    """The last try is at the end of the hold, also where the period is longer than that."""
+async def test_a_check_that_succeeds_for_its_hold_time() -> None:
+    """The last try is at the end of the hold time, even if the period is longer."""
     async with serving(BUSY, GOOD) as server:
         started = time.monotonic()
         check = replace(WEB, target=server.url, retries=1, hold=Duration("1s"))
@@ -279,7 +277,7 @@ async def test_a_check_that_holds() -> None:
         assert len(server.requests) == 2
 
 
-async def test_the_deadline_is_for_all_together() -> None:
+async def test_the_deadline_is_for_all_checks() -> None:
     async with serving(BUSY) as busy, serving(hang) as silent, serving(GOOD) as good:
         started = time.monotonic()
         retried = replace(WEB, target=busy.url, retries=1000, period=Duration("1s"))
@@ -301,7 +299,7 @@ async def test_the_deadline_is_for_all_together() -> None:
         assert time.monotonic() - started < 4
 
 
-async def test_all_are_made_side_by_side() -> None:
+async def test_checks_run_in_parallel() -> None:
     async def late(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(1)
         writer.write(GOOD)
@@ -314,7 +312,7 @@ async def test_all_are_made_side_by_side() -> None:
         assert time.monotonic() - started < 4
 
 
-async def test_the_first_that_is_not_good_ends_the_others() -> None:
+async def test_the_first_failure_cancels_the_others() -> None:
     async with serving(BUSY) as busy, serving(hang) as silent:
         started = time.monotonic()
         waits = replace(WEB, name="waits", target=silent.url, timeout=Duration("15s"))
@@ -324,7 +322,7 @@ async def test_the_first_that_is_not_good_ends_the_others() -> None:
         assert time.monotonic() - started < 3
 
 
-async def test_when_it_is_cancelled_its_connections_end() -> None:
+async def test_cancelling_closes_connections() -> None:
     async with serving(hang) as server:
         task = asyncio.create_task(
             run_checks((replace(WEB, target=server.url),), deadline=DEADLINE)
@@ -361,7 +359,7 @@ async def test_a_certificate_is_verified(tmp_path: Path, monkeypatch: pytest.Mon
     ("greeting", "detail"),
     [(b"SSH-2.0-OpenSSH_9.2\r\n", "wrong version number"), (b"", "unexpected eof while reading")],
 )
-async def test_https_where_there_is_none(greeting: bytes, detail: str) -> None:
+async def test_https_on_a_port_without_tls(greeting: bytes, detail: str) -> None:
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(4096)
         writer.write(greeting)

@@ -1,4 +1,4 @@
-"""The message of each way in which an attempt ends short of NEW."""
+"""The message for each result of an attempt that did not reach NEW."""
 
 import pytest
 from hypothesis import given
@@ -141,7 +141,7 @@ def test_endings(last: Reply, expected: str) -> None:
 # --- why it was not confirmed ---------------------------------------------------------------
 
 
-def test_trouble_says_why_nobody_confirmed() -> None:
+def test_the_connection_error_explains_a_missing_confirmation() -> None:
     last = result("rolled-back", exit="22", reason="not confirmed in time")
     assert text(last, trouble=AWAY) == (
         "not deployed: web1: not confirmed in time (cannot reach the host: web1:"
@@ -151,24 +151,24 @@ def test_trouble_says_why_nobody_confirmed() -> None:
 
 
 @pytest.mark.parametrize("code", ["", "0", "20", "21", "23", "24", "30", "31", "50"])
-def test_trouble_is_not_the_reason_of_another_ending(code: str) -> None:
-    """A connection that broke on the way has done no harm."""
+def test_the_connection_error_explains_no_other_result(code: str) -> None:
+    """A connection that broke meanwhile did no harm."""
     last = result("rolled-back", exit=code, reason="why")
     assert text(last, trouble=AWAY) == text(last)
     assert "No route" not in text(last, trouble=AWAY)
 
 
-# --- the way back itself --------------------------------------------------------------------
+# --- the rollback ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("code", ["", "0", "4"])
-def test_a_way_back_that_went_well(code: str) -> None:
+def test_a_rollback_that_succeeded(code: str) -> None:
     last = result("rolled-back", exit="21", reason="why", revertCode=code)
     assert "whose own activation" not in text(last)
 
 
 @pytest.mark.parametrize("code", ["1", "2", "100", "124", "137"])
-def test_a_way_back_that_went_badly(code: str) -> None:
+def test_a_rollback_whose_activation_failed(code: str) -> None:
     last = result("rolled-back", exit="21", reason="why", revertCode=code)
     assert text(last) == (
         f"not deployed: web1: why: rolled back to the previous system,"
@@ -176,7 +176,7 @@ def test_a_way_back_that_went_badly(code: str) -> None:
     )
 
 
-def test_a_way_back_that_failed_needs_no_code() -> None:
+def test_a_failed_rollback_shows_no_exit_status() -> None:
     last = result("rollback-failed", exit="50", reason="why", revertCode="2")
     assert "whose own activation" not in text(last)
 
@@ -184,7 +184,7 @@ def test_a_way_back_that_failed_needs_no_code() -> None:
 # --- what is shown of the unit, or of the log -----------------------------------------------
 
 
-def test_the_lines_of_the_unit() -> None:
+def test_journal_lines_of_the_unit() -> None:
     last = result("rolled-back", exit="21", reason="unit a.service failed")
     assert text(last, ("one", "two")) == (
         "not deployed: web1: unit a.service failed: rolled back to the previous system\n"
@@ -195,7 +195,7 @@ def test_the_lines_of_the_unit() -> None:
 
 
 @pytest.mark.parametrize("state", ["rolled-back", "rollback-failed", "blocked"])
-def test_lines_are_shown_for_each_end(state: str) -> None:
+def test_lines_are_shown_for_each_final_state(state: str) -> None:
     shown = text(result(state, reason="why"), ("one", "two")).splitlines()
     assert shown[1:-1] == ["  one", "  two"]
 
@@ -206,10 +206,10 @@ def test_a_long_reason_keeps_its_end() -> None:
     assert "the end" in shown
 
 
-# --- a host that says nothing ---------------------------------------------------------------
+# --- no result ------------------------------------------------------------------------------
 
 
-def test_silent() -> None:
+def test_no_result() -> None:
     assert str(outcome.no_result("web1", 870.4, None)) == (
         "not deployed: web1: no result from the host after 870 s."
         " its own timer rolls it back; once it answers, run `pulumi up` again"
@@ -219,7 +219,7 @@ def test_silent() -> None:
     )
 
 
-# --- whatever a host says -------------------------------------------------------------------
+# --- any reply ------------------------------------------------------------------------------
 
 FIELDS = st.dictionaries(
     st.sampled_from(
@@ -232,8 +232,8 @@ EVENTS = st.sampled_from(["result", "held", "drifted", "blocked", "refused", "di
 
 @examples(max_examples=300, deadline=None)
 @given(EVENTS, FIELDS)
-def test_whatever_is_said_is_one_message_about_the_host(event: str, fields: dict[str, str]) -> None:
-    """A parsed reply is printable; what is made of it stays so, and names the host first."""
+def test_any_reply_gives_one_message_about_the_host(event: str, fields: dict[str, str]) -> None:
+    """A parsed reply is printable; its message stays so, and names the host first."""
     printed = {key: value.encode("unicode_escape").decode() for key, value in fields.items()}
     shown = text(reply(event, **printed), ("a line",), AWAY)
     assert shown.startswith("not deployed: web1: ")
@@ -266,5 +266,5 @@ def test_whatever_is_said_is_one_message_about_the_host(event: str, fields: dict
     ],
     ids=["no answer", "rolled back", "committed", "rollback failed", "superseded"],
 )
-def test_taken_back(last: Reply | None, expected: str) -> None:
+def test_aborted(last: Reply | None, expected: str) -> None:
     assert str(outcome.aborted("web1", "why", last)) == f"not deployed: web1: {expected}"

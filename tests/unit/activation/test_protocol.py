@@ -1,4 +1,4 @@
-"""What is said to the runner, and what is believed of its answers."""
+"""The arguments for the runner, and the parsing of its replies."""
 
 import json
 import shlex
@@ -24,7 +24,7 @@ def line(**fields: object) -> bytes:
     return json.dumps({"schema": 1, "event": "result"} | fields).encode() + b"\n"
 
 
-def test_words() -> None:
+def test_argv_of_the_verbs() -> None:
     assert protocol.start_argv(ID, OLD, NEW) == ("start", ID, OLD.path, NEW.path)
     assert protocol.start_argv(ID, None, NEW)[2] == "-"
     assert protocol.follow_argv(ID, 4096) == ("follow", ID, "4096")
@@ -34,18 +34,18 @@ def test_words() -> None:
 
 @examples(max_examples=200, deadline=None)
 @given(st.text())
-def test_a_reason_is_one_short_printable_word(why: str) -> None:
+def test_a_reason_is_one_short_printable_argument(why: str) -> None:
     word = protocol.abort_argv(ID, why)[2]
     assert word.isprintable()
     assert len(word) <= 900
 
 
-# --- publish: the text as it is, but for the folder ----------------------------------------
+# --- publish: the real command, except for the folder --------------------------------------
 
 
 @dataclass
 class Published:
-    """A folder that stands for /run/flakeup, and a runner that says what it is given."""
+    """A folder in place of /run/flakeup, and a runner that prints its arguments."""
 
     folder: Path
     script: bytes
@@ -66,7 +66,7 @@ def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Published:
     return Published(tmp_path / "run", script)
 
 
-def test_publish_says_how_long_the_runner_is() -> None:
+def test_publish_passes_the_length_of_the_runner() -> None:
     words = protocol.publish("follow", ID, "0")
     assert words[:2] == ("/bin/sh", "-c")
     assert words[3:] == ("flakeup", str(len(runner.text())), "follow", ID, "0")
@@ -81,15 +81,15 @@ def test_publish_writes_and_runs_the_script(publish: Published) -> None:
     assert publish.folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_what_follows_the_runner_is_left_to_the_verb(publish: Published) -> None:
+def test_the_rest_of_stdin_is_for_the_verb(publish: Published) -> None:
     done = publish(publish.script + b"timeout 600\nby me\n", "start")
     assert done.stdout == b"<start>timeout 600\nby me\n"
     assert (publish.folder / "switch").read_bytes() == publish.script
 
 
 @pytest.mark.parametrize("missing", [1, 5_000, None], ids=["one byte", "a part", "all"])
-def test_publish_refuses_a_part_of_the_runner(publish: Published, missing: int | None) -> None:
-    """A connection that broke ends stdin early: the runner from before stays, and nothing runs."""
+def test_publish_refuses_a_truncated_runner(publish: Published, missing: int | None) -> None:
+    """A broken connection truncates stdin: the previous runner stays, and nothing runs."""
     publish.folder.mkdir()
     (publish.folder / "switch").write_bytes(b"the one before")
     short = b"" if missing is None else publish.script[:-missing]
@@ -99,13 +99,13 @@ def test_publish_refuses_a_part_of_the_runner(publish: Published, missing: int |
     assert (publish.folder / "switch").read_bytes() == b"the one before"
 
 
-def test_publish_runs_nothing_where_there_was_nothing(publish: Published) -> None:
+def test_publish_runs_nothing_without_a_previous_runner(publish: Published) -> None:
     assert publish(publish.script[:-1], "start").returncode != 0
     assert "switch" not in publish.names
 
 
-def test_the_runner_is_read_whole() -> None:
-    """The last thing in it runs it: a part of the script is no script."""
+def test_a_truncated_runner_runs_nothing() -> None:
+    """Its last line runs it, so a truncated script runs nothing."""
     script = runner.text()
     assert script.startswith(b"#!/bin/sh\n")
     last = (
@@ -129,11 +129,11 @@ def test_commit_text_names_one_path(root: bool, text: str) -> None:  # noqa: FBT
 
 
 @pytest.mark.parametrize("text", ["", "true", "/run/flakeup/switch", "x /nix/store/short", "\n"])
-def test_other_texts_name_none(text: str) -> None:
+def test_other_texts_have_no_store_path(text: str) -> None:
     assert protocol.committed_path(text) is None
 
 
-# --- what a commit says ---------------------------------------------------------------------
+# --- the output of a commit -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_outcome(fields: dict[str, str], said: str) -> None:
     "event",
     ["started", "attached", "state", "progress", "result", "refused", "failed", "absent", "danced"],
 )
-def test_only_two_events_are_a_commit(event: str) -> None:
+def test_only_two_events_are_a_successful_commit(event: str) -> None:
     stdout = line(event=event, outcome="committed", state="committed", new=NEW.path).decode()
     with pytest.raises(ReplyError) as caught:
         protocol.outcome("web1", stdout)
@@ -166,20 +166,20 @@ def test_only_two_events_are_a_commit(event: str) -> None:
 
 
 @pytest.mark.parametrize("stdout", [None, 7, "", "committed", '{"event":"committed"}'])
-def test_what_is_no_reply_is_no_commit(stdout: object) -> None:
+def test_output_that_is_not_a_reply_is_not_a_commit(stdout: object) -> None:
     with pytest.raises(ReplyError):
         protocol.outcome("web1", stdout)
 
 
 @examples(max_examples=200, deadline=None)
 @given(st.text(max_size=40).filter(lambda event: event not in {"committed", "unchanged"}))
-def test_no_other_event_is_a_commit(event: str) -> None:
+def test_any_other_event_is_not_a_commit(event: str) -> None:
     with pytest.raises(ReplyError) as caught:
         protocol.outcome("web1", line(event=event, outcome="committed").decode())
     assert str(caught.value).isprintable()
 
 
-def test_last_word_of_a_commit() -> None:
+def test_the_reason_of_a_failed_commit() -> None:
     refusal = line(event="refused", reason="no attempt awaits confirmation", current=OLD.path)
     text = f"Process exited with status 31: running x:\n{refusal.decode()}and no more"
     assert protocol.commit_failure("web1", text) == (
@@ -189,7 +189,7 @@ def test_last_word_of_a_commit() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "Process exited with status 1", '{"schema":1,"event":'])
-def test_a_commit_that_failed_without_a_word(text: str) -> None:
+def test_a_failed_commit_without_a_reason(text: str) -> None:
     assert protocol.commit_failure("web1", text) == (
         "not deployed: web1: the commit failed, and the host gave no reason; run `pulumi up` again"
     )
@@ -269,15 +269,15 @@ def test_hostile_replies_are_refused(raw: bytes, why: str | None) -> None:
         assert str(caught.value) == f"unusable reply: web1: {why}. {REMEDY}"
 
 
-def test_control_characters_in_a_reply_come_out_escaped() -> None:
+def test_control_characters_in_a_reply_are_escaped() -> None:
     raw = rb'{"schema":1,"event":"log","text":"\u001b[31mred\u0007\u009b2J\u202e","a\u001b":"x"}'
     reply = parse("web1", raw)
     assert reply["text"] == "\\x1b[31mred\\x07\\x9b2J\\u202e"
     assert set(reply.fields) == {"text", "a\\x1b"}
 
 
-def test_a_log_line_of_other_bytes_is_no_reason_to_fail() -> None:
-    """The runner cuts lines by bytes, and an activation prints what it likes."""
+def test_a_log_line_may_contain_any_bytes() -> None:
+    """The runner cuts lines by bytes, and an activation may print anything."""
     assert parse("web1", b'{"schema":1,"event":"log","text":"\xe2\x97 \xe9"}')["text"] == "� �"
 
 
@@ -286,7 +286,7 @@ def test_store_paths_elsewhere_are_none() -> None:
         assert parse("web1", line(current=path)).path("current") is None
 
 
-def test_a_field_of_another_type_counts_as_absent() -> None:
+def test_a_field_that_is_not_text_is_ignored() -> None:
     reply = parse("web1", line(state=["committed"], offset=3, new={"path": NEW.path}, old=None))
     assert (reply.state, reply.number("offset"), reply.path("new"), reply["old"]) == (
         None,
@@ -311,7 +311,7 @@ def test_an_event_with_control_characters_is_printable() -> None:
 
 @examples(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
-def test_whatever_comes_is_a_reply_or_a_printable_error(raw: bytes) -> None:
+def test_any_bytes_give_a_reply_or_a_printable_error(raw: bytes) -> None:
     try:
         reply = parse("web1", raw)
     except ReplyError as error:
@@ -350,7 +350,7 @@ def test_observation() -> None:
     )
 
 
-def test_observation_of_a_host_that_says_nothing() -> None:
+def test_observation_without_fields() -> None:
     seen = Observation.of(Reply(event="observed", fields={}))
     assert (seen.current, seen.profile, seen.failed, seen.free_nix, seen.switching) == (
         None,

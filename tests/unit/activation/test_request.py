@@ -1,4 +1,4 @@
-"""What a host is told of an attempt, as text and as the runner's own lines read it."""
+"""The spec of an attempt, as text and as the runner reads it."""
 
 import re
 import subprocess
@@ -73,7 +73,7 @@ def test_checks_from() -> None:
     assert spec.checks_from(CheckOrigin.HOST) == (UNIT, WEB)
 
 
-def test_of_a_host_fills_its_checks() -> None:
+def test_the_checks_placeholders_are_filled() -> None:
     named = check("web", target="http://{address}/{name}", contains="{appRef} {toplevel}")
     new = toplevel("b").path
     spec = AttemptSpec.of(
@@ -87,7 +87,7 @@ def test_of_a_host_fills_its_checks() -> None:
     assert (spec.by, spec.release) == ("me", "v1")
 
 
-# --- as the runner reads it: its own functions, taken from the script -----------------------
+# --- read by functions of the runner, taken from the script ---------------------------------
 
 
 def function(name: str) -> str:
@@ -122,7 +122,7 @@ READER = "\n".join(
 
 
 def read(spec: AttemptSpec, shell: str = "sh") -> tuple[dict[str, str], list[dict[str, str]]]:
-    """The settings and checks that a shell finds in the spec."""
+    """The settings and checks that a shell reads from the spec."""
     done = subprocess.run((shell, "-c", READER), input=spec.text, capture_output=True, check=True)
     assert done.stderr == b""
     lines = done.stdout.decode().removesuffix("\n").split("\n")
@@ -135,7 +135,7 @@ def read(spec: AttemptSpec, shell: str = "sh") -> tuple[dict[str, str], list[dic
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])
-def test_the_runner_reads_what_was_meant(shell: str) -> None:
+def test_the_runner_reads_the_same_values(shell: str) -> None:
     settings, checks = read(
         AttemptSpec(activation=TIMES, checks=(OUTSIDE, UNIT, WEB), by="me (pid 7)"), shell
     )
@@ -184,7 +184,7 @@ FORGED = (
 
 
 @pytest.mark.parametrize("text", FORGED)
-def test_a_text_cannot_make_another_line(text: str) -> None:
+def test_a_text_cannot_add_a_line(text: str) -> None:
     plain = AttemptSpec(activation=TIMES, checks=(WEB,))
     forged = AttemptSpec(activation=TIMES, checks=(WEB,), by=text, release=text)
     assert len(forged.text.splitlines()) == len(plain.text.splitlines())
@@ -195,7 +195,7 @@ def test_a_text_cannot_make_another_line(text: str) -> None:
 
 @examples(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(max_size=400), st.text(max_size=400))
-def test_no_text_can(by: str, release: str) -> None:
+def test_no_text_can_add_a_line(by: str, release: str) -> None:
     forged = AttemptSpec(activation=TIMES, checks=(WEB,), by=by, release=release)
     lines = forged.text.decode().split("\n")
     assert len(lines) == 13
@@ -214,7 +214,7 @@ ERROR_SHOWN = st.text(
 
 @examples(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ERROR_SHOWN, ERROR_SHOWN, ERROR_SHOWN)
-def test_whatever_a_check_says_arrives(target: str, contains: str, header: str) -> None:
+def test_any_text_of_a_check_arrives(target: str, contains: str, header: str) -> None:
     """Quotes, blanks at the ends, `$` and `\\` are text: the config lets control alone not in."""
     one = check(kind=CheckKind.COMMAND, target=target, contains=contains, header=header)
     _, (found,) = read(AttemptSpec(activation=TIMES, checks=(one,)))

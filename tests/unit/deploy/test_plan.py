@@ -1,4 +1,4 @@
-"""One action a host, from what it is to run and what it says that it runs."""
+"""One action per host, from desired and observed state."""
 
 from dataclasses import replace
 
@@ -71,11 +71,11 @@ def test_action(seen: Observation | HostError | None, action: Action) -> None:
         pytest.param(replace(IDLE, switching=True), Action.BUSY, id="another switch"),
     ],
 )
-def test_action_for_the_next_start(seen: Observation | HostError | None, action: Action) -> None:
+def test_action_in_mode_boot(seen: Observation | HostError | None, action: Action) -> None:
     assert plan(seen, Mode.BOOT).action is action
 
 
-def test_plan_keeps_what_was_seen() -> None:
+def test_plan_keeps_the_observation() -> None:
     assert plan(IDLE).current == OLD
     assert plan(None).current is None
     trouble = UnreachableError("away")
@@ -105,7 +105,7 @@ def test_another_boot_default_is_drift(current: StorePath, mode: Mode) -> None:
     )
 
 
-def test_no_drift_where_a_host_has_no_profile_yet() -> None:
+def test_no_drift_without_a_profile() -> None:
     assert drift(plan(replace(IDLE, profile=None)), OLD, "urn:x") is None
 
 
@@ -118,15 +118,15 @@ def test_no_drift(seen: Observation | HostError | None) -> None:
 
 
 @pytest.mark.parametrize("current", [OLD, OTHER])
-def test_no_drift_where_the_next_start_brings_what_was_recorded(current: StorePath) -> None:
-    """After `mode: boot` the state says NEW, and the host runs what it ran before."""
+def test_no_drift_if_the_recorded_system_boots_next(current: StorePath) -> None:
+    """After `mode: boot` the state says NEW, and the host still runs the system before."""
     seen = replace(IDLE, current=current, profile=NEW)
     assert drift(plan(seen, Mode.BOOT), NEW, "urn:x") is None
     assert drift(plan(seen, Mode.SWITCH), NEW, "urn:x") is not None
 
 
-def test_a_staged_release_may_be_followed_by_another() -> None:
-    """v2 is the boot default and v1 runs: v3 finds nothing that was done by hand."""
+def test_a_staged_release_is_not_drift_for_the_next_one() -> None:
+    """v2 is the boot default and v1 runs: for v3 nothing was changed by hand."""
     seen = replace(IDLE, current=OLD, profile=OTHER)
     assert drift(plan(seen, Mode.BOOT), OTHER, "urn:x") is None
     assert drift(plan(seen, Mode.SWITCH), OTHER, "urn:x") is not None
@@ -136,7 +136,7 @@ STACK = "acme/flakeup/prod"
 AHEAD = replace(IDLE, current=OTHER, profile=OTHER, committed_from=OLD, committed_by=STACK)
 
 
-def test_a_host_one_release_ahead_of_the_state_is_no_drift() -> None:
+def test_a_host_ahead_of_the_state_has_not_drifted() -> None:
     assert interrupted_commit(plan(AHEAD), OLD, STACK) == (
         f"it runs {OTHER.path}: the `up` that deployed it was interrupted"
     )
@@ -154,9 +154,11 @@ def test_a_host_one_release_ahead_of_the_state_is_no_drift() -> None:
         pytest.param(None, OLD, id="not asked"),
     ],
 )
-def test_who_is_not_one_ahead(seen: Observation | None, recorded: StorePath | None) -> None:
+def test_hosts_that_are_not_ahead_of_the_state(
+    seen: Observation | None, recorded: StorePath | None
+) -> None:
     assert interrupted_commit(plan(seen), recorded, STACK) is None
 
 
-def test_no_drift_where_nothing_is_recorded() -> None:
+def test_no_drift_without_a_recorded_system() -> None:
     assert drift(plan(replace(IDLE, current=OTHER)), None, "urn:x") is None

@@ -34,7 +34,7 @@ def test_waves_of_eight_hosts(rollout: Rollout, waves: str) -> None:
     assert joined(EIGHT, rollout) == joined(EIGHT[::-1], rollout) == waves
 
 
-def test_one_host_and_none() -> None:
+def test_one_host_and_no_hosts() -> None:
     assert waves_of(["web1"], CANARY_FIRST) == (("web1",),)
     assert waves_of([], Rollout(waves=(2, 5))) == ()
 
@@ -49,7 +49,7 @@ def test_natural_order() -> None:
     canary=st.integers(0, 40) | st.text("abW019_-", max_size=5),
     waves=st.lists(st.integers(1, 40), max_size=5).map(tuple),
 )
-def test_each_host_is_in_one_wave_of_the_size_that_was_asked_for(
+def test_each_host_is_in_one_wave_of_the_configured_size(
     names: list[str], canary: str | int, waves: tuple[int, ...]
 ) -> None:
     made = waves_of(names, Rollout(canary=canary, waves=waves))

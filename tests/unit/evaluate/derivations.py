@@ -1,4 +1,4 @@
-"""Hand-made `.drv` files of three systems of one host: data/derivations."""
+"""Hand-written `.drv` files of three systems of one host: data/derivations."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ DATA = Path(__file__).parents[2] / "data" / "derivations"
 
 
 def read_all() -> dict[str, Derivation]:
-    """All of them by the path that they would have in the store."""
+    """All of them, by their path in the store."""
     found = {}
     for file in DATA.glob("*.drv"):
         path = f"/nix/store/{file.name}"
@@ -28,6 +28,6 @@ def _system(hashed: str) -> EvaluatedAttr:
 OLD = _system("yh2l6qawf0j4n8scyh2l6qawf0j4n80j")
 """App 1."""
 NEW = _system("789abcdfghijklmnpqrsvwxyz0123411")
-"""App 2, another openssl, units of all kinds of change; the same kernel."""
+"""App 2, another openssl, every kind of unit change; the same kernel."""
 REBOOT = _system("l0cq4hw8l0cq4hw8l0cq4hw8l0cq4h1c")
-"""Another kernel and other parameters of it."""
+"""Another kernel, with other parameters."""

@@ -1,4 +1,4 @@
-"""What a release changes, told from derivations."""
+"""What a release changes, from derivations."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def test_a_release() -> None:
     )
 
 
-def test_the_text_of_a_preview() -> None:
+def test_preview_lines() -> None:
     assert change_set(OLD, NEW).lines() == [
         "packages: app: 1 → 2, htop: removed 3.3.0, openssl: 3.0.13 → 3.0.14, wget: added 1.21",
         "stops: gone.timer",
@@ -45,7 +45,7 @@ def test_the_text_of_a_preview() -> None:
     ]
 
 
-def test_what_asks_for_a_reboot() -> None:
+def test_reasons_for_a_reboot() -> None:
     found = change_set(OLD, REBOOT)
     assert found.reboot == ("kernel", "initrd", "kernel parameters")
     assert found.lines()[-1] == "reboot: needed (kernel, initrd, kernel parameters)"
@@ -56,7 +56,7 @@ def test_nothing_changes() -> None:
     assert change_set(OLD, OLD).lines() == ["reboot: no"]
 
 
-def test_the_way_back_is_the_same_in_reverse() -> None:
+def test_a_rollback_is_the_same_in_reverse() -> None:
     there, back = change_set(OLD, NEW), change_set(NEW, OLD)
     assert [(one.name, one.new, one.old) for one in back.packages] == [
         (one.name, one.old, one.new) for one in there.packages

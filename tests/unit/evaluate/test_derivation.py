@@ -1,4 +1,4 @@
-"""Reading `.drv` files, and telling two closures of them apart."""
+"""Reading `.drv` files, and the difference of two build graphs."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.unit.evaluate.derivations import NEW, OLD, read_all
 
 @pytest.fixture(autouse=True)
 def store(monkeypatch: pytest.MonkeyPatch) -> dict[str, Derivation]:
-    """The data in place of what was read from the store."""
+    """The test data, in place of the store."""
     found = read_all()
     monkeypatch.setattr(derivation, "_cache", found)
     return found
@@ -52,7 +52,7 @@ def test_several_outputs_of_an_input(tmp_path: Path) -> None:
     assert Derivation.read(str(path)).inputs == {"/nix/store/a.drv", "/nix/store/b.drv"}
 
 
-def test_difference_leaves_out_what_is_shared() -> None:
+def test_difference_omits_shared_derivations() -> None:
     removed, added = difference(OLD.drv_path, NEW.drv_path)
     shared = {"glibc-2.40-36", "unit-same.service", "linux-6.12.58"}
     assert shared.isdisjoint(drv.name for drv in (*removed.values(), *added.values()))
@@ -66,7 +66,7 @@ def test_no_difference() -> None:
 
 
 def test_each_derivation_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A diamond: the root needs two, which both need a third."""
+    """A diamond: the root needs two derivations, which both need a third."""
     third, left, right, root = (str(tmp_path / f"{letter * 32}-x.drv") for letter in "0123")
     for path, inputs in ((third, []), (left, [third]), (right, [third]), (root, [left, right])):
         listed = ",".join(f'("{one}",["out"])' for one in inputs)

@@ -1,4 +1,4 @@
-"""What the images of a service are called in the program."""
+"""The names of a service's images in the program."""
 
 from dataclasses import replace
 
@@ -11,8 +11,8 @@ from components.pipeline.values import Attr, StorePath
 OUT = StorePath(f"/nix/store/{'a' * 32}-image.tar")
 
 
-def test_each_of_the_images_of_one_name_has_its_own() -> None:
-    """Of both flakes, and for both processors: each is another one."""
+def test_images_of_the_same_name_have_distinct_names_in_the_program() -> None:
+    """From both flakes, and for both architectures."""
     image = EvaluatedAttr(attr="x", drv_path=OUT, out_path=OUT)
     plan = ServicePlan(
         spec=ServiceSpec(name="app", image=Attr("app"), edge=Attr("edge")), image=image, edge=image

@@ -1,4 +1,4 @@
-"""What is done again, and for how long, where a daemon is restarted."""
+"""What is retried, and for how long, while a daemon restarts."""
 
 from dataclasses import dataclass
 
@@ -17,9 +17,9 @@ class Daemon:
     last_response: float = 0.0
     tries: int = 0
     away: int = 0
-    """How many tries it is away for."""
+    """The number of tries during which it is unavailable."""
     answers: bool = False
-    """Whether it answers something in each try, before it goes."""
+    """Whether it responds in each try before it goes away."""
 
     async def work(self) -> str:
         self.tries += 1
@@ -36,32 +36,32 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "RESTART", 0.1)
 
 
-async def test_done_at_once() -> None:
+async def test_success_on_the_first_try() -> None:
     daemon = Daemon()
     assert await retry_through_restart(daemon, daemon.work, AwayError) == "done"
     assert daemon.tries == 1
 
 
-async def test_done_again_until_the_daemon_is_back() -> None:
+async def test_it_retries_until_the_daemon_is_back() -> None:
     daemon = Daemon(away=7)
     assert await retry_through_restart(daemon, daemon.work, AwayError) == "done"
     assert daemon.tries == 8
 
 
-async def test_away_for_too_long() -> None:
+async def test_unavailable_for_too_long() -> None:
     daemon = Daemon(away=1_000_000)
     with pytest.raises(AwayError):
         await retry_through_restart(daemon, daemon.work, AwayError)
 
 
-async def test_a_daemon_that_goes_each_time_it_comes_is_given_up() -> None:
+async def test_it_gives_up_after_too_many_outages() -> None:
     daemon = Daemon(away=1_000_000, answers=True)
     with pytest.raises(AwayError):
         await retry_through_restart(daemon, daemon.work, AwayError)
     assert daemon.tries == retry.MAX_OUTAGES + 1
 
 
-async def test_anything_else_is_raised_at_once() -> None:
+async def test_other_errors_are_raised_at_once() -> None:
     tries = []
 
     async def refused() -> None:

@@ -1,4 +1,4 @@
-"""Starting, bounding and ending real small processes."""
+"""Starting, limiting and terminating small real processes."""
 # ruff: noqa: ASYNC240 small local files
 
 import asyncio
@@ -23,7 +23,7 @@ def sh(script: str, *words: str) -> Argv:
 
 
 def is_running(pid: int) -> bool:
-    """Whether it is there and no zombie: an orphan is reaped by whoever is PID 1, some day."""
+    """Whether it exists and is not a zombie: PID 1 reaps an orphan at some time."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except FileNotFoundError:
@@ -48,7 +48,7 @@ async def written(path: Path, seconds: float = 5.0) -> str:
     return path.read_text().strip()
 
 
-async def test_gives_what_was_printed() -> None:
+async def test_it_returns_the_output() -> None:
     done = await run(sh("printf 'one\\ntwo\\n\\n'; printf ' oh \\n' >&2"), timeout=5)
     assert (done.code, done.stdout, done.text, done.stderr_text) == (
         0,
@@ -58,13 +58,13 @@ async def test_gives_what_was_printed() -> None:
     )
 
 
-async def test_stdin_is_fed_and_closed() -> None:
+async def test_stdin_is_written_and_closed() -> None:
     many = os.urandom(1 << 20)
     assert (await run(("cat",), timeout=10, stdin=many)).stdout == many
     assert (await run(("cat",), timeout=5)).stdout == b""
 
 
-async def test_stdin_that_nobody_reads_is_no_error() -> None:
+async def test_unread_stdin_is_not_an_error() -> None:
     assert (await run(("true",), timeout=5, stdin=b"x" * (1 << 20))).code == 0
 
 
@@ -90,7 +90,7 @@ async def test_failure_has_command_status_and_the_end_of_stderr() -> None:
     )
 
 
-async def test_failure_may_be_an_answer() -> None:
+async def test_without_check_a_failure_is_a_result() -> None:
     assert (await run(("false",), timeout=5, check=False)).code == 1
 
 
@@ -120,14 +120,14 @@ async def test_stderr_is_printable() -> None:
         (("/etc/passwd",), "/etc/passwd failed: /etc/passwd: /etc/passwd is not executable"),
     ],
 )
-async def test_what_cannot_be_started(argv: Argv, message: str) -> None:
+async def test_programs_that_cannot_be_started(argv: Argv, message: str) -> None:
     with pytest.raises(ProcessError) as caught:
         await run(argv, timeout=5)
     assert str(caught.value) == message
     assert caught.value.code is None
 
 
-async def test_time_out_ends_the_whole_group(tmp_path: Path) -> None:
+async def test_a_timeout_terminates_the_whole_group(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     began = time.monotonic()
     with pytest.raises(ProcessError, match=r"timed out after 0\.4 s$"):
@@ -137,12 +137,12 @@ async def test_time_out_ends_the_whole_group(tmp_path: Path) -> None:
         assert await gone(int(pid))
 
 
-async def test_time_out_ends_those_that_do_not_listen(
+async def test_a_timeout_kills_processes_that_ignore_sigterm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "TERM_GRACE", 0.3)
     pids = tmp_path / "pids"
-    # The first ends at TERM; the other, which ignores it, holds no pipe of ours.
+    # The first exits at SIGTERM; the other ignores it, and holds none of our pipes.
     script = """
         sh -c 'trap "" TERM; while :; do sleep 0.05; done' >/dev/null 2>&1 & deaf=$!
         echo "$$ $deaf" >"$1"; exec sleep 60"""
@@ -152,14 +152,14 @@ async def test_time_out_ends_those_that_do_not_listen(
         assert await gone(int(pid))
 
 
-async def test_time_out_ends_what_a_dead_parent_left_behind(tmp_path: Path) -> None:
+async def test_a_timeout_terminates_the_children_of_a_dead_parent(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     with pytest.raises(ProcessError, match="timed out after"):
         await run(sh('sleep 60 & echo $! >"$1"; exit 0', str(pids)), timeout=0.4)
     assert await gone(int(await written(pids)))
 
 
-async def test_what_a_killed_process_has_left_does_not_hold_us(
+async def test_children_of_a_killed_process_do_not_block_the_caller(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(process, "ORPHAN_GRACE", 0.2)
@@ -169,7 +169,7 @@ async def test_what_a_killed_process_has_left_does_not_hold_us(
     assert await gone(int(done.stderr_text))
 
 
-async def test_cancelling_leaves_nothing(tmp_path: Path) -> None:
+async def test_cancelling_leaves_no_process(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     task = asyncio.create_task(
         run(sh('sleep 60 & echo "$$ $!" >"$1"; wait', str(pids)), timeout=60)
@@ -182,7 +182,7 @@ async def test_cancelling_leaves_nothing(tmp_path: Path) -> None:
         assert await gone(int(pid))
 
 
-async def test_cancelling_at_once_leaves_nothing() -> None:
+async def test_cancelling_at_once_leaves_no_process() -> None:
     mark = f"61.{os.getpid()}"
     for turns in range(6):
         task = asyncio.create_task(run(("sleep", mark), timeout=60))
@@ -196,11 +196,11 @@ async def test_cancelling_at_once_leaves_nothing() -> None:
 
 def command_lines() -> Iterator[bytes]:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # it may end while we look
+        with contextlib.suppress(OSError):  # it may exit meanwhile
             yield path.read_bytes()
 
 
-async def test_cancelled_while_it_ends_it_is_ended_all_the_same(tmp_path: Path) -> None:
+async def test_cancelled_during_termination_it_still_terminates(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     stubborn = """trap "" TERM; echo $$ >"$1"; while :; do sleep 1; done"""
 
@@ -210,7 +210,7 @@ async def test_cancelled_while_it_ends_it_is_ended_all_the_same(tmp_path: Path) 
 
     task = asyncio.create_task(leave())
     pid = int(await written(pids))
-    # By now it is told to end, does not listen, and is waited for: then the wait is cancelled.
+    # By now it has ignored SIGTERM and is waited for: then the wait is cancelled.
     await asyncio.sleep(0.5)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -218,13 +218,13 @@ async def test_cancelled_while_it_ends_it_is_ended_all_the_same(tmp_path: Path) 
     assert not is_running(pid)
 
 
-async def test_it_is_in_a_session_of_its_own() -> None:
+async def test_it_has_its_own_session() -> None:
     script = "import os; print(os.getsid(0) == os.getpid())"
     assert (await run((sys.executable, "-c", script), timeout=10)).text == "True"
 
 
 @pytest.mark.parametrize("stream", ["1", "2"])
-async def test_too_much_output_ends_it(monkeypatch: pytest.MonkeyPatch, stream: str) -> None:
+async def test_too_much_output_terminates_it(monkeypatch: pytest.MonkeyPatch, stream: str) -> None:
     monkeypatch.setattr(process, "OUTPUT_LIMIT", 1000)
     assert (await run(sh(f"head -c 1000 /dev/zero >&{stream}"), timeout=5)).code == 0
     began = time.monotonic()
@@ -261,7 +261,7 @@ async def test_lines_of_a_process_that_fails() -> None:
     assert (caught.value.code, caught.value.detail) == (75, "oh")
 
 
-async def test_a_line_may_have_the_limit_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_line_may_not_exceed_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "LINE_LIMIT", 1000)
     fits = await collect(sh("head -c 999 /dev/zero; echo"))
     assert [len(line) for line in fits] == [1000]
@@ -269,7 +269,7 @@ async def test_a_line_may_have_the_limit_and_no_more(monkeypatch: pytest.MonkeyP
         await collect(sh("yes | tr -d '\\n'"), timeout=20)
 
 
-async def test_lines_end_in_time(tmp_path: Path) -> None:
+async def test_lines_time_out(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     began = time.monotonic()
     with pytest.raises(ProcessError, match=r"timed out after 0\.4 s"):
@@ -278,7 +278,7 @@ async def test_lines_end_in_time(tmp_path: Path) -> None:
     assert await gone(int(await written(pids)))
 
 
-async def test_the_time_of_lines_does_not_cancel_who_reads_them() -> None:
+async def test_the_timeout_of_lines_does_not_cancel_the_consumer() -> None:
     async with lines(sh("echo one; sleep 60"), timeout=0.2) as stream:
         assert await anext(stream) == b"one\n"
         await asyncio.sleep(0.5)
@@ -286,7 +286,7 @@ async def test_the_time_of_lines_does_not_cancel_who_reads_them() -> None:
             await anext(stream)
 
 
-async def test_leaving_the_block_ends_the_process(tmp_path: Path) -> None:
+async def test_leaving_the_block_terminates_the_process(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     async with lines(sh('echo "$$" >"$1"; yes', str(pids)), timeout=60) as stream:
         async for _ in stream:
@@ -308,7 +308,7 @@ async def test_all_of_keeps_the_order() -> None:
     assert await all_of(after(s) for s in nothing) == []
 
 
-async def test_all_of_ends_the_others_when_one_fails(tmp_path: Path) -> None:
+async def test_all_of_cancels_the_others_when_one_fails(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
 
     async def fails() -> None:
@@ -324,7 +324,7 @@ async def test_all_of_ends_the_others_when_one_fails(tmp_path: Path) -> None:
     assert await gone(int(await written(pids)))
 
 
-async def test_all_of_cancelled_ends_all(tmp_path: Path) -> None:
+async def test_cancelling_all_of_cancels_all(tmp_path: Path) -> None:
     pids = [tmp_path / "one", tmp_path / "two"]
 
     async def long(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A socket that leads to a program: each connection to one of its own, and none is left."""
+"""A socket connected to a program: one per connection, and none is left running."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ def runs(pid: Path) -> bool:
     return Path(f"/proc/{pid.read_text().strip()}").exists()
 
 
-async def test_what_is_sent_comes_back() -> None:
+async def test_bytes_go_both_ways() -> None:
     large = os.urandom(3_000_000)
     async with bridge(("cat",)) as socket:
         assert socket.parent.stat().st_mode & 0o777 == 0o700
@@ -30,7 +30,7 @@ async def test_what_is_sent_comes_back() -> None:
     assert not socket.exists()
 
 
-async def test_each_connection_has_a_program_of_its_own(tmp_path: Path) -> None:
+async def test_each_connection_has_its_own_program(tmp_path: Path) -> None:
     async with bridge(("sh", "-c", f"echo $$ >>{tmp_path}/pids; exec cat")) as socket:
         for _ in range(2):
             await exchange(socket, b"x")
@@ -46,7 +46,7 @@ async def test_a_program_that_cannot_be_started_ends_the_connection() -> None:
         await writer.wait_closed()
 
 
-async def test_why_a_program_has_failed_is_told_before_its_connection_ends() -> None:
+async def test_a_failure_is_reported_before_the_connection_ends() -> None:
     told: list[tuple[int | None, str]] = []
     argv = ("sh", "-c", "read line; echo answer; echo it hurts >&2; exit 3")
     async with bridge(argv, lambda error: told.append((error.code, error.detail))) as socket:
@@ -57,7 +57,7 @@ async def test_why_a_program_has_failed_is_told_before_its_connection_ends() -> 
     assert told == [(3, "it hurts")], "that it ends is no failure"
 
 
-async def test_leaving_the_block_ends_what_is_under_way(tmp_path: Path) -> None:
+async def test_leaving_the_block_terminates_running_programs(tmp_path: Path) -> None:
     argv = ("sh", "-c", f"echo $$ >{tmp_path}/pid; echo it runs; exec sleep 100")
     async with bridge(argv) as socket:
         reader, writer = await asyncio.open_unix_connection(socket)

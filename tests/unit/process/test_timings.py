@@ -1,4 +1,4 @@
-"""Where the time of a run goes."""
+"""How long the stages of a run take."""
 
 import asyncio
 import re
@@ -9,11 +9,11 @@ import pytest
 from components.pipeline.process.timings import Timings
 
 
-def test_nothing_yet() -> None:
+def test_no_stages() -> None:
     assert str(Timings()) == ""
 
 
-def test_stages_in_the_order_of_their_beginning() -> None:
+def test_stages_in_the_order_of_their_start() -> None:
     timings = Timings()
     for name in ("release", "evaluate", "build"):
         with timings.span(name):
@@ -21,7 +21,7 @@ def test_stages_in_the_order_of_their_beginning() -> None:
     assert re.sub(r"\d\.\d", "N", str(timings)) == "release N s, evaluate N s, build N s"
 
 
-def test_hosts_side_by_side_count_from_first_to_last() -> None:
+def test_parallel_hosts_count_from_first_start_to_last_end() -> None:
     timings = Timings()
     now = time.monotonic()
     timings.mark("switch", now - 2)
@@ -30,7 +30,7 @@ def test_hosts_side_by_side_count_from_first_to_last() -> None:
     assert str(timings) == "switch 5.0 s"
 
 
-def test_a_stage_that_fails_counts_too() -> None:
+def test_a_failed_stage_counts_too() -> None:
     timings = Timings()
 
     @timings.span("build")
@@ -44,14 +44,14 @@ def test_a_stage_that_fails_counts_too() -> None:
     assert float(str(timings).split()[1]) >= 0.1
 
 
-def test_one_instance_knows_nothing_of_another() -> None:
+def test_instances_are_independent() -> None:
     one, other = Timings(), Timings()
     with one.span("build"):
         pass
     assert str(other) == ""
 
 
-async def test_what_is_awaited_counts_and_gives_its_result() -> None:
+async def test_timed_counts_and_returns_the_result() -> None:
     timings = Timings()
     assert await timings.timed("build", asyncio.sleep(0.1, "built")) == "built"
     assert 0.1 <= float(str(timings).split()[1]) < 5

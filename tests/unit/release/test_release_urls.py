@@ -1,4 +1,4 @@
-"""How a flake and a commit become what git and nix are given."""
+"""The URLs for git and nix of a flake and a commit."""
 
 import pytest
 
@@ -86,7 +86,7 @@ def test_locked_url(text: str, pin: Pin, url: str) -> None:
         ),
     ],
 )
-def test_the_app_input_is_a_place(original: dict[str, str], text: str) -> None:
+def test_the_app_input_is_a_url(original: dict[str, str], text: str) -> None:
     assert _input_url(flake(original), "app", Ref("v1")).text == text
 
 
@@ -132,7 +132,7 @@ def test_a_ref_needs_an_input() -> None:
     )
 
 
-def test_git_is_asked_with_operands_only() -> None:
+def test_git_gets_refs_only_as_operands() -> None:
     assert ls_remote("https://git.example.org/x", "refs/tags/v1") == (
         "git", "ls-remote", "--quiet", "--", "https://git.example.org/x", "refs/tags/v1",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The tree id of a folder is git's."""
+"""The tree id of a folder is the same as git's."""
 
 import subprocess
 from pathlib import Path
@@ -13,7 +13,7 @@ def git(folder: Path, *words: str) -> str:
     ).stdout.strip()
 
 
-def test_it_is_what_git_writes(tmp_path: Path) -> None:
+def test_it_is_the_same_as_git_write_tree(tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet")
     for name in ("a/x", "a.b", "a-b/y", "a0", "deep/er/z", "é"):
         file = tmp_path / name
@@ -28,5 +28,5 @@ def test_it_is_what_git_writes(tmp_path: Path) -> None:
     assert tree_id(tmp_path) == git(tmp_path, "write-tree")
 
 
-def test_nothing_is_gits_empty_tree(tmp_path: Path) -> None:
+def test_an_empty_folder_is_gits_empty_tree(tmp_path: Path) -> None:
     assert tree_id(tmp_path) == "4b825dc642cb6eb9a060e54bf8d69288fbee4904"

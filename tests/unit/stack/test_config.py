@@ -1,4 +1,4 @@
-"""The edge to Pulumi: which keys are taken, how they are decoded, and what is secret.
+"""Reading Pulumi's config: which keys are read, how they are decoded, which are secret.
 
 Run in a process of its own with the environment that the engine gives a program: Pulumi keeps
 project, stack and config in globals.
@@ -67,7 +67,7 @@ def test_the_projects_own_namespace_is_read_and_no_other() -> None:
     assert "name='web1'" in out
 
 
-def test_an_unknown_key_and_a_json_that_is_none_are_problems_like_others() -> None:
+def test_unknown_keys_and_invalid_json_are_problems() -> None:
     out = load({"acme:apRef": "v2", "acme:hosts": '{"web1": {', "acme:activation": "[" * 10**5})
     assert out.splitlines() == [
         "3 problems in the config of stack prod",
@@ -83,7 +83,7 @@ def test_an_unknown_key_and_a_json_that_is_none_are_problems_like_others() -> No
     ]
 
 
-def test_a_host_that_the_json_gives_twice_is_a_problem() -> None:
+def test_a_repeated_host_in_the_json_is_a_problem() -> None:
     one = json.dumps(HOSTS["web1"])
     out = load({"acme:hosts": f'{{"web1": {one}, "web1": {one}}}'})
     assert out.splitlines() == [
@@ -95,8 +95,8 @@ def test_a_host_that_the_json_gives_twice_is_a_problem() -> None:
     ]
 
 
-def test_what_is_secret_is_known_and_never_shown() -> None:
-    """The second half is the control: the same values are shown where they are no secret."""
+def test_secrets_are_known_and_never_shown() -> None:
+    """The second half is the control: the same values are shown if they are not secret."""
     config = {"acme:appRef": "hunter2;", "acme:hosts": {"web1": {**HOSTS["web1"], "user": "Hun"}}}
     hidden = load(config, ("acme:appRef", "acme:hosts", "other:observe"))
     assert hidden.splitlines() == [
@@ -130,7 +130,7 @@ def test_the_ssh_key_must_be_a_secret() -> None:
     assert "PRIVATE KEY" not in accepted
 
 
-def test_a_secret_of_a_service_must_be_one_in_the_file_too(tmp_path: Path) -> None:
+def test_a_services_secret_must_be_encrypted_in_the_file(tmp_path: Path) -> None:
     """The engine says no more than that there is one somewhere in the map."""
     secrets = {"TOKEN": "hunter2", "PIN": "1234", "PLAIN": "hunter3"}
     config = {"acme:services": {"app": {"image": "app-image", "secrets": secrets}}}

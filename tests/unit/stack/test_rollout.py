@@ -1,4 +1,4 @@
-"""Places in a wave, and what a failure leaves untouched."""
+"""Slots of a wave, and what a failure leaves untouched."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from components.stack.rollout import HostStatus, RolloutTracker
 
 
 class Component(pulumi.Resource):
-    """Something that messages can be about: nothing is registered, as there is no engine."""
+    """A resource for messages: nothing is registered, since there is no engine."""
 
     def __init__(self) -> None:
         pass
@@ -26,7 +26,7 @@ Told = list[tuple[str, object]]
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Told:
-    """What is said to the engine, and about which resource."""
+    """The messages to the engine, with their resources."""
     said: Told = []
     monkeypatch.setattr(pulumi.log, "warn", lambda text, resource: said.append((text, resource)))
     return said
@@ -37,13 +37,13 @@ def of(*waves: tuple[str, ...], max_parallel: int | None = None) -> RolloutTrack
 
 
 async def soon(work: asyncio.Task[None]) -> bool:
-    """Whether it ends without anything else happening."""
+    """Whether it ends by itself."""
     for _ in range(10):
         await asyncio.sleep(0)
     return work.done()
 
 
-async def test_without_a_limit_all_of_a_wave_go_at_once(told: Told) -> None:
+async def test_without_a_limit_a_wave_starts_at_once(told: Told) -> None:
     hosts = of(("a",), ("b", "c", "d"))
     for name in "bcd":
         await asyncio.wait_for(hosts.acquire(name), 1)
@@ -52,7 +52,7 @@ async def test_without_a_limit_all_of_a_wave_go_at_once(told: Told) -> None:
     assert told == []
 
 
-async def test_a_place_is_waited_for_and_given_back(told: Told) -> None:
+async def test_a_slot_is_waited_for_and_released(told: Told) -> None:
     hosts = of(("a", "b", "c"), max_parallel=2)
     await hosts.acquire("a")
     await hosts.acquire("b")
@@ -64,12 +64,12 @@ async def test_a_place_is_waited_for_and_given_back(told: Told) -> None:
     assert told == []
 
 
-async def test_the_end_of_a_host_gives_one_place_however_often_it_is_said() -> None:
+async def test_finish_releases_a_slot_only_once() -> None:
     hosts = of(("a", "b", "c"), max_parallel=1)
     await hosts.acquire("a")
     hosts.finish("a", HostStatus.COMMITTED)
     hosts.finish("a", HostStatus.COMMITTED)
-    hosts.finish("b", HostStatus.COMMITTED)  # it never took one
+    hosts.finish("b", HostStatus.COMMITTED)  # it never acquired one
     await hosts.acquire("b")
     third = asyncio.create_task(hosts.acquire("c"))
     assert not await soon(third)
@@ -77,7 +77,7 @@ async def test_the_end_of_a_host_gives_one_place_however_often_it_is_said() -> N
     await third
 
 
-async def test_a_failure_refuses_those_that_wait(told: Told) -> None:
+async def test_a_failure_refuses_waiting_hosts(told: Told) -> None:
     hosts = of(("a", "b", "c"), max_parallel=1)
     await hosts.acquire("a")
     waiting = [asyncio.create_task(hosts.acquire(name)) for name in "bc"]
@@ -92,8 +92,8 @@ async def test_a_failure_refuses_those_that_wait(told: Told) -> None:
     assert told == [("the rollout stopped: failed: a; untouched: b, c", COMPONENT)]
 
 
-async def test_a_failure_refuses_those_that_come_later() -> None:
-    """With --continue-on-error the engine goes on to whatever does not depend on the failure."""
+async def test_a_failure_refuses_later_hosts() -> None:
+    """With --continue-on-error the engine continues with what does not depend on the failure."""
     hosts = of(("a",), ("b",))
     await hosts.acquire("a")
     hosts.finish("a", HostStatus.FAILED)
@@ -101,7 +101,7 @@ async def test_a_failure_refuses_those_that_come_later() -> None:
         await hosts.acquire("b")
 
 
-async def test_those_under_way_finish_and_the_last_one_sums_up(told: Told) -> None:
+async def test_hosts_in_progress_finish_and_the_last_one_logs_the_summary(told: Told) -> None:
     hosts = of(("a",), ("b", "c", "d"), ("e", "f"))
     await hosts.acquire("a")
     hosts.finish("a", HostStatus.COMMITTED)
@@ -122,7 +122,7 @@ async def test_those_under_way_finish_and_the_last_one_sums_up(told: Told) -> No
     assert told == [(summary, COMPONENT)]
 
 
-async def test_a_run_without_failure_says_nothing(told: Told) -> None:
+async def test_a_run_without_failures_logs_nothing(told: Told) -> None:
     hosts = of(("a",), ("b",))
     for name in "ab":
         await hosts.acquire(name)
@@ -130,7 +130,7 @@ async def test_a_run_without_failure_says_nothing(told: Told) -> None:
     assert told == []
 
 
-async def test_a_copy_that_fails_stops_the_rollout_once_the_others_have_ended(told: Told) -> None:
+async def test_a_failed_copy_stops_the_rollout_once_the_others_have_ended(told: Told) -> None:
     hosts = of(("a",), ("b", "c"), ("d",))
     with hosts.copying("c"):
         with pytest.raises(TimeoutError), hosts.copying("b"):
@@ -145,7 +145,7 @@ async def test_a_copy_that_fails_stops_the_rollout_once_the_others_have_ended(to
         await hosts.acquire("a")
 
 
-async def test_copies_that_work_leave_the_turns_as_they_are(told: Told) -> None:
+async def test_successful_copies_change_no_status(told: Told) -> None:
     hosts = of(("a", "b"))
     for name in "ab":
         with hosts.copying(name):
@@ -155,7 +155,7 @@ async def test_copies_that_work_leave_the_turns_as_they_are(told: Told) -> None:
     assert told == []
 
 
-async def test_one_that_gives_up_waiting_holds_no_place() -> None:
+async def test_a_cancelled_wait_holds_no_slot() -> None:
     hosts = of(("a", "b", "c"), max_parallel=1)
     await hosts.acquire("a")
     second = asyncio.create_task(hosts.acquire("b"))
@@ -168,7 +168,7 @@ async def test_one_that_gives_up_waiting_holds_no_place() -> None:
 
 @dataclass
 class Run:
-    """Hosts that all ask at once; each ends as written, after so many tracker of the loop."""
+    """Hosts that all start at once; each ends as given, after so many turns of the loop."""
 
     ends: list[tuple[HostStatus, int]]
     limit: int | None
@@ -212,7 +212,7 @@ class Run:
         hosts.finish(name, end)
 
 
-async def test_hosts_that_are_left_out_are_in_the_summary(told: Told) -> None:
+async def test_disabled_hosts_are_in_the_summary(told: Told) -> None:
     hosts = RolloutTracker([("a",)], None, disabled=["d", "e"], component=COMPONENT)
     await hosts.acquire("a")
     hosts.finish("a", HostStatus.FAILED)
@@ -224,8 +224,8 @@ ENDS = st.tuples(st.sampled_from([HostStatus.COMMITTED, HostStatus.FAILED]), st.
 
 @examples(max_examples=200, deadline=None)
 @given(st.lists(ENDS, min_size=1, max_size=12), st.none() | st.integers(1, 5))
-def test_whatever_the_order(ends: list[tuple[HostStatus, int]], limit: int | None) -> None:
-    """Never more than the limit; none begins after a failure; one summary, once all have ended."""
+def test_any_order(ends: list[tuple[HostStatus, int]], limit: int | None) -> None:
+    """Never more than the limit; none starts after a failure; one summary at the end."""
     run = Run(ends=ends, limit=limit)
     asyncio.run(run.all())
     assert run.most <= (limit or len(ends))

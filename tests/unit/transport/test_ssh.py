@@ -1,4 +1,4 @@
-"""Whole command lines of ssh, the files that it is given, and what its failures mean."""
+"""Whole command lines of ssh, its files, and messages for its failures."""
 
 import os
 import shlex
@@ -87,7 +87,7 @@ def test_argv(spec: HostSpec, identity: SshFiles, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize("user", ["root", "deploy"])
-def test_the_login_shell_gets_the_words_as_they_are(user: str) -> None:
+def test_the_login_shell_gets_the_arguments_unchanged(user: str) -> None:
     words = ("/bin/sh", "-c", 'echo "$1"; exit 3', "x", "it's; $(reboot) `a`", "two\nlines", "")
     text = Ssh.of(host(user=user), AGENT).argv(*words)[-1]
     sudo = () if user == "root" else ("sudo", "-n", "--")
@@ -111,8 +111,8 @@ def test_store_url(spec: HostSpec, url: str) -> None:
 
 
 @pytest.mark.parametrize("identity", [AGENT, KEY])
-def test_nix_splits_its_ssh_options_as_they_were(identity: SshFiles) -> None:
-    """Nix splits NIX_SSHOPTS at white space and knows no quotes."""
+def test_nix_splits_its_ssh_options_correctly(identity: SshFiles) -> None:
+    """Nix splits NIX_SSHOPTS at white space and does not support quotes."""
     ssh = Ssh.of(host(port=2222), identity)
     assert ssh.nix_sshopts.split() == list(identity.options(ssh.host))
     assert not any(char in ssh.nix_sshopts for char in "'\"\\\n\t")
@@ -131,7 +131,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path(".flakeup/prod")
 
 
-def test_identity_is_private_and_relative(folder: Path) -> None:
+def test_ssh_files_are_private_and_relative(folder: Path) -> None:
     old = os.umask(0)
     try:
         identity = write_ssh_files(folder, [host("web1"), host("db_1")], "KEY\n\n")
@@ -147,12 +147,12 @@ def test_identity_is_private_and_relative(folder: Path) -> None:
     assert (folder / "key").read_text() == "KEY\n"
 
 
-def test_identity_without_a_key_has_none(folder: Path) -> None:
+def test_ssh_files_without_a_key(folder: Path) -> None:
     assert write_ssh_files(folder, [host()], None) == AGENT
     assert [path.name for path in folder.iterdir()] == ["known_hosts"]
 
 
-def test_identity_replaces_and_leaves_open_files_whole(folder: Path) -> None:
+def test_ssh_files_are_replaced_atomically(folder: Path) -> None:
     write_ssh_files(folder, [host("web1")], "OLD")
     folder.chmod(0o755)
     (folder / "key").chmod(0o644)
@@ -165,7 +165,7 @@ def test_identity_replaces_and_leaves_open_files_whole(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["key", "known_hosts"]
 
 
-# --- what a failure means -----------------------------------------------------------------
+# --- failures -----------------------------------------------------------------------------
 
 CHANGED = """\
 @@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
@@ -264,7 +264,7 @@ def test_explain(code: int | None, said: str, kind: type[HostError], expected: s
 
 
 @pytest.mark.parametrize("has_agent", [True, False])
-def test_a_login_without_any_key_says_so(
+def test_a_login_without_any_key(
     monkeypatch: pytest.MonkeyPatch,
     has_agent: bool,  # noqa: FBT001
 ) -> None:
