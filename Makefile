@@ -58,6 +58,8 @@ mutants: bootstrap ## takes each safeguard away: a fault must notice (.flakeup/m
 docs: bootstrap ## write the parts of docs/ that are made from the code
 	@tools/env python -m components.pipeline.config.reference > docs/.config.md
 	@mv docs/.config.md docs/config.md
+	@tools/env python -m components.pipeline.config.json_schema > docs/.config.schema.json
+	@mv docs/.config.schema.json docs/config.schema.json
 
 bootstrap: ## put the tools in place: Pulumi, Python packages, nix, Incus and its image, Docker
 	@tools/bootstrap

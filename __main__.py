@@ -25,12 +25,12 @@ async def main() -> pulumi.Inputs:
             releases = await release.resolve(settings, Path.cwd())
         with spans.span("evaluate"):
             systems = await evaluate.evaluate_hosts(releases, settings.hosts)
-            settings = config.load(host_defaults.grounds(systems, settings.hosts))
+            hosts = settings.resolve_hosts(host_defaults.read(systems, settings.hosts))
             images = await evaluate.evaluate_images(releases, settings.hosts)
             service_plans = await service_plan.plan_services(
                 releases, settings.services.specs, settings.app_input
             )
-        plans = plan.plan_hosts(settings.hosts, systems, await observed, images)
+        plans = plan.plan_hosts(hosts, systems, await observed, images)
     args = FleetArgs(
         plans=plans,
         ssh_files=ssh_files,

@@ -11,6 +11,7 @@ from typing import Final
 
 from bench.ground import Ground
 from bench.measure import Samples
+from components.pipeline.config.hosts import Target
 from components.pipeline.config.incus import IncusSpec
 from components.pipeline.config.stack import HostSpec
 from components.pipeline.release import nix
@@ -82,7 +83,7 @@ class IncusStack:
     def copy(self) -> float:
         """Copy bytes that nobody has by `incus exec`; seconds for 100 MB."""
         spec = IncusSpec(name=self.instance, project=self.incus.project)
-        host = HostSpec(name=HOST, attr=Attr(HOST), incus=spec)
+        host = HostSpec(name=HOST, target=Target.INCUS, attr=Attr(HOST), incus=spec)
         return asyncio.run(_copy(IncusExec(host=host, folder=PurePosixPath(".flakeup"))))
 
     def remove(self) -> None:

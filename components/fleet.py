@@ -11,11 +11,12 @@ from .hosts.incus import IncusHost, IncusHostArgs, IncusImage, IncusImageArgs, i
 from .hosts.nixos import NixosHost, NixosHostArgs
 from .hosts.switch_hooks import SharedRelease
 from .pipeline.config.incus import IncusSpec
+from .pipeline.config.rollout import Rollout
 from .pipeline.config.services import Services
 from .pipeline.config.stack import HostSpec
 from .pipeline.deploy import closure
 from .pipeline.deploy.plan import HostPlan
-from .pipeline.deploy.waves import Rollout, waves_of
+from .pipeline.deploy.waves import waves_of
 from .pipeline.evaluate.attribute import ImageBuild
 from .pipeline.evaluate.service_plan import ServicePlan
 from .pipeline.process.timings import Timings

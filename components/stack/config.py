@@ -1,7 +1,7 @@
 """Reads the config of the stack that runs: the only reader of pulumi.Config."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -13,19 +13,17 @@ from pulumi.runtime.config import (
     is_config_secret,
 )
 
-from ..pipeline.config import service_secrets
 from ..pipeline.config.section import Repeated
-from ..pipeline.config.stack import Activation, Settings, parse
+from ..pipeline.config.service_secrets import mark_clear_text
+from ..pipeline.config.stack import Settings, parse
 from ..pipeline.transport.ssh import folder_of
 
 STRUCTURED: Final = frozenset({"hosts", "activation", "rollout", "incus", "docker", "services"})
 """Keys that hold a map: the engine hands it over as JSON text."""
 
 
-def load(grounds: Mapping[str, Activation] | None = None) -> Settings:
+def load() -> Settings:
     """Read the settings of this stack, from the project's own namespace alone.
-
-    `grounds` are what hosts say of themselves in the flake, once that is evaluated.
 
     Raises:
         ConfigError: all problems of the config at once.
@@ -39,9 +37,7 @@ def load(grounds: Mapping[str, Activation] | None = None) -> Settings:
     names = {key: key.removeprefix(prefix) for key in full}
     values = {name: _decoded(name, config.get(name)) for name in names.values()}
     if "secrets" in (config.get("services") or ""):
-        values["services"] = service_secrets.marked(
-            values["services"], _written(f"{prefix}services")
-        )
+        values["services"] = mark_clear_text(values["services"], _written(f"{prefix}services"))
     return parse(
         values,
         secret_keys=frozenset(
@@ -49,7 +45,6 @@ def load(grounds: Mapping[str, Activation] | None = None) -> Settings:
         ),
         project=config.name,
         stack=pulumi.get_stack(),
-        grounds=grounds,
     )
 
 

@@ -1,4 +1,4 @@
-"""docs/config.md is what the code says, and its example works."""
+"""docs/config.md and the JSON schema are what the code says, and the example works."""
 
 from pathlib import Path
 

@@ -15,7 +15,7 @@ from components.pipeline.activation.attempt import Attempt
 from components.pipeline.activation.protocol import Observation, Reply
 from components.pipeline.activation.request import AttemptSpec
 from components.pipeline.config.activation import Activation
-from components.pipeline.config.stack import Endpoint, HostSpec, Settings
+from components.pipeline.config.stack import HostSpec, Settings
 from components.pipeline.deploy import closure
 from components.pipeline.errors import ActivationError
 from components.pipeline.evaluate import evaluate
@@ -128,7 +128,8 @@ class RunnerHost:
 def spec(name: str, address: str, user: str, key: str) -> HostSpec:
     return HostSpec(
         name=name,
-        endpoint=Endpoint(address=HostAddress.parse(address), host_key=HostKey.parse(key)),
+        address=HostAddress.parse(address),
+        host_key=HostKey.parse(key),
         user=UserName.parse(user),
         attr=Attr.parse(name),
         substitute=False,

@@ -20,9 +20,9 @@ import pulumi.runtime
 
 from components.fleet import Fleet, FleetArgs
 from components.pipeline.config.activation import Activation, Mode
-from components.pipeline.config.stack import Endpoint, HostSpec, Settings
+from components.pipeline.config.rollout import Rollout
+from components.pipeline.config.stack import HostSpec, Settings
 from components.pipeline.deploy import plan
-from components.pipeline.deploy.waves import Rollout
 from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.process.timings import Timings
 from components.pipeline.release.git import Pin, RefKind
@@ -75,10 +75,8 @@ class Scenario:
 def spec(name: str, mode: str) -> HostSpec:
     return HostSpec(
         name=name,
-        endpoint=Endpoint(
-            address=HostAddress.parse(f"10.0.0.{name[-1]}"),
-            host_key=HostKey(f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'A' * 43}"),
-        ),
+        address=HostAddress.parse(f"10.0.0.{name[-1]}"),
+        host_key=HostKey(f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'A' * 43}"),
         user=UserName.parse("deploy" if name == "web2" else "root"),
         attr=Attr.parse(name),
         activation=Activation(mode=Mode(mode)),

@@ -2,7 +2,7 @@
 
 from components.pipeline.config.activation import DEFAULTS, Activation
 from components.pipeline.config.checks import Check, CheckKind, CheckOrigin
-from components.pipeline.config.stack import Endpoint, HostSpec
+from components.pipeline.config.stack import HostSpec
 from components.pipeline.values import (
     Attr,
     Duration,
@@ -30,7 +30,8 @@ def host(  # noqa: PLR0913 one for each key of a host that a test may care for
 ) -> HostSpec:
     return HostSpec(
         name=name,
-        endpoint=Endpoint(address=HostAddress.parse(address), host_key=HOST_KEY),
+        address=HostAddress.parse(address),
+        host_key=HOST_KEY,
         port=port,
         user=UserName.parse(user),
         attr=Attr.parse(name),

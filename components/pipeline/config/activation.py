@@ -1,30 +1,20 @@
-"""How a host is switched, as a value, and how it is read from a config."""
+"""How a host is switched: as a value, and how it is read from the config."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Any, Final
 
+from ..errors import Problem
 from ..values import Duration
-from .activation_table import ACTIVATION, MAX_CHECKS
-from .check_section import read_checks, section_of
-from .checks import Check, CheckOrigin
-from .section import Section, number_of, one_of, time_of
+from .checks import Check, CheckOrigin, read_checks
+from .schema import Key, Table
+from .section import Section
 
-_FIELDS: Final = {
-    "timeout": "timeout",
-    "settle": "settle",
-    "checkDeadline": "check_deadline",
-    "confirm": "confirm",
-    "commit": "commit",
-    "call": "call",
-}
-"""The times: their key and their field."""
-
+MAX_CHECKS: Final = 16
+"""Checks that one host may have."""
 COMMIT_RESERVE: Final = 5
 """Seconds of `confirm` that are left to the commit's own connection."""
-
-_TIMES: Final = {name: Duration(ACTIVATION[key].default) for key, name in _FIELDS.items()}
 
 
 class Mode(StrEnum):
@@ -37,67 +27,149 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activation:
-    """How a host is switched; together the times bound the way back to OLD."""
+    """How a host is switched; together the times bound how long it takes to be back on OLD."""
 
-    timeout: Duration = _TIMES["timeout"]
-    """For `switch-to-configuration test`."""
-    settle: Duration = _TIMES["settle"]
-    """From its end, in which units must stay good; may be 0."""
-    check_deadline: Duration = _TIMES["check_deadline"]
-    """For all checks on the host together, `settle` included."""
-    confirm: Duration = _TIMES["confirm"]
-    """From the end of the checks on the host to the commit, those from the deployer included."""
-    commit: Duration = _TIMES["commit"]
-    """For the commit itself."""
-    call: Duration = _TIMES["call"]
-    """For each call to a host."""
-    mode: Mode = Mode.SWITCH
-    keep_generations: int | None = None
-    """How many generations of the profile stay; None is all."""
-    checks: tuple[Check, ...] = ()
+    timeout: Annotated[
+        Duration,
+        Key(
+            "For `switch-to-configuration` of the new system, and of the old one on the way back.",
+            most="4h",
+        ),
+    ] = Duration("10m")  # noqa: RUF009 frozen
+    settle: Annotated[
+        Duration,
+        Key(
+            "After the activation, how long the host's units must stay good before the checks "
+            "begin. They are looked at from its first moment, and a failed one counts at once; in "
+            "its second half systemd may start no service again.",
+            most="10m",
+            zero=True,
+        ),
+    ] = Duration("10s")  # noqa: RUF009 frozen
+    check_deadline: Annotated[
+        Duration,
+        Key(
+            "For all checks on the host together, `settle` included: it is longer.",
+            most="1h",
+        ),
+    ] = Duration("2m")  # noqa: RUF009 frozen
+    confirm: Annotated[
+        Duration,
+        Key(
+            "From the end of the checks on the host to the commit; the checks from the deployer "
+            "are made within it.",
+            most="1h",
+        ),
+    ] = Duration("2m")  # noqa: RUF009 frozen
+    commit: Annotated[
+        Duration, Key("For the commit: the profile and the boot loader.", most="10m")
+    ] = Duration("1m")  # noqa: RUF009 frozen
+    call: Annotated[
+        Duration,
+        Key(
+            "For a call that asks a host what it runs (10s at most) or takes an attempt back: one "
+            "that hangs is given up. An attempt is followed for 60s at a time, whatever this is.",
+            most="5m",
+        ),
+    ] = Duration("30s")  # noqa: RUF009 frozen
+    mode: Annotated[
+        Mode,
+        Key(
+            "`switch` runs the new system now. `boot` makes it the boot default: it runs from the "
+            "next start of the host, and no check is made before."
+        ),
+    ] = Mode.SWITCH
+    keep_generations: Annotated[
+        int | None,
+        Key(
+            "How many generations of the system profile stay after a commit, the current one "
+            "included; never removed are the one before it and the one that was booted.",
+            takes="a number of generations",
+            write="write a number of generations, such as 10",
+            otherwise="all are kept",
+            within=(2, 1000),
+        ),
+    ] = None
+    checks: Annotated[
+        tuple[Check, ...],
+        Key(
+            "The health checks by name: all must be good before the commit.",
+            takes="a map of checks",
+            write='write a map, such as checks: {web: {http: "http://localhost:8080/"}}',
+            limits=(
+                f"at most {MAX_CHECKS} for a host; a name has 1 to 63 of `A-Z a-z 0-9 _ -`; "
+                "no `-` at its start"
+            ),
+            each=Check,
+        ),
+    ] = ()
     """Sorted by name."""
 
 
 DEFAULTS: Final = Activation()
+ACTIVATION: Final = Table(
+    Activation,
+    "How a host is switched, for the stack or in a host. A time is a whole number with one unit: "
+    "`30s`, `10m` or `2h`. `timeout`, `checkDeadline`, `confirm` and `commit` bound one phase "
+    "each: one that takes longer ends with the host back on its old system. The first three "
+    "together bound how long a host may run a system that nobody has confirmed.",
+)
+WRITE_ACTIVATION: Final = "write a map, such as activation: {checkDeadline: 2m}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivationOverlay:
+    """What one `activation` of the config says, to be laid over others.
+
+    It is kept with the settings: what it is laid over may be known only once the flake is
+    evaluated, and what does not go together then is reported where the config says it.
+    """
+
+    section: Section
+    fields: Mapping[str, Any]
+    checks: Mapping[str, Check]
+    is_valid: bool
+    """Whether all fields could be read, so that what depends on two of them can be checked."""
+
+    def over(self, base: Activation, problems: list[Problem]) -> Activation:
+        """Lay it over `base`; problems that only both have together go to `problems`."""
+        section = replace(self.section, problems=problems)
+        checks = {check.name: check for check in base.checks} | dict(self.checks)
+        activation = replace(
+            base, **self.fields, checks=tuple(checks[name] for name in sorted(checks))
+        )
+        if self.is_valid and _check_settle(section, activation):
+            _check_durations(section, activation, base, self.checks)
+        _check_count(section, activation)
+        return activation
+
+
+def read_overlay(parent: Section) -> ActivationOverlay | None:
+    """Read `activation`, if there is one; where a key has a problem, the rest is still read."""
+    values = parent.read_map("activation")
+    if values is None:
+        return None
+    section = parent.open("activation", values, ACTIVATION)
+    before = len(section.problems)
+    fields = section.read_fields()
+    is_valid = len(section.problems) == before
+    return ActivationOverlay(
+        section=section, fields=fields, checks=read_checks(section), is_valid=is_valid
+    )
 
 
 def read_activation(parent: Section, base: Activation) -> Activation:
-    """Read `activation` over `base`; where a key is refused, the rest is still looked at."""
-    values = parent.mapping("activation")
-    if values is None:
-        return base
-    section = parent.inner("activation", values, ACTIVATION)
-    before = len(section.problems)
-    times = {
-        name: section.read(key, time_of(ACTIVATION[key]), getattr(base, name))
-        for key, name in _FIELDS.items()
-    }
-    mode = section.read("mode", one_of(Mode), base.mode)
-    keep = section.read(
-        "keepGenerations", number_of(ACTIVATION["keepGenerations"]), base.keep_generations
-    )
-    times_are_good = len(section.problems) == before
-    own = read_checks(section)
-    checks = {check.name: check for check in base.checks} | own
-    made = replace(
-        base,
-        **{name: time for name, time in times.items() if time is not None},
-        mode=mode or base.mode,
-        keep_generations=keep,
-        checks=tuple(checks[name] for name in sorted(checks)),
-    )
-    if times_are_good and _check_settle(section, made):
-        _check_longest(section, made, base, own)
-    _check_count(section, made)
-    return made
+    """Read `activation`, and lay it over `base`."""
+    overlay = read_overlay(parent)
+    return overlay.over(base, parent.problems) if overlay else base
 
 
-def _check_settle(section: Section, made: Activation) -> bool:
-    """Refuse a deadline within `settle`, at the level that makes it so; say whether all is well."""
-    if made.settle.seconds < made.check_deadline.seconds:
+def _check_settle(section: Section, activation: Activation) -> bool:
+    """Reject a deadline within `settle`, at the level that makes it so; say whether all is well."""
+    if activation.settle.seconds < activation.check_deadline.seconds:
         return True
-    if key := _first(section, "settle", "checkDeadline"):
-        section.refuse(
+    if key := _first_set(section, "settle", "checkDeadline"):
+        section.reject(
             key,
             "leaves no time to check: settle is not shorter than checkDeadline",
             "write settle shorter, or checkDeadline longer",
@@ -105,37 +177,34 @@ def _check_settle(section: Section, made: Activation) -> bool:
     return False
 
 
-def _check_longest(
-    section: Section, made: Activation, base: Activation, own: Mapping[str, Check]
+def _check_durations(
+    section: Section, activation: Activation, base: Activation, own: Mapping[str, Check]
 ) -> None:
-    """Refuse checks that cannot be done in their time; what the stack has wrong is said there."""
-    for check in made.checks:
-        misfit = _misfit(check, made)
-        if not misfit:
+    """Reject checks that cannot be done in their time; what `base` has wrong is reported there."""
+    for check in activation.checks:
+        excess = _excess(check, activation)
+        if not excess:
             continue
         if check.name in own:
-            values = section.mapping("checks")
-            section_of(section, values or {}).refuse(
-                check.name, f"may take too long: {misfit}", _remedy(check)
-            )
+            checks = section.open("checks", section.read_map("checks") or {})
+            checks.reject(check.name, f"may take too long: {excess}", _remedy(check))
             continue
         key = (
-            _first(section, "confirm")
+            _first_set(section, "confirm")
             if check.origin is CheckOrigin.DEPLOYER
-            else _first(section, "checkDeadline", "settle")
+            else _first_set(section, "checkDeadline", "settle")
         )
-        if key and not _misfit(check, base):
-            section.refuse(
-                key, f"does not go with the check {check.name}: {misfit}", _remedy(check)
-            )
+        if key and not _excess(check, base):
+            why = f"does not go with the check {check.name}: {excess}"
+            section.reject(key, why, _remedy(check))
 
 
-def _first(section: Section, *keys: str) -> str:
-    """Give the first of these keys that the map has, or nothing."""
+def _first_set(section: Section, *keys: str) -> str:
+    """Give the first of these keys that is set here, or nothing."""
     return next((key for key in keys if key in section.values), "")
 
 
-def _misfit(check: Check, activation: Activation) -> str:
+def _excess(check: Check, activation: Activation) -> str:
     """Say why a check cannot be done in its time, or nothing."""
     parts = [f"{check.retries} retries of {check.period.text}", f"hold {check.hold.text}"]
     match check.origin:
@@ -157,10 +226,10 @@ def _remedy(check: Check) -> str:
     return f"write fewer retries or a shorter hold, or a longer {limit}"
 
 
-def _check_count(section: Section, made: Activation) -> None:
-    if len(made.checks) > MAX_CHECKS and "checks" in section.values:
-        section.refuse(
+def _check_count(section: Section, activation: Activation) -> None:
+    if len(activation.checks) > MAX_CHECKS and "checks" in section.values:
+        section.reject(
             "checks",
-            f"makes {len(made.checks)} checks for one host, of at most {MAX_CHECKS}",
+            f"makes {len(activation.checks)} checks for one host, of at most {MAX_CHECKS}",
             "write fewer checks, or several in one command",
         )

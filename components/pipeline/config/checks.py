@@ -1,35 +1,37 @@
-"""Health checks as values, and the grammar of what they name."""
+"""Health checks: as values, and how they are read from the config."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
-from urllib.parse import quote
+from typing import Annotated, Final
 
-from ..values import Attr, Duration, HostAddress, InvalidValue, Port
-from ..values.names import check_characters
+from ..values import Attr, Duration, InvalidValue
+from .check_templates import (
+    fill,
+    http_url,
+    in_endpoint,
+    in_url,
+    placeholders_in,
+    tcp_endpoint,
+    template,
+    unit_name,
+)
+from .schema import Key, Table
+from .section import Section
 
-MAX_TEXT: Final = 1000
-MAX_UNIT: Final = 255
-
-PLACEHOLDERS: Final = ("address", "name", "appRef", "appRev", "toplevel")
-"""What may stand in braces in a check; each host has its own values."""
-
-OF_THE_RELEASE: Final = frozenset({"appRef", "appRev"})
+FROM_RELEASE: Final = frozenset({"appRef", "appRev"})
 """Placeholders that only a host with an appRef can fill."""
 
-_SAMPLES: Final = dict.fromkeys(PLACEHOLDERS, "name") | {"address": "192.0.2.1"}
-_IN_AUTHORITY: Final = frozenset({"address", "name"})
-_BRACES: Final = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]")
-_URL: Final = re.compile(r"https?://([^/?#]*)(.*)")
-_URL_REST: Final = r"!$-;=?-Z\[\]_a-z~"
-_ENDPOINT: Final = re.compile(r"(?:\[([^]]*)\]|([^:\[\]]*))(?::(.*))?")
-_UNIT: Final = re.compile(r"[^.].*\.(?:service|socket|target|timer|mount|path)")
+_TEXT_LIMITS: Final = "1 to 1000 characters, no control characters"
+_HTTP_ONLY: Final = "only with `http`"
+_WRITE_NAME: Final = "write a name of letters, digits, '_' and '-', such as web"
+_WRITE_CHECK: Final = 'write a map with a kind, such as {http: "http://localhost:8080/"}'
+_WRITE_KIND: Final = "write one of http, tcp, unit and command"
 
 
 class CheckKind(StrEnum):
-    """What a check looks at."""
+    """What a check looks at: also the key that says where."""
 
     HTTP = "http"
     TCP = "tcp"
@@ -48,25 +50,124 @@ class CheckOrigin(StrEnum):
 class Check:
     """One health check; `status`, `contains` and `header` count for http alone.
 
-    `target` is a url, a host and port, a unit or a command. In it, `contains` and `header` are
-    placeholders until `filled`. Empty `contains` and `header` ask for nothing.
+    `target`, `contains` and `header` have placeholders in them until `filled`. Empty `contains`
+    and `header` ask for nothing.
     """
 
     name: str
     kind: CheckKind
-    target: str
-    origin: CheckOrigin
-    status: int
-    contains: str
-    header: str
-    period: Duration
-    """Between two tries: the host waits so long after a try, the deployer from start to start."""
-    timeout: Duration
-    """For each try."""
-    retries: int
-    """Tries that may fail before the first good one."""
-    hold: Duration
-    """How long it must stay good after that."""
+    target: Annotated[
+        str,
+        Key(
+            "A GET of this url; redirects are not followed, a certificate is verified.",
+            name="http",
+            takes="a url",
+            write='write a url, such as "http://localhost:8080/"',
+            limits=(
+                f"`http://` or `https://`, without user and password; {_TEXT_LIMITS}; in its "
+                "host only `{address}` and `{name}`"
+            ),
+            required=False,
+            parse=http_url,
+        ),
+        Key(
+            "A connection to this host and port.",
+            name="tcp",
+            takes="a host and port",
+            write='write a host and port, such as "localhost:5432" or "{address}:22"',
+            limits=f"`host:port`; {_TEXT_LIMITS}; only `{{address}}` and `{{name}}`",
+            required=False,
+            parse=tcp_endpoint,
+        ),
+        Key(
+            "This systemd unit is active.",
+            name="unit",
+            takes="the name of a unit",
+            write="write a unit with its kind, such as app.service",
+            limits=(
+                "1 to 255 of `A-Z a-z 0-9 : _ . @ \\ -`; no `-` at its start; a service, socket, "
+                "target, timer, mount or path"
+            ),
+            required=False,
+            parse=unit_name,
+        ),
+        Key(
+            "A command line for `sh` on the host, as root and with the tools of the system that "
+            "runs, that ends with 0.",
+            name="command",
+            takes="a command",
+            write="write the command as one line for sh, such as: systemctl is-active app",
+            limits=_TEXT_LIMITS,
+            required=False,
+            parse=template,
+        ),
+    ]
+    origin: Annotated[
+        CheckOrigin,
+        Key(
+            "Who makes the check: the host itself, or the machine that runs `pulumi up`.",
+            name="from",
+            limits="`deployer` only with `http` and `tcp`",
+        ),
+    ] = CheckOrigin.HOST
+    status: Annotated[
+        int,
+        Key(
+            "The status of the answer.",
+            takes="a status code",
+            write="write a status code, such as 200",
+            limits=_HTTP_ONLY,
+            within=(200, 599),
+        ),
+    ] = 200
+    contains: Annotated[
+        str,
+        Key(
+            "What the body contains: from the deployer in its first 64 KiB, on the host in the "
+            "first 128 KiB of the answer, headers included.",
+            takes="a text",
+            write='write a text of the body, such as "app {appRef}"',
+            limits=f"{_TEXT_LIMITS}; {_HTTP_ONLY}",
+            parse=template,
+        ),
+    ] = ""
+    header: Annotated[
+        str,
+        Key(
+            "What one header line of the answer contains, in capital or small letters.",
+            takes="a text",
+            write='write a text of a header line, such as "X-Release: {appRef}"',
+            limits=f"{_TEXT_LIMITS}; {_HTTP_ONLY}",
+            parse=template,
+        ),
+    ] = ""
+    period: Annotated[
+        Duration,
+        Key(
+            "Between two tries: on the host from the end of one to the start of the next, from the "
+            "deployer from start to start.",
+            most="10m",
+        ),
+    ] = Duration("1s")  # noqa: RUF009 frozen
+    timeout: Annotated[Duration, Key("For each try.", most="10m")] = Duration("5s")  # noqa: RUF009 frozen
+    retries: Annotated[
+        int,
+        Key(
+            "How many tries may fail before the first good one.",
+            takes="a number of tries",
+            write="write a number of tries, such as 10",
+            within=(0, 1000),
+        ),
+    ] = 10
+    hold: Annotated[
+        Duration,
+        Key(
+            "How long the check must stay good after its first good try.",
+            most="1h",
+            zero=True,
+            example="30s",
+        ),
+    ] = Duration("0s")  # noqa: RUF009 frozen
 
     @property
     def longest(self) -> int:
@@ -78,7 +179,8 @@ class Check:
         """The names in braces in it."""
         if self.kind is CheckKind.UNIT:
             return frozenset()
-        return frozenset().union(*map(names_in, (self.target, self.contains, self.header)))
+        texts = (self.target, self.contains, self.header)
+        return frozenset().union(*map(placeholders_in, texts))
 
     def filled(self, values: Mapping[str, str]) -> "Check":
         """Replace the placeholders, once: a brace that was written twice is then a single one.
@@ -88,132 +190,96 @@ class Check:
         """
         match self.kind:
             case CheckKind.HTTP:
-                target = _fill(self.target, lambda name: _in_url(name, values[name]))
+                target = fill(self.target, lambda name: in_url(name, values[name]))
             case CheckKind.TCP:
-                target = _fill(self.target, lambda name: _bracketed(values[name]))
+                target = fill(self.target, lambda name: in_endpoint(values[name]))
             case CheckKind.COMMAND:
-                target = _fill(self.target, values.__getitem__)
+                target = fill(self.target, values.__getitem__)
             case CheckKind.UNIT:
                 return self
         return replace(
             self,
             target=target,
-            contains=_fill(self.contains, values.__getitem__),
-            header=_fill(self.header, values.__getitem__),
+            contains=fill(self.contains, values.__getitem__),
+            header=fill(self.header, values.__getitem__),
         )
 
 
-def names_in(text: str) -> frozenset[str]:
-    """Give the names in single braces in a text."""
-    found = (match[0] for match in _BRACES.finditer(text))
-    return frozenset(brace[1:-1] for brace in found if brace not in {"{{", "}}", "{", "}"})
+CHECK: Final = Table(
+    Check,
+    "One health check: exactly one of `http`, `tcp`, `unit` and `command`. It is tried again and "
+    "again until it is good, may fail `retries` times before that, and must then stay good for "
+    "`hold`: a failure within it counts at once. A config is refused where the pauses and `hold` "
+    "alone take too long: on the host `settle + retries * period + hold` fits into "
+    "`checkDeadline`, and from the deployer `retries * period + hold` and 5s for the connection of "
+    "the commit into `confirm`. The time of the tries themselves is not counted there; it is part "
+    "of these times all the same, so leave room for it.\n\n"
+    "`{address}`, `{name}`, `{appRef}`, `{appRev}` and `{toplevel}` stand for those of the host in "
+    "`http`, `tcp`, `command`, `contains` and `header`; a brace itself is written twice, `{{` or "
+    "`}}`. An IPv6 address gets its brackets in `http` and `tcp`. A check with `{appRef}` or "
+    "`{appRev}` needs an `appRef`.",
+)
+_ONLY_ON_HOST: Final = frozenset({CheckKind.UNIT, CheckKind.COMMAND})
 
 
-def _fill(text: str, value: Callable[[str], str]) -> str:
-    def one(match: re.Match[str]) -> str:
-        brace = match[0]
-        return brace[0] if brace in {"{{", "}}"} else value(brace[1:-1])
-
-    return _BRACES.sub(one, text)
-
-
-def _bracketed(text: str) -> str:
-    return f"[{text}]" if ":" in text else text
-
-
-def _in_url(name: str, value: str) -> str:
-    return _bracketed(value) if name == "address" else quote(value, safe="/@")
-
-
-class CheckName(Attr):
-    """The name of a check: part of messages and results."""
+def read_checks(activation: Section) -> dict[str, Check]:
+    """Read the checks of an `activation`, by name; those with a problem are left out."""
+    values = activation.read_map("checks", _remedy(activation.values.get("checks")))
+    checks = activation.open("checks", values or {})
+    found = {}
+    for name in checks.values:
+        try:
+            Attr.parse(name)
+        except InvalidValue as error:
+            checks.reject(name, f"the name of the check {error.reason()}", _WRITE_NAME)
+        one = checks.read_map(name, _WRITE_CHECK)
+        if one is not None and (check := _read_check(name, checks, one)):
+            found[name] = check
+    return found
 
 
-def template(text: str) -> str:
-    """Parse a text with placeholders, or raise InvalidValue."""
-    if not text.strip():
-        msg = "is empty"
-        raise InvalidValue(msg)
-    if len(text) > MAX_TEXT:
-        msg = f"is longer than {MAX_TEXT} characters"
-        raise InvalidValue(msg)
-    if not text.isprintable():
-        control = next(char for char in text if not char.isprintable())
-        msg = "has a control character"
-        raise InvalidValue(msg, sample=control)
-    for brace in _BRACES.findall(text):
-        if brace in {"{", "}"}:
-            msg = "has a brace without its other half"
-            raise InvalidValue(msg, remedy="write {{ or }} for a brace itself")
-        if brace not in {"{{", "}}"} and brace[1:-1] not in PLACEHOLDERS:
-            known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-            msg = "has a placeholder that nothing fills"
-            raise InvalidValue(
-                msg, sample=brace, remedy=f"write {known}, or {{{{ and }}}} for braces"
+def _remedy(value: object) -> str:
+    """Say where a time belongs that is written as `checks`."""
+    is_time = isinstance(value, str) and re.fullmatch(r"[0-9]+[smh]", value)
+    return "write the time of all checks together as checkDeadline" if is_time else ""
+
+
+def _read_check(name: str, checks: Section, values: Mapping[str, object]) -> Check | None:
+    section = checks.open(name, values, CHECK)
+    before = len(section.problems)
+    kind = _kind(name, checks, section)
+    others = frozenset(CheckKind) - {kind}
+    read = section.read_fields(without=others)
+    if kind is None:
+        return None
+    _check_fit(section, kind, read.get("origin"))
+    if len(section.problems) > before:
+        return None
+    return Check(name=name, kind=kind, **read)
+
+
+def _kind(name: str, checks: Section, section: Section) -> CheckKind | None:
+    """Find the one kind of a check; none and a second one are problems."""
+    kinds = [kind for kind in CheckKind if kind in section.values]
+    if not kinds:
+        unknown = (key for key in section.values if key not in CHECK)
+        if not any(CHECK.nearest(key) in frozenset(CheckKind) for key in unknown):
+            checks.reject(name, "does not say what to check", _WRITE_KIND)
+        return None
+    for more in kinds[1:]:
+        why = f"is a second kind of check: {kinds[0]} is set too"
+        section.reject(more, why, "write one kind, and a check for each")
+    return kinds[0] if len(kinds) == 1 else None
+
+
+def _check_fit(section: Section, kind: CheckKind, origin: CheckOrigin | None) -> None:
+    """Reject what means nothing to this kind of check: it would be ignored in silence."""
+    for key in ("status", "contains", "header"):
+        if kind is not CheckKind.HTTP and key in section.values:
+            section.reject(
+                key, f"does not go with {kind}", "remove the key, or write an http check"
             )
-    return text
-
-
-def http_url(text: str) -> str:
-    """Parse the url of a check, or raise InvalidValue."""
-    parts = _URL.fullmatch(template(text))
-    if parts is None:
-        msg = "does not begin with http:// or https://"
-        raise InvalidValue(msg)
-    if "@" in parts[1]:
-        msg = "has a user or password in it"
-        raise InvalidValue(msg, remedy="write the url without them")
-    _check_endpoint(parts[1])
-    if rest := _fill(parts[2], _SAMPLES.__getitem__):
-        check_characters(rest, _URL_REST, limit=2 * MAX_TEXT)
-    return text
-
-
-def tcp_endpoint(text: str) -> str:
-    """Parse the host and port of a check, or raise InvalidValue."""
-    _check_endpoint(template(text), needs_port=True)
-    return text
-
-
-def unit_name(text: str) -> str:
-    """Parse the name of a unit with its kind, or raise InvalidValue."""
-    check_characters(text, r"A-Za-z0-9:_.@\\-", limit=MAX_UNIT)
-    if text.startswith("-"):
-        msg = "starts with '-'"
-        raise InvalidValue(msg)
-    if not _UNIT.fullmatch(text):
-        msg = "is not a service, socket, target, timer, mount or path"
-        raise InvalidValue(msg)
-    return text
-
-
-def _check_endpoint(text: str, *, needs_port: bool = False) -> None:
-    """Look at `host`, `host:port` or `[IPv6]:port`, where the host may be a placeholder."""
-    if strange := sorted(names_in(text) - _IN_AUTHORITY):
-        msg = "has a placeholder where a host and port belong"
-        raise InvalidValue(msg, sample=f"{{{strange[0]}}}", remedy="write {address} or {name}")
-    parts = _ENDPOINT.fullmatch(_fill(text, _SAMPLES.__getitem__))
-    if parts is None:
-        msg = "is not a host and port"
-        raise InvalidValue(msg, remedy="write host:port, with an IPv6 address in brackets")
-    numeric, name, port = parts.groups()
-    if numeric is not None and ":" not in numeric:
-        msg = "has brackets around what is no IPv6 address"
-        raise InvalidValue(msg, remedy="write {address} alone: it gets the brackets it needs")
-    if not (host := name if numeric is None else numeric):
-        msg = "has no host"
-        raise InvalidValue(msg)
-    _check_part("host", HostAddress.parse, host)
-    if port is not None:
-        _check_part("port", Port.parse, port)
-    elif needs_port:
-        msg = "has no port"
-        raise InvalidValue(msg)
-
-
-def _check_part(part: str, parse: Callable[[str], object], text: str) -> None:
-    try:
-        parse(text)
-    except InvalidValue as error:
-        msg = f"the {part} in it {error.why}"
-        raise InvalidValue(msg, sample=error.sample) from None
+    if origin is CheckOrigin.DEPLOYER and kind in _ONLY_ON_HOST:
+        section.reject(
+            "from", f"does not go with {kind}: only the host can look at it", "write from: host"
+        )

@@ -1,13 +1,14 @@
-"""Where the daemon of a stack is: on this machine, or on another one that is reached over ssh."""
+"""Where the Docker daemon of a stack is: on this machine, or on another one, over ssh."""
 
 import re
-from dataclasses import dataclass
-from typing import Final, Self
+from dataclasses import dataclass, replace
+from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
 from ..values import HostAddress, HostKey, InvalidValue, Port, UserName
+from .registry import Registry, read_registry
+from .schema import Key, Table
 from .section import Section
-from .services_table import DOCKER
 
 PATH: Final = re.compile(r"(?!.*/\.{1,2}(?:/|$))/[A-Za-z0-9._/+@-]{1,199}")
 SCHEME: Final = "ssh"
@@ -36,10 +37,10 @@ class Machine:
             place = urlsplit(text)
             host, port = place.hostname or "", place.port
         except ValueError:
-            msg = "is no address of a machine"
+            msg = "is not the address of a machine"
             raise InvalidValue(msg) from None
         if place.scheme != SCHEME or not host:
-            msg = "is no address of a machine"
+            msg = "is not the address of a machine"
             raise InvalidValue(msg)
         if not place.username:
             msg = "does not say who logs in"
@@ -58,20 +59,8 @@ class Machine:
         )
 
 
-def read_daemon(docker: Section) -> tuple[str, HostKey | None]:
-    """Read from `docker` of a stack where its daemon is, and the key of its machine."""
-    values = docker.values
-    host, host_key = docker.read("host", _daemon), docker.read("hostKey", HostKey.parse)
-    scheme = (host or "").partition("://")[0]
-    if scheme == SCHEME and "hostKey" not in values:
-        docker.refuse("hostKey", "is required for a daemon over ssh")
-    if scheme not in {"", SCHEME} and "hostKey" in values:
-        docker.refuse("hostKey", f"does not go with {scheme}://", "remove the key")
-    return host or DOCKER["host"].default, host_key
-
-
-def _daemon(text: str) -> str:
-    msg = "is no address of a daemon"
+def _parse_daemon(text: str) -> str:
+    msg = "is not the address of a daemon"
     try:
         place = urlsplit(text)
         port = place.port
@@ -87,3 +76,73 @@ def _daemon(text: str) -> str:
             raise InvalidValue(msg, remedy="write a socket, or the near end of a tunnel to it")
         return text
     raise InvalidValue(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerSpec:
+    """The daemon that runs the services of a stack, and where it has their images from."""
+
+    host: Annotated[
+        str,
+        Key(
+            "Where the daemon listens, as DOCKER_HOST has it. Over `ssh` the machine has a Docker "
+            "client, and the user may use it; the login is by `sshKey` or an agent.",
+            takes="a daemon's address",
+            write=(
+                "write unix:///var/run/docker.sock, ssh://deploy@docker.example.org, "
+                "or tcp://127.0.0.1:2375 behind a tunnel"
+            ),
+            limits=(
+                "`unix://` and an absolute path; `ssh://`, a user, an address and perhaps a port; "
+                "or `tcp://` and a loopback address and port"
+            ),
+            parse=_parse_daemon,
+        ),
+    ] = "unix:///var/run/docker.sock"
+    host_key: Annotated[
+        HostKey | None,
+        Key(
+            "The public ed25519 key of the daemon's machine. Every connection verifies it; nothing "
+            "turns that off.",
+            takes="a host key",
+            write=(
+                "write the line of /etc/ssh/ssh_host_ed25519_key.pub on the daemon's machine: "
+                "ssh-ed25519 AAAA..."
+            ),
+            limits="as a host's `hostKey`; required with `ssh://`, and only there",
+        ),
+    ] = None
+    registry: Annotated[
+        Registry | None,
+        Key(
+            "The registry that images are pushed to and pulled from, so that only layers that are "
+            "missing travel.",
+            takes="a map",
+            write="write a map, such as registry: {address: registry.example.org/team}",
+            limits="see below",
+            otherwise="images are sent to the daemon, whole",
+            of=Registry,
+        ),
+    ] = None
+
+
+DOCKER: Final = Table(
+    DockerSpec,
+    "Which Docker daemon runs the services, and the registry that their images go through.",
+)
+
+
+def read_docker(stack: Section) -> DockerSpec:
+    """Read `docker` of a stack; where a key has a problem, the rest is still read."""
+    values = stack.read_map("docker")
+    if values is None:
+        return DockerSpec()
+    section = stack.open("docker", values, DOCKER)
+    docker = replace(DockerSpec(), **section.read_fields(), registry=read_registry(section))
+    scheme = docker.host.partition("://")[0]
+    if scheme == SCHEME and "hostKey" not in values:
+        section.reject("hostKey", "is required for a daemon over ssh")
+    is_host_valid = section.muted().read("host") if "host" in values else docker.host
+    if is_host_valid and scheme != SCHEME and "hostKey" in values:
+        section.reject("hostKey", f"does not go with {scheme}://", "remove the key")
+    return docker

@@ -1,19 +1,38 @@
-"""The hosts of a stack as values, and how they are read from its config."""
+"""The hosts of a stack: as values, and how they are read from its config."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 from ..values import Attr, HostAddress, HostKey, HostName, InvalidValue, Port, Ref, UserName
-from .activation import DEFAULTS, Activation, read_activation
-from .incus import IncusSpec, TransportKind, check_remotes, read_incus, read_instance
-from .schema import HOST, HOSTS
-from .section import Section, flag, one_of, path_to
+from ..values.names import MAX_PORT
+from .activation import (
+    DEFAULTS,
+    WRITE_ACTIVATION,
+    Activation,
+    ActivationOverlay,
+    read_overlay,
+)
+from .incus import (
+    IncusDefaults,
+    IncusSpec,
+    TransportKind,
+    check_remotes,
+    read_instance,
+)
+from .schema import Key, Table
+from .section import Section, path_to
 
+NAME_LIMITS: Final = "1 to 63 of `A-Z a-z 0-9 _ -`; no `-` at its start"
 WRITE_NAME: Final = "write a name of letters, digits, '_' and '-', such as web1"
+WRITE_REF: Final = "write a tag, a branch, refs/... or a full commit id, such as v2.1.0"
 
-_USER: Final = UserName(HOST["user"].default)
+_SSH_PORT: Final = 22
+_FROM_INSTANCE: Final = frozenset({"address", "hostKey"})
+"""What an instance says itself: a second word on it could only be wrong."""
+_OF_LOGIN: Final = frozenset({"user", "port"})
+"""What nobody needs who talks to Incus: they are root in the instance."""
 
 
 class Target(StrEnum):
@@ -38,27 +57,135 @@ class HostSpec:
     """One host as configured; `app_ref` and `activation` are the stack's unless it has its own."""
 
     name: str
-    endpoint: Endpoint | None = None
-    """None where the config does not know it: an instance says so once it is up."""
-    port: int = int(HOST["port"].default)
-    user: UserName = _USER
-    attr: Attr
-    incus: IncusSpec | None = None
-    """The instance that it is, where the program makes it."""
-    app_ref: Ref | None = None
-    activation: Activation = DEFAULTS
-    substitute: bool = True
-    """Whether the host fetches what its own caches have (`--substitute-on-destination`)."""
+    target: Annotated[
+        Target,
+        Key(
+            "How the host is reached and kept: `ssh` is a NixOS machine that exists; `incus` is a "
+            "container that the program makes.",
+            takes="a target",
+        ),
+    ] = Target.SSH
+    address: Annotated[
+        HostAddress | None,
+        Key(
+            "Where its sshd listens; an instance of Incus says so itself.",
+            takes="an address",
+            write="write a host name or an IP address, such as web1.example.org or 10.0.0.5",
+            limits=(
+                "a host name (RFC 1123), an IPv4 or an IPv6 address without brackets and zone; "
+                "not link-local; no two hosts have the same address and port; only with `ssh`"
+            ),
+            required=True,
+        ),
+    ] = None
+    port: Annotated[
+        int,
+        Key(
+            "The port of its sshd.",
+            takes="a port",
+            write="write a port, such as 22",
+            limits=f"1 to {MAX_PORT}",
+            within=(1, MAX_PORT),
+            parse=lambda text: Port.parse(text).number,
+        ),
+    ] = _SSH_PORT
+    user: Annotated[
+        UserName,
+        Key(
+            "Who logs in: root, or a user with `NOPASSWD: ALL` in sudoers.",
+            takes="a login name",
+            write="write root, or a user with passwordless sudo",
+            limits="1 to 32 of `a-z 0-9 _ -`; begins with a letter or `_`",
+        ),
+    ] = UserName("root")  # noqa: RUF009 frozen
+    host_key: Annotated[
+        HostKey | None,
+        Key(
+            "Its public ed25519 key. Every connection verifies it; nothing turns that off. That "
+            "of an instance is read through Incus when it is made.",
+            takes="a host key",
+            write=(
+                "write the line of /etc/ssh/ssh_host_ed25519_key.pub on that host: "
+                "ssh-ed25519 AAAA..."
+            ),
+            limits="one line: `ssh-ed25519`, the key, and a comment if you like; only with `ssh`",
+            required=True,
+        ),
+    ] = None
+    attr: Annotated[
+        Attr,
+        Key(
+            "Its system in the flake: `nixosConfigurations.<attr>`.",
+            takes="the name of a system",
+            write="write the name of a system in nixosConfigurations, such as web1",
+            limits=NAME_LIMITS,
+            otherwise="the host's name",
+        ),
+    ]
+    app_ref: Annotated[
+        Ref | None,
+        Key(
+            "A release of its own: one host ahead of the others, or behind.",
+            takes="a ref",
+            write=WRITE_REF,
+            limits="as the stack's `appRef`",
+            otherwise="the stack's",
+        ),
+    ] = None
+    activation: Annotated[
+        Activation,
+        Key(
+            "Times, mode and checks of its own. A key that is left out is the stack's; `checks` "
+            "are laid over the stack's by name.",
+            takes="a map",
+            write=WRITE_ACTIVATION,
+            limits="see below",
+            otherwise="the stack's",
+            of=Activation,
+        ),
+    ] = DEFAULTS
+    incus: Annotated[
+        IncusSpec | None,
+        Key(
+            "The instance that it is: keys that are left out are those of the stack.",
+            takes="a map",
+            write="write a map, such as incus: {image: incus-base}",
+            limits="see below; only with `target: incus`",
+            otherwise="the stack's",
+            of=IncusSpec,
+        ),
+    ] = None
+    substitute: Annotated[
+        bool,
+        Key(
+            "Whether the host itself fetches what its caches have, so that only the rest is sent "
+            "(`nix copy --substitute-on-destination`)."
+        ),
+    ] = True
+    enabled: Annotated[
+        bool,
+        Key(
+            "`false` skips the host: it is not built, asked or switched, and the preview says so.",
+            limits="at least one host is enabled",
+        ),
+    ] = True
+    overlays: tuple[ActivationOverlay, ...] = field(default=(), repr=False, compare=False)
+    """The stack's and its own `activation`: what `activation` is made of, over the flake's."""
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """None where the config does not know it: an instance says so once it is up."""
+        if self.address is None or self.host_key is None:
+            return None
+        return Endpoint(address=self.address, host_key=self.host_key)
 
     @property
     def is_root(self) -> bool:
         """Whether the login user is root, so that no sudo is needed."""
         return self.user.text == "root"
 
-    @property
-    def target(self) -> Target:
-        """How it is reached and kept."""
-        return Target.SSH if self.incus is None else Target.INCUS
+
+HOST: Final = Table(HostSpec, "Keys of one host.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,39 +198,38 @@ class Hosts:
     """Whether each host that is written down is enabled; also those with problems."""
 
 
-def read_hosts(
-    stack: Section,
-    app_ref: Ref | None,
-    activation: Activation,
-    grounds: Mapping[str, Activation],
-) -> Hosts:
-    """Read the hosts of a stack, whose keys fall back to the stack's.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What hosts fall back to: the stack's own values."""
 
-    `grounds` are what hosts say of themselves in the flake: the stack's `activation`, and then the
-    host's, is laid over it.
-    """
-    incus = read_incus(stack, IncusSpec())
-    values = stack.mapping("hosts")
+    app_ref: Ref | None
+    activation: Activation
+    overlay: ActivationOverlay | None
+    """What the config itself says of `activation`."""
+    incus: IncusDefaults
+
+
+def read_hosts(stack: Section, defaults: Defaults) -> Hosts:
+    """Read the hosts of a stack, whose keys fall back to the stack's."""
+    values = stack.read_map("hosts")
     # A stack of services alone needs no hosts.
     is_needed = not stack.values.get("services")
     if values is None:
         if is_needed and "hosts" not in stack.values:
-            stack.refuse("hosts", "is required")
+            stack.reject("hosts", "is required")
         return Hosts()
     sections = _sections(stack, values)
     _check_addresses(sections)
-    own = {name: read_activation(stack, ground) for name, ground in grounds.items()}
-    defaults = _Defaults(app_ref=app_ref, activation=activation, own=own, incus=incus)
-    read = [_host(name, section, defaults) for name, section in sections.items()]
+    read = [_read_host(name, section, defaults) for name, section in sections.items()]
     specs = sorted((host for host in read if host), key=lambda host: host.name)
     _check_instances(sections, specs)
     if len(specs) == len(values):  # one that could not be read may be on any remote
         check_remotes(stack, (host.incus for host in specs if host.incus))
     names = {name: _is_enabled(sections.get(name)) for name in values}
     if is_needed and not values:
-        stack.refuse("hosts", "is empty")
+        stack.reject("hosts", "is empty")
     elif is_needed and not any(names.values()):
-        stack.refuse("hosts", "has no host that is enabled", "write enabled: true in one at least")
+        stack.reject("hosts", "has no host that is enabled", "write enabled: true in one at least")
     return Hosts(
         enabled=tuple(host for host in specs if names[host.name]),
         disabled=tuple(host for host in specs if not names[host.name]),
@@ -112,35 +238,29 @@ def read_hosts(
 
 
 def _sections(stack: Section, values: Mapping[str, object]) -> dict[str, Section]:
-    hosts = Section(
-        values=values,
-        table=HOSTS,
-        problems=stack.problems,
-        path="hosts",
-        hidden=stack.hides("hosts"),
-    )
+    hosts = stack.open("hosts", values)
     sections = {}
     spelt = {name.lower(): name for name in sorted(values, reverse=True)}
     for name in values:
         _check_name(hosts, name, spelt)
-        one = hosts.mapping(name, "write a map with at least address and hostKey")
+        one = hosts.read_map(name, "write a map with at least address and hostKey")
         if one is not None:
-            sections[name] = hosts.inner(name, one, HOST)
+            sections[name] = hosts.open(name, one, HOST)
     return sections
 
 
 def _is_enabled(host: Section | None) -> bool:
-    """Look at a key that `_host` reads too; a problem there is no second one here."""
-    return host is None or host.silent().read("enabled", flag) is not False
+    """Look at a key that `_read_host` reads too; a problem there is no second one here."""
+    return host is None or host.muted().read("enabled") is not False
 
 
 def _check_name(hosts: Section, name: str, spelt: Mapping[str, str]) -> None:
     try:
         HostName.parse(name)
     except InvalidValue as error:
-        hosts.refuse(name, f"the name of the host {error.reason()}", WRITE_NAME)
+        hosts.reject(name, f"the name of the host {error.reason()}", WRITE_NAME)
     if (twin := spelt[name.lower()]) != name:
-        hosts.refuse(
+        hosts.reject(
             name,
             f"the name differs from {path_to('hosts', twin)} only in case",
             "write names that differ in more: ssh does not tell these two apart",
@@ -148,16 +268,17 @@ def _check_name(hosts: Section, name: str, spelt: Mapping[str, str]) -> None:
 
 
 def _check_addresses(hosts: Mapping[str, Section]) -> None:
-    """Refuse a host where another one is: two deployments would fight over it."""
+    """Reject a host where another one is: two deployments would fight over it."""
     taken: dict[tuple[str, int], str] = {}
     for name, section in sorted(hosts.items()):
-        quiet = section.silent()
-        address, port = quiet.read("address", HostAddress.parse), quiet.read("port", Port.parse)
+        muted = section.muted()
+        address = muted.read("address")
+        port = muted.read("port") if "port" in section.values else _SSH_PORT
         if address is None or port is None:
             continue
-        other = taken.setdefault((address.canonical, port.number), name)
+        other = taken.setdefault((address.canonical, port), name)
         if other != name:
-            section.refuse(
+            section.reject(
                 "address",
                 f"is the address and port of {path_to('hosts', other)} too",
                 "write each host once, with an address or port of its own",
@@ -165,7 +286,7 @@ def _check_addresses(hosts: Mapping[str, Section]) -> None:
 
 
 def _check_instances(sections: Mapping[str, Section], hosts: Iterable[HostSpec]) -> None:
-    """Refuse an instance that another host is already."""
+    """Reject an instance that another host is already."""
     taken: dict[tuple[str, str, str], str] = {}
     for host in hosts:
         if host.incus is None:
@@ -174,87 +295,50 @@ def _check_instances(sections: Mapping[str, Section], hosts: Iterable[HostSpec])
         other = taken.setdefault(place, host.name)
         if other != host.name:
             why = f"is the instance of {path_to('hosts', other)} too"
-            sections[host.name].refuse("incus", why, "write each instance once")
+            sections[host.name].reject("incus", why, "write each instance once")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Defaults:
-    """What hosts fall back to: the stack's own values."""
-
-    app_ref: Ref | None
-    activation: Activation
-    own: Mapping[str, Activation]
-    """The stack's over that of the flake, for hosts that have one there."""
-    incus: IncusSpec
-
-
-def _host(name: str, section: Section, stack: _Defaults) -> HostSpec | None:
-    target = section.read("target", one_of(Target))
-    endpoint, incus = None, None
-    if target is Target.INCUS:
-        _refuse_place(section)
-        incus = read_instance(section, name, stack.incus)
-        if incus.transport is TransportKind.EXEC:
-            _refuse_login(section)
-    else:
-        endpoint = _endpoint(section)
-        if target is Target.SSH and "incus" in section.values:
-            section.refuse("incus", "does not go with target ssh", "write target: incus beside it")
-    port = section.read("port", Port.parse)
-    user = section.read("user", UserName.parse)
-    attr = section.read("attr", Attr.parse) if "attr" in section.values else _named(name)
-    own_ref = section.read("appRef", Ref.parse, stack.app_ref)
-    own_activation = read_activation(section, stack.own.get(name, stack.activation))
-    substitute = section.read("substitute", flag)
-    section.read("enabled", flag)
-    if (
-        target is None
-        or (endpoint is None and incus is None)
-        or port is None
-        or user is None
-        or attr is None
-        or substitute is None
-    ):
+def _read_host(name: str, section: Section, stack: Defaults) -> HostSpec | None:
+    before = len(section.problems)
+    is_incus = section.muted().read("target") is Target.INCUS
+    fields = section.read_fields(without=_FROM_INSTANCE if is_incus else ())
+    attr = fields.pop("attr", None) or _attr_of(name)
+    is_valid = len(section.problems) == before and attr is not None
+    if is_incus:
+        fields["incus"] = _read_instance(name, section, stack.incus)
+    elif "incus" in section.values and "target" not in section.values.keys() - fields.keys():
+        section.reject("incus", "does not go with target ssh", "add `target: incus`")
+    own = read_overlay(section)
+    activation = own.over(stack.activation, section.problems) if own else stack.activation
+    if not is_valid:
         return None
     return HostSpec(
-        name=name,
-        endpoint=endpoint,
-        port=port.number,
-        user=user,
-        attr=attr,
-        incus=incus,
-        app_ref=own_ref,
-        activation=own_activation,
-        substitute=substitute,
+        **{
+            "name": name,
+            "attr": attr,
+            "app_ref": stack.app_ref,
+            "activation": activation,
+            "overlays": tuple(one for one in (stack.overlay, own) if one),
+            **fields,
+        }
     )
 
 
-def _endpoint(section: Section) -> Endpoint | None:
-    address = section.read("address", HostAddress.parse)
-    host_key = section.read("hostKey", HostKey.parse)
-    if address is None or host_key is None:
-        return None
-    return Endpoint(address=address, host_key=host_key)
-
-
-def _refuse_login(section: Section) -> None:
-    """Who may talk to Incus is root in the instance: there is no login."""
-    for key in ("user", "port"):
-        if key in section.values:
+def _read_instance(name: str, section: Section, stack: IncusDefaults) -> IncusSpec:
+    """Read the instance that a host is, which makes some of the host's own keys wrong."""
+    for key in _FROM_INSTANCE & section.values.keys():
+        why = "does not go with target incus: the instance says it itself"
+        section.reject(key, why, "remove the key")
+    incus = read_instance(section, name, stack)
+    if incus.transport is TransportKind.EXEC:
+        for key in _OF_LOGIN & section.values.keys():
             why = "does not go with transport exec, which is root and has no sshd"
-            section.refuse(key, why, "remove the key, or write transport: ssh in its `incus`")
+            section.reject(key, why, "remove the key, or write transport: ssh in its `incus`")
+    return incus
 
 
-def _refuse_place(section: Section) -> None:
-    """An instance says itself where it is: a second word on it could only be wrong."""
-    for key in ("address", "hostKey"):
-        if key in section.values:
-            why = "does not go with target incus: the instance says it itself"
-            section.refuse(key, why, "remove the key")
-
-
-def _named(name: str) -> Attr | None:
-    """Give the attribute of a host that names none; a bad name is a problem written down."""
+def _attr_of(name: str) -> Attr | None:
+    """Give the attribute of a host that names none; a bad name is reported already."""
     try:
         return Attr.parse(name)
     except InvalidValue:

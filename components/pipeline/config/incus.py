@@ -1,27 +1,39 @@
-"""An instance as configured: `incus` of the stack, and of the host over it."""
+"""An instance of Incus: `incus` of the stack, and of the host over it."""
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Final, Self
+from typing import Annotated, Any, Final, TypeVar
 
-from ..targets.incus.ownership import PROTECTED, SERVERS_OWN
 from ..values import Attr, Duration, InvalidValue
 from ..values.names import check_characters
 from .incus_fingerprints import check_fingerprints, read_fingerprints
-from .incus_table import INCUS, INCUS_HOST
-from .incus_volumes import IncusName, VolumeSpec, parse_size, read_volumes
-from .section import Section, flag, one_of, time_of
+from .incus_volumes import (
+    MAX_VOLUMES,
+    NAME_LIMITS,
+    SIZE_LIMITS,
+    VolumeSpec,
+    parse_name,
+    parse_size,
+    read_volumes,
+)
+from .schema import Key, Table
+from .section import Section, is_too_large
 
+PROTECTED: Final = "security.protection.delete"
+"""Config key of an instance that Incus refuses to delete."""
+RESERVED: Final = ("volatile.", "image.", "user.flakeup.")
+"""Beginnings of config keys that the server, the image or flakeup writes: nobody else may."""
 NESTING: Final = {"security.nesting": "true"}
 """NixOS in a container needs it: credentials of units, the firewall, nix's sandbox."""
 MAX_PROFILES: Final = 32
 MAX_CONFIG: Final = 64
 MAX_DEVICES: Final = 32
+
 _MAX_NAME: Final = 63
 _INSTANCE: Final = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
-_KEY: Final = "A-Za-z0-9._-"
+_CONFIG_KEY: Final = "A-Za-z0-9._-"
 _ROOT: Final = "root"
 _NIC: Final = "eth0"
 
@@ -41,53 +53,264 @@ class TransportKind(StrEnum):
     EXEC = "exec"
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceName:
-    """The name of an instance: part of its host name, as Incus has it."""
+def parse_instance_name(text: str) -> str:
+    """Parse the name of an instance, which is its host name too, or raise InvalidValue."""
+    check_characters(text, "A-Za-z0-9-", limit=_MAX_NAME)
+    if not _INSTANCE.fullmatch(text):
+        msg = "does not begin with a letter, or ends with '-'"
+        raise InvalidValue(msg)
+    return text
 
-    text: str
 
-    def __post_init__(self) -> None:
-        check_characters(self.text, "A-Za-z0-9-", limit=_MAX_NAME)
-        if not _INSTANCE.fullmatch(self.text):
-            msg = "does not begin with a letter, or ends with '-'"
-            raise InvalidValue(msg)
+def _read_profiles(section: Section, key: Key) -> tuple[str, ...] | None:
+    value = section.values[key.name]
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        section.reject(key.name, "is not a list of names")
+        return None
+    if is_too_large(section, key.name, value, MAX_PROFILES, "items"):
+        return None
+    for one in value:
+        try:
+            parse_name(one)
+        except InvalidValue as error:
+            section.reject(key.name, f"has a name that {error.reason()}")
+            return None
+    return tuple(value)
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse a name, or raise InvalidValue."""
-        return cls(text)
+
+def _read_config(section: Section, key: Key) -> dict[str, str] | None:
+    values = section.read_map(key.name)
+    if values is None or is_too_large(section, key.name, values, MAX_CONFIG, "keys"):
+        return None
+    return _texts(section, key.name, values)
+
+
+def _read_devices(section: Section, key: Key) -> dict[str, dict[str, str]] | None:
+    values = section.read_map(key.name)
+    if values is None or is_too_large(section, key.name, values, MAX_DEVICES, "devices"):
+        return None
+    devices = {}
+    for name, device in values.items():
+        if not isinstance(device, Mapping) or not isinstance(device.get("type"), str):
+            section.reject(key.name, f"has {name}, which is not a map with a type")
+            continue
+        devices[name] = _texts(section, key.name, device)
+    return devices
+
+
+def _texts(section: Section, name: str, values: Mapping[str, object]) -> dict[str, str]:
+    """Give the keys and texts in what the key `name` holds; the other ones are reported."""
+    texts = {}
+    for key, text in values.items():
+        try:
+            check_characters(key, _CONFIG_KEY, limit=128)
+        except InvalidValue as error:
+            section.reject(name, f"has a key that {error.reason()}")
+            continue
+        if not isinstance(text, str):
+            section.reject(name, f"has {key}, whose value is not text", "put that value in quotes")
+        elif any(not char.isprintable() and char != "\n" for char in text):
+            section.reject(name, f"has {key}, whose value has a control character in it")
+        else:
+            texts[key] = text
+    return texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IncusSpec:
-    """An instance as configured."""
+class _InstanceKeys:
+    """What both a stack and a host may say of instances."""
 
-    name: str = ""
-    remote: str = INCUS["remote"].default
-    project: str = INCUS["project"].default
-    image: Attr | None = None
-    """The system it is made from; None is the host's own."""
-    on_image_change: OnImageChange = OnImageChange.IGNORE
-    profiles: tuple[str, ...] = ("default",)
-    network: str | None = None
-    pool: str | None = None
-    root_size: str | None = None
-    own_config: Mapping[str, str] = field(default_factory=dict)
-    own_devices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    protect: bool = False
-    transport: TransportKind = TransportKind.SSH
-    boot_timeout: Duration = Duration(INCUS["bootTimeout"].default)  # noqa: RUF009 frozen
-    fingerprints: Mapping[str, str] = field(default_factory=dict)
-    """Of the servers' certificates, by remote."""
-    member: str = ""
-    volumes: tuple[VolumeSpec, ...] = ()
+    remote: Annotated[
+        str,
+        Key(
+            "The server, by the name that the Incus client of whoever runs the program has for "
+            "it: `local` is this machine's own; others are added with `incus remote add`.",
+            takes="a remote's name",
+            write="write the name of a remote that `incus remote list` shows, such as local",
+            limits=NAME_LIMITS,
+            parse=parse_name,
+        ),
+    ] = "local"
+    project: Annotated[
+        str,
+        Key(
+            "The project on it: instances, and their images, are made in it.",
+            takes="a project's name",
+            write="write the name of a project that `incus project list` shows, such as default",
+            limits=NAME_LIMITS,
+            parse=parse_name,
+        ),
+    ] = "default"
+    image: Annotated[
+        Attr | None,
+        Key(
+            "The system that new instances are made from: its `system.build.metadata` and "
+            "`system.build.squashfs`. One that does not hold the app is built and sent once for "
+            "each change of the flake; one that does, at every release.",
+            takes="the name of a system",
+            write="write the name of a system in nixosConfigurations, such as incus-base",
+            limits="as a host's `attr`",
+            otherwise="the host's `attr`",
+        ),
+    ] = None
+    on_image_change: Annotated[
+        OnImageChange,
+        Key(
+            "What a new image means for an instance that is there: nothing; a new root, with name, "
+            "address, devices and volumes kept; or a new instance."
+        ),
+    ] = OnImageChange.IGNORE
+    profiles: Annotated[
+        tuple[str, ...],
+        Key(
+            "Its profiles, in their order.",
+            takes="a list of profiles",
+            write="write a list, such as profiles: [default]",
+            limits=f"at most {MAX_PROFILES}; each {NAME_LIMITS}",
+            otherwise="`[default]`",
+            read=_read_profiles,
+        ),
+    ] = ("default",)
+    network: Annotated[
+        str | None,
+        Key(
+            "Its eth0 is on this network, whatever its profiles say.",
+            takes="a network's name",
+            write="write the name of a network that `incus network list` shows, such as incusbr0",
+            limits=NAME_LIMITS,
+            otherwise="as its profiles say",
+            parse=parse_name,
+        ),
+    ] = None
+    pool: Annotated[
+        str | None,
+        Key(
+            "Its root is in this pool, whatever its profiles say.",
+            takes="a storage pool's name",
+            write="write the name of a pool that `incus storage list` shows, such as default",
+            limits=NAME_LIMITS,
+            otherwise="as its profiles say",
+            parse=parse_name,
+        ),
+    ] = None
+    root_size: Annotated[
+        str | None,
+        Key(
+            "The size of its root.",
+            takes="a size",
+            write="write a size, such as 20GiB",
+            limits=f"{SIZE_LIMITS}; requires `pool`",
+            otherwise="as its profiles say",
+            parse=parse_size,
+        ),
+    ] = None
+    own_config: Annotated[
+        Mapping[str, str],
+        Key(
+            "Its own config, as `incus config set` takes it. `security.nesting` is `true` unless "
+            "you say otherwise: without it systemd's credentials, the firewall and nix's sandbox "
+            "do not work in a NixOS container.",
+            name="config",
+            takes="a map of texts",
+            write='write a map, such as config: {limits.memory: 2GiB, limits.cpu: "2"}',
+            limits=f"at most {MAX_CONFIG}; not `volatile.`, `image.` or `user.flakeup.`",
+            read=_read_config,
+        ),
+    ] = field(default_factory=dict)
+    own_devices: Annotated[
+        Mapping[str, Mapping[str, str]],
+        Key(
+            "Its own devices, as `incus config device add` takes them.",
+            name="devices",
+            takes="a map of devices",
+            write="write a map, such as devices: {gpu: {type: gpu}}, with all values as text",
+            limits=f"at most {MAX_DEVICES}; not `root` with `pool`, nor `eth0` with `network`",
+            read=_read_devices,
+        ),
+    ] = field(default_factory=dict)
+    protect: Annotated[
+        bool,
+        Key(
+            "Whether Incus and Pulumi both refuse to delete it (`security.protection.delete`). To "
+            "remove it, set this to false and run `pulumi up` first."
+        ),
+    ] = False
+    transport: Annotated[
+        TransportKind,
+        Key(
+            "How it is deployed to: over `ssh`, at the address that it says, or by `incus exec`, "
+            "which needs no way to it, no sshd and no key; then as root.",
+            limits="no check from the deployer names `{address}` with `exec`",
+        ),
+    ] = TransportKind.SSH
+    boot_timeout: Annotated[
+        Duration,
+        Key("How long it may take from its start until it can be deployed to.", most="1h"),
+    ] = Duration("2m")  # noqa: RUF009 frozen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncusDefaults(_InstanceKeys):
+    """What the stack says of all its instances."""
+
+    fingerprints: Annotated[
+        Mapping[str, str],
+        Key(
+            "The sha256 of servers' certificates, by remote. Another certificate is refused before "
+            "anything is sent, whatever the client of whoever runs the program has pinned under "
+            "that name.",
+            takes="a map of fingerprints",
+            write=(
+                "write the certificate_fingerprint that `incus info` on the server shows: 64 hex "
+                "digits"
+            ),
+            limits="64 hex digits each; remotes that hosts are on, not `local`",
+            read=read_fingerprints,
+        ),
+    ] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncusSpec(_InstanceKeys):
+    """An instance as configured: the host's keys over the stack's."""
+
+    name: Annotated[
+        str,
+        Key(
+            "Its name in Incus. Another one renames it, for which it is stopped.",
+            takes="an instance's name",
+            write="write 1 to 63 letters, digits and '-', beginning with a letter",
+            limits="1 to 63 of `A-Z a-z 0-9 -`; begins with a letter, ends with no `-`",
+            otherwise="the host's name",
+            parse=parse_instance_name,
+        ),
+    ] = ""
+    volumes: Annotated[
+        tuple[VolumeSpec, ...],
+        Key(
+            "Storage volumes that outlive its root.",
+            takes="a map of volumes",
+            write="write a map, such as volumes: {data: {pool: default, path: /var/lib/app}}",
+            limits=f"see below; at most {MAX_VOLUMES}",
+            each=VolumeSpec,
+        ),
+    ] = ()
     """Sorted by their keys."""
-
-    @property
-    def certificate(self) -> str:
-        """The fingerprint that the stack has pinned for its server; empty where it has none."""
-        return self.fingerprints.get(self.remote, "")
+    member: Annotated[
+        str,
+        Key(
+            "The cluster member that it is created on, with its volumes. An existing instance is "
+            "not moved: another member is refused, with the command that moves it; one that was "
+            "moved by hand, or evacuated, is left where it is.",
+            takes="a cluster member's name",
+            write="write the name of a member that `incus cluster list` shows",
+            limits=NAME_LIMITS,
+            otherwise="where its volumes are, else the server chooses",
+            parse=parse_name,
+        ),
+    ] = ""
+    certificate: str = ""
+    """The fingerprint that the stack has pinned for its server; empty where it has none."""
 
     @property
     def config(self) -> dict[str, str]:
@@ -109,148 +332,78 @@ class IncusSpec:
         return devices
 
 
-def read_incus(parent: Section, base: IncusSpec) -> IncusSpec:
-    """Read the stack's `incus` over `base`; where a key is refused, the rest is still looked at."""
-    values = parent.mapping("incus")
+Keys = TypeVar("Keys", bound=_InstanceKeys)
+
+INCUS: Final = Table(
+    IncusDefaults,
+    "How instances of Incus are made, for all hosts with `target: incus`; each of them may have an "
+    "`incus` of its own, whose keys go before these (`config` and `devices` are laid over key by "
+    "key). They are containers: there are no virtual machines.",
+)
+INCUS_HOST: Final = Table(
+    IncusSpec, "In addition to the keys of the stack's `incus`, an instance has these of its own."
+)
+
+
+def read_incus(stack: Section) -> IncusDefaults:
+    """Read the stack's `incus`; where a key has a problem, the rest is still read."""
+    values = stack.read_map("incus")
     if values is None:
-        return base
-    section = parent.inner("incus", values, INCUS)
-    return replace(_read(section, base), fingerprints=read_fingerprints(section))
+        return IncusDefaults()
+    return _laid_over(IncusDefaults(), stack.open("incus", values, INCUS))
 
 
 def check_remotes(stack: Section, specs: Iterable[IncusSpec]) -> None:
-    """Refuse a pin of a server that none of these instances is on."""
+    """Reject a pin of a server that none of these instances is on."""
     remotes = [spec.remote for spec in specs]
-    values = stack.silent().mapping("incus")
+    values = stack.muted().read_map("incus")
     if remotes and values is not None:
-        check_fingerprints(stack.inner("incus", values, INCUS), remotes)
+        incus = stack.open("incus", values, INCUS)
+        check_fingerprints(incus, INCUS["fingerprints"], remotes)
 
 
-def read_instance(host: Section, name: str, base: IncusSpec) -> IncusSpec:
+def read_instance(host: Section, name: str, stack: IncusDefaults) -> IncusSpec:
     """Read a host's `incus` over the stack's."""
-    values = host.mapping("incus")
-    section = host.inner("incus", values or {}, INCUS_HOST)
-    spec = _read(section, base)
-    own = section.read("name", InstanceName.parse)
-    if own is None and "name" not in section.values:
-        own = _named(host, name)
-    member = section.read("member", IncusName.parse)
-    made = replace(spec, name=own.text if own else name, member=member.text if member else "")
-    taken = frozenset({_ROOT, _NIC, *made.own_devices})
-    return replace(made, volumes=read_volumes(section, made.name, taken))
+    section = host.open("incus", host.read_map("incus") or {}, INCUS_HOST)
+    shared: dict[str, Any] = {one.name: getattr(stack, one.name) for one in fields(_InstanceKeys)}
+    spec = _laid_over(IncusSpec(name=name, **shared), section)
+    if "name" not in section.values:
+        _check_name(host, name)
+    taken = frozenset({_ROOT, _NIC, *spec.own_devices})
+    return replace(
+        spec,
+        volumes=read_volumes(section, spec.name, taken),
+        certificate=stack.fingerprints.get(spec.remote, ""),
+    )
 
 
-def _named(host: Section, name: str) -> InstanceName | None:
+def _check_name(host: Section, name: str) -> None:
     try:
-        return InstanceName.parse(name)
+        parse_instance_name(name)
     except InvalidValue as error:
         why = f"cannot be its name in Incus too: it {error.reason()}"
-        host.refuse("incus", f"{name} {why}", "write incus: {name: NAME} beside it")
-        return None
+        host.reject("incus", f"{name} {why}", "add `incus: {name: NAME}`")
 
 
-def _read(section: Section, base: IncusSpec) -> IncusSpec:
-    names = {key: section.read(key, IncusName.parse) for key in ("network", "pool")}
-    texts = {key: name.text for key, name in names.items() if name}
-    remote, project = (section.read(key, IncusName.parse) if key in section.values else None
-                       for key in ("remote", "project"))  # fmt: skip
-    size = section.read("rootSize", parse_size)
-    timeout = time_of(INCUS["bootTimeout"])
-    made = IncusSpec(
-        name=base.name,
-        remote=remote.text if remote else base.remote,
-        project=project.text if project else base.project,
-        image=section.read("image", Attr.parse, base.image),
-        on_image_change=section.read("onImageChange", one_of(OnImageChange), base.on_image_change)
-        or base.on_image_change,
-        profiles=_profiles(section, base.profiles),
-        network=texts.get("network", base.network),
-        pool=texts.get("pool", base.pool),
-        root_size=size or base.root_size,
-        own_config={**base.own_config, **_texts(section, "config", MAX_CONFIG)},
-        own_devices={**base.own_devices, **_devices(section)},
-        protect=bool(section.read("protect", flag, base.protect)),
-        transport=section.read("transport", one_of(TransportKind), base.transport)
-        or base.transport,
-        boot_timeout=section.read("bootTimeout", timeout, base.boot_timeout) or base.boot_timeout,
-        fingerprints=base.fingerprints,
-    )
-    _check(section, made)
-    return made
+def _laid_over(base: Keys, section: Section) -> Keys:
+    """Lay the keys of a section over `base`: `config` and `devices` key by key."""
+    read = section.read_fields()
+    for name in ("own_config", "own_devices"):
+        read[name] = {**getattr(base, name), **read.get(name, {})}
+    spec = replace(base, **read)
+    _check(section, spec)
+    return spec
 
 
-def _check(section: Section, made: IncusSpec) -> None:
-    if "rootSize" in section.values and made.pool is None:
-        section.refuse("rootSize", "needs a pool", "write the pool of its root beside it")
-    for key, device, value in (("network", _NIC, made.network), ("pool", _ROOT, made.pool)):
-        said_here = key in section.values or "devices" in section.values
-        if said_here and value is not None and device in made.own_devices:
+def _check(section: Section, spec: _InstanceKeys) -> None:
+    if "rootSize" in section.values and spec.pool is None:
+        section.reject("rootSize", "requires `pool`", "add the pool of its root")
+    for key, device, value in (("network", _NIC, spec.network), ("pool", _ROOT, spec.pool)):
+        is_set_here = key in section.values or "devices" in section.values
+        if is_set_here and value is not None and device in spec.own_devices:
             remedy = f"write its {device} in one of the two places"
-            section.refuse("devices", f"has {device}, which {key} makes already", remedy)
-    for key in section.silent().mapping("config") or ():
-        if key.startswith(SERVERS_OWN):
+            section.reject("devices", f"has {device}, which {key} makes already", remedy)
+    for key in section.muted().read_map("config") or ():
+        if key.startswith(RESERVED):
             remedy = "remove it: Incus or flakeup writes such keys itself"
-            section.refuse("config", f"has the key {key}", remedy)
-
-
-def _profiles(section: Section, base: tuple[str, ...]) -> tuple[str, ...]:
-    value = section.values.get("profiles")
-    if "profiles" not in section.values:
-        return base
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        section.refuse("profiles", "is not a list of names")
-        return base
-    if len(value) > MAX_PROFILES:
-        section.refuse("profiles", f"has more than {MAX_PROFILES} items")
-        return base
-    for one in value:
-        try:
-            IncusName.parse(one)
-        except InvalidValue as error:
-            section.refuse("profiles", f"has a name that {error.reason()}")
-            return base
-    return tuple(value)
-
-
-def _texts(section: Section, name: str, most: int) -> dict[str, str]:
-    values = section.mapping(name)
-    if values is None:
-        return {}
-    if len(values) > most:
-        section.refuse(name, f"has more than {most} keys")
-        return {}
-    return _pairs(section, name, values)
-
-
-def _devices(section: Section) -> dict[str, dict[str, str]]:
-    values = section.mapping("devices")
-    if values is None:
-        return {}
-    if len(values) > MAX_DEVICES:
-        section.refuse("devices", f"has more than {MAX_DEVICES} devices")
-        return {}
-    devices = {}
-    for name, device in values.items():
-        if not isinstance(device, Mapping) or not isinstance(device.get("type"), str):
-            section.refuse("devices", f"has {name}, which is no map with a type")
-            continue
-        devices[name] = _pairs(section, "devices", device)
-    return devices
-
-
-def _pairs(section: Section, name: str, values: Mapping[str, object]) -> dict[str, str]:
-    """Keys and texts in what the key `name` holds; the other ones are refused."""
-    pairs = {}
-    for key, text in values.items():
-        try:
-            check_characters(key, _KEY, limit=128)
-        except InvalidValue as error:
-            section.refuse(name, f"has a key that {error.reason()}")
-            continue
-        if not isinstance(text, str):
-            section.refuse(name, f"has {key}, whose value is not text", "put that value in quotes")
-        elif any(not char.isprintable() and char != "\n" for char in text):
-            section.refuse(name, f"has {key}, whose value has a control character in it")
-        else:
-            pairs[key] = text
-    return pairs
+            section.reject("config", f"has the key {key}", remedy)

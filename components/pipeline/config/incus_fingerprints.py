@@ -1,55 +1,51 @@
-"""The pinned certificates of servers, as the stack's `incus` has them."""
+"""The pinned certificates of Incus servers, as the stack's `incus` has them."""
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Final
 
-from ..targets.incus.remote import LOCAL
 from ..values import InvalidValue
-from .incus_table import FINGERPRINTS, INCUS
+from .schema import Key
 from .section import Section
 
-KEY: Final = "fingerprints"
-_HEX: Final = re.compile(r"[0-9a-f]{64}")
+LOCAL: Final = "local"
+"""The remote that is this machine's own server."""
+_FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def parse_fingerprint(text: str) -> str:
-    """Parse a sha256 in hex, also as openssl writes it, or raise InvalidValue."""
+    """Parse a SHA-256 fingerprint in hex, also as openssl writes it, or raise InvalidValue."""
     plain = text.replace(":", "").lower()
-    if not _HEX.fullmatch(plain):
-        msg = "is no sha256 in hex"
+    if not _FINGERPRINT.fullmatch(plain):
+        msg = "is not a SHA-256 fingerprint"
         raise InvalidValue(msg)
     return plain
 
 
-def read_fingerprints(incus: Section) -> dict[str, str]:
+def read_fingerprints(incus: Section, key: Key) -> dict[str, str] | None:
     """Read the fingerprints, by remote."""
-    values = incus.mapping(KEY)
+    values = incus.read_map(key.name)
     if values is None:
-        return {}
-    section = _section(incus, values)
+        return None
+    section = incus.open(key.name, values)
     found = {}
     for name, value in values.items():
         if name == LOCAL:
             why = "is this machine's own server, by a socket, which shows no certificate"
-            section.refuse(name, why, "remove it, or name a remote that `incus remote list` shows")
+            section.reject(name, why, "remove it, or name a remote that `incus remote list` shows")
             continue
         try:
             found[name] = parse_fingerprint(value if isinstance(value, str) else "")
         except InvalidValue as error:
-            section.refuse(name, error.reason(), INCUS[KEY].write)
+            section.reject(name, error.reason(), key.write)
     return found
 
 
-def check_fingerprints(incus: Section, remotes: Iterable[str]) -> None:
-    """Refuse a pin of a server that no host is on: a name that is misspelt would pin nothing."""
-    values = incus.mapping(KEY) or {}
+def check_fingerprints(incus: Section, key: Key, remotes: Iterable[str]) -> None:
+    """Reject a pin of a server that no host is on: a misspelt name would pin nothing."""
+    values = incus.read_map(key.name) or {}
+    section = incus.open(key.name, values)
     names = ", ".join(sorted(set(remotes)))
     for name in values.keys() - {*remotes, LOCAL}:
         remedy = f"remove it, or write one of the hosts' remotes: {names}"
-        _section(incus, values).refuse(name, "is a remote that no host is on", remedy)
-
-
-def _section(incus: Section, values: Mapping[str, object]) -> Section:
-    return replace(incus.inner(KEY, {}, FINGERPRINTS), values=values)
+        section.reject(name, "is a remote that no host is on", remedy)

@@ -1,36 +1,34 @@
-"""The volumes of an instance as configured, and what names and sizes in Incus may look like."""
+"""The volumes of an instance, and what names and sizes in Incus may look like."""
 
 import re
-from dataclasses import dataclass, replace
-from typing import Final, Self
+from dataclasses import dataclass
+from typing import Annotated, Final
 
 from ..values import InvalidValue
 from ..values.names import check_characters
-from .incus_table import VOLUME, VOLUMES
-from .section import Section, flag
+from .schema import Key, Table
+from .section import Section, is_too_large
 
 MAX_VOLUMES: Final = 16
+NAME_LIMITS: Final = "1 to 63 of `A-Z a-z 0-9 . _ -`; begins with a letter or digit"
+SIZE_LIMITS: Final = "a whole number and `MiB`, `GiB`, `TiB`, `MB`, `GB` or `TB`"
+
 _MAX_NAME: Final = 63
 _SIZE: Final = re.compile(r"[1-9][0-9]{0,11}(?:[MGT]i?B)")
 _PATH: Final = re.compile(r"/[A-Za-z0-9._/+@-]{1,199}")
 
 
-@dataclass(frozen=True, slots=True)
-class IncusName:
-    """The name of a remote, project, profile, network, pool or member."""
+def parse_name(text: str) -> str:
+    """Parse the name of a remote, project, profile, network, pool or member.
 
-    text: str
-
-    def __post_init__(self) -> None:
-        check_characters(self.text, "A-Za-z0-9._-", limit=_MAX_NAME)
-        if not self.text[0].isalnum():
-            msg = "begins with neither a letter nor a digit"
-            raise InvalidValue(msg)
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse a name, or raise InvalidValue."""
-        return cls(text)
+    Raises:
+        InvalidValue: it is none.
+    """
+    check_characters(text, "A-Za-z0-9._-", limit=_MAX_NAME)
+    if not text[0].isalnum():
+        msg = "begins with neither a letter nor a digit"
+        raise InvalidValue(msg)
+    return text
 
 
 def parse_size(text: str) -> str:
@@ -41,18 +39,68 @@ def parse_size(text: str) -> str:
     return text
 
 
+def _parse_path(text: str) -> str:
+    if not _PATH.fullmatch(text) or ".." in text:
+        msg = "is not an absolute path"
+        raise InvalidValue(msg)
+    return text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeSpec:
     """A volume of an instance as configured."""
 
     key: str
     """Its name in the config, and of its device."""
-    name: str
-    """In its pool."""
-    pool: str
-    path: str
-    size: str = ""
-    protect: bool = True
+    pool: Annotated[
+        str,
+        Key(
+            "The pool that it is in.",
+            takes="a storage pool's name",
+            write="write the name of a pool that `incus storage list` shows, such as default",
+            limits=NAME_LIMITS,
+            parse=parse_name,
+        ),
+    ]
+    path: Annotated[
+        str,
+        Key(
+            "Where it is in the instance.",
+            takes="a path",
+            write="write an absolute path, such as /var/lib/postgresql",
+            limits="an absolute path, not `/`",
+            parse=_parse_path,
+        ),
+    ]
+    size: Annotated[
+        str,
+        Key(
+            "Its size; it may grow.",
+            takes="a size",
+            write="write a size, such as 20GiB",
+            limits=SIZE_LIMITS,
+            otherwise="as large as the pool lets it be",
+            parse=parse_size,
+        ),
+    ] = ""
+    name: Annotated[
+        str,
+        Key(
+            "Its name in the pool.",
+            takes="a volume's name",
+            write="write the name that it has in its pool, such as web1-data",
+            limits=NAME_LIMITS,
+            otherwise="the instance's name, `-` and its own",
+            parse=parse_name,
+        ),
+    ]
+    protect: Annotated[
+        bool,
+        Key(
+            "Whether Pulumi refuses to delete it. To remove it with what is on it, set this to "
+            "false and run `pulumi up` first."
+        ),
+    ] = True
 
     @property
     def device(self) -> dict[str, str]:
@@ -60,48 +108,35 @@ class VolumeSpec:
         return {"type": "disk", "pool": self.pool, "source": self.name, "path": self.path}
 
 
+VOLUME: Final = Table(
+    VolumeSpec,
+    "A storage volume of the instance's own. It is made once, and kept when the root disk is "
+    "recreated, when the instance is replaced, and when it goes.",
+)
+
+
 def read_volumes(section: Section, instance: str, taken: frozenset[str]) -> tuple[VolumeSpec, ...]:
     """Read the volumes of an instance; `taken` are the names of its other devices."""
-    values = section.mapping("volumes")
-    if values is None:
+    values = section.read_map("volumes")
+    if values is None or is_too_large(section, "volumes", values, MAX_VOLUMES, "volumes"):
         return ()
-    if len(values) > MAX_VOLUMES:
-        section.refuse("volumes", f"has more than {MAX_VOLUMES} volumes")
-        return ()
-    volumes = replace(section.inner("volumes", {}, VOLUMES), values=values)
-    found = [_volume(volumes, key, instance) for key in sorted(values)]
+    volumes = section.open("volumes", values)
+    found = [_read_volume(volumes, key, instance) for key in sorted(values)]
     for one in (one for one in found if one and one.key in taken):
-        volumes.refuse(one.key, "is the name of a device that it has already", "write another name")
+        volumes.reject(one.key, "is the name of a device that it has already", "write another name")
     return tuple(one for one in found if one)
 
 
-def _volume(volumes: Section, key: str, instance: str) -> VolumeSpec | None:
+def _read_volume(volumes: Section, key: str, instance: str) -> VolumeSpec | None:
     try:
-        IncusName.parse(key)
+        parse_name(key)
     except InvalidValue as error:
-        volumes.refuse(key, f"the name of the volume {error.reason()}", "write a name such as data")
+        volumes.reject(key, f"the name of the volume {error.reason()}", "write a name such as data")
         return None
-    values = volumes.mapping(key, "write a map with pool and path")
+    values = volumes.read_map(key, "write a map with pool and path")
     if values is None:
         return None
-    one = volumes.inner(key, values, VOLUME)
-    pool, path = one.read("pool", IncusName.parse), one.read("path", _path)
-    name = one.read("name", IncusName.parse)
-    size, protect = one.read("size", parse_size), one.read("protect", flag)
-    if pool is None or path is None:
+    fields = volumes.open(key, values, VOLUME).read_fields()
+    if not {"pool", "path"} <= fields.keys():
         return None
-    return VolumeSpec(
-        key=key,
-        name=name.text if name else f"{instance}-{key}",
-        pool=pool.text,
-        path=path,
-        size=size or "",
-        protect=protect is not False,
-    )
-
-
-def _path(text: str) -> str:
-    if not _PATH.fullmatch(text) or ".." in text:
-        msg = "is no absolute path"
-        raise InvalidValue(msg)
-    return text
+    return VolumeSpec(**{"key": key, "name": f"{instance}-{key}", **fields})

@@ -1,17 +1,20 @@
-"""Makes docs/config.md from the table of keys: `python -m components.pipeline.config.reference`."""
+"""Makes docs/config.md from the keys: `python -m components.pipeline.config.reference`."""
 
 import sys
-from dataclasses import replace
 from typing import Final
 
 from ..errors import ConfigError
-from .activation_table import ACTIVATION, CHECK
-from .incus_table import INCUS, INCUS_HOST, VOLUME
-from .registry_table import REGISTRY
-from .rollout_table import ROLLOUT
-from .schema import HOST, STACK, Key, Table
-from .services_table import DOCKER, SERVICE
-from .stack import parse
+from .activation import ACTIVATION
+from .checks import CHECK
+from .docker import DOCKER
+from .hosts import HOST
+from .incus import INCUS, INCUS_HOST
+from .incus_volumes import VOLUME
+from .registry import REGISTRY
+from .rollout import ROLLOUT
+from .schema import Key, Table
+from .services import SERVICE
+from .stack import STACK, parse
 
 _INTRO: Final = """\
 # Configuration
@@ -61,7 +64,7 @@ def page() -> str:
         _section("Stack", STACK),
         _section("Hosts: `hosts.<name>`", HOST),
         _section("Incus: `incus`", INCUS),
-        _section("Incus: `hosts.<name>.incus`", _own(INCUS_HOST, INCUS)),
+        _section("Incus: `hosts.<name>.incus`", INCUS_HOST, without=INCUS),
         _section("Incus: `hosts.<name>.incus.volumes.<name>`", VOLUME),
         _section("Docker: `docker`", DOCKER),
         _section("Docker: `docker.registry`", REGISTRY),
@@ -73,14 +76,11 @@ def page() -> str:
     return "\n".join([_INTRO, *tables, _PROBLEMS, _example()])
 
 
-def _section(title: str, table: Table) -> str:
+def _section(title: str, table: Table, without: Table | None = None) -> str:
+    """The section of a table; `without` the keys that it shares with another one."""
     head = "| key | value | default | limits | meaning |\n| --- | --- | --- | --- | --- |"
-    return "\n".join([f"## {title}\n\n{table.about}\n", head, *map(_row, table.keys), ""])
-
-
-def _own(table: Table, shared: Table) -> Table:
-    """The keys that a table has beside those of another one."""
-    return replace(table, keys=tuple(key for key in table.keys if key.name not in shared))
+    rows = [_row(key) for key in table.keys if without is None or key.name not in without]
+    return "\n".join([f"## {title}\n\n{table.about}\n", head, *rows, ""])
 
 
 def _row(key: Key) -> str:

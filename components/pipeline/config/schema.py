@@ -1,50 +1,108 @@
-"""Every key of a stack's config, once: for the parser, its messages and docs/config.md."""
+"""How a key of the config is declared: once, with the field of the value that it becomes.
+
+    boot_timeout: Annotated[
+        Duration, Key("How long it may take to come up.", most="1h")
+    ] = Duration("2m")
+
+The name of the key (`bootTimeout`), what it takes, its limits and the remedy in messages follow
+from the field unless the `Key` says otherwise, and so do the parser and its default (section.py),
+docs/config.md (reference.py) and the JSON schema for editors (json_schema.py).
+
+No library does this here. pydantic costs more processor time to import than all of this program's
+own modules (0.11 s), cattrs a third of them (0.03 s), and neither takes off what is left to do: a
+value that is refused must not hide what is wrong beside it, nor show a secret; a host's map is
+laid over the stack's and the flake's; and half of all messages are about two keys together.
+"""
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Final
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import KW_ONLY, MISSING, Field, dataclass, fields, replace
+from enum import Enum, StrEnum
+from functools import cache
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from ..values import Duration, InvalidValue
+
+if TYPE_CHECKING:
+    from .section import Section
 
 SIMILAR: Final = 0.6
 """How alike (0 to 1) an unknown key and a known one must be for the second to be suggested."""
+NOT_WHOLE: Final = "is not a whole number"
+
+_WHOLE: Final = re.compile(r"-?[0-9]{1,60}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Key:
     """One key: what it takes, and what leaving it out means.
 
-    `takes` is the kind of value in a few words, `write` the remedy of each message about it.
-    `default` is a text as a user would write it, or empty; `otherwise` says in words what a key
-    without one falls back to. `most` is the largest time, and `zero` allows `0s`; `within` holds
-    the smallest and the largest whole number. A `plain` of int or bool allows YAML's own value as
-    well as the same in quotes.
+    `takes` is the kind of value in a few words, `write` the remedy of each message about it, and
+    `otherwise` says what a key without a default falls back to. For a time, a number, a flag and
+    the members of an enum, what is left empty here follows from the type of the field, and
+    `limits` says what else there is.
     """
 
-    name: str
-    takes: str
-    write: str
     meaning: str
-    limits: str
-    default: str = ""
+    _: KW_ONLY
+    name: str = ""
+    """Its name in the config, where it is not the field's."""
+    takes: str = ""
+    write: str = ""
+    limits: str = ""
     otherwise: str = ""
-    required: bool = False
+    required: bool | None = None
+    """None: where neither the field nor `otherwise` says what stands for it."""
     most: str = ""
+    """The longest time."""
     zero: bool = False
+    """Whether a time may be `0s`."""
+    example: str = ""
+    """A time for its remedy, where the default is not one to recommend."""
     within: tuple[int, int] = (0, 0)
-    plain: type[str] | type[int] | type[bool] = str
+    """The smallest and the largest whole number."""
+    parse: Callable[[str], object] | None = None
+    """Makes a value of a text, or raises InvalidValue; None: what the type of the field says."""
+    read: Callable[["Section", "Key"], object] | None = None
+    """Reads a list or a map; None where it has problems, which it has then reported."""
+    of: type | None = None
+    """The class of a map, whose own keys are declared in it: its module reads it."""
+    each: type | None = None
+    """The same of a map by name: that of each of its values."""
+    takes_numbers: bool = False
+    """Whether the texts in a map may be written as numbers."""
+    is_secret: bool = False
+    """Whether it, or each value in it, is to be a Pulumi secret."""
+    field: str = ""
+    default: str = ""
+    """As a user would write it, or empty."""
+    value_type: Any = None
+    """Of the field; with int or bool, YAML's own value is taken as well as the same in quotes."""
+
+    @property
+    def is_read_by_its_module(self) -> bool:
+        """Whether there is more to it than its own value: a section, or sections by name."""
+        return self.of is not None or self.each is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Table:
-    """The keys of one map of the config; `path` names it in the documentation."""
+    """The keys of one map of the config: those that the fields of a class declare."""
 
-    path: str
-    about: str
-    keys: tuple[Key, ...]
-    _by_name: dict[str, Key] = field(init=False, repr=False, compare=False)
+    of: type | None = None
+    """None: its keys are names."""
+    about: str = ""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_by_name", {key.name: key for key in self.keys})
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The keys, in the order of the fields."""
+        return tuple(self._by_name.values())
+
+    @property
+    def _by_name(self) -> Mapping[str, Key]:
+        return {} if self.of is None else _keys_of(self.of)
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
@@ -57,6 +115,10 @@ class Table:
         return nearest(name, self._by_name)
 
 
+NAMES: Final = Table()
+"""A map whose keys are names: of hosts, checks, services."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Give the one of the known names that another was probably meant to be."""
     spelt = {one.lower(): one for one in known}
@@ -64,258 +126,143 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return spelt[found[0]] if found else None
 
 
-_WRITE_REF: Final = "write a tag, a branch, refs/... or a full commit id, such as v2.1.0"
-_REF_LIMITS: Final = (
-    "1 to 200 of `A-Z a-z 0-9 . _ / + @ -`; no `..`, `//`, `/.`, `.lock`; "
-    "no `-`, `.` or `/` at its start, no `.` or `/` at its end"
-)
-_NAME_LIMITS: Final = "1 to 63 of `A-Z a-z 0-9 _ -`; no `-` at its start"
+@cache
+def _keys_of(declaring: type) -> Mapping[str, Key]:
+    resolved = (
+        _resolve(key, field)
+        for field in fields(declaring)
+        for key in getattr(field.type, "__metadata__", ())
+        if isinstance(key, Key)
+    )
+    return {key.name: key for key in resolved}
 
-WRITE_ACTIVATION: Final = "write a map, such as activation: {checkDeadline: 2m}"
 
-STACK: Final = Table(
-    path="",
-    about="Top-level keys, each set with `pulumi config set KEY VALUE`.",
-    keys=(
-        Key(
-            name="appRef",
-            takes="a ref",
-            write=_WRITE_REF,
-            meaning=(
-                "The application's release: the one thing that changes on a deployment. "
-                "Without it the application is what the flake's own lock says."
-            ),
-            limits=_REF_LIMITS,
-        ),
-        Key(
-            name="appRev",
-            takes="a commit id",
-            write="write the full commit id that appRef resolves to, or remove the key",
-            meaning=(
-                "The commit that `appRef` must resolve to. A tag that was moved is then refused, "
-                "from the pull request to production."
-            ),
-            limits="40 hex digits in lower case; only beside `appRef`",
-        ),
-        Key(
-            name="flake",
-            takes="a flake url",
-            write="write ./flake, git+https://host/repo.git or github:owner/repo",
-            meaning=(
-                "Where the flake is: a folder of this repository (`./flake`), a path (`/srv/flake` "
-                "or `path:/srv/flake`), or a git repository (`git+https:`, `git+ssh:`, "
-                "`git+file:`, `github:owner/repo`, `gitlab:owner/repo?host=gitlab.example.org`)."
-            ),
-            limits=(
-                "`?dir=` names the folder of `flake.nix` in it; no revision, password, `#`, `..` "
-                "or `%`; `git+http:` and `git+git:` only from this machine; a folder begins with "
-                "`./`"
-            ),
-            default="./flake",
-        ),
-        Key(
-            name="flakeRef",
-            takes="a ref",
-            write=_WRITE_REF,
-            meaning=(
-                "The flake's own release, where `flake` is a git repository. A folder or a path "
-                "has none: it is taken as it is, and identified by its content."
-            ),
-            limits="as `appRef`; required for git, refused for a folder or a path",
-        ),
-        Key(
-            name="appInput",
-            takes="the name of an input",
-            write="write the name of the flake's input for the application, such as app",
-            meaning="The input of the flake that `appRef` replaces.",
-            limits=_NAME_LIMITS,
-            default="app",
-        ),
-        Key(
-            name="hosts",
-            takes="a map of hosts",
-            write="write at least one host as a map: hosts: {web1: {address: ..., hostKey: ...}}",
-            meaning="The hosts by name.",
-            limits=f"a name has {_NAME_LIMITS}; no two names differ only in case",
-            otherwise="**required**, unless there are `services`",
-        ),
-        Key(
-            name="sshKey",
-            takes="a private key",
-            write="run: pulumi config set --secret sshKey < KEY_FILE",
-            meaning=(
-                "The private key to log in with, the same for everybody who runs the stack. "
-                "Without it, whatever agent `SSH_AUTH_SOCK` names is asked."
-            ),
-            limits="a Pulumi secret; in OpenSSH's form or PEM, without a passphrase",
-        ),
-        Key(
-            name="activation",
-            takes="a map",
-            write=WRITE_ACTIVATION,
-            meaning="How hosts are switched: times, health checks, mode.",
-            limits="see below",
-        ),
-        Key(
-            name="rollout",
-            takes="a map",
-            write="write a map, such as rollout: {canary: 1, maxParallel: 4}",
-            meaning="In which order the hosts are switched, and how many at a time.",
-            limits="see below",
-        ),
-        Key(
-            name="incus",
-            takes="a map",
-            write="write a map, such as incus: {image: incus-base, remote: local}",
-            meaning="How instances of Incus are made: server, image, profiles, devices.",
-            limits="see below",
-        ),
-        Key(
-            name="docker",
-            takes="a map",
-            write="write a map, such as docker: {host: unix:///var/run/docker.sock}",
-            meaning="Which Docker daemon runs the services.",
-            limits="see below",
-        ),
-        Key(
-            name="services",
-            takes="a map of services",
-            write="write a map, such as services: {app: {image: app-image}}",
-            meaning="Containers of Docker, by name, from images of the flake.",
-            limits="see below; a name has 1 to 40 of `A-Z a-z 0-9 _ -`; no `-` or `_` at its start",
-        ),
-        Key(
-            name="observe",
-            takes="auto or never",
-            write="write auto or never",
-            meaning=(
-                "Whether the hosts are asked what they run, so that a preview can show it: `auto` "
-                "asks, and goes on without an answer; `never` asks nothing before a deployment."
-            ),
-            limits="`auto` or `never`",
-            default="auto",
-        ),
-    ),
-)
+def _resolve(key: Key, field: Field[Any]) -> Key:
+    """Fill in what follows from the field."""
+    (annotated, *_) = get_args(field.type)
+    is_optional = NoneType in get_args(annotated)
+    value_type = key.value_type or (get_args(annotated)[0] if is_optional else annotated)
+    has_default = field.default is not MISSING or field.default_factory is not MISSING
+    key = replace(
+        key,
+        name=key.name or _camel_case(field.name),
+        field=field.name,
+        default=_written(field.default),
+        required=not (has_default or key.otherwise) if key.required is None else key.required,
+        value_type=value_type,
+    )
+    if key.parse or key.read or key.is_read_by_its_module or not isinstance(value_type, type):
+        return key
+    if issubclass(value_type, Duration):
+        return _time(key)
+    if issubclass(value_type, bool):
+        return _choice(key, ("true", "false"), parse_flag)
+    if issubclass(value_type, StrEnum):
+        return _choice(key, tuple(value_type), member_parser(value_type))
+    if issubclass(value_type, int):
+        least, most = key.within
+        return replace(key, limits=_and(f"{least} to {most}", key), parse=number_parser(key))
+    return replace(key, parse=value_type.parse)  # type: ignore[attr-defined]
 
-HOSTS: Final = Table(path="hosts", about="The hosts by name.", keys=())
-"""The map of hosts: its keys are their names."""
 
-HOST: Final = Table(
-    path="hosts.<name>",
-    about="Keys of one host.",
-    keys=(
-        Key(
-            name="target",
-            takes="a target",
-            write="write ssh or incus",
-            meaning=(
-                "How the host is reached and kept: `ssh` is a NixOS machine that exists; `incus` "
-                "is a container that the program makes."
-            ),
-            limits="`ssh` or `incus`",
-            default="ssh",
-        ),
-        Key(
-            name="address",
-            takes="an address",
-            write="write a host name or an IP address, such as web1.example.org or 10.0.0.5",
-            meaning="Where its sshd listens; an instance of Incus says so itself.",
-            limits=(
-                "a host name (RFC 1123), an IPv4 or an IPv6 address without brackets and zone; "
-                "not link-local; no two hosts have the same address and port; only with `ssh`"
-            ),
-            required=True,
-        ),
-        Key(
-            name="port",
-            takes="a port",
-            write="write a port, such as 22",
-            meaning="The port of its sshd.",
-            limits="1 to 65535",
-            default="22",
-            plain=int,
-        ),
-        Key(
-            name="user",
-            takes="a login name",
-            write="write root, or a user with passwordless sudo",
-            meaning="Who logs in: root, or a user with `NOPASSWD: ALL` in sudoers.",
-            limits="1 to 32 of `a-z 0-9 _ -`; begins with a letter or `_`",
-            default="root",
-        ),
-        Key(
-            name="hostKey",
-            takes="a host key",
-            write=(
-                "write the line of /etc/ssh/ssh_host_ed25519_key.pub on that host: "
-                "ssh-ed25519 AAAA..."
-            ),
-            meaning=(
-                "Its public ed25519 key. Every connection verifies it; nothing turns that off. "
-                "That of an instance is read through Incus when it is made."
-            ),
-            limits="one line: `ssh-ed25519`, the key, and a comment if you like; only with `ssh`",
-            required=True,
-        ),
-        Key(
-            name="attr",
-            takes="the name of a system",
-            write="write the name of a system in nixosConfigurations, such as web1",
-            meaning="Its system in the flake: `nixosConfigurations.<attr>`.",
-            limits=_NAME_LIMITS,
-            otherwise="the host's name",
-        ),
-        Key(
-            name="appRef",
-            takes="a ref",
-            write=_WRITE_REF,
-            meaning="A release of its own: one host ahead of the others, or behind.",
-            limits="as the stack's `appRef`",
-            otherwise="the stack's",
-        ),
-        Key(
-            name="activation",
-            takes="a map",
-            write=WRITE_ACTIVATION,
-            meaning=(
-                "Times, mode and checks of its own. A key that is left out is the stack's; "
-                "`checks` are laid over the stack's by name."
-            ),
-            limits="see below",
-            otherwise="the stack's",
-        ),
-        Key(
-            name="incus",
-            takes="a map",
-            write="write a map, such as incus: {image: incus-base}",
-            meaning="The instance that it is: keys that are left out are those of the stack.",
-            limits="see below; only with `target: incus`",
-            otherwise="the stack's",
-        ),
-        Key(
-            name="substitute",
-            takes="true or false",
-            write="write true or false",
-            meaning=(
-                "Whether the host itself fetches what its caches have, so that only the rest is "
-                "sent (`nix copy --substitute-on-destination`)."
-            ),
-            limits="`true` or `false`",
-            default="true",
-            plain=bool,
-        ),
-        Key(
-            name="enabled",
-            takes="true or false",
-            write="write true or false",
-            meaning=(
-                "`false` leaves the host out: it is not built, asked or switched, and the preview "
-                "says so."
-            ),
-            limits="`true` or `false`; at least one host is enabled",
-            default="true",
-            plain=bool,
-        ),
-    ),
-)
+def _camel_case(field: str) -> str:
+    first, *others = field.split("_")
+    return first + "".join(word.capitalize() for word in others)
+
+
+def _written(value: object) -> str:
+    """Give a default as a user would write it, or nothing where that is more than a text."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case Enum():
+            return str(value.value)
+        case str() | int():
+            return str(value)
+    text = getattr(value, "text", "")
+    return text if isinstance(text, str) else ""
+
+
+def _time(key: Key) -> Key:
+    example = key.example or key.default
+    write = f"write a whole number with a unit, at most {key.most}, such as {example}"
+    return replace(
+        key,
+        takes=key.takes or "a time",
+        write=key.write or write,
+        limits=_and(f"{'0s' if key.zero else '1s'} to {key.most}", key),
+        parse=time_parser(key),
+    )
+
+
+def _choice(key: Key, members: tuple[str, ...], parse: Callable[[str], object]) -> Key:
+    def either(*words: str) -> str:
+        return " or ".join((", ".join(words[:-1]), words[-1]))
+
+    return replace(
+        key,
+        takes=key.takes or either(*members),
+        write=key.write or f"write {either(*members)}",
+        limits=_and(either(*(f"`{member}`" for member in members)), key),
+        parse=parse,
+    )
+
+
+def _and(limits: str, key: Key) -> str:
+    return f"{limits}; {key.limits}" if key.limits else limits
+
+
+def time_parser(key: Key) -> Callable[[str], Duration]:
+    """Give the parser of a time within the limits of `key`."""
+    limit = Duration(key.most)
+
+    def parse_time(text: str) -> Duration:
+        time = Duration.parse(text)
+        if time.seconds > limit.seconds:
+            msg = f"is more than {limit.text}"
+            raise InvalidValue(msg)
+        if not time.seconds and not key.zero:
+            msg = "must be longer than 0s"
+            raise InvalidValue(msg)
+        return time
+
+    return parse_time
+
+
+def number_parser(key: Key) -> Callable[[str], int]:
+    """Give the parser of a whole number within the limits of `key`."""
+    least, most = key.within
+
+    def parse_number(text: str) -> int:
+        if not _WHOLE.fullmatch(text):
+            raise InvalidValue(NOT_WHOLE)
+        if not least <= int(text) <= most:
+            msg = f"is not in {least} to {most}"
+            raise InvalidValue(msg)
+        return int(text)
+
+    return parse_number
+
+
+def member_parser(kind: type[StrEnum]) -> Callable[[str], StrEnum]:
+    """Give the parser of the members of `kind`."""
+
+    def parse_member(text: str) -> StrEnum:
+        try:
+            return kind(text)
+        except ValueError:
+            msg = f"is not one of: {', '.join(kind)}"
+            raise InvalidValue(msg) from None
+
+    return parse_member
+
+
+def parse_flag(text: str) -> bool:
+    """Parse `true` or `false`, or raise InvalidValue."""
+    match text:
+        case "true":
+            return True
+        case "false":
+            return False
+    msg = "is neither true nor false"
+    raise InvalidValue(msg)

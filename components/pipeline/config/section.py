@@ -1,26 +1,20 @@
-"""Reads one map of a config, key by key, and writes down every problem instead of stopping."""
+"""Reads one map of a config, key by key, and reports every problem instead of stopping."""
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sized
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Any, Final
 
 from ..errors import Problem, printable
-from ..values import Duration, InvalidValue
-from .schema import Key, Table
+from ..values import InvalidValue
+from .schema import NAMES, NOT_WHOLE, Key, Table, number_parser
 
-T = TypeVar("T")
-E = TypeVar("E", bound=StrEnum)
-
-NOT_WHOLE: Final = "is not a whole number"
 NOT_SET: Final = "(not set)"
 SECRET: Final = "[secret]"  # noqa: S105 what is shown in place of one
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}")
 _USERINFO: Final = re.compile(r"://(?!git@)(?:.*@)", re.DOTALL)
-_WHOLE: Final = re.compile(r"-?[0-9]{1,60}")
 _SHOWN: Final = 60
 
 
@@ -69,111 +63,104 @@ class Section:
     hidden: bool = False
     secrets: frozenset[str] = field(default=frozenset())
 
-    def refuse(self, name: str, why: str, remedy: str = "") -> None:
-        """Write down a problem with the value of a key; the key's own remedy is the default."""
-        self.problems.append(
-            Problem(
-                path=path_to(self.path, name),
-                value=self._shown(name),
-                why=why,
-                remedy=remedy or self.table[name].write,
-            )
-        )
+    def reject(self, name: str, why: str, remedy: str = "") -> None:
+        """Report a problem with the value of a key; the key's own remedy is the default."""
+        remedy = remedy or self.table[name].write
+        self.reject_value(path_to(self.path, name), self._shown(name), why, remedy)
 
-    def hides(self, name: str) -> bool:
+    def reject_value(self, path: str, value: str, why: str, remedy: str) -> None:
+        """Report a problem with something that is not the whole value of a key."""
+        self.problems.append(Problem(path=path, value=value, why=why, remedy=remedy))
+
+    def is_hidden(self, name: str) -> bool:
         """Whether the value of a key must not be shown."""
         return self.hidden or name in self.secrets
 
-    def refuse_unknown(self) -> None:
-        """Write down each key that is not in the table, with the one that was meant."""
+    def reject_unknown(self) -> None:
+        """Report each key that is not in the table, with the one that was meant."""
         for name in self.values:
             if name in self.table:
                 continue
             near = self.table.nearest(name)
             known = ", ".join(key.name for key in self.table.keys)
             remedy = f"write {near}" if near else f"remove it: the keys here are {known}"
-            self.refuse(name, "is not a key that flakeup knows", remedy)
+            self.reject(name, "is not a key that flakeup knows", remedy)
 
-    def read(self, name: str, parse: Callable[[str], T], fallback: T | None = None) -> T | None:
-        """Parse the text of a key.
+    def read_fields(self, *, without: Container[str] = ()) -> dict[str, Any]:
+        """Read the values of all keys that are set and valid, by field.
 
-        A key that is left out gives `fallback`, else what is parsed from its default in the
-        table, else None. None too where there is a problem, which is then written down.
+        Keys that hold maps with keys of their own are left to their modules, those of `without`
+        to the caller.
         """
+        keys = (
+            key
+            for key in self.table.keys
+            if not key.is_read_by_its_module and key.name not in without
+        )
+        read = {key.field: self.read(key.name) for key in keys}
+        return {name: value for name, value in read.items() if value is not None}
+
+    def read(self, name: str) -> Any:
+        """Read the value of a key; None where it is left out, or where it has a problem."""
         key = self.table[name]
         if name not in self.values:
             if key.required:
-                self.refuse(name, "is required")
-            if fallback is not None or not key.default:
-                return fallback
-            return parse(key.default)
-        text = self._text(key)
-        if text is None:
+                self.reject(name, "is required")
             return None
+        if key.read:
+            return key.read(self, key)
+        text = self._text(key)
+        return None if text is None else self.parse(name, text, key.parse or str)
+
+    def parse(self, name: str, text: str, parse: Callable[[str], object]) -> Any:
+        """Parse the text of a key; None where there is a problem, which is then reported."""
         try:
             return parse(text)
         except InvalidValue as error:
-            self.refuse(name, error.reason(hidden=self.hides(name)), error.remedy)
+            self.reject(name, error.reason(hidden=self.is_hidden(name)), error.remedy)
             return None
 
-    def numbers(self, name: str, *, most: int) -> tuple[int, ...] | None:
-        """Parse the list of 1 to `most` whole numbers under a key.
-
-        None where there is no such key, or a problem, which is then written down.
-        """
-        if name not in self.values:
-            return None
-        value = self.values[name]
-        if not isinstance(value, list):
-            self.refuse(name, _not(self.table[name].takes, value))
-            return None
-        if not 1 <= len(value) <= most:
-            self.refuse(name, "is empty" if not value else f"has more than {most} items")
-            return None
-        read = [self._number(name, index, item) for index, item in enumerate(value)]
-        found = tuple(number for number in read if number is not None)
-        return found if len(found) == len(read) else None
-
-    def _number(self, name: str, index: int, item: object) -> int | None:
-        key = self.table[name]
-        why = _not("a whole number", item)
-        if isinstance(item, float):
-            why = NOT_WHOLE
-        if isinstance(item, int | str) and not isinstance(item, bool):
-            try:
-                return number_of(key)(str(item))
-            except InvalidValue as error:
-                why = error.reason()
-        path, value = f"{path_to(self.path, name)}[{index}]", shown(item)
-        value = SECRET if self.hides(name) else value
-        self.problems.append(Problem(path=path, value=value, why=why, remedy=key.write))
-        return None
-
-    def mapping(self, name: str, remedy: str = "") -> Mapping[str, object] | None:
+    def read_map(self, name: str, remedy: str = "") -> Mapping[str, object] | None:
         """Give the map under a key, or None where there is none; anything else is a problem."""
         if name not in self.values:
-            if self.table[name].required:
-                self.refuse(name, "is required")
             return None
         value = self.values[name]
         if isinstance(value, Mapping):
             return value
-        self.refuse(name, _not("a map", value), remedy)
+        self.reject(name, not_a("a map", value), remedy)
         return None
 
-    def inner(self, name: str, values: Mapping[str, object], table: Table) -> "Section":
-        """Open the map under a key with the keys of `table`, and refuse all others in it."""
+    def read_list(self, name: str) -> list[Any] | None:
+        """Give the list under a key, or None where there is none; anything else is a problem."""
+        if name not in self.values:
+            return None
+        value = self.values[name]
+        if isinstance(value, list):
+            return value
+        self.reject(name, not_a(self.table[name].takes, value))
+        return None
+
+    def open(
+        self,
+        name: str,
+        values: Mapping[str, object],
+        table: Table = NAMES,
+        secrets: frozenset[str] = frozenset(),
+    ) -> "Section":
+        """Open the map under a key; one whose keys are not names takes those of `table` alone."""
         section = Section(
             values=values,
             table=table,
             problems=self.problems,
             path=path_to(self.path, name),
-            hidden=self.hides(name),
+            hidden=self.is_hidden(name),
+            secrets=secrets,
         )
-        section.refuse_unknown()
+        if table is not NAMES:
+            section.reject_unknown()
         return section
 
-    def silent(self) -> "Section":
+    def muted(self) -> "Section":
         """Give the same section for a first look: its problems are dropped."""
         return replace(self, problems=[])
 
@@ -182,26 +169,28 @@ class Section:
         match value:
             case str():
                 return value
-            case bool() if key.plain is bool:
+            case bool() if key.value_type is bool:
                 return str(value).lower()
-            case int() if key.plain is int and not isinstance(value, bool):
+            case int() if key.value_type is int and not isinstance(value, bool):
                 return printable(str(value))
-        if key.plain is str and not key.most and isinstance(value, bool | int | float):
-            why = _not("text", value) + ": put it in quotes if it is meant"
-        elif key.plain is int and isinstance(value, float):
+        is_text = key.value_type not in {bool, int} and not key.most
+        if is_text and isinstance(value, bool | int | float):
+            why = not_a("text", value) + ": put it in quotes if it is meant"
+        elif key.value_type is int and isinstance(value, float):
             why = NOT_WHOLE
         else:
-            why = _not(key.takes, value)
-        self.refuse(key.name, why)
+            why = not_a(key.takes, value)
+        self.reject(key.name, why)
         return None
 
     def _shown(self, name: str) -> str:
         if name not in self.values:
             return NOT_SET
-        return SECRET if self.hides(name) else shown(self.values[name])
+        return SECRET if self.is_hidden(name) else shown(self.values[name])
 
 
-def _not(wanted: str, value: object) -> str:
+def not_a(wanted: str, value: object) -> str:
+    """Say what a value is in place of what is wanted."""
     match value:
         case None:
             return "has no value"
@@ -220,57 +209,40 @@ def _not(wanted: str, value: object) -> str:
     return f"is {found}, not {wanted}"
 
 
-def time_of(key: Key) -> Callable[[str], Duration]:
-    """Give the parser of a time within the limits of `key`."""
-    limit = Duration(key.most)
-
-    def parse_time(text: str) -> Duration:
-        time = Duration.parse(text)
-        if time.seconds > limit.seconds:
-            msg = f"is more than {limit.text}"
-            raise InvalidValue(msg)
-        if not time.seconds and not key.zero:
-            msg = "is no time at all"
-            raise InvalidValue(msg)
-        return time
-
-    return parse_time
+def is_too_large(section: Section, name: str, values: Sized, most: int, what: str) -> bool:
+    """Whether the list or map under a key has more than `most` of `what`, which is reported."""
+    if len(values) <= most:
+        return False
+    section.reject(name, f"has more than {most} {what}")
+    return True
 
 
-def number_of(key: Key) -> Callable[[str], int]:
-    """Give the parser of a whole number within the limits of `key`."""
-    least, most = key.within
+def whole_numbers(most: int) -> Callable[[Section, Key], tuple[int, ...] | None]:
+    """Give the reader of a list of 1 to `most` whole numbers within the limits of its key."""
 
-    def parse_number(text: str) -> int:
-        if not _WHOLE.fullmatch(text):
-            raise InvalidValue(NOT_WHOLE)
-        if not least <= int(text) <= most:
-            msg = f"is not in {least} to {most}"
-            raise InvalidValue(msg)
-        return int(text)
+    def read_numbers(section: Section, key: Key) -> tuple[int, ...] | None:
+        items = section.read_list(key.name)
+        if items is None or is_too_large(section, key.name, items, most, "items"):
+            return None
+        if not items:
+            section.reject(key.name, "is empty")
+            return None
+        read = [_number(section, key, index, item) for index, item in enumerate(items)]
+        found = tuple(number for number in read if number is not None)
+        return found if len(found) == len(read) else None
 
-    return parse_number
+    return read_numbers
 
 
-def one_of(kind: type[E]) -> Callable[[str], E]:
-    """Give the parser of the members of `kind`."""
-
-    def parse_member(text: str) -> E:
+def _number(section: Section, key: Key, index: int, item: object) -> int | None:
+    why = not_a("a whole number", item)
+    if isinstance(item, float):
+        why = NOT_WHOLE
+    if isinstance(item, int | str) and not isinstance(item, bool):
         try:
-            return kind(text)
-        except ValueError:
-            msg = f"is not one of: {', '.join(kind)}"
-            raise InvalidValue(msg) from None
-
-    return parse_member
-
-
-def flag(text: str) -> bool:
-    """Parse `true` or `false`."""
-    match text:
-        case "true":
-            return True
-        case "false":
-            return False
-    msg = "is neither true nor false"
-    raise InvalidValue(msg)
+            return number_parser(key)(str(item))
+        except InvalidValue as error:
+            why = error.reason()
+    value = SECRET if section.is_hidden(key.name) else shown(item)
+    section.reject_value(f"{path_to(section.path, key.name)}[{index}]", value, why, key.write)
+    return None

@@ -8,9 +8,10 @@ from typing import Final
 
 from ..errors import printable
 from ..values import InvalidValue, Port
-from . import service_secrets
 from .docker import PATH
-from .section import Section
+from .schema import Key
+from .section import Section, is_too_large
+from .service_secrets import NAME, check_content
 
 MAX_WORDS: Final = 64
 MAX_PORTS: Final = 16
@@ -28,7 +29,7 @@ class Rule:
     most: int
     key: Callable[[str], object]
     value: Callable[[str], object]
-    once: Callable[[str, str], object]
+    unique: Callable[[str, str], object]
     """What of a key and its value is there once."""
     is_shown: bool = True
     """Whether values may be in messages."""
@@ -37,7 +38,7 @@ class Rule:
 def _matching(pattern: re.Pattern[str], what: str) -> Callable[[str], object]:
     def check(text: str) -> None:
         if not pattern.fullmatch(text):
-            msg = f"is no {what}"
+            msg = f"is not {what}"
             raise InvalidValue(msg)
 
     return check
@@ -49,78 +50,90 @@ def _printable(text: str) -> None:
         raise InvalidValue(msg)
 
 
-PORTS: Final = Rule(MAX_PORTS, Port.parse, Port.parse, lambda outer, _: int(outer))
-ENV: Final = Rule(
+_PORTS: Final = Rule(MAX_PORTS, Port.parse, Port.parse, lambda outer, _: int(outer))
+_ENV: Final = Rule(
     MAX_ENV,
-    _matching(_VARIABLE, "variable's name"),
+    _matching(_VARIABLE, "the name of a variable"),
     _printable,
     lambda name, _: name,
     is_shown=False,
 )
-SECRETS: Final = Rule(
+_SECRETS: Final = Rule(
     MAX_SECRETS,
-    _matching(service_secrets.NAME, "file's name"),
-    service_secrets.check,
+    _matching(NAME, "the name of a file"),
+    check_content,
     lambda name, _: name,
     is_shown=False,
 )
-VOLUMES: Final = Rule(
+_VOLUMES: Final = Rule(
     MAX_VOLUMES,
-    _matching(_VOLUME, "volume's name"),
-    _matching(PATH, "absolute path"),
+    _matching(_VOLUME, "the name of a volume"),
+    _matching(PATH, "an absolute path"),
     lambda _, path: posixpath.normpath(path),
 )
 
 
-def ports(one: Section, name: str) -> dict[int, int]:
+def read_ports(section: Section, key: Key) -> dict[int, int]:
     """Read a map of port here to port there."""
     return {
         Port.parse(outer).number: Port.parse(inner).number
-        for outer, inner in pairs(one, name, PORTS)
+        for outer, inner in _read_pairs(section, key.name, _PORTS).items()
     }
 
 
-def pairs(one: Section, name: str, rule: Rule) -> list[tuple[str, str]]:
-    """Read a map; what its rule refuses is left out, and written down as a problem."""
-    values = one.mapping(name)
-    if values is None:
-        return []
-    if len(values) > rule.most:
-        one.refuse(name, f"has more than {rule.most} keys")
-        return []
+def read_env(section: Section, key: Key) -> dict[str, str]:
+    """Read the map of environment variables."""
+    return _read_pairs(section, key.name, _ENV)
+
+
+def read_secrets(section: Section, key: Key) -> dict[str, str]:
+    """Read the map of a file's name to what is in it."""
+    return _read_pairs(section, key.name, _SECRETS)
+
+
+def read_volumes(section: Section, key: Key) -> dict[str, str]:
+    """Read the map of a volume's name to its path in the container."""
+    return _read_pairs(section, key.name, _VOLUMES)
+
+
+def _read_pairs(section: Section, name: str, rule: Rule) -> dict[str, str]:
+    """Read a map; what its rule refuses is left out, and reported."""
+    values = section.read_map(name)
+    if values is None or is_too_large(section, name, values, rule.most, "keys"):
+        return {}
     pairs: dict[object, tuple[str, str]] = {}
     for key, value in values.items():
         text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-        said = printable(key)
+        pair = printable(key)
         if not isinstance(text, str):
-            one.refuse(name, f"has {said}, whose value is not text: put it in quotes")
+            section.reject(name, f"has {pair}, whose value is not text: put it in quotes")
             continue
-        said += f": {printable(text)}" if rule.is_shown and not one.hides(name) else ""
+        pair += f": {printable(text)}" if rule.is_shown and not section.is_hidden(name) else ""
         try:
             rule.key(key)
             rule.value(text)
         except InvalidValue as error:
-            one.refuse(name, f"has {said}, which {error.reason(hidden=True)}")
+            section.reject(name, f"has {pair}, which {error.reason(hidden=True)}")
             continue
-        other, _ = pairs.setdefault(rule.once(key, text), (key, text))
+        other, _ = pairs.setdefault(rule.unique(key, text), (key, text))
         if other != key:
-            one.refuse(name, f"has {said}, which is the same as {printable(other)}")
-    return list(pairs.values())
+            section.reject(name, f"has {pair}, which is the same as {printable(other)}")
+    return dict(pairs.values())
 
 
-def words(one: Section, name: str) -> tuple[str, ...]:
-    """Read a list of words; none where there are none, or where they are refused."""
-    value = one.values.get(name)
-    if name not in one.values:
-        return ()
+def read_words(section: Section, key: Key) -> tuple[str, ...] | None:
+    """Read a list of words."""
+    value = section.values[key.name]
     if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-        one.refuse(name, "is not a list of words")
-        return ()
-    if not 1 <= len(value) <= MAX_WORDS:
-        one.refuse(name, "is empty" if not value else f"has more than {MAX_WORDS} words")
-        return ()
+        section.reject(key.name, "is not a list of words")
+        return None
+    if not value:
+        section.reject(key.name, "is empty")
+        return None
+    if is_too_large(section, key.name, value, MAX_WORDS, "words"):
+        return None
     if not all(value):
-        one.refuse(name, "has an empty word")
+        section.reject(key.name, "has an empty word")
     elif any("\0" in word for word in value):
-        one.refuse(name, "has a word that no program can be given")
+        section.reject(key.name, "has a word that no program can be given")
     return tuple(value)

@@ -1,22 +1,34 @@
-"""The services of a stack as configured."""
+"""The services of a stack: containers of Docker, as values, and how they are read."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Any, Final
 
-from ..values import Attr, Duration, HostKey, HostName, InvalidValue
-from . import service_maps, service_secrets
-from .docker import read_daemon
+from ..values import Attr, Duration, HostName, InvalidValue
+from .docker import DockerSpec, read_docker
 from .hosts import WRITE_NAME
-from .registry import Registry, read_registry
-from .section import Section, flag, one_of, path_to, time_of
-from .services_table import DOCKER, SERVICE, SERVICES
+from .schema import Key, Table
+from .section import Section, path_to
+from .service_maps import (
+    MAX_ENV,
+    MAX_PORTS,
+    MAX_SECRETS,
+    MAX_VOLUMES,
+    MAX_WORDS,
+    read_env,
+    read_ports,
+    read_secrets,
+    read_volumes,
+    read_words,
+)
+from .service_secrets import check_secrets
 
-_USER: Final = re.compile(r"[0-9]{1,10}(?::[0-9]{1,10})?")
 MAX_NAME: Final = 40
 """Characters of a service's name: with what the provider adds, a container's is one in DNS too."""
+
+_USER: Final = re.compile(r"[0-9]{1,10}(?::[0-9]{1,10})?")
 
 
 class System(StrEnum):
@@ -42,10 +54,17 @@ class Strategy(StrEnum):
 
 
 class Traffic(StrEnum):
-    """What goes through the edge of a service."""
+    """What goes through an edge."""
 
     HTTP = "http"
     TCP = "tcp"
+
+
+def _parse_user(text: str) -> str:
+    if not _USER.fullmatch(text):
+        msg = "is not a user by number"
+        raise InvalidValue(msg)
+    return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,109 +72,197 @@ class ServiceSpec:
     """One service as configured."""
 
     name: str
-    image: Attr
-    origin: Origin = Origin.FLAKE
-    system: System = System.X86_64
-    strategy: Strategy = Strategy.BLUE_GREEN
-    ports: Mapping[int, int] = field(default_factory=dict)
-    """Port of the daemon's machine → port of the container."""
-    edge: Attr | None = None
-    traffic: Traffic = Traffic.HTTP
-    command: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    image: Annotated[
+        Attr,
+        Key(
+            "The image: `packages.<system>.<image>` of the flake, an archive of dockerTools, or a "
+            "script that writes one.",
+            takes="the name of a package",
+            write="write the name of an image in packages.<system>, such as app-image",
+            limits="as a host's `attr`",
+        ),
+    ]
+    origin: Annotated[
+        Origin,
+        Key(
+            "Whose `packages` have the image: this flake's, or those of the app's own flake, at "
+            "the commit of `appRef` and with that flake's own lock. The edge is this flake's.",
+            name="from",
+            limits="`app` requires `appRef`",
+        ),
+    ] = Origin.FLAKE
+    system: Annotated[
+        System, Key("For which processor the image is: the daemon's.", takes="a system")
+    ] = System.X86_64
+    strategy: Annotated[
+        Strategy,
+        Key(
+            "`blue-green`: the new container runs next to the old one until it is healthy, then "
+            "the edge sends it what is asked, then the old one goes. `recreate`: the old one goes "
+            "first, with a gap; for what may run only once.",
+            limits="`blue-green` with `ports` requires an `edge`",
+        ),
+    ] = Strategy.BLUE_GREEN
+    ports: Annotated[
+        Mapping[int, int],
+        Key(
+            "Ports of the daemon's machine, and the container's that answer there.",
+            takes="a map of ports",
+            write='write a map of port here to port in the container, such as {"80": "8080"}',
+            limits=f"at most {MAX_PORTS}; each 1 to 65535",
+            read=read_ports,
+        ),
+    ] = field(default_factory=dict)
+    edge: Annotated[
+        Attr | None,
+        Key(
+            "The image of the edge: HAProxy 2.4 or later. It has the ports of a `blue-green` "
+            "service, and stays where it is when a release comes.",
+            takes="the name of a package",
+            write="write the name of an image of HAProxy in packages.<system>, such as edge-image",
+            limits="as `image`; requires `ports`",
+        ),
+    ] = None
+    traffic: Annotated[
+        Traffic,
+        Key("What goes through the edge; connections of http that stay open are moved too."),
+    ] = Traffic.HTTP
+    command: Annotated[
+        tuple[str, ...],
+        Key(
+            "What the container runs.",
+            takes="a list of words",
+            write='write a list, such as command: ["/bin/app", "--port", "8080"]',
+            limits=f"at most {MAX_WORDS}",
+            otherwise="what the image says",
+            read=read_words,
+        ),
+    ] = ()
+    env: Annotated[
+        Mapping[str, str],
+        Key(
+            "Environment variables. Everybody who may ask the daemon sees them; one that is set "
+            "with `pulumi config set --secret --path` is in the state as a secret only.",
+            takes="a map of texts",
+            write='write a map, such as env: {LOG_LEVEL: info, WORKERS: "4"}',
+            limits=f"at most {MAX_ENV}; names of `A-Z a-z 0-9 _`",
+            read=read_env,
+            takes_numbers=True,
+        ),
+    ] = field(default_factory=dict, repr=False)
+    secrets: Annotated[
+        Mapping[str, str],
+        Key(
+            "Files in the container, `/run/secrets/<name>`, that everybody in it may read (0444) "
+            "and nobody can write. They are there before it starts, and in no environment, image, "
+            "log or clear state; another text is a new container.",
+            takes="a map of secrets",
+            write="run: pulumi config set --secret --path services.NAME.secrets.FILE",
+            limits=(
+                f"at most {MAX_SECRETS}, each a Pulumi secret of 1 byte to 500 KiB; names of "
+                "`A-Z a-z 0-9 _ . -`, no `.` or `-` at their start"
+            ),
+            read=read_secrets,
+            takes_numbers=True,
+            is_secret=True,
+        ),
+    ] = field(default_factory=dict, repr=False)
     """Name of a file → what is in it."""
-    volumes: Mapping[str, str] = field(default_factory=dict)
-    user: str = ""
-    read_only: bool = False
-    healthcheck: tuple[str, ...] = ()
-    health_interval: Duration = Duration(SERVICE["healthInterval"].default)  # noqa: RUF009 frozen
-    wait: Duration = Duration(SERVICE["wait"].default)  # noqa: RUF009 frozen
-    grace: Duration = Duration(SERVICE["grace"].default)  # noqa: RUF009 frozen
+    volumes: Annotated[
+        Mapping[str, str],
+        Key(
+            "Named volumes of the daemon, and where they are in the container. They stay.",
+            takes="a map of paths",
+            write="write a map of volume to path, such as volumes: {data: /var/lib/app}",
+            limits=f"at most {MAX_VOLUMES}; absolute paths, each once; no folders of the machine",
+            read=read_volumes,
+        ),
+    ] = field(default_factory=dict)
+    user: Annotated[
+        str,
+        Key(
+            "Who it runs as.",
+            takes="a user",
+            write='write a user and group by number, such as user: "1000:1000"',
+            limits="`UID` or `UID:GID`",
+            otherwise="what the image says",
+            parse=_parse_user,
+        ),
+    ] = ""
+    read_only: Annotated[bool, Key("Whether its root file system is read-only.")] = False
+    healthcheck: Annotated[
+        tuple[str, ...],
+        Key(
+            "What Docker runs in the container to see whether it is well. Without it, one that has "
+            "run for 3 s counts as healthy.",
+            takes="a list of words",
+            write='write a list, such as healthcheck: ["/bin/wget", "-q", "http://localhost:8080/"]',
+            limits=f"at most {MAX_WORDS}",
+            read=read_words,
+        ),
+    ] = ()
+    health_interval: Annotated[
+        Duration, Key("Time between two looks; three bad ones in a row are a verdict.", most="1h")
+    ] = Duration("2s")  # noqa: RUF009 frozen
+    wait: Annotated[
+        Duration,
+        Key("How long a candidate, and then the container, may take to become healthy.", most="1h"),
+    ] = Duration("1m")  # noqa: RUF009 frozen
+    grace: Annotated[
+        Duration,
+        Key("How long the old container may take to stop once it is told to.", most="1h"),
+    ] = Duration("10s")  # noqa: RUF009 frozen
+
+
+SERVICE: Final = Table(
+    ServiceSpec,
+    "A service is a container from an image of the flake. A new release is first tried as a "
+    "candidate, which has to become healthy; only then is anything changed.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
+class Services(DockerSpec):
     """The services of a stack, sorted by name, and the daemon that runs them."""
 
-    host: str = DOCKER["host"].default
-    host_key: HostKey | None = None
-    """Of the machine, where the daemon is reached over ssh."""
-    registry: Registry | None = None
-    """Where images go first, and the daemon pulls them from."""
     specs: tuple[ServiceSpec, ...] = ()
     is_secret: bool = False
     """Whether there is a Pulumi secret in them: which of their texts it is, nobody says."""
 
 
 def read_services(stack: Section) -> Services:
-    """Read `docker` and `services` of a stack; where a key is refused, the rest is looked at."""
-    daemon = _daemon_and_registry(stack)
-    values = stack.mapping("services")
+    """Read `docker` and `services`; where a key has a problem, the rest is still read."""
+    docker = read_docker(stack)
+    daemon: dict[str, Any] = {one.name: getattr(docker, one.name) for one in fields(docker)}
+    values = stack.read_map("services")
     if values is None:
-        return daemon
-    services = Section(
-        values=values,
-        table=SERVICES,
-        problems=stack.problems,
-        path="services",
-        hidden=stack.hides("services"),
-    )
+        return Services(**daemon)
+    services = stack.open("services", values)
     has_app = "appRef" in stack.values
-    found = [_service(services, name, has_app=has_app) for name in sorted(values)]
+    found = [_read_service(services, name, has_app=has_app) for name in sorted(values)]
     specs = tuple(spec for spec in found if spec)
     _check_ports(services, specs)
-    return replace(daemon, specs=specs, is_secret=services.hidden)
+    return Services(**daemon, specs=specs, is_secret=services.hidden)
 
 
-def _daemon_and_registry(stack: Section) -> Services:
-    values = stack.mapping("docker")
-    if values is None:
-        return Services()
-    docker = stack.inner("docker", values, DOCKER)
-    host, host_key = read_daemon(docker)
-    return Services(host=host, host_key=host_key, registry=read_registry(docker))
-
-
-def _service(services: Section, name: str, *, has_app: bool) -> ServiceSpec | None:
+def _read_service(services: Section, name: str, *, has_app: bool) -> ServiceSpec | None:
     try:
         _check_name(name)
     except InvalidValue as error:
-        services.refuse(name, f"the name of the service {error.reason()}", WRITE_NAME)
+        services.reject(name, f"the name of the service {error.reason()}", WRITE_NAME)
         return None
-    values = services.mapping(name, "write a map with at least image")
+    values = services.read_map(name, "write a map with at least image")
     if values is None:
         return None
-    one = services.inner(name, values, SERVICE)
-    # Where a key is refused, something else only fills its place: the config is refused with it.
-    image = one.read("image", Attr.parse) or Attr("none")
-    plain = ServiceSpec(name=name, image=image)
-    made = ServiceSpec(
-        name=name,
-        image=image,
-        origin=one.read("from", one_of(Origin)) or plain.origin,
-        edge=one.read("edge", Attr.parse),
-        system=one.read("system", one_of(System)) or plain.system,
-        strategy=one.read("strategy", one_of(Strategy)) or plain.strategy,
-        traffic=one.read("traffic", one_of(Traffic)) or plain.traffic,
-        ports=service_maps.ports(one, "ports"),
-        command=service_maps.words(one, "command"),
-        healthcheck=service_maps.words(one, "healthcheck"),
-        env=dict(service_maps.pairs(one, "env", service_maps.ENV)),
-        secrets=dict(service_maps.pairs(one, "secrets", service_maps.SECRETS)),
-        volumes=dict(service_maps.pairs(one, "volumes", service_maps.VOLUMES)),
-        user=one.read("user", _user) or plain.user,
-        read_only=bool(one.read("readOnly", flag)),
-        health_interval=_time(one, "healthInterval", plain.health_interval),
-        wait=_time(one, "wait", plain.wait),
-        grace=_time(one, "grace", plain.grace),
-    )
-    _check_edge(one, made)
-    if made.origin is Origin.APP and not has_app:
+    section = services.open(name, values, SERVICE)
+    # Where the image has a problem, another one only fills its place: the config is refused.
+    spec = ServiceSpec(**{"name": name, "image": Attr("none"), **section.read_fields()})
+    _check_edge(section, spec)
+    if spec.origin is Origin.APP and not has_app:
         why = "is the app's flake, and nothing says at which commit"
-        one.refuse("from", why, "set appRef, or write from: flake")
-    service_secrets.refuse(one, made.name, made.secrets, made.volumes)
-    return made
+        section.reject("from", why, "set appRef, or write from: flake")
+    check_secrets(section, spec.name, spec.secrets, spec.volumes)
+    return spec
 
 
 def _check_name(name: str) -> None:
@@ -168,18 +275,14 @@ def _check_name(name: str) -> None:
         raise InvalidValue(msg)
 
 
-def _time(one: Section, key: str, otherwise: Duration) -> Duration:
-    return one.read(key, time_of(SERVICE[key])) or otherwise
-
-
-def _check_edge(one: Section, made: ServiceSpec) -> None:
-    has_ports, has_edge = "ports" in one.values, "edge" in one.values
-    if has_edge and (not has_ports or made.strategy is not Strategy.BLUE_GREEN):
+def _check_edge(section: Section, spec: ServiceSpec) -> None:
+    has_ports, has_edge = "ports" in section.values, "edge" in section.values
+    if has_edge and (not has_ports or spec.strategy is not Strategy.BLUE_GREEN):
         why = "has nothing to do: it is for the ports of a blue-green service"
-        one.refuse("edge", why, "remove it, or write ports and strategy: blue-green")
-    if has_ports and made.strategy is Strategy.BLUE_GREEN and not has_edge:
-        why = "cannot be had by two containers at once, as blue-green has them"
-        one.refuse("ports", why, "write an edge too, or strategy: recreate")
+        section.reject("edge", why, "remove it, or write ports and strategy: blue-green")
+    if has_ports and spec.strategy is Strategy.BLUE_GREEN and not has_edge:
+        why = "cannot be used by two containers at once, as blue-green runs them"
+        section.reject("ports", why, "write an edge too, or strategy: recreate")
 
 
 def _check_ports(services: Section, specs: tuple[ServiceSpec, ...]) -> None:
@@ -189,11 +292,4 @@ def _check_ports(services: Section, specs: tuple[ServiceSpec, ...]) -> None:
             other = taken.setdefault(port, spec.name)
             if other != spec.name:
                 why = f"has the port {port}, which {path_to('services', other)} has too"
-                services.refuse(spec.name, why, "write each port once")
-
-
-def _user(text: str) -> str:
-    if not _USER.fullmatch(text):
-        msg = "is no user by number"
-        raise InvalidValue(msg)
-    return text
+                services.reject(spec.name, why, "write each port once")

@@ -1,24 +1,31 @@
 """The settings of a stack as frozen values: what `parse` makes of its config."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
-from ..deploy.waves import CANARY_FIRST, Rollout
 from ..errors import ConfigError, Problem
-from ..values import FlakeUrl, InputName, PrivateKey, Ref, Rev
-from .activation import DEFAULTS, Activation, Mode, read_activation
-from .checks import OF_THE_RELEASE
-from .hosts import Endpoint, HostSpec, Target, read_hosts
-from .incus import TransportKind
-from .rollout import read_rollout
-from .schema import STACK
-from .section import Section, one_of
-from .services import Services, read_services
+from ..values import FlakeKind, FlakeUrl, InputName, PrivateKey, Ref, Rev
+from .activation import (
+    DEFAULTS,
+    WRITE_ACTIVATION,
+    Activation,
+    Mode,
+    read_overlay,
+)
+from .checks import FROM_RELEASE
+from .docker import DockerSpec
+from .hosts import NAME_LIMITS, WRITE_REF, Defaults, Endpoint, HostSpec, Target, read_hosts
+from .incus import IncusDefaults, TransportKind, read_incus
+from .rollout import CANARY_FIRST, Rollout, read_rollout
+from .schema import Key, Table
+from .section import Section
+from .services import Services, ServiceSpec, read_services
 
 __all__ = [
     "ALWAYS_SECRET",
+    "STACK",
     "Activation",
     "Endpoint",
     "HostSpec",
@@ -43,22 +50,178 @@ class Observe(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where settings come from, for what is found wrong with them only later."""
+
+    section: Section
+    project: str
+    stack: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The config of one stack; `hosts` are those to deploy, sorted by name."""
 
-    flake: FlakeUrl
-    flake_ref: Ref | None = None
-    app_input: str = STACK["appInput"].default
-    app_ref: Ref | None = None
-    app_rev: Rev | None = None
-    hosts: tuple[HostSpec, ...]
-    services: Services = Services()  # noqa: RUF009 frozen
+    app_ref: Annotated[
+        Ref | None,
+        Key(
+            "The application's release: the one thing that changes on a deployment. Without it the "
+            "application is what the flake's own lock says.",
+            takes="a ref",
+            write=WRITE_REF,
+            limits=(
+                "1 to 200 of `A-Z a-z 0-9 . _ / + @ -`; no `..`, `//`, `/.`, `.lock`; "
+                "no `-`, `.` or `/` at its start, no `.` or `/` at its end"
+            ),
+        ),
+    ] = None
+    app_rev: Annotated[
+        Rev | None,
+        Key(
+            "The commit that `appRef` must resolve to. A tag that was moved is then refused, from "
+            "the pull request to production.",
+            takes="a commit id",
+            write="write the full commit id that appRef resolves to, or remove the key",
+            limits="40 hex digits in lower case; requires `appRef`",
+        ),
+    ] = None
+    flake: Annotated[
+        FlakeUrl,
+        Key(
+            "Where the flake is: a folder of this repository (`./flake`), a path (`/srv/flake` or "
+            "`path:/srv/flake`), or a git repository (`git+https:`, `git+ssh:`, `git+file:`, "
+            "`github:owner/repo`, `gitlab:owner/repo?host=gitlab.example.org`).",
+            takes="a flake url",
+            write="write ./flake, git+https://host/repo.git or github:owner/repo",
+            limits=(
+                "`?dir=` names the folder of `flake.nix` in it; no revision, password, `#`, `..` "
+                "or `%`; `git+http:` and `git+git:` only from this machine; a folder begins with "
+                "`./`"
+            ),
+        ),
+    ] = FlakeUrl(kind=FlakeKind.FOLDER, base="flake")  # noqa: RUF009 frozen
+    flake_ref: Annotated[
+        Ref | None,
+        Key(
+            "The flake's own release, where `flake` is a git repository. A folder or a path has "
+            "none: it is taken as it is, and identified by its content.",
+            takes="a ref",
+            write=WRITE_REF,
+            limits="as `appRef`; required for git, refused for a folder or a path",
+        ),
+    ] = None
+    app_input: Annotated[
+        str,
+        Key(
+            "The input of the flake that `appRef` replaces.",
+            takes="the name of an input",
+            write="write the name of the flake's input for the application, such as app",
+            limits=NAME_LIMITS,
+            parse=lambda text: InputName.parse(text).text,
+        ),
+    ] = "app"
+    hosts: Annotated[
+        tuple[HostSpec, ...],
+        Key(
+            "The hosts by name.",
+            takes="a map of hosts",
+            write="write at least one host as a map: hosts: {web1: {address: ..., hostKey: ...}}",
+            limits=f"a name has {NAME_LIMITS}; no two names differ only in case",
+            otherwise="**required**, unless there are `services`",
+            each=HostSpec,
+        ),
+    ]
     disabled: tuple[HostSpec, ...] = ()
     """Those with `enabled: false`, sorted by name."""
-    ssh_key: str | None = field(default=None, repr=False)
-    activation: Activation = DEFAULTS
-    rollout: Rollout = CANARY_FIRST
-    observe: Observe = Observe.AUTO
+    ssh_key: Annotated[
+        str | None,
+        Key(
+            "The private key to log in with, the same for everybody who runs the stack. Without "
+            "it, whatever agent `SSH_AUTH_SOCK` names is asked.",
+            takes="a private key",
+            write="run: pulumi config set --secret sshKey < KEY_FILE",
+            limits="a Pulumi secret; in OpenSSH's form or PEM, without a passphrase",
+            parse=lambda text: PrivateKey.parse(text).text,
+            is_secret=True,
+        ),
+    ] = field(default=None, repr=False)
+    activation: Annotated[
+        Activation,
+        Key(
+            "How hosts are switched: times, health checks, mode.",
+            takes="a map",
+            write=WRITE_ACTIVATION,
+            limits="see below",
+            of=Activation,
+        ),
+    ] = DEFAULTS
+    rollout: Annotated[
+        Rollout,
+        Key(
+            "In which order the hosts are switched, and how many at a time.",
+            takes="a map",
+            write="write a map, such as rollout: {canary: 1, maxParallel: 4}",
+            limits="see below",
+            of=Rollout,
+        ),
+    ] = CANARY_FIRST
+    incus: Annotated[
+        IncusDefaults,
+        Key(
+            "How instances of Incus are made: server, image, profiles, devices.",
+            takes="a map",
+            write="write a map, such as incus: {image: incus-base, remote: local}",
+            limits="see below",
+            of=IncusDefaults,
+        ),
+    ] = IncusDefaults()  # noqa: RUF009 frozen
+    services: Annotated[
+        Services,
+        Key(
+            "Which Docker daemon runs the services.",
+            name="docker",
+            takes="a map",
+            write="write a map, such as docker: {host: unix:///var/run/docker.sock}",
+            limits="see below",
+            of=DockerSpec,
+        ),
+        Key(
+            "Containers of Docker, by name, from images of the flake.",
+            takes="a map of services",
+            write="write a map, such as services: {app: {image: app-image}}",
+            limits="see below; a name has 1 to 40 of `A-Z a-z 0-9 _ -`; no `-` or `_` at its start",
+            each=ServiceSpec,
+        ),
+    ] = Services()  # noqa: RUF009 frozen
+    observe: Annotated[
+        Observe,
+        Key(
+            "Whether the hosts are asked what they run, so that a preview can show it: `auto` "
+            "asks, and goes on without an answer; `never` asks nothing before a deployment."
+        ),
+    ] = Observe.AUTO
+    source: Source | None = field(default=None, repr=False, compare=False)
+
+    def resolve_hosts(self, host_defaults: Mapping[str, Activation]) -> tuple[HostSpec, ...]:
+        """Lay the config over what hosts say of themselves in the flake, by host.
+
+        Raises:
+            ConfigError: what does not go together with that; all problems at once.
+        """
+        problems: list[Problem] = []
+        hosts = tuple(
+            _over(host, host_defaults[host.name], problems) if host.name in host_defaults else host
+            for host in self.hosts
+        )
+        if self.source is None:
+            return hosts
+        _check_hosts(replace(self.source.section, problems=problems), hosts)
+        if problems:
+            raise ConfigError(problems, project=self.source.project, stack=self.source.stack)
+        return hosts
+
+
+STACK: Final = Table(Settings, "Top-level keys, each set with `pulumi config set KEY VALUE`.")
 
 
 def parse(
@@ -67,73 +230,55 @@ def parse(
     secret_keys: frozenset[str] = frozenset(),
     project: str = "flakeup",
     stack: str = "",
-    grounds: Mapping[str, Activation] | None = None,
 ) -> Settings:
     """Parse the config of a stack: `raw` by key, with maps and lists where a key holds them.
 
     Nothing is looked up: no file, no process, no connection. The value of a key in
-    `secret_keys` is in no message. `grounds` are what hosts say of themselves in the flake, once
-    that is evaluated.
+    `secret_keys` is in no message.
 
     Raises:
         ConfigError: all problems at once.
     """
-    problems: list[Problem] = []
-    stack_keys = Section(
-        values=raw, table=STACK, problems=problems, secrets=secret_keys | ALWAYS_SECRET
+    section = Section(values=raw, table=STACK, problems=[], secrets=secret_keys | ALWAYS_SECRET)
+    section.reject_unknown()
+    settings = _read_stack(section, secret_keys)
+    if section.problems:
+        raise ConfigError(section.problems, project=project, stack=stack)
+    return replace(settings, source=Source(section=section, project=project, stack=stack))
+
+
+def _read_stack(stack: Section, secret_keys: frozenset[str]) -> Settings:
+    fields = stack.read_fields()
+    overlay = read_overlay(stack)
+    activation = overlay.over(DEFAULTS, stack.problems) if overlay else DEFAULTS
+    if "sshKey" in stack.values and "sshKey" not in secret_keys:
+        stack.reject("sshKey", "is in clear text")
+    incus = read_incus(stack)
+    defaults = Defaults(
+        app_ref=fields.get("app_ref"), activation=activation, overlay=overlay, incus=incus
     )
-    stack_keys.refuse_unknown()
-    settings = _stack(stack_keys, secret_keys, grounds or {})
-    if problems or settings is None:
-        raise ConfigError(problems, project=project, stack=stack)
+    hosts = read_hosts(stack, defaults)
+    settings = Settings(
+        **fields,
+        hosts=hosts.enabled,
+        disabled=hosts.disabled,
+        incus=incus,
+        services=read_services(stack),
+        activation=activation,
+        rollout=read_rollout(stack, hosts.names),
+    )
+    if "flake" not in stack.values or "flake" in fields:
+        _check_flake_ref(stack, settings.flake)
+    _check_app_rev(stack, settings.app_ref, settings.app_rev)
+    _check_hosts(stack, settings.hosts)
     return settings
 
 
-def _stack(
-    stack: Section, secret_keys: frozenset[str], grounds: Mapping[str, Activation]
-) -> Settings | None:
-    flake = stack.read("flake", FlakeUrl.parse)
-    flake_ref = stack.read("flakeRef", Ref.parse)
-    app_input = stack.read("appInput", InputName.parse)
-    app_ref = stack.read("appRef", Ref.parse)
-    app_rev = stack.read("appRev", Rev.parse)
-    ssh_key = stack.read("sshKey", PrivateKey.parse)
-    activation = read_activation(stack, DEFAULTS)
-    observe = stack.read("observe", one_of(Observe))
-    _check_flake_ref(stack, flake)
-    _check_app_rev(stack, app_ref, app_rev)
-    if "sshKey" in stack.values and "sshKey" not in secret_keys:
-        stack.refuse("sshKey", "is in clear text")
-    hosts = read_hosts(stack, app_ref, activation, grounds)
-    services = read_services(stack)
-    rollout = read_rollout(stack, hosts.names)
-    _check_placeholders(stack, hosts.enabled)
-    _check_addresses(stack, hosts.enabled)
-    if flake is None or app_input is None or observe is None:
-        return None
-    return Settings(
-        flake=flake,
-        flake_ref=flake_ref,
-        app_input=app_input.text,
-        app_ref=app_ref,
-        app_rev=app_rev,
-        hosts=hosts.enabled,
-        services=services,
-        disabled=hosts.disabled,
-        ssh_key=None if ssh_key is None else ssh_key.text,
-        activation=activation,
-        rollout=rollout,
-        observe=observe,
-    )
-
-
-def _check_flake_ref(stack: Section, flake: FlakeUrl | None) -> None:
-    if flake is None:
-        return
+def _check_flake_ref(stack: Section, flake: FlakeUrl) -> None:
     if flake.kind.is_pinned_by_ref and "flakeRef" not in stack.values:
-        stack.refuse("flakeRef", "is required for a flake in git: nothing else pins it")
+        stack.reject("flakeRef", "is required for a flake in git: nothing else pins it")
     if not flake.kind.is_pinned_by_ref and "flakeRef" in stack.values:
-        stack.refuse(
+        stack.reject(
             "flakeRef",
             f"does not go with a flake that is a {flake.kind}, which is taken as it is",
             "remove the key, or write a git repository as flake",
@@ -142,13 +287,26 @@ def _check_flake_ref(stack: Section, flake: FlakeUrl | None) -> None:
 
 def _check_app_rev(stack: Section, app_ref: Ref | None, app_rev: Rev | None) -> None:
     if "appRev" in stack.values and "appRef" not in stack.values:
-        stack.refuse("appRev", "is set without appRef", "set appRef too, or remove the key")
+        stack.reject("appRev", "is set without appRef", "set appRef too, or remove the key")
     if app_ref and app_rev and app_ref.is_commit and app_ref.text != app_rev.text:
-        stack.refuse("appRev", "is another commit than appRef")
+        stack.reject("appRev", "is another commit than appRef")
+
+
+def _over(host: HostSpec, activation: Activation, problems: list[Problem]) -> HostSpec:
+    for overlay in host.overlays:
+        activation = overlay.over(activation, problems)
+    return replace(host, activation=activation)
+
+
+def _check_hosts(stack: Section, hosts: Iterable[HostSpec]) -> None:
+    """Check what the checks of hosts need of the rest of the config."""
+    hosts = tuple(hosts)
+    _check_placeholders(stack, hosts)
+    _check_addresses(stack, hosts)
 
 
 def _check_addresses(stack: Section, hosts: Iterable[HostSpec]) -> None:
-    """Refuse the first check of an address that nothing leads to."""
+    """Reject the first check of an address that nothing leads to."""
     for host in hosts:
         if host.incus is None or host.incus.transport is not TransportKind.EXEC:
             continue
@@ -158,19 +316,19 @@ def _check_addresses(stack: Section, hosts: Iterable[HostSpec]) -> None:
                     f"has {host.name}, whose check {check.name} names {{{ADDRESS}}}: there is none"
                 )
                 remedy = "write localhost in it, or transport: ssh"
-                stack.refuse("hosts", f"{why} with transport exec", remedy)
+                stack.reject("hosts", f"{why} with transport exec", remedy)
                 return
 
 
 def _check_placeholders(stack: Section, hosts: Iterable[HostSpec]) -> None:
-    """Refuse the first check that asks for a release which its host has none of."""
+    """Reject the first check that asks for a release of a host that has none."""
     if "appRef" in stack.values:
         return
     for host in hosts:
         for check in host.activation.checks:
-            if host.app_ref is None and (unfilled := check.placeholders & OF_THE_RELEASE):
+            if host.app_ref is None and (unfilled := check.placeholders & FROM_RELEASE):
                 name = f"{{{min(unfilled)}}}"
-                stack.refuse(
+                stack.reject(
                     "appRef",
                     f"is required for {name} in the check {check.name} of {host.name}",
                     f"set appRef, or write the check without {name}",

@@ -2,27 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Final
 
+from ..config.rollout import Rollout
+
 _DIGITS: Final = re.compile(r"([0-9]+)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rollout:
-    """The order of the hosts: a canary, then waves of these sizes, the last one repeated."""
-
-    canary: str | int = 1
-    """A host's name, or how many hosts; 0 is none."""
-    waves: tuple[int, ...] = ()
-    """Empty: all others in one wave."""
-    max_parallel: int | None = None
-    """How many hosts of a wave switch at the same time; None is no limit."""
-
-
-CANARY_FIRST: Final = Rollout()
-"""One host, then all others: what a stack does that says nothing."""
 
 
 def waves_of(names: Sequence[str], rollout: Rollout) -> tuple[tuple[str, ...], ...]:

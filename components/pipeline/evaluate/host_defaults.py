@@ -1,16 +1,15 @@
-"""What hosts say in the flake of how they are switched; the config is laid over it."""
+"""What hosts say in the flake of how they are switched: the config is laid over it."""
 
 from collections.abc import Iterable, Mapping
 
 from ..config.activation import DEFAULTS, Activation, read_activation
-from ..config.hosts import HostSpec
-from ..config.schema import STACK
+from ..config.hosts import HOST, HostSpec
 from ..config.section import Section
 from ..errors import EvaluationError, Problem, message
 from .attribute import EvaluatedAttr
 
 
-def grounds(
+def read(
     systems: Mapping[str, EvaluatedAttr], hosts: Iterable[HostSpec]
 ) -> Mapping[str, Activation]:
     """The `config.flakeup.activation` of each host that has one, by host name.
@@ -33,7 +32,7 @@ def grounds(
 def _read(system: EvaluatedAttr, problems: list[Problem]) -> Activation:
     section = Section(
         values={"activation": system.activation},
-        table=STACK,
+        table=HOST,
         problems=problems,
         path=f"nixosConfigurations.{system.attr}.config.flakeup",
     )

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..config.services import Origin, ServiceSpec
-from ..config.services_table import SERVICE
+from ..config.services import Origin, ServiceSpec, System
 from ..release import release
 from ..release.release import Release
 from ..values import Attr, Ref
@@ -33,7 +32,7 @@ class ServicePlan:
 
     def _name(self, attr: Attr) -> str:
         system = self.spec.system.value
-        return attr.text if system == SERVICE["system"].default else f"{attr.text}.{system}"
+        return attr.text if system == System.X86_64 else f"{attr.text}.{system}"
 
     @property
     def builds(self) -> tuple[EvaluatedAttr, ...]:

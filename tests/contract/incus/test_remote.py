@@ -151,13 +151,11 @@ async def test_a_server_that_is_not_the_stacks_is_refused_before_anything_is_sen
         "again (`incus remote remove`, `add`); if the server has a new certificate, put its "
         "fingerprint into the config"
     )
-    spec = IncusSpec(name="web1", remote=NAME, fingerprints={NAME: other})
+    spec = IncusSpec(name="web1", remote=NAME, certificate=other)
     with pytest.raises(IncusPinError) as caught:
         preflight.check_fingerprints([None, spec])
     assert str(caught.value) == text, "and the program does not begin"
-    preflight.check_fingerprints(
-        [replace(spec, fingerprints={}), replace(spec, fingerprints={NAME: good})]
-    )
+    preflight.check_fingerprints([replace(spec, certificate=""), replace(spec, certificate=good)])
     closed = client.folder / "config.yml"
     closed.write_text(closed.read_text().replace(str(client.port), str(free_port())))
     assert await failing(IncusPinError, other) == text, "no connection was tried"

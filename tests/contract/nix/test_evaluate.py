@@ -84,7 +84,7 @@ async def test_hosts_with_their_own_refs(root: Path) -> None:
 
 async def test_two_hosts_of_one_attribute_are_evaluated_once(root: Path, nix_log: Path) -> None:
     twins = tuple(
-        HostSpec(name=name, endpoint=one.endpoint, attr=one.attr)
+        HostSpec(name=name, address=one.address, host_key=one.host_key, attr=one.attr)
         for one in (host("web1"),)
         for name in ("left", "right")
     )

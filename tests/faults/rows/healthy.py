@@ -1,6 +1,6 @@
 """No fault: a guard must not roll a good release back (H)."""
 
-from components.pipeline.config.activation_table import ACTIVATION
+from components.pipeline.config.activation import ACTIVATION
 from harness.command_result import CommandResult, Json
 from tests.faults.row import Driver, Outcome, Row
 from tests.faults.scenario import Scenario

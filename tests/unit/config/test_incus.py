@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from components.pipeline.config.incus import IncusSpec, OnImageChange
-from components.pipeline.config.incus_table import INCUS, INCUS_HOST
+from components.pipeline.config.incus import INCUS, INCUS_HOST, IncusSpec, OnImageChange
 from components.pipeline.config.stack import HostSpec, Settings, Target, parse
 from components.pipeline.errors import ConfigError
 from tests.unit.config.config_cases import VALID

@@ -2,9 +2,10 @@
 
 import pytest
 
-from components.pipeline.config.docker import Machine
+from components.pipeline.config.docker import DOCKER, Machine
 from components.pipeline.config.registry import Registry
 from components.pipeline.config.services import (
+    SERVICE,
     Origin,
     Services,
     ServiceSpec,
@@ -12,7 +13,6 @@ from components.pipeline.config.services import (
     System,
     Traffic,
 )
-from components.pipeline.config.services_table import DOCKER, SERVICE
 from components.pipeline.config.stack import parse
 from components.pipeline.values import Attr, Duration
 from tests.unit.config.config_cases import VALID

@@ -14,21 +14,19 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from components.pipeline.config.activation import Mode
-from components.pipeline.config.activation_table import ACTIVATION, CHECK
-from components.pipeline.config.checks import Check, CheckKind, CheckOrigin
-from components.pipeline.config.rollout_table import ROLLOUT
-from components.pipeline.config.schema import HOST, STACK
+from components.pipeline.config.activation import ACTIVATION, Mode
+from components.pipeline.config.checks import CHECK, Check, CheckKind, CheckOrigin
+from components.pipeline.config.hosts import HOST
+from components.pipeline.config.rollout import ROLLOUT, Rollout
 from components.pipeline.config.section import Repeated
 from components.pipeline.config.stack import (
+    STACK,
     Activation,
-    Endpoint,
     HostSpec,
     Observe,
     Settings,
     parse,
 )
-from components.pipeline.deploy.waves import Rollout
 from components.pipeline.errors import ConfigError, Problem
 from components.pipeline.values import (
     Attr,
@@ -79,7 +77,8 @@ def test_the_least_config_has_the_defaults_of_the_documentation() -> None:
     )
     web1 = HostSpec(
         name="web1",
-        endpoint=Endpoint(address=HostAddress("10.0.0.5"), host_key=HostKey(KEY)),
+        address=HostAddress("10.0.0.5"),
+        host_key=HostKey(KEY),
         port=22,
         user=UserName("root"),
         attr=Attr("web1"),

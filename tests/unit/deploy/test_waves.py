@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.pipeline.deploy.waves import CANARY_FIRST, Rollout, waves_of
+from components.pipeline.config.rollout import CANARY_FIRST, Rollout
+from components.pipeline.deploy.waves import waves_of
 
 EIGHT = tuple(f"web{number}" for number in (1, 2, 3, 4, 8, 9, 10, 11))
 

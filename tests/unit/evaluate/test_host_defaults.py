@@ -4,10 +4,10 @@ import pytest
 
 from components.pipeline.config.activation import DEFAULTS, Activation
 from components.pipeline.config.checks import Check
-from components.pipeline.config.stack import Settings, parse
+from components.pipeline.config.stack import HostSpec, Settings, parse
 from components.pipeline.errors import ConfigError, EvaluationError
+from components.pipeline.evaluate import host_defaults
 from components.pipeline.evaluate.attribute import EvaluatedAttr
-from components.pipeline.evaluate.host_defaults import grounds
 from components.pipeline.values import Duration, StorePath
 from tests.unit.hosts import HOST_KEY, host
 
@@ -21,22 +21,28 @@ def system(activation: object) -> EvaluatedAttr:
 
 
 def read(activation: object) -> Activation:
-    return grounds({"web1": system(activation)}, [host("web1")])["web1"]
+    return host_defaults.read({"web1": system(activation)}, [host("web1")])["web1"]
 
 
-def settings(ground: Activation, **raw: object) -> Settings:
+def settings(**raw: object) -> Settings:
     one = {"address": "192.0.2.10", "hostKey": HOST_KEY.line}
     inner = raw.pop("host", {})
     assert isinstance(inner, dict)
-    return parse({"hosts": {"web1": {**one, **inner}}, **raw}, grounds={"web1": ground})
+    return parse({"hosts": {"web1": {**one, **inner}}, **raw})
 
 
-def names(settings: Settings) -> dict[str, Check]:
-    return {one.name: one for one in settings.hosts[0].activation.checks}
+def resolve(flake: Activation, **raw: object) -> HostSpec:
+    """The host of a config that is laid over what the flake says of it."""
+    (found,) = settings(**raw).resolve_hosts({"web1": flake})
+    return found
 
 
-def test_a_host_that_says_nothing_has_no_ground() -> None:
-    assert grounds({"web1": system({})}, [host("web1")]) == {}
+def checks_of(host: HostSpec) -> dict[str, Check]:
+    return {one.name: one for one in host.activation.checks}
+
+
+def test_a_host_that_says_nothing_is_not_among_them() -> None:
+    assert host_defaults.read({"web1": system({})}, [host("web1")]) == {}
 
 
 def test_checks_and_times_of_the_flake() -> None:
@@ -49,18 +55,18 @@ def test_checks_and_times_of_the_flake() -> None:
 
 
 def test_the_config_goes_before_the_flake() -> None:
-    ground = read({"checks": {"web": WEB, "unit": {"unit": "app.service"}}, "settle": "3s"})
-    plain = settings(ground)
-    assert plain.hosts[0].activation == ground
-    assert plain.activation == DEFAULTS
-    over = settings(
-        ground,
+    flake = read({"checks": {"web": WEB, "unit": {"unit": "app.service"}}, "settle": "3s"})
+    plain = resolve(flake)
+    assert plain.activation == flake
+    assert settings().activation == DEFAULTS
+    over = resolve(
+        flake,
         activation={"settle": "4s", "checks": {"web": {"http": "http://localhost:9090/"}}},
         host={"activation": {"confirm": "1m"}},
     )
-    assert over.hosts[0].activation.settle == Duration("4s")
-    assert over.hosts[0].activation.confirm == Duration("1m")
-    found = names(over)
+    assert over.activation.settle == Duration("4s")
+    assert over.activation.confirm == Duration("1m")
+    found = checks_of(over)
     assert found["web"].target == "http://localhost:9090/"
     assert found["unit"].target == "app.service"
 
@@ -80,17 +86,17 @@ def test_all_that_is_wrong_in_the_flake_is_one_message() -> None:
 
 
 def test_what_does_not_go_together_is_said_once() -> None:
-    ground = grounds({"web1": system({"checkDeadline": "20s", "settle": "5s"})}, [host("web1")])[
-        "web1"
-    ]
+    flake = host_defaults.read(
+        {"web1": system({"checkDeadline": "20s", "settle": "5s"})}, [host("web1")]
+    )["web1"]
     with pytest.raises(ConfigError) as caught:
-        settings(ground, activation={"settle": "30s"})
+        resolve(flake, activation={"settle": "30s"})
     (problem,) = caught.value.problems
     assert problem.path == "activation.settle"
     assert "settle is not shorter than checkDeadline" in problem.why
 
 
 def test_a_check_of_the_flake_may_need_a_release() -> None:
-    ground = read({"checks": {"web": {**WEB, "contains": "{appRef}"}}})
+    flake = read({"checks": {"web": {**WEB, "contains": "{appRef}"}}})
     with pytest.raises(ConfigError, match="appRef"):
-        settings(ground)
+        resolve(flake)

@@ -10,11 +10,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final, TypeVar
 
+from ...config.incus import PROTECTED
 from ...errors import IncusConflictError, IncusError, IncusRefusedError, message, printable
 from . import cluster, messages
 from .api import Incus, segment, with_query
 from .observed import FROZEN, STOPPED, DesiredInstance, InstanceState, find_instance, get_instance
-from .ownership import HOST_KEY, MAC, OWNER, PROTECTED, Owner
+from .ownership import HOST_KEY, MAC, OWNER, Owner
 
 T = TypeVar("T")
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ...config.incus import RESERVED
 from ...errors import IncusError, message, printable
 from .api import Incus, member_offline, segment, with_query
-from .ownership import HOST_KEY, OWNER, SERVERS_OWN, UUID
+from .ownership import HOST_KEY, OWNER, UUID
 
 RUNNING: Final = frozenset({"Running", "Ready"})
 """An instance sets `Ready` itself."""
@@ -109,7 +110,7 @@ class InstanceState:
             kind=str(row.get("type", CONTAINER)),
             offline=row["config"] is None,
             profiles=tuple(row["profiles"] or ()),
-            config={key: text for key, text in config.items() if not key.startswith(SERVERS_OWN)},
+            config={key: text for key, text in config.items() if not key.startswith(RESERVED)},
             devices=row["devices"] or {},
             member="" if row.get("location") in (None, "none") else str(row["location"]),
             address=address(row.get("state") or {}, config.get("user.access_interface", "")),

@@ -9,10 +9,7 @@ OWNER: Final = "user.flakeup.owner"
 """Config key of an instance or volume: the stack that it belongs to."""
 HOST_KEY: Final = "user.flakeup.host-key"
 """Config key of an instance: a preview pins this key without reading it from each instance."""
-PROTECTED: Final = "security.protection.delete"
 MAC: Final = "volatile.eth0.hwaddr"
-SERVERS_OWN: Final = ("volatile.", "image.", "user.flakeup.")
-"""Prefixes of keys that the server, the image or flakeup sets: not part of the desired config."""
 
 
 UUID: Final = "volatile.uuid"

@@ -9,15 +9,13 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import yaml
 
+from ...config.incus_fingerprints import LOCAL
 from ...errors import IncusError, message, printable
 from . import certificate
-
-LOCAL: Final = "local"
-"""The client's name for the server on this machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
