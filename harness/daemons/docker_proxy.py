@@ -23,7 +23,7 @@ HARMLESS: Final = frozenset({"GET", "HEAD"})
 
 
 @dataclass(slots=True, kw_only=True)
-class Trouble:
+class Fault:
     """What is to happen to the next `times` requests that match."""
 
     pattern: re.Pattern[str]
@@ -50,7 +50,7 @@ class _Pair:
 
     client: socket.socket
     daemon: socket.socket
-    dropping: Trouble | None = None
+    dropping: Fault | None = None
     """What to be away for as soon as the daemon has answered."""
 
     def close(self) -> None:
@@ -65,7 +65,7 @@ class DockerProxy:
     def __init__(self, place: Path, daemon: str) -> None:
         self.place = place
         self._daemon = daemon.removeprefix("unix://")
-        self._troubles: list[Trouble] = []
+        self._troubles: list[Fault] = []
         self._seen: list[str] = []
         self._lock = threading.Lock()
         self._pairs: list[_Pair] = []
@@ -92,7 +92,7 @@ class DockerProxy:
 
     # --- what a test asks of it ------------------------------------------------------------
 
-    def seen(self, pattern: str = "") -> list[str]:
+    def requests(self, pattern: str = "") -> list[str]:
         """The requests that match so far, as `POST /v1.41/containers/create?…`."""
         return [one for one in list(self._seen) if re.search(pattern, one)]
 
@@ -100,7 +100,7 @@ class DockerProxy:
         """The requests that are more than a question."""
         return [one for one in list(self._seen) if one.split(" ")[0] not in HARMLESS]
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Count from here on; no trouble is left, and what is held up is dropped."""
         self._seen.clear()
         with self._lock:
@@ -108,18 +108,18 @@ class DockerProxy:
         for trouble in troubles:
             trouble.dropped.set()
 
-    def away(
+    def disconnect(
         self, pattern: str, *, when: str = "after", seconds: float = 5.0, times: int = 1
-    ) -> Trouble:
+    ) -> Fault:
         """Be gone for some seconds at the next such request."""
         return self._expect(_trouble(pattern, when, times, seconds))
 
-    def slow(self, pattern: str, seconds: float, *, times: int = 1) -> Trouble:
+    def delay(self, pattern: str, seconds: float, *, times: int = 1) -> Fault:
         """Wait before such a request is passed on; half of its body, if it has one, is by then."""
         return self._expect(_trouble(pattern, "slow", times, seconds))
 
     @contextmanager
-    def gone(self) -> Iterator[None]:
+    def down(self) -> Iterator[None]:
         """Not there at all, for as long as the block takes."""
         self._leave()
         try:
@@ -127,7 +127,7 @@ class DockerProxy:
         finally:
             self._listen()
 
-    def _expect(self, trouble: Trouble) -> Trouble:
+    def _expect(self, trouble: Fault) -> Fault:
         self._troubles.append(trouble)
         return trouble
 
@@ -153,7 +153,7 @@ class DockerProxy:
                 listener.shutdown(socket.SHUT_RDWR)
             listener.close()
 
-    def _be_away(self, trouble: Trouble) -> None:
+    def _be_away(self, trouble: Fault) -> None:
         trouble.met.set()
         self._leave()
 
@@ -227,7 +227,7 @@ class DockerProxy:
         far.flush()
         return True
 
-    def _halt(self, trouble: Trouble) -> None:
+    def _halt(self, trouble: Fault) -> None:
         """What is to happen while a request is passed on."""
         if trouble.kind == "middle":
             self._be_away(trouble)
@@ -236,7 +236,7 @@ class DockerProxy:
         if trouble.dropped.wait(trouble.seconds):
             raise _AwayError
 
-    def _trouble(self, request: str) -> Trouble | None:
+    def _trouble(self, request: str) -> Fault | None:
         with self._lock:
             for trouble in self._troubles:
                 if trouble.times > 0 and trouble.pattern.search(request):
@@ -245,8 +245,8 @@ class DockerProxy:
         return None
 
 
-def _trouble(pattern: str, kind: str, times: int, seconds: float) -> Trouble:
-    return Trouble(pattern=re.compile(pattern), kind=kind, times=times, seconds=seconds)
+def _trouble(pattern: str, kind: str, times: int, seconds: float) -> Fault:
+    return Fault(pattern=re.compile(pattern), kind=kind, times=times, seconds=seconds)
 
 
 def _head(stream: BinaryIO) -> list[bytes]:

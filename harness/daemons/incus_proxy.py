@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-PIECE: Final = 1 << 16
-HARMLESS: Final = frozenset({"GET", "HEAD"})
+CHUNK: Final = 1 << 16
+READ_ONLY: Final = frozenset({"GET", "HEAD"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Request:
 
 
 @dataclass(slots=True, kw_only=True)
-class Trouble:
+class Fault:
     """What is to happen to the next `times` requests that match."""
 
     pattern: re.Pattern[str]
@@ -46,18 +46,18 @@ class Trouble:
     times: int = 1
     seconds: float = 0.0
     text: str = ""
-    met: threading.Event = field(default_factory=threading.Event)
+    triggered: threading.Event = field(default_factory=threading.Event)
 
     def wait(self, seconds: float = 60) -> None:
         """Wait until it has happened to the first request."""
-        assert self.met.wait(seconds), f"no {self.pattern.pattern} in {seconds:g} s"
+        assert self.triggered.wait(seconds), f"no {self.pattern.pattern} in {seconds:g} s"
 
 
-class _AwayError(Exception):
+class _ConnectionDroppedError(Exception):
     """The connection is to be dropped."""
 
 
-class _End:
+class _Stream:
     """One end of a connection, to be read by lines and bytes."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -70,15 +70,15 @@ class _End:
 class IncusProxy:
     """Used as `with IncusProxy(socket, daemon) as proxy`; `socket` is a place for its own."""
 
-    def __init__(self, place: Path, daemon: Path) -> None:
-        self.place = place
+    def __init__(self, path: Path, daemon: Path) -> None:
+        self.path = path
         self._daemon = daemon
-        self._troubles: list[Trouble] = []
-        self._seen: list[Request] = []
+        self._faults: list[Fault] = []
+        self._requests: list[Request] = []
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._listener: socket.socket | None = None
-        self._ended = False
+        self._closed = False
 
     def __enter__(self) -> Self:
         self._listen()
@@ -90,67 +90,67 @@ class IncusProxy:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._ended = True
-        self._leave()
+        self._closed = True
+        self._close()
 
     # --- what a test asks of it ------------------------------------------------------------
 
-    def seen(self, pattern: str = "") -> list[str]:
+    def requests(self, pattern: str = "") -> list[str]:
         """The requests that match so far, as `GET /1.0/instances?…`."""
-        return [str(one) for one in list(self._seen) if re.search(pattern, str(one))]
+        return [str(one) for one in list(self._requests) if re.search(pattern, str(one))]
 
     def changes(self) -> list[str]:
         """The requests that are more than a question."""
-        return [str(one) for one in list(self._seen) if one.method not in HARMLESS]
+        return [str(one) for one in list(self._requests) if one.method not in READ_ONLY]
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Count from here on."""
-        self._seen.clear()
-        self._troubles.clear()
+        self._requests.clear()
+        self._faults.clear()
 
-    def away(self, pattern: str, *, when: str = "after", seconds: float = 5.0) -> Trouble:
+    def disconnect(self, pattern: str, *, when: str = "after", seconds: float = 5.0) -> Fault:
         """Be gone for some seconds at the next such request.
 
         `before`: the daemon has not heard of it; `middle`: of half of it; `after`: it is doing it.
         """
-        return self._expect(Trouble(pattern=re.compile(pattern), kind=when, seconds=seconds))
+        return self._add(Fault(pattern=re.compile(pattern), kind=when, seconds=seconds))
 
-    def answer(self, pattern: str, text: str, *, times: int = 1 << 30) -> Trouble:
+    def answer(self, pattern: str, text: str, *, times: int = 1 << 30) -> Fault:
         """Answer such requests with an error, instead of the daemon."""
-        trouble = Trouble(pattern=re.compile(pattern), kind="answer", times=times, text=text)
-        return self._expect(trouble)
+        fault = Fault(pattern=re.compile(pattern), kind="answer", times=times, text=text)
+        return self._add(fault)
 
-    def slow(self, pattern: str, seconds: float, *, times: int = 1) -> Trouble:
+    def delay(self, pattern: str, seconds: float, *, times: int = 1) -> Fault:
         """Wait before such a request is passed on; half of it, where it has a body, is by then."""
-        trouble = Trouble(pattern=re.compile(pattern), kind="slow", times=times, seconds=seconds)
-        return self._expect(trouble)
+        fault = Fault(pattern=re.compile(pattern), kind="slow", times=times, seconds=seconds)
+        return self._add(fault)
 
     @contextmanager
-    def gone(self) -> Iterator[None]:
+    def down(self) -> Iterator[None]:
         """Not there at all, for as long as the block takes."""
-        self._leave()
+        self._close()
         try:
             yield
         finally:
             self._listen()
 
-    def _expect(self, trouble: Trouble) -> Trouble:
-        self._troubles.append(trouble)
-        return trouble
+    def _add(self, fault: Fault) -> Fault:
+        self._faults.append(fault)
+        return fault
 
     # --- coming and going ------------------------------------------------------------------
 
     def _listen(self) -> None:
-        self.place.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(self.place))
+        listener.bind(str(self.path))
         listener.listen(128)
         self._listener = listener
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
-    def _leave(self) -> None:
+    def _close(self) -> None:
         listener, self._listener = self._listener, None
-        self.place.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
         with self._lock:
             ends = [*self._open, *([listener] if listener else [])]
         for end in ends:
@@ -159,11 +159,11 @@ class IncusProxy:
         if listener:
             listener.close()
 
-    def _be_away(self, seconds: float) -> None:
-        self._leave()
+    def _restart_after(self, seconds: float) -> None:
+        self._close()
 
         def back() -> None:
-            if not self._ended:
+            if not self._closed:
                 self._listen()
 
         timer = threading.Timer(seconds, back)
@@ -187,71 +187,71 @@ class IncusProxy:
                 self._open |= {client, daemon}
             try:
                 daemon.connect(str(self._daemon))
-                near, far = _End(client), _End(daemon)
-                while self._one(near, far):
+                near, far = _Stream(client), _Stream(daemon)
+                while self._forward(near, far):
                     pass
-            except (OSError, ValueError, _AwayError):
+            except (OSError, ValueError, _ConnectionDroppedError):
                 pass
             finally:
                 with self._lock:
                     self._open -= {client, daemon}
 
-    def _one(self, near: _End, far: _End) -> bool:
+    def _forward(self, near: _Stream, far: _Stream) -> bool:
         """Pass on one request and its answer; False where the client has no more."""
         head = _head(near)
         if not head:
             return False
         method, path, _ = head[0].decode().split(" ", 2)
         request = Request(method=method, path=path)
-        self._seen.append(request)
-        trouble = self._trouble(request)
-        if trouble and trouble.kind == "before":
-            self._drop(trouble)
-        if trouble and trouble.kind == "answer":
-            trouble.met.set()
-            _skip(near, head)
-            near.send(_refusal(trouble.text))
+        self._requests.append(request)
+        fault = self._next_fault(request)
+        if fault and fault.kind == "before":
+            self._drop(fault)
+        if fault and fault.kind == "answer":
+            fault.triggered.set()
+            _discard(near, head)
+            near.send(_error_response(fault.text))
             return True
         far.send(b"".join(head))
         half = _length(head) // 2
-        for piece in _body(near, head):
-            far.send(piece)
-            half -= len(piece)
-            if trouble and half <= 0 and not trouble.met.is_set():
-                self._halt(trouble)
-        if trouble and not trouble.met.is_set():
-            self._halt(trouble)
+        for chunk in _body(near, head):
+            far.send(chunk)
+            half -= len(chunk)
+            if fault and half <= 0 and not fault.triggered.is_set():
+                self._apply(fault)
+        if fault and not fault.triggered.is_set():
+            self._apply(fault)
         answer = _head(far)
-        if trouble and trouble.kind == "after":
-            self._drop(trouble)
+        if fault and fault.kind == "after":
+            self._drop(fault)
         near.send(b"".join(answer))
-        for piece in _body(far, answer, to=method):
-            near.send(piece)
+        for chunk in _body(far, answer, to=method):
+            near.send(chunk)
         return bool(answer)
 
-    def _halt(self, trouble: Trouble) -> None:
+    def _apply(self, fault: Fault) -> None:
         """What is to happen while a request is passed on."""
-        if trouble.kind == "middle":
-            self._drop(trouble)
-        if trouble.kind == "slow":
-            trouble.met.set()
-            time.sleep(trouble.seconds)
+        if fault.kind == "middle":
+            self._drop(fault)
+        if fault.kind == "slow":
+            fault.triggered.set()
+            time.sleep(fault.seconds)
 
-    def _drop(self, trouble: Trouble) -> None:
-        trouble.met.set()
-        self._be_away(trouble.seconds)
-        raise _AwayError
+    def _drop(self, fault: Fault) -> None:
+        fault.triggered.set()
+        self._restart_after(fault.seconds)
+        raise _ConnectionDroppedError
 
-    def _trouble(self, request: Request) -> Trouble | None:
+    def _next_fault(self, request: Request) -> Fault | None:
         with self._lock:
-            for trouble in self._troubles:
-                if trouble.times > 0 and trouble.pattern.search(str(request)):
-                    trouble.times -= 1
-                    return trouble
+            for fault in self._faults:
+                if fault.times > 0 and fault.pattern.search(str(request)):
+                    fault.times -= 1
+                    return fault
         return None
 
 
-def _head(stream: _End) -> list[bytes]:
+def _head(stream: _Stream) -> list[bytes]:
     """The lines of a message's head, with the empty one; none where there is no message."""
     lines: list[bytes] = []
     while line := stream.readline():
@@ -273,7 +273,7 @@ def _length(head: list[bytes]) -> int:
     return int(_field(head, "content-length") or 0)
 
 
-def _body(stream: _End, head: list[bytes], to: str = "") -> Iterator[bytes]:
+def _body(stream: _Stream, head: list[bytes], to: str = "") -> Iterator[bytes]:
     """The pieces of a message's body, as they are on the wire; `to` is what it answers."""
     status = head[0].split(b" ")[1] if head and head[0].startswith(b"HTTP/") else b""
     if to == "HEAD" or status in {b"204", b"304"}:
@@ -281,30 +281,30 @@ def _body(stream: _End, head: list[bytes], to: str = "") -> Iterator[bytes]:
     if _field(head, "transfer-encoding") != "chunked":
         left = _length(head)
         while left:
-            piece = _some(stream.read(min(left, PIECE)))
-            left -= len(piece)
-            yield piece
+            chunk = _read_or_drop(stream.read(min(left, CHUNK)))
+            left -= len(chunk)
+            yield chunk
         return
     while True:
-        size = _some(stream.readline())
-        yield size + _some(stream.read(int(size, 16) + 2))
+        size = _read_or_drop(stream.readline())
+        yield size + _read_or_drop(stream.read(int(size, 16) + 2))
         if int(size, 16) == 0:
             return
 
 
-def _some(piece: bytes) -> bytes:
+def _read_or_drop(chunk: bytes) -> bytes:
     """What was read; whoever ends in the middle of a message is gone."""
-    if not piece:
-        raise _AwayError
-    return piece
+    if not chunk:
+        raise _ConnectionDroppedError
+    return chunk
 
 
-def _skip(stream: _End, head: list[bytes]) -> None:
+def _discard(stream: _Stream, head: list[bytes]) -> None:
     for _ in _body(stream, head):
         pass
 
 
-def _refusal(text: str) -> bytes:
+def _error_response(text: str) -> bytes:
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     content = {"type": "error", "error": text, "error_code": int(status), "metadata": None}
     body = json.dumps(content).encode()

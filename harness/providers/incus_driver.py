@@ -39,7 +39,7 @@ class Changes:
 
 
 @dataclass(slots=True, kw_only=True)
-class Driven:
+class ResourceDriver:
     """One resource, as a state has it."""
 
     kind: str
@@ -48,7 +48,7 @@ class Driven:
     identity: str = ""
     inputs: dict[str, Json] = field(default_factory=dict)
     state: dict[str, Json] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     """What the user was told in the last run, without what passes."""
 
     @contextlib.contextmanager
@@ -56,14 +56,14 @@ class Driven:
         """A plugin for one run of the engine."""
         with Plugin.run(BINARY, environment={"INCUS_SOCKET": str(self.socket)}) as plugin:
             yield plugin
-            self.said = [one.text for one in plugin.engine.messages if not one.ephemeral]
+            self.messages = [one.text for one in plugin.engine.messages if not one.ephemeral]
 
     @property
     def urn(self) -> str:
         """Which one it is."""
         return urn(self.kind, self.name)
 
-    def planned(self, inputs: Json) -> dict[str, Json]:
+    def preview_create(self, inputs: Json) -> dict[str, Json]:
         """What a preview of its creation says."""
         with self.run() as plugin:
             return plugin.create(self.kind, inputs, preview=True, name=self.name)[1]

@@ -308,7 +308,7 @@ def docker_stack(
 @pytest.fixture
 def services(docker_stack: DockerStack, docker_proxy: DockerProxy) -> DockerStack:
     """The shared stack, with its service on v1 or v2, and a proxy without faults."""
-    docker_proxy.forget()
+    docker_proxy.reset()
     docker_stack.reset()
-    docker_proxy.forget()
+    docker_proxy.reset()
     return docker_stack

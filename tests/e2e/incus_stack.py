@@ -95,9 +95,9 @@ class IncusEnvironment:
 
     def expect_no_change(self) -> None:
         """One more `up` looks once at images, instances and the volume, and changes nothing."""
-        self.proxy.forget()
+        self.proxy.reset()
         assert self.up().summary() == UNCHANGED
-        assert sorted(self.proxy.seen()) == self.looks
+        assert sorted(self.proxy.requests()) == self.looks
 
     @property
     def looks(self) -> list[str]:
@@ -108,9 +108,9 @@ class IncusEnvironment:
 
     def interrupt(self, request: str, number: int, seconds: float = 1.0) -> None:
         """Cut an `up` off when it comes to a request: SIGKILL for all of it, or Ctrl-C."""
-        trouble = self.proxy.slow(request, seconds)
+        fault = self.proxy.delay(request, seconds)
         with self.stack.running(*UP) as engine:
-            trouble.wait()
+            fault.wait()
             if number == signal.SIGKILL:
                 engine.kill()
             else:
@@ -133,7 +133,7 @@ class IncusEnvironment:
 def begun(folder: Path, app_url: str, proxy: IncusProxy, root: Path | None) -> Workspace:
     """A stack in a folder, without hosts; instances begin with `root`, and let its key in."""
     stack = Workspace.create(folder / "stack", Backend(state=folder / "state"), app_url)
-    stack.prefix = ("env", f"INCUS_SOCKET={proxy.place}")
+    stack.prefix = ("env", f"INCUS_SOCKET={proxy.path}")
     key, flake = folder / "keys" / "client", str(stack.folder / "flake")
     make_key(key)
     stack._do(str(ROOT / "demo" / "base"), flake, str(root), f"{key}.pub")
@@ -184,5 +184,5 @@ def env(place: Path, app_url: str, request: pytest.FixtureRequest) -> Iterator[I
 def two(env: IncusEnvironment) -> IncusEnvironment:
     """Both hosts are there, on v1."""
     env.stack.reset()
-    env.proxy.forget()
+    env.proxy.reset()
     return env

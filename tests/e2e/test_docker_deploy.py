@@ -51,7 +51,7 @@ def test_the_first_up_and_a_second_one(
     """A stack of services alone: no host, no ssh key."""
     stack = docker_stack
     stack.write(appRef="v1")
-    with docker_proxy.gone():
+    with docker_proxy.down():
         planned = stack.preview()
         assert planned.code == 0, "no daemon is needed to see what would be made"
         assert planned.summary() == {"create": CONVERGED["unchanged"]}
@@ -61,7 +61,7 @@ def test_the_first_up_and_a_second_one(
     outputs = stack.outputs()
     assert outputs["hosts"] == {}
     assert outputs["services"] == {"app": stack.containers()["app"]}
-    docker_proxy.forget()
+    docker_proxy.reset()
     assert_converged(stack, docker_inspector, "v1")
     assert docker_proxy.changes() == [], "the second one only asks"
 
@@ -73,7 +73,7 @@ def test_a_preview_shows_images_and_containers_before_a_build(
     services.write(appRef=services.other)
     path = steps(services)[APP][1]["built"]
     services._do("sh", "-c", f"! test -e {path} || nix-store --delete {path}")
-    docker_proxy.forget()
+    docker_proxy.reset()
     found = steps(services)
     assert not os.path.exists(path)  # noqa: PTH110 a path in a state
     assert docker_proxy.changes() == []
@@ -94,7 +94,7 @@ def test_a_preview_shows_images_and_containers_before_a_build(
         "app": "replace",
         "app-traffic": "update",
     }
-    with docker_proxy.gone():
+    with docker_proxy.down():
         result = services.preview()
     assert result.code == 0, result.text
     assert "using the state instead" in result.diagnostics()

@@ -36,15 +36,15 @@ def held(
     """An `up` in the middle of a step."""
     stack.write(appRef=release)
     stack.release = ""
-    proxy.forget()
-    trouble = proxy.slow(step.request, HELD)
+    proxy.reset()
+    trouble = proxy.delay(step.request, HELD)
     with stack.running("up", "--yes", "--skip-preview") as engine:
         trouble.wait(60)
         # More of them, where those of an `up` before are still there.
         assert len(inspector.containers()) >= step.containers
         assert len(inspector.candidates()) == step.candidates
         yield engine
-    proxy.forget()
+    proxy.reset()
 
 
 def next_up(stack: DockerStack, release: str) -> CommandResult:
@@ -109,9 +109,9 @@ def test_an_unavailable_daemon_in_the_steps_that_are_retried(
     """Five seconds in each of them, in one `up`, which succeeds."""
     new = services.other
     services.write(appRef=new)
-    docker_proxy.forget()
+    docker_proxy.reset()
     troubles = [
-        docker_proxy.away(step.request, when="after", seconds=AWAY)
+        docker_proxy.disconnect(step.request, when="after", seconds=AWAY)
         for step in (LOAD, CANDIDATE, TRAFFIC)
     ]
     result = services.up()
@@ -130,8 +130,10 @@ def test_an_unavailable_daemon_while_the_container_is_created(
     """
     old, new = services.release, services.other
     services.write(appRef=new)
-    docker_proxy.forget()
-    trouble = docker_proxy.away(r"^POST /v1\.\d+/containers/create", when="after", seconds=AWAY)
+    docker_proxy.reset()
+    trouble = docker_proxy.disconnect(
+        r"^POST /v1\.\d+/containers/create", when="after", seconds=AWAY
+    )
     result = services.up()
     assert trouble.met.is_set()
     assert result.code != 0

@@ -92,7 +92,7 @@ def test_a_preview_shows_what_will_be_pulled_before_a_build(
     path = str(planned(services)[f"app.{OWN}"]["built"])
     services._do("sh", "-c", f"! test -e {path} || nix-store --delete {path}")
     server.forget()
-    docker_proxy.forget()
+    docker_proxy.reset()
     found = planned(services)
     digest = path.removeprefix("/nix/store/").partition("-")[0]
     assert found["app"]["image"] == f"{server.address}/{RUN}/{OWN}:{digest}"
@@ -108,7 +108,7 @@ def test_an_image_of_the_app_through_the_registry(
     own: Json,
 ) -> None:
     services.write(appRef="v1", **own)
-    docker_proxy.forget()
+    docker_proxy.reset()
     result = services.up()
     assert result.code == 0, result.text
     assert PASSWORD not in result.text
@@ -116,7 +116,7 @@ def test_an_image_of_the_app_through_the_registry(
     assert server.tags(f"{RUN}/{OWN}") == [tag], "and no `latest`"
     pinned = f"{name}@{server.digest(f'{RUN}/{OWN}', tag)}"
     assert services.outputs()["images"][f"app.{OWN}"] == pinned
-    assert docker_proxy.seen("/images/load") == []
+    assert docker_proxy.requests("/images/load") == []
     assert docker_inspector.images(APP) + docker_inspector.images(EDGE) == [], (
         "those of before are gone"
     )
@@ -126,7 +126,7 @@ def test_an_image_of_the_app_through_the_registry(
     assert [file for file in kept if name.encode() in file.read_bytes()]
 
     server.forget()
-    docker_proxy.forget()
+    docker_proxy.reset()
     result = services.up()
     assert (result.code, result.summary()) == (0, CONVERGED), result.text
     assert (server.requests(), docker_proxy.changes()) == ([], []), "the second one only asks"

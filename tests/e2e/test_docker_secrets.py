@@ -40,7 +40,7 @@ def secretive(
     docker_stack: DockerStack, docker_inspector: DockerInspector, docker_proxy: DockerProxy
 ) -> Iterator[DockerStack]:
     """The stack's service with a read-only root and an unprivileged user; restored at the end."""
-    docker_proxy.forget()
+    docker_proxy.reset()
     yield docker_stack
     docker_stack.write(appRef="v1")
     result = docker_stack.up()

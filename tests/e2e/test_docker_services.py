@@ -48,8 +48,8 @@ def good_up(stack: DockerStack, *words: str) -> CommandResult:
 
 def kill_once_started(stack: DockerStack, proxy: DockerProxy) -> None:
     """Kill an `up` when a container runs, and before the state knows it."""
-    proxy.forget()
-    trouble = proxy.slow(STARTED, 60)
+    proxy.reset()
+    trouble = proxy.delay(STARTED, 60)
     stack.release = ""
     with stack.running("up", "--yes", "--skip-preview") as engine:
         trouble.wait()
@@ -59,7 +59,7 @@ def kill_once_started(stack: DockerStack, proxy: DockerProxy) -> None:
 
 def end(engine: Engine, proxy: DockerProxy) -> None:
     engine.kill()
-    proxy.forget()
+    proxy.reset()
 
 
 def test_a_recreated_edge_serves_until_the_new_container_is_healthy(
@@ -83,7 +83,7 @@ def test_a_secret_in_the_environment_is_encrypted_in_the_state(
 ) -> None:
     """Set with `pulumi config`; the daemon has it in clear, as the service needs it."""
     services, secret = docker_stack, "hunter2-e2e"
-    docker_proxy.forget()
+    docker_proxy.reset()
     services.write(appRef="v1")
     services._do("pulumi", "config", "set", "--secret", "--path", "services.app.env.TOKEN", secret)
     result = services.preview("--diff")
@@ -114,7 +114,7 @@ def test_a_service_that_is_recreated(
 ) -> None:
     """The strategy `recreate`, from blue-green and back: an outage, but not for a broken one."""
     services = docker_stack
-    docker_proxy.forget()
+    docker_proxy.reset()
 
     def service(who: str) -> Json:
         return services.service(
@@ -169,10 +169,10 @@ def test_a_service_that_is_recreated(
 
 
 def kill_once_started_edge(stack: DockerStack, proxy: DockerProxy) -> None:
-    proxy.forget()
+    proxy.reset()
     # The container comes first, and passes.
-    first = proxy.slow(STARTED, 0)
-    second = proxy.slow(STARTED, 60)
+    first = proxy.delay(STARTED, 0)
+    second = proxy.delay(STARTED, 60)
     stack.release = ""
     with stack.running("up", "--yes", "--skip-preview") as engine:
         first.wait()

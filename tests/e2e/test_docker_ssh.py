@@ -89,11 +89,11 @@ def test_the_first_up_and_a_second_one(
     stack.write(appRef="v1")
     assert went_well(stack.up()) == {"created": CONVERGED["unchanged"]}
     assert stack.http_get() == "app v1 on docker"
-    docker_proxy.forget()
+    docker_proxy.reset()
     asked = far.server.connections()
     assert went_well(stack.up()) == CONVERGED
     assert docker_proxy.changes() == []
-    assert docker_proxy.seen() != []
+    assert docker_proxy.requests() != []
     assert far.server.connections() - asked == 1, "all that is asked goes over one connection"
     text = json.dumps(stack.state())
     assert str(stack.folder) not in text, "no input depends on the machine that runs the program"
@@ -134,7 +134,7 @@ def test_an_unavailable_machine_and_one_with_another_key(
 
     far.replace()
     before, offered = stack.state(), far.server.host_key_line
-    docker_proxy.forget()
+    docker_proxy.reset()
     stack.write(appRef="v1")
     message = (
         f"host key mismatch: {where(far.server)}: "
@@ -145,7 +145,7 @@ def test_an_unavailable_machine_and_one_with_another_key(
     for refused in (stack.preview(), stack.up()):
         assert refused.code != 0
         assert refused.errors() == [message], refused.text
-    assert docker_proxy.seen() == []
+    assert docker_proxy.requests() == []
     assert docker_inspector.containers(OWNED) == containers
     assert docker_inspector.images(stack.app) == images
     assert of_docker(stack.state()) == of_docker(before)

@@ -80,7 +80,7 @@ def system(workspace: Workspace) -> str:
     return path
 
 
-def test_it_has_no_way_in_and_runs_the_release(workspace: Workspace, web1: Alone) -> None:
+def test_an_instance_without_network_runs_the_release(workspace: Workspace, web1: Alone) -> None:
     addresses = web1.exec("ip", "-brief", "address", "show", "scope", "global")
     assert addresses == ""
     assert web1.answers() == "app v1 on web1"
@@ -104,7 +104,7 @@ def test_a_release_in_place_and_its_preview(workspace: Workspace, web1: Alone) -
     assert web1.runs() == web1.boots() == system(workspace) != before
 
 
-def test_a_release_that_breaks_is_taken_back(workspace: Workspace, web1: Alone) -> None:
+def test_a_broken_release_is_rolled_back(workspace: Workspace, web1: Alone) -> None:
     before = web1.runs()
     workspace.write(appRef="v3")
     result = workspace.up()
@@ -114,7 +114,7 @@ def test_a_release_that_breaks_is_taken_back(workspace: Workspace, web1: Alone) 
     assert (web1.runs(), web1.boots(), web1.answers()) == (before, before, "app v1 on web1")
 
 
-def test_a_switch_by_hand_is_named(workspace: Workspace, web1: Alone) -> None:
+def test_a_manual_switch_is_reported(workspace: Workspace, web1: Alone) -> None:
     old = web1.runs()
     workspace.write(appRef="v2")
     assert workspace.up().code == 0
@@ -124,7 +124,7 @@ def test_a_switch_by_hand_is_named(workspace: Workspace, web1: Alone) -> None:
 
 
 @pytest.mark.parametrize("moment", ["activating", "checking"])
-def test_a_deployer_that_is_killed_costs_the_host_nothing(
+def test_a_killed_deployer_does_not_harm_the_host(
     workspace: Workspace, web1: Alone, moment: str
 ) -> None:
     before = web1.runs()

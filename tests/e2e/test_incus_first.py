@@ -25,29 +25,29 @@ def expect_deployed(env: IncusEnvironment) -> None:
     env.expect_no_change()
 
 
-def test_a_preview_asks_once_and_makes_nothing(env: IncusEnvironment) -> None:
+def test_a_preview_lists_once_and_creates_nothing(env: IncusEnvironment) -> None:
     env.stack.write(appRef="v1")
     result = env.stack.preview("--json")
     assert result.code == 0, result.text
     assert result.systems().keys() == {"web1", "web2"}
     assert all("-nixos-system-web" in path for path in result.systems().values())
-    assert env.proxy.seen() == [f"{LISTING}&project={env.incus.project}"]
+    assert env.proxy.requests() == [f"{LISTING}&project={env.incus.project}"]
     assert (env.instances(), env.images()) == ({}, {})
 
 
-def test_a_program_that_fails_while_incus_is_asked_is_one_message(env: IncusEnvironment) -> None:
+def test_a_program_failure_during_the_listing_is_one_message(env: IncusEnvironment) -> None:
     """Seen: the question was ended with it, and the SDK showed where."""
     env.stack.write(appRef="v9.9")
-    trouble = env.proxy.slow(LISTING.replace("?", r"\?"), 4.0)
+    fault = env.proxy.delay(LISTING.replace("?", r"\?"), 4.0)
     result = env.stack.preview()
-    assert trouble.met.is_set()
+    assert fault.triggered.is_set()
     assert result.code != 0
     assert "v9.9" in result.text
     assert "Traceback" not in result.text
     assert "unhandled" not in result.text
 
 
-def test_an_up_that_is_cut_off_at_each_step_is_gone_on_with(env: IncusEnvironment) -> None:
+def test_an_up_interrupted_at_each_step_is_continued(env: IncusEnvironment) -> None:
     env.stack.write(appRef="v1")
     named = env.stack.preview("--json").systems()
     env.interrupt("POST /1.0/images", signal.SIGKILL, 5.0)
@@ -61,28 +61,26 @@ def test_an_up_that_is_cut_off_at_each_step_is_gone_on_with(env: IncusEnvironmen
     expect_deployed(env)
 
 
-def test_a_daemon_that_is_away_for_a_while_at_each_step_is_waited_for(
+def test_a_daemon_outage_at_each_step_is_waited_out(
     env: IncusEnvironment,
 ) -> None:
     gone = env.stack.pulumi("destroy", "--yes", "--skip-preview")
     assert gone.code == 0, gone.text
     assert (env.instances(), env.images(), env.volumes()) == ({}, {}, [])
-    env.proxy.forget()
-    troubles = [
-        env.proxy.away("POST /1.0/images", when="middle"),
-        env.proxy.away(r"POST /1.0/instances\?", when="after"),
-        env.proxy.away(f"PUT /1.0/instances/{PREFIX}-web1/state", when="after", seconds=2),
-        env.proxy.away(f"POST /1.0/instances/{PREFIX}-web2/exec", when="after", seconds=2),
-        env.proxy.away(f"PATCH /1.0/instances/{PREFIX}-web1", when="before", seconds=2),
+    env.proxy.reset()
+    faults = [
+        env.proxy.disconnect("POST /1.0/images", when="middle"),
+        env.proxy.disconnect(r"POST /1.0/instances\?", when="after"),
+        env.proxy.disconnect(f"PUT /1.0/instances/{PREFIX}-web1/state", when="after", seconds=2),
+        env.proxy.disconnect(f"POST /1.0/instances/{PREFIX}-web2/exec", when="after", seconds=2),
+        env.proxy.disconnect(f"PATCH /1.0/instances/{PREFIX}-web1", when="before", seconds=2),
     ]
     env.up()
-    assert all(trouble.met.is_set() for trouble in troubles)
+    assert all(fault.triggered.is_set() for fault in faults)
     expect_deployed(env)
 
 
-def test_destroy_removes_what_was_made_and_nothing_of_others(
-    env: IncusEnvironment, place: Path
-) -> None:
+def test_destroy_deletes_only_resources_of_the_stack(env: IncusEnvironment, place: Path) -> None:
     incus, pool, mine = env.incus, env.pool, f"{PREFIX}-mine"
     (ours,) = env.images()
     incus.call("init", ours, mine)

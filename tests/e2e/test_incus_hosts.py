@@ -33,11 +33,11 @@ def test_a_release_is_a_copy_and_a_switch(two: IncusEnvironment) -> None:
     old = systems(hosts)
     two.stack.write(appRef="v2")
     preview = two.stack.preview()
-    assert two.proxy.seen("recursion=2") == [f"{LISTING}&project={two.incus.project}"]
+    assert two.proxy.requests("recursion=2") == [f"{LISTING}&project={two.incus.project}"]
     named = two.stack.preview("--json").systems()
     for name in hosts:
         assert f"{name}: {old[name]} → {named[name]}" in preview.text
-    two.proxy.forget()
+    two.proxy.reset()
     assert two.up().summary() == {"updated": 6, "unchanged": 9}
     assert two.proxy.changes() == []
     assert systems(hosts) == profiles(hosts) == two.stack.recorded() == named
@@ -45,7 +45,7 @@ def test_a_release_is_a_copy_and_a_switch(two: IncusEnvironment) -> None:
     assert (two.uuids(), two.images()) == before
 
 
-def test_what_somebody_has_removed_or_stopped_is_there_again(two: IncusEnvironment) -> None:
+def test_deleted_and_stopped_resources_are_restored(two: IncusEnvironment) -> None:
     before, (image,) = two.uuids(), two.images()
     addresses = {name: host.address for name, host in two.hosts().items()}
     two.hosts()["web1"].exec("sh", "-c", "echo kept >/srv/data/file")
@@ -70,7 +70,7 @@ def test_what_somebody_has_removed_or_stopped_is_there_again(two: IncusEnvironme
     two.expect_no_change()
 
 
-def test_a_host_key_that_changes_is_refused_until_it_is_read_anew(two: IncusEnvironment) -> None:
+def test_a_changed_host_key_is_refused_until_a_refresh(two: IncusEnvironment) -> None:
     host = two.hosts()["web1"]
     key = "/etc/ssh/ssh_host_ed25519_key"
     anew = f"rm {key}*; ssh-keygen -q -t ed25519 -N '' -f {key}; systemctl restart ssh"
@@ -97,7 +97,7 @@ def fingerprint(host: ContainerHost, key: str) -> str:
     return host.exec("ssh-keygen", "-lf", f"{key}.pub").split()[1]
 
 
-def test_one_that_cannot_be_made_does_not_disturb_the_others_and_is_taken_over(
+def test_a_taken_name_affects_no_other_host_and_can_be_imported(
     two: IncusEnvironment,
 ) -> None:
     """Somebody has an instance of its name: the command that is said takes it into the stack."""
@@ -145,7 +145,7 @@ def let_in(env: IncusEnvironment, instance: str) -> None:
     env.incus.call("file", "push", str(key), place, *words)
 
 
-def test_one_that_is_left_out_is_left_alone_and_one_has_another_name(two: IncusEnvironment) -> None:
+def test_a_disabled_host_is_left_alone_and_another_is_renamed(two: IncusEnvironment) -> None:
     """web1 is left out, and somebody has stopped it; web2 gets another name."""
     host, before = two.hosts()["web2"], two.uuids()
     old, moved = system(host), f"{PREFIX}-moved"
@@ -171,7 +171,7 @@ def test_one_that_is_left_out_is_left_alone_and_one_has_another_name(two: IncusE
     assert answers(two.hosts()) == serving("v1", "web1", "web2")
 
 
-def test_a_new_image_is_a_new_root_where_that_is_wanted(two: IncusEnvironment) -> None:
+def test_a_new_image_recreates_roots_by_policy(two: IncusEnvironment) -> None:
     """web1 is rebuilt from it, web2 made anew: both are deployed to as to hosts on nothing."""
     before, old = two.uuids(), two.hosts()
     (image,) = two.images()
@@ -216,19 +216,19 @@ def let_another_in(base: Path) -> None:
     base.write_text(json.dumps(result))
 
 
-def test_a_preview_where_incus_is_not_at_hand_goes_by_the_state(two: IncusEnvironment) -> None:
+def test_a_preview_without_incus_uses_the_state(two: IncusEnvironment) -> None:
     two.stack.write(appRef="v2")
-    with two.proxy.gone():
+    with two.proxy.down():
         result = two.stack.preview()
     assert result.code == 0, result.text
     assert result.summary() == {"update": 6, "unchanged": 9}
-    away = f"cannot reach Incus: local ({two.proxy.place}): [Errno 2] No such file or directory. "
+    away = f"cannot reach Incus: local ({two.proxy.path}): [Errno 2] No such file or directory. "
     told = [line for line in result.diagnostics().splitlines() if away in line]
     assert [line.strip().startswith("warning: ") for line in told].count(True) == 1
     assert [line.strip().startswith(away) for line in told].count(True) == 2, "one for each host"
 
 
-def test_a_preview_of_fifty_hosts_asks_once(two: IncusEnvironment) -> None:
+def test_a_preview_of_fifty_hosts_lists_once(two: IncusEnvironment) -> None:
     fifty: Json = {
         f"h{number}": {"target": "incus", "attr": "web1", "incus": {"name": f"{PREFIX}-h{number}"}}
         for number in range(50)
@@ -237,4 +237,4 @@ def test_a_preview_of_fifty_hosts_asks_once(two: IncusEnvironment) -> None:
     result = two.stack.preview()
     assert result.code == 0, result.text
     assert result.summary() == {"create": 200, **UNCHANGED}
-    assert sorted(two.proxy.seen()) == two.looks
+    assert sorted(two.proxy.requests()) == two.looks

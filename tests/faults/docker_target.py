@@ -105,7 +105,7 @@ class ServiceTarget(Target):
     # --- one injection ---------------------------------------------------------------------
 
     def scenario(self, row: Row, seed: int) -> ServiceScenario:
-        self.proxy.forget()
+        self.proxy.reset()
         old = self.stack.release
         assert self.answer() == _answer_of(old), f"before the fault: {self.answer()}"
         return ServiceScenario(
@@ -197,7 +197,7 @@ class ServiceTarget(Target):
 
     def reset(self) -> None:
         """Deploy v1, and note the names of its images."""
-        self.proxy.forget()
+        self.proxy.reset()
         self.stack.cancel()
         self.stack.write(appRef="v1")
         result = self.stack.up("--refresh")

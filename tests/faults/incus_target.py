@@ -87,7 +87,7 @@ class InstanceTarget(Target):
     # --- one injection ---------------------------------------------------------------------
 
     def scenario(self, row: Row, seed: int) -> InstanceScenario:
-        self.proxy.forget()
+        self.proxy.reset()
         found = self._leftovers()
         assert not found, f"before the fault: {'; '.join(found)}"
         return InstanceScenario(
@@ -156,7 +156,7 @@ class InstanceTarget(Target):
 
     def reset(self) -> None:
         """Remove everything, from the daemon and from the state."""
-        self.proxy.forget()
+        self.proxy.reset()
         self.stack.cancel()
         self.stack.write(appRef="v1")
         self.stack.pulumi("destroy", "--yes", "--skip-preview", "--refresh")

@@ -42,16 +42,16 @@ class ProxyFault(Protocol):
 class Proxy(Protocol):
     """The proxy between deployer and daemon: one of `harness.daemons`."""
 
-    def slow(self, pattern: str, seconds: float, *, times: int = ...) -> ProxyFault:
+    def delay(self, pattern: str, seconds: float, *, times: int = ...) -> ProxyFault:
         """Delay a request that matches."""
 
-    def away(self, pattern: str, *, when: str = ..., seconds: float = ...) -> ProxyFault:
+    def disconnect(self, pattern: str, *, when: str = ..., seconds: float = ...) -> ProxyFault:
         """Go away for some seconds at a request that matches."""
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Let everything pass from now on."""
 
-    def gone(self) -> AbstractContextManager[None]:
+    def down(self) -> AbstractContextManager[None]:
         """Accept no connections in the block."""
 
 
@@ -103,7 +103,7 @@ class TargetScenario:
         """Wait until the deployer sends the request that is this seed's turn."""
         request = requests[self.seed % len(requests)]
         self.notes.append(request)
-        self.proxy.slow(request, 0).wait(90)
+        self.proxy.delay(request, 0).wait(90)
 
     def sleep_random(self, least: float, most: float) -> None:
         """Sleep for a time that depends on the seed."""
@@ -117,7 +117,7 @@ class TargetScenario:
 
     def restart_daemon(self, number: int, seconds: float = 0.0) -> None:
         """Kill the daemon by a signal, and start it again after some seconds."""
-        with self.proxy.gone():
+        with self.proxy.down():
             self.mark_fault()
             self.daemon.kill(number)
             time.sleep(seconds)
@@ -246,7 +246,7 @@ def _inject(scenario: TargetScenario, problems: list[str]) -> CommandResult | No
         problems.append(f"during the injection: {type(error).__name__}: {error}")
         return None
     finally:
-        scenario.proxy.forget()
+        scenario.proxy.reset()
 
 
 def _verify(row: Row, result: CommandResult | None, outcome: Outcome, seconds: float) -> list[str]:

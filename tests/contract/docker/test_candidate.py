@@ -78,7 +78,7 @@ class Place:
         return found
 
     def creations(self) -> int:
-        return len(self.proxy.seen("^POST /containers/create"))
+        return len(self.proxy.requests("^POST /containers/create"))
 
 
 @pytest.fixture
@@ -246,7 +246,7 @@ async def test_the_environment_is_shown_nowhere_else(place: Place) -> None:
     task = asyncio.create_task(place.run(place.candidate(*STAYS, check=("true",))))
     found = await place.wait_for_container()
     assert SECRET not in json.dumps(found)
-    assert not any(SECRET in request for request in place.proxy.seen())
+    assert not any(SECRET in request for request in place.proxy.requests())
     await task
 
 
@@ -275,7 +275,7 @@ async def test_the_next_candidate_removes_those_of_an_interrupted_up(
 @pytest.mark.parametrize("seconds", [0.0, 0.02, 0.1, 0.5])
 async def test_a_cancelled_candidate_is_removed(place: Place, seconds: float) -> None:
     """Even if its container is just being created."""
-    place.proxy.slow("POST /containers/create", 0.1)
+    place.proxy.delay("POST /containers/create", 0.1)
     task = asyncio.create_task(place.run(place.candidate(*STAYS, check=("cat", "/none"))))
     async with asyncio.timeout(20):
         while not place.reports:  # noqa: ASYNC110 it is reported before anything is created
@@ -298,7 +298,7 @@ async def test_a_cancelled_candidate_is_removed(place: Place, seconds: float) ->
     ],
 )
 async def test_a_daemon_that_restarts_meanwhile(place: Place, pattern: str, when: str) -> None:
-    trouble = place.proxy.away(pattern, when=when, seconds=1)
+    trouble = place.proxy.disconnect(pattern, when=when, seconds=1)
     await place.run(place.candidate(*STAYS, check=("true",)))
     assert trouble.met.is_set()
 

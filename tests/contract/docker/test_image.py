@@ -81,7 +81,7 @@ def place(tmp_path: Path, dockerd: Dockerd) -> Iterator[Place]:
 
 
 def uploads(place: Place) -> int:
-    return len(place.proxy.seen(r"^POST .*/images/load"))
+    return len(place.proxy.requests(r"^POST .*/images/load"))
 
 
 @pytest.mark.parametrize("compression", ["", "gz", "xz"])
@@ -92,7 +92,7 @@ async def test_an_archive_is_loaded_once_and_under_one_name(place: Place, compre
     assert place.tags() == {HASH: image_id}
     assert place.reports == ["loading the image, 0 MB"]
     assert uploads(place) == 1
-    place.proxy.forget()
+    place.proxy.reset()
     assert await place.ensure(path) == image_id
     assert place.proxy.changes() == [], "it exists: nothing is done"
 
@@ -216,7 +216,7 @@ async def test_an_image_without_a_name_is_removed_too(place: Place) -> None:
 @pytest.mark.parametrize("when", ["before", "middle", "after"])
 async def test_a_daemon_that_restarts_while_an_image_is_loaded(place: Place, when: str) -> None:
     path = place.archive(bytes(3_000_000))
-    trouble = place.proxy.away("POST /images/load", when=when, seconds=1)
+    trouble = place.proxy.disconnect("POST /images/load", when=when, seconds=1)
     image_id = await place.ensure(path)
     assert trouble.met.is_set()
     assert place.tags() == {HASH: image_id}
@@ -226,7 +226,7 @@ async def test_an_unavailable_daemon_is_one_message(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("components.pipeline.targets.docker.daemon.RESTART", 1.0)
-    with place.proxy.gone(), pytest.raises(DockerUnavailableError) as caught:
+    with place.proxy.down(), pytest.raises(DockerUnavailableError) as caught:
         await place.ensure(place.archive())
     assert str(caught.value) == (
         f"cannot reach Docker: {place.proxy.host}: [Errno 2] No such file or directory. "

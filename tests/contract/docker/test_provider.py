@@ -210,7 +210,7 @@ def test_a_preview_asks_the_daemon_nothing_for_a_new_image(
     )
     answer = place.plugin.call("Create", request)
     assert from_struct(answer.properties) == {**images[0], "imageId": UNKNOWN}
-    assert place.proxy.seen() == []
+    assert place.proxy.requests() == []
 
 
 def test_an_unavailable_daemon_is_one_warning_in_a_preview(
@@ -224,7 +224,7 @@ def test_an_unavailable_daemon_is_one_warning_in_a_preview(
     traffic = ResourceState(
         kind=TRAFFIC, id="it", inputs=place.traffic("x"), state=place.traffic("x")
     )
-    with place.proxy.gone():
+    with place.proxy.down():
         for it in (*made, candidate, traffic):
             assert place.plugin.diff_resource(it, it.inputs).kinds == {}
     (warning,) = place.warnings()
@@ -249,7 +249,7 @@ def test_a_daemon_that_keeps_failing_is_one_message(
         TRAFFIC: place.traffic(place.served("one")),
     }
     for request in ("POST /images/load", "POST /containers/create", "GET /containers/json.*owner"):
-        place.proxy.away(request, when="before", seconds=0.1, times=1000)
+        place.proxy.disconnect(request, when="before", seconds=0.1, times=1000)
     for kind, inputs in kinds.items():
         with pytest.raises(PluginError) as caught:
             place.plugin.create_resource(kind, inputs, name="it")

@@ -111,12 +111,12 @@ async def test_requests_are_retried_after_an_outage(far: FarDocker, proxy: Docke
             return len(await docker.get("/containers/json"))
 
         await retry_through_restart(docker, listed)
-        trouble = proxy.away("GET /containers/json", seconds=1.0)
+        trouble = proxy.disconnect("GET /containers/json", seconds=1.0)
         await retry_through_restart(docker, listed)
         assert trouble.met.is_set()
         assert far.server.kill_sessions() >= 1
         await retry_through_restart(docker, listed)
-        slow = proxy.slow("GET /containers/json", 10)
+        slow = proxy.delay("GET /containers/json", 10)
         task = asyncio.create_task(retry_through_restart(docker, listed))
         await asyncio.to_thread(slow.wait)
         assert far.server.kill_sessions() == 1
@@ -219,7 +219,7 @@ def test_the_provider_finds_the_files_in_the_folder_of_the_project(
         }
         candidate = plugin.create_resource(CANDIDATE, inputs, name="it")
         assert plugin.diff_resource(candidate, inputs).kinds == {}
-        assert proxy.seen("POST /containers/create") != []
+        assert proxy.requests("POST /containers/create") != []
         asked = {"host": far.host, "ref": dockerd.image, "built": f"/nix/store/{'a' * 32}-image"}
         image = ResourceState(
             kind=IMAGE, id=dockerd.image, inputs=asked, state={**asked, "imageId": "x"}

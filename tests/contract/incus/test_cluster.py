@@ -18,7 +18,7 @@ from components.pipeline.targets.incus.volume import StorageVolume
 from harness.daemons.incus_cluster import ONE, TWO, Cluster, cluster
 from harness.daemons.incus_proxy import IncusProxy
 from harness.daemons.tiny_image import tiny
-from harness.providers.incus_driver import INSTANCE, Changes, Driven, observed
+from harness.providers.incus_driver import INSTANCE, Changes, ResourceDriver, observed
 from harness.providers.plugin_driver import Json, PluginError, failing
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def proxy(cluster: Cluster) -> Iterator[IncusProxy]:
 
 @pytest.fixture
 async def incus(proxy: IncusProxy) -> AsyncIterator[Incus]:
-    async with Incus(Remote(name="local", socket=proxy.place), "default") as server:
+    async with Incus(Remote(name="local", socket=proxy.path), "default") as server:
         yield server
 
 
@@ -61,7 +61,7 @@ def desired(fingerprint: str) -> DesiredInstance:
 
 
 @pytest.fixture
-def given(fingerprint: str) -> dict[str, Json]:
+def inputs(fingerprint: str) -> dict[str, Json]:
     """The inputs of an instance on the second member, as the program gives them."""
     return {
         "remote": "local",
@@ -87,9 +87,9 @@ async def refused(incus: Incus, desired: DesiredInstance) -> str:
     return str(caught.value)
 
 
-def removed(driven: Driven) -> str:
+def removed(driver: ResourceDriver) -> str:
     with pytest.raises(PluginError) as caught:
-        driven.delete()
+        driver.delete()
     return str(caught.value)
 
 
@@ -98,19 +98,19 @@ def told(cluster: Cluster, name: str = "a") -> tuple[str, str, str]:
     return row["location"], row["status"], row["config"]["volatile.uuid"]
 
 
-async def test_it_is_made_where_it_is_wanted_from_an_image_that_is_on_another_member(
+async def test_create_on_the_configured_member_with_an_image_from_another(
     incus: Incus, cluster: Cluster, proxy: IncusProxy, desired: DesiredInstance
 ) -> None:
     await made(incus, desired)
     assert told(cluster)[:2] == (TWO, "Running")
     up = await boot.wait_until_booted(incus, "a", seconds=20, ssh=False, say=print)
     assert up is None
-    proxy.forget()
+    proxy.reset()
     await made(incus, desired)
     assert proxy.changes() == []
 
 
-async def test_a_member_that_cannot_be_had_is_one_message_before_anything_is_made(
+async def test_an_unavailable_member_is_refused_before_any_change(
     incus: Incus, cluster: Cluster, desired: DesiredInstance
 ) -> None:
     assert await refused(incus, replace(desired, member="rack")) == (
@@ -129,36 +129,36 @@ async def test_a_member_that_cannot_be_had_is_one_message_before_anything_is_mad
 
 
 async def test_a_changed_member_is_refused_and_a_move_by_hand_is_accepted(
-    cluster: Cluster, proxy: IncusProxy, given: dict[str, Json]
+    cluster: Cluster, proxy: IncusProxy, inputs: dict[str, Json]
 ) -> None:
-    driven = Driven(kind=INSTANCE, socket=proxy.place, name="web1-instance")
-    driven.create(given)
+    driver = ResourceDriver(kind=INSTANCE, socket=proxy.path, name="web1-instance")
+    driver.create(inputs)
     before = told(cluster)
-    elsewhere = {**given, "member": ONE}
+    elsewhere = {**inputs, "member": ONE}
     command = f"incus move local:a --target {ONE} --project default"
     refusal = (
         f"an existing instance is not moved: {PLACE}: it is on node2, and "
         "`hosts.web1.incus.member` is node1. set `hosts.web1.incus.member` back to node2, or stop "
         f"the instance and move it: `{command}`"
     )
-    proxy.forget()
+    proxy.reset()
     with failing(refusal):
-        driven.diff(elsewhere)
+        driver.diff(elsewhere)
     with failing(refusal):  # an `up` without a preview, or after one that could not ask
-        driven.update(elsewhere)
+        driver.update(elsewhere)
     assert told(cluster) == before
     assert proxy.changes() == []
 
     cluster.one.state("a", "stop")
     cluster.one.client(*command.split()[1:])
     cluster.one.state("a", "start")
-    assert driven.diff() == NOTHING, "moved by hand or evacuated: left where it is"
-    assert driven.up(elsewhere).paths == {"member"}
+    assert driver.diff() == NOTHING, "moved by hand or evacuated: left where it is"
+    assert driver.up(elsewhere).paths == {"member"}
     assert told(cluster) == (ONE, *before[1:])
-    assert driven.diff() == NOTHING
+    assert driver.diff() == NOTHING
 
 
-async def test_it_is_where_its_volumes_are_and_leaves_none_behind(
+async def test_create_on_the_member_that_has_its_volumes(
     incus: Incus, cluster: Cluster, desired: DesiredInstance
 ) -> None:
     data = StorageVolume(pool="pool", name="data", member=TWO)
@@ -178,37 +178,37 @@ async def test_it_is_where_its_volumes_are_and_leaves_none_behind(
     assert told(cluster)[0] == TWO
 
 
-async def test_a_member_that_is_away(
+async def test_an_offline_member(
     incus: Incus,
     cluster: Cluster,
     proxy: IncusProxy,
-    given: dict[str, Json],
+    inputs: dict[str, Json],
     desired: DesiredInstance,
 ) -> None:
     """The last one here: what is on that member is neither gone, nor changed, nor forgotten."""
-    driven = Driven(kind=INSTANCE, socket=proxy.place, name="web1-instance")
-    driven.create(given)
-    state = dict(driven.state)
+    driver = ResourceDriver(kind=INSTANCE, socket=proxy.path, name="web1-instance")
+    driver.create(inputs)
+    state = dict(driver.state)
     cluster.two.kill()
     unknown = f"{AWAY}what is on node2 is unknown. {WAIT}"
     # The cluster itself looks for 10 s, once: meanwhile the rest is tried.
-    deleted = asyncio.create_task(asyncio.to_thread(removed, replace(driven)))
+    deleted = asyncio.create_task(asyncio.to_thread(removed, replace(driver)))
     with failing(unknown):
-        driven.read()
-    proxy.forget()
-    with driven.run() as plugin:
+        driver.read()
+    proxy.reset()
+    with driver.run() as plugin:
         assert observed(plugin)["a"]["trouble"] == unknown
-        assert driven.diff_in(plugin) == NOTHING
-    listings = [one for one in proxy.seen() if "recursion" in one]
+        assert driver.diff_in(plugin) == NOTHING
+    listings = [one for one in proxy.requests() if "recursion" in one]
     assert listings == ["GET /1.0/instances?recursion=2&project=default"], "once for all"
-    assert driven.said == [f"{unknown}; using the state instead"]
+    assert driver.messages == [f"{unknown}; using the state instead"]
     text = await deleted
     assert text.startswith(AWAY), "how Incus puts it depends on when it last looked"
     assert text.endswith(f". {WAIT}")
     text = await refused(incus, replace(desired, name="b"))
     assert text.startswith((AWAY, "cluster member unavailable: b (local, project default): node2 "))
     with failing(AWAY):
-        driven.update({**given, "config": {"limits.cpu": "1"}})
-    assert driven.state == state
+        driver.update({**inputs, "config": {"limits.cpu": "1"}})
+    assert driver.state == state
     assert cluster.one.instances() == ["a"]
     assert await image._instances_created_from(incus, "0" * 64) == ["a"], "it may be made from it"

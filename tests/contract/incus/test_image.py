@@ -51,7 +51,7 @@ def proxy(incusd: Incusd) -> Iterator[IncusProxy]:
 
 @pytest.fixture
 async def incus(proxy: IncusProxy) -> AsyncIterator[Incus]:
-    async with Incus(Remote(name="local", socket=proxy.place), "default") as server:
+    async with Incus(Remote(name="local", socket=proxy.path), "default") as server:
         yield server
 
 
@@ -59,7 +59,7 @@ async def sent(incus: Incus, files: image.ImageFiles, use: ImageReference = ONE)
     return await image.ensure(incus, files, use, "a text", print)
 
 
-async def test_it_is_named_before_it_is_sent_and_sent_once(
+async def test_the_fingerprint_is_known_before_the_only_upload(
     incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles
 ) -> None:
     digest = hashlib.sha256(files.metadata.read_bytes() + files.rootfs.read_bytes()).hexdigest()
@@ -73,18 +73,18 @@ async def test_it_is_named_before_it_is_sent_and_sent_once(
         }
     }
     assert await image.list_fingerprints(incus) == {digest}
-    proxy.forget()
+    proxy.reset()
     assert await sent(incus, files) == digest
     assert proxy.changes() == []
 
 
-async def test_it_goes_when_the_last_of_those_who_use_it_gives_it_up(
+async def test_an_image_is_deleted_with_its_last_reference(
     incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles
 ) -> None:
     digest = await sent(incus, files)
-    proxy.forget()
+    proxy.reset()
     assert await sent(incus, files, OTHER) == digest
-    assert proxy.seen("POST") == []
+    assert proxy.requests("POST") == []
     await image.remove_reference(incus, digest, ONE)
     (properties,) = incusd.images().values()
     assert {OTHER.key, ONE.key} & properties.keys() == {OTHER.key}
@@ -95,7 +95,7 @@ async def test_it_goes_when_the_last_of_those_who_use_it_gives_it_up(
     await image.remove_reference(incus, digest, OTHER)
 
 
-async def test_one_that_is_built_anew_with_the_same_content_is_kept(
+async def test_an_image_rebuilt_with_the_same_content_is_kept(
     incus: Incus, incusd: Incusd, files: image.ImageFiles
 ) -> None:
     """The engine makes the replacement first, and deletes the old resource then."""
@@ -108,7 +108,7 @@ async def test_one_that_is_built_anew_with_the_same_content_is_kept(
     assert incusd.images() == {}
 
 
-async def test_a_resource_has_its_mark_on_one_image_alone(
+async def test_a_resource_references_only_one_image(
     incus: Incus,
     incusd: Incusd,
     files: image.ImageFiles,
@@ -127,7 +127,7 @@ async def test_a_resource_has_its_mark_on_one_image_alone(
     assert sum(OTHER.key in properties for properties in found.values()) == 2
 
 
-async def test_it_stays_while_there_is_an_instance_that_was_made_from_it(
+async def test_an_image_is_kept_while_an_instance_of_it_exists(
     incus: Incus, incusd: Incusd, files: image.ImageFiles
 ) -> None:
     digest = await sent(incus, files)
@@ -142,19 +142,19 @@ async def test_it_stays_while_there_is_an_instance_that_was_made_from_it(
     assert incusd.images() == {}
 
 
-async def test_one_that_somebody_has_imported_is_used_and_never_removed(
+async def test_an_image_imported_by_a_user_is_used_and_never_deleted(
     incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles
 ) -> None:
     incusd.client("image", "import", str(files.metadata), str(files.rootfs), "--alias", "mine")
     (digest,) = incusd.images()
     assert await sent(incus, files) == digest
-    assert proxy.seen("POST") == []
+    assert proxy.requests("POST") == []
     await image.remove_reference(incus, digest, ONE)
     assert await image.prune(incus) == []
     assert not any("flakeup" in key for key in incusd.images()[digest])
 
 
-async def test_two_stacks_that_send_it_at_the_same_time_have_one_with_both_marks(
+async def test_concurrent_uploads_give_one_image_with_both_references(
     incus: Incus, incusd: Incusd, files: image.ImageFiles
 ) -> None:
     digests = await asyncio.gather(sent(incus, files), sent(incus, files, OTHER))
@@ -164,47 +164,47 @@ async def test_two_stacks_that_send_it_at_the_same_time_have_one_with_both_marks
 
 
 @pytest.mark.parametrize("when", ["before", "middle", "after"])
-async def test_a_connection_that_breaks_while_it_is_sent(
+async def test_a_broken_connection_during_the_upload(
     incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles, when: str
 ) -> None:
-    trouble = proxy.away("POST /1.0/images", when=when, seconds=0.3)
+    fault = proxy.disconnect("POST /1.0/images", when=when, seconds=0.3)
     digest = await retry_through_restart(incus, lambda: sent(incus, files))
-    assert trouble.met.is_set()
+    assert fault.triggered.is_set()
     assert incusd.images()[digest][ONE.key] == "a b"
 
 
-async def test_a_server_that_dies_while_it_is_sent_gets_it_when_it_is_back(
+async def test_a_server_crash_during_the_upload(
     incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles
 ) -> None:
-    trouble = proxy.slow("POST /1.0/images", 0.5)
+    fault = proxy.delay("POST /1.0/images", 0.5)
     sending = asyncio.create_task(retry_through_restart(incus, lambda: sent(incus, files)))
-    await asyncio.to_thread(trouble.wait)
+    await asyncio.to_thread(fault.wait)
     await asyncio.to_thread(incusd.restart, 0.5)
     digest = await sending
     assert incusd.images().keys() == {digest}
 
 
-async def test_a_server_that_stays_away_is_one_message(
+async def test_an_unavailable_server_is_one_message(
     incus: Incus, proxy: IncusProxy, files: image.ImageFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("components.pipeline.process.retry.RESTART", 0.5)
-    with proxy.gone(), pytest.raises(IncusUnavailableError) as caught:
+    with proxy.down(), pytest.raises(IncusUnavailableError) as caught:
         await retry_through_restart(incus, lambda: sent(incus, files))
     assert str(caught.value) == (
-        f"cannot reach Incus: local ({proxy.place}): [Errno 2] No such file or directory. "
+        f"cannot reach Incus: local ({proxy.path}): [Errno 2] No such file or directory. "
         "check that incusd is running, and that `incus list` works for you"
     )
 
 
-async def test_a_server_that_goes_each_time_is_given_up(
+async def test_repeated_outages_end_the_retries(
     incus: Incus, proxy: IncusProxy, files: image.ImageFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("components.pipeline.process.retry.PAUSE", 0.01)
-    trouble = proxy.away("POST /1.0/images", when="before", seconds=0.0)
-    trouble.times = 100
+    fault = proxy.disconnect("POST /1.0/images", when="before", seconds=0.0)
+    fault.times = 100
     with pytest.raises(IncusUnavailableError):
         await retry_through_restart(incus, lambda: sent(incus, files))
-    assert 90 < trouble.times < 97
+    assert 90 < fault.times < 97
 
 
 def disk(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
@@ -249,7 +249,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda it: it[0].__name__)
-async def test_one_that_is_no_image_of_a_container_is_not_sent(
+async def test_an_invalid_image_is_not_uploaded(
     incus: Incus,
     proxy: IncusProxy,
     files: image.ImageFiles,
@@ -268,11 +268,11 @@ async def test_one_that_is_no_image_of_a_container_is_not_sent(
             "set `image` to a system whose nixpkgs.hostPlatform is the server's",
         )
     )
-    assert proxy.seen("POST") == []
+    assert proxy.requests("POST") == []
 
 
-async def test_a_project_that_is_not_there(proxy: IncusProxy, files: image.ImageFiles) -> None:
-    remote = Remote(name="local", socket=proxy.place)
+async def test_a_missing_project(proxy: IncusProxy, files: image.ImageFiles) -> None:
+    remote = Remote(name="local", socket=proxy.path)
     async with Incus(remote, "nope") as incus:
         with pytest.raises(IncusError) as caught:
             await sent(incus, files)

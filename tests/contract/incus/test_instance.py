@@ -68,7 +68,7 @@ def proxy(incusd: Incusd) -> Iterator[IncusProxy]:
 
 @pytest.fixture
 async def incus(proxy: IncusProxy) -> AsyncIterator[Incus]:
-    async with Incus(Remote(name="local", socket=proxy.place), "default") as server:
+    async with Incus(Remote(name="local", socket=proxy.path), "default") as server:
         yield server
 
 
@@ -94,7 +94,7 @@ def mac(incusd: Incusd, name: str = "a") -> str:
 # --- made ------------------------------------------------------------------------------------
 
 
-async def test_it_is_made_and_started_once(
+async def test_create_and_start_is_idempotent(
     incus: Incus, incusd: Incusd, proxy: IncusProxy, desired: DesiredInstance
 ) -> None:
     source = str(incusd.folder)
@@ -106,13 +106,13 @@ async def test_it_is_made_and_started_once(
     assert found["devices"] == devices
     assert found["config"]["limits.memory"] == "200MiB"
     assert found["config"]["user.flakeup.owner"] == "shop/prod"
-    proxy.forget()
+    proxy.reset()
     await made(incus, whole)
     assert proxy.changes() == []
     assert incusd.instance("a")["config"] == found["config"]
 
 
-async def test_its_mac_is_its_own_and_the_same_whenever_it_is_made_again(
+async def test_the_mac_address_is_unique_and_kept_when_recreated(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     await asyncio.gather(made(incus, desired), made(incus, replace(desired, name="b")))
@@ -169,7 +169,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize("refused", REFUSED, ids=lambda one: one[0])
-async def test_what_incus_refuses_is_one_message_and_leaves_nothing(
+async def test_a_refusal_is_one_message_and_leaves_nothing(
     incus: Incus,
     incusd: Incusd,
     desired: DesiredInstance,
@@ -186,7 +186,7 @@ async def test_what_incus_refuses_is_one_message_and_leaves_nothing(
     assert incusd.instances() == []
 
 
-async def test_a_member_where_there_is_no_cluster(
+async def test_a_member_on_a_server_that_is_not_clustered(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     with pytest.raises(IncusError) as caught:
@@ -198,9 +198,7 @@ async def test_a_member_where_there_is_no_cluster(
     assert incusd.instances() == []
 
 
-async def test_a_port_that_somebody_has(
-    incus: Incus, incusd: Incusd, desired: DesiredInstance
-) -> None:
+async def test_a_proxy_port_in_use(incus: Incus, incusd: Incusd, desired: DesiredInstance) -> None:
     """Incus itself tries for 5 s."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         listen = f"tcp:127.0.0.1:{server.getsockname()[1]}"
@@ -212,7 +210,7 @@ async def test_a_port_that_somebody_has(
     assert incusd.instances() == []
 
 
-async def test_one_that_is_there_and_cannot_start(
+async def test_an_existing_instance_that_cannot_start(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     stopped = replace(desired, devices={"x": {"type": "gpu"}}, running=False)
@@ -236,9 +234,7 @@ def gone(digest: str) -> str:
     )
 
 
-async def test_an_image_that_is_gone(
-    incus: Incus, incusd: Incusd, desired: DesiredInstance
-) -> None:
+async def test_a_deleted_image(incus: Incus, incusd: Incusd, desired: DesiredInstance) -> None:
     none = replace(desired, image="0" * 64)
     assert await failure(made(incus, none)) == gone(none.image)
     assert incusd.instances() == []
@@ -247,21 +243,21 @@ async def test_an_image_that_is_gone(
     assert incusd.instance("a")["status"] == "Running", "it has its root, and goes on"
 
 
-async def test_an_image_that_goes_at_the_last_moment(
+async def test_an_image_deleted_during_the_creation(
     incus: Incus, incusd: Incusd, proxy: IncusProxy, desired: DesiredInstance, tmp_path: Path
 ) -> None:
     files = tiny(tmp_path, "short")
     said = incusd.client("image", "import", str(files.metadata), str(files.rootfs))
     digest = said.split()[-1]
-    trouble = proxy.slow(r"POST /1.0/instances\?", 0.5)
+    fault = proxy.delay(r"POST /1.0/instances\?", 0.5)
     making = asyncio.create_task(failure(made(incus, replace(desired, image=digest))))
-    await asyncio.to_thread(trouble.wait)
+    await asyncio.to_thread(fault.wait)
     await asyncio.to_thread(incusd.request, "DELETE", f"/1.0/images/{digest}")
     assert await making == gone(digest)
     assert incusd.instances() == []
 
 
-async def test_an_image_whose_root_is_damaged(
+async def test_a_damaged_image(
     incus: Incus, incusd: Incusd, desired: DesiredInstance, tmp_path: Path
 ) -> None:
     """Its length is right, and so it is sent."""
@@ -284,7 +280,7 @@ async def test_an_image_whose_root_is_damaged(
     assert digest not in incusd.images()
 
 
-async def test_a_name_that_another_has_is_refused_with_the_command_that_takes_it_over(
+async def test_a_taken_name_is_refused_with_the_import_command(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     await made(incus, desired, STRANGER)
@@ -301,7 +297,7 @@ async def test_a_name_that_another_has_is_refused_with_the_command_that_takes_it
 # --- cut off ---------------------------------------------------------------------------------
 
 
-async def test_one_that_was_left_by_an_up_that_was_killed_is_gone_on_with(
+async def test_an_instance_left_by_a_killed_up_is_kept(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     await made(incus, desired)
@@ -311,7 +307,7 @@ async def test_one_that_was_left_by_an_up_that_was_killed_is_gone_on_with(
     assert incusd.instance("a")["config"]["limits.memory"] == "100MiB"
 
 
-async def test_one_that_is_half_made_is_made_anew(
+async def test_an_incomplete_instance_is_recreated(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     """Seen: incusd was killed while it unpacked the image; each later start failed."""
@@ -324,7 +320,7 @@ async def test_one_that_is_half_made_is_made_anew(
 
 
 @pytest.mark.parametrize("when", [0.05, 0.12])
-async def test_an_up_that_is_killed_at_any_moment_and_comes_again_at_once(
+async def test_an_up_repeated_right_after_it_was_killed(
     incus: Incus, incusd: Incusd, desired: DesiredInstance, when: float
 ) -> None:
     task = asyncio.create_task(made(incus, desired))
@@ -337,7 +333,7 @@ async def test_an_up_that_is_killed_at_any_moment_and_comes_again_at_once(
 
 
 @pytest.mark.parametrize("when", [0.03, 0.15])
-async def test_a_server_that_dies_at_any_moment(
+async def test_a_server_crash_at_any_moment(
     incus: Incus, incusd: Incusd, desired: DesiredInstance, when: float
 ) -> None:
     task = asyncio.create_task(retry_through_restart(incus, lambda: made(incus, desired)))
@@ -357,12 +353,12 @@ async def test_a_server_that_dies_at_any_moment(
         ("after", "PUT /1.0/instances/a/state"),
     ],
 )
-async def test_a_connection_that_breaks(
+async def test_a_broken_connection(
     incus: Incus, proxy: IncusProxy, desired: DesiredInstance, when: str, what: str
 ) -> None:
-    trouble = proxy.away(what, when=when, seconds=0.1)
+    fault = proxy.disconnect(what, when=when, seconds=0.1)
     await retry_through_restart(incus, lambda: made(incus, desired))
-    assert trouble.met.is_set()
+    assert fault.triggered.is_set()
     found = await list_instances(incus)
     assert [one.running for one in found.values()] == [True]
 
@@ -370,7 +366,7 @@ async def test_a_connection_that_breaks(
 # --- changed ---------------------------------------------------------------------------------
 
 
-async def test_a_change_puts_back_what_is_ours_and_leaves_what_is_not(
+async def test_an_update_restores_our_keys_and_keeps_those_of_others(
     incus: Incus, incusd: Incusd, proxy: IncusProxy, desired: DesiredInstance
 ) -> None:
     old = replace(desired, config={**NESTING, "limits.memory": "100MiB", "limits.cpu": "1"})
@@ -383,7 +379,7 @@ async def test_a_change_puts_back_what_is_ours_and_leaves_what_is_not(
     assert found["config"]["user.note"] == "somebody's"
     assert "limits.cpu" not in found["config"]
     assert found["devices"] == {"x": NONE}
-    proxy.forget()
+    proxy.reset()
     await instance.update(incus, new, new, OWNER)
     assert proxy.changes() == []
 
@@ -392,21 +388,21 @@ NONE = {"type": "none"}
 """A device that hides one of a profile."""
 
 
-async def test_a_change_beside_somebody_elses_keeps_both(
+async def test_a_concurrent_change_is_kept(
     incus: Incus, incusd: Incusd, proxy: IncusProxy, desired: DesiredInstance
 ) -> None:
     await made(incus, desired)
-    trouble = proxy.slow(r"PUT /1.0/instances/a\?", 0.3)
+    fault = proxy.delay(r"PUT /1.0/instances/a\?", 0.3)
     new = replace(desired, config={**NESTING, "limits.memory": "100MiB"})
     changing = asyncio.create_task(instance.update(incus, desired, new, OWNER))
-    await asyncio.to_thread(trouble.wait)
+    await asyncio.to_thread(fault.wait)
     await asyncio.to_thread(incusd.set, "a", user_note="at the same time")
     await changing
     config = incusd.instance("a")["config"]
     assert (config["limits.memory"], config["user.note"]) == ("100MiB", "at the same time")
 
 
-async def test_a_change_that_is_refused(
+async def test_a_refused_update_changes_nothing(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     await made(incus, desired)
@@ -421,7 +417,7 @@ async def test_a_change_that_is_refused(
 
 
 @pytest.mark.parametrize("action", ["stop", "freeze"])
-async def test_one_that_somebody_has_stopped_or_paused_runs_again_and_goes_all_the_same(
+async def test_a_stopped_or_frozen_instance_is_started_and_can_be_deleted(
     incus: Incus, incusd: Incusd, desired: DesiredInstance, action: str
 ) -> None:
     await made(incus, desired)
@@ -437,20 +433,20 @@ async def test_one_that_somebody_has_stopped_or_paused_runs_again_and_goes_all_t
         assert incusd.instances() == []
 
 
-async def test_one_that_runs_by_the_time_it_is_started_is_no_error(
+async def test_starting_an_instance_that_runs_by_then(
     incus: Incus, incusd: Incusd, proxy: IncusProxy, desired: DesiredInstance
 ) -> None:
     """A server that was restarted starts by itself what ran before."""
     await made(incus, replace(desired, running=False))
-    trouble = proxy.slow("PUT /1.0/instances/a/state", 0.5)
+    fault = proxy.delay("PUT /1.0/instances/a/state", 0.5)
     starting = asyncio.create_task(instance.set_running(incus, desired, print))
-    await asyncio.to_thread(trouble.wait)
+    await asyncio.to_thread(fault.wait)
     await asyncio.to_thread(incusd.state, "a", "start")
     await starting
     assert incusd.instance("a")["status"] == "Running"
 
 
-async def test_another_name_keeps_root_mac_and_address(
+async def test_a_rename_keeps_root_mac_and_address(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     await made(incus, desired)
@@ -463,7 +459,7 @@ async def test_another_name_keeps_root_mac_and_address(
     assert (uuid(incusd, "b"), mac(incusd, "b"), incusd.address("b")) == before
 
 
-async def test_a_name_that_another_has_is_not_taken_from_it(
+async def test_a_rename_to_a_taken_name_is_refused(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     await asyncio.gather(made(incus, desired), made(incus, replace(desired, name="b"), STRANGER))
@@ -478,7 +474,7 @@ async def test_a_name_that_another_has_is_not_taken_from_it(
     assert incusd.instance("a")["status"] == incusd.instance("b")["status"] == "Running"
 
 
-async def test_a_new_root_keeps_mac_address_and_what_others_have_added(
+async def test_a_rebuild_keeps_mac_address_and_keys_of_others(
     incus: Incus, incusd: Incusd, images: Images, desired: DesiredInstance
 ) -> None:
     await made(incus, desired)
@@ -499,7 +495,7 @@ async def test_a_new_root_keeps_mac_address_and_what_others_have_added(
 # --- removed ---------------------------------------------------------------------------------
 
 
-async def test_one_that_is_protected_stays_until_it_is_not(
+async def test_a_protected_instance_is_not_deleted(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     key = "security.protection.delete"
@@ -516,7 +512,7 @@ async def test_one_that_is_protected_stays_until_it_is_not(
     assert incusd.instances() == []
 
 
-async def test_one_that_is_gone_is_no_error_and_another_of_its_name_stays(
+async def test_deleting_a_missing_instance_spares_another_of_its_name(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     await made(incus, desired)
@@ -528,7 +524,7 @@ async def test_one_that_is_gone_is_no_error_and_another_of_its_name_stays(
     assert incusd.instance("a")["status"] == "Running"
 
 
-async def test_one_that_somebody_has_renamed_is_known_all_the_same(
+async def test_a_renamed_instance_is_found_by_uuid(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     await made(incus, desired)
@@ -549,7 +545,7 @@ async def booted(incus: Incus, seconds: float = 20, *, ssh: bool = True) -> Endp
     return await boot.wait_until_booted(incus, "a", seconds=seconds, ssh=ssh, say=print)
 
 
-async def test_it_is_up_with_an_address_and_a_key_and_nothing_stays_of_the_looks(
+async def test_a_booted_instance_has_an_endpoint_and_no_probe_output_is_left(
     incus: Incus, incusd: Incusd, images: Images, desired: DesiredInstance
 ) -> None:
     """A unit that has failed is no reason to wait: the deployment may be what mends it."""
@@ -565,7 +561,7 @@ async def test_it_is_up_with_an_address_and_a_key_and_nothing_stays_of_the_looks
     assert incusd.request("GET", "/1.0/instances/a/logs/exec-output") in (None, [])
 
 
-async def test_a_boot_that_does_not_end_is_one_message_in_time(
+async def test_a_boot_timeout_is_one_message(
     incus: Incus, images: Images, desired: DesiredInstance
 ) -> None:
     await made(incus, replace(desired, image=images["never"]))
@@ -579,7 +575,7 @@ async def test_a_boot_that_does_not_end_is_one_message_in_time(
     )
 
 
-async def test_an_instance_without_a_host_key_is_up_only_where_no_ssh_is_wanted(
+async def test_an_instance_without_a_host_key_is_up_only_without_ssh(
     incus: Incus, images: Images, desired: DesiredInstance
 ) -> None:
     await made(incus, replace(desired, image=images["keyless"]))
@@ -592,9 +588,7 @@ async def test_an_instance_without_a_host_key_is_up_only_where_no_ssh_is_wanted(
     )
 
 
-async def test_an_instance_that_is_stopped_is_one_message(
-    incus: Incus, desired: DesiredInstance
-) -> None:
+async def test_a_stopped_instance_does_not_boot(incus: Incus, desired: DesiredInstance) -> None:
     await made(incus, replace(desired, running=False))
     with pytest.raises(IncusError) as caught:
         await booted(incus, 1)
@@ -604,7 +598,7 @@ async def test_an_instance_that_is_stopped_is_one_message(
     )
 
 
-async def test_images_and_instances_of_other_projects_are_looked_at_too(
+async def test_instances_of_other_projects_keep_an_image(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     """Projects may share their images: one that has none of its own uses the default's."""

@@ -15,7 +15,7 @@ import pytest
 from harness.daemons.incus_proxy import IncusProxy
 from harness.daemons.incusd import Incusd, incusd
 from harness.daemons.tiny_image import tiny
-from harness.providers.incus_driver import IMAGE, INSTANCE, Changes, Driven, observed
+from harness.providers.incus_driver import IMAGE, INSTANCE, Changes, ResourceDriver, observed
 from harness.providers.plugin_driver import UNKNOWN, Json, PluginError, failing
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def proxy(incusd: Incusd) -> Iterator[IncusProxy]:
 
 
 @pytest.fixture
-def given(images: Images) -> dict[str, Json]:
+def inputs(images: Images) -> dict[str, Json]:
     """The inputs of an instance, as the program gives them."""
     return {
         "remote": "local",
@@ -66,14 +66,14 @@ def given(images: Images) -> dict[str, Json]:
 
 
 @pytest.fixture
-def driven(proxy: IncusProxy) -> Driven:
-    return Driven(kind=INSTANCE, socket=proxy.place, name="web1-instance")
+def driver(proxy: IncusProxy) -> ResourceDriver:
+    return ResourceDriver(kind=INSTANCE, socket=proxy.path, name="web1-instance")
 
 
 @pytest.fixture
-def made(driven: Driven, given: dict[str, Json]) -> Driven:
-    driven.create(given)
-    return driven
+def existing(driver: ResourceDriver, inputs: dict[str, Json]) -> ResourceDriver:
+    driver.create(inputs)
+    return driver
 
 
 def away(socket: Path) -> str:
@@ -101,7 +101,7 @@ def stored(path: object) -> str:
     return done.stdout.strip()
 
 
-def test_an_image_is_sent_kept_sent_again_and_given_up(
+def test_an_image_is_uploaded_once_restored_and_deleted(
     incusd: Incusd,
     proxy: IncusProxy,
     parts: dict[str, dict[str, Any]],
@@ -118,9 +118,9 @@ def test_an_image_is_sent_kept_sent_again_and_given_up(
         "system": "base",
     }
     before = incusd.images()
-    image = Driven(kind=IMAGE, socket=proxy.place, name="base-image")
-    assert image.planned(inputs)["fingerprint"] == UNKNOWN
-    assert proxy.seen() == []
+    image = ResourceDriver(kind=IMAGE, socket=proxy.path, name="base-image")
+    assert image.preview_create(inputs)["fingerprint"] == UNKNOWN
+    assert proxy.requests() == []
     image.create(inputs)
     (digest,) = incusd.images().keys() - before.keys()
     assert image.identity == f"local/default/{digest}"
@@ -142,15 +142,15 @@ def test_an_image_is_sent_kept_sent_again_and_given_up(
 
     moved = image.diff({**inputs, "rootfs": inputs["metadata"]})
     assert moved.replaces == {"rootfs"}
-    with proxy.gone():
+    with proxy.down():
         assert image.diff().paths == set()
-    assert image.said == [f"{away(proxy.place)}; using the state instead"]
+    assert image.messages == [f"{away(proxy.path)}; using the state instead"]
     image.delete()
     assert incusd.images() == before
 
 
-def test_an_image_is_not_imported(proxy: IncusProxy) -> None:
-    image = Driven(kind=IMAGE, socket=proxy.place, identity="local/default/abc")
+def test_an_image_cannot_be_imported(proxy: IncusProxy) -> None:
+    image = ResourceDriver(kind=IMAGE, socket=proxy.path, identity="local/default/abc")
     with failing("an image cannot be imported: `pulumi up` uses one that the server already has"):
         image.read()
 
@@ -158,52 +158,58 @@ def test_an_image_is_not_imported(proxy: IncusProxy) -> None:
 # --- an instance -----------------------------------------------------------------------------
 
 
-def test_a_preview_makes_nothing_and_what_is_made_is_no_change(
-    incusd: Incusd, proxy: IncusProxy, driven: Driven, given: dict[str, Json], images: Images
+def test_a_preview_creates_nothing_and_a_second_run_changes_nothing(
+    incusd: Incusd,
+    proxy: IncusProxy,
+    driver: ResourceDriver,
+    inputs: dict[str, Json],
+    images: Images,
 ) -> None:
     told = ("address", "hostKey", "madeFrom", "root", "uuid")
-    assert {name: driven.planned(given)[name] for name in told} == dict.fromkeys(told, UNKNOWN)
-    assert proxy.seen() == []
-    driven.create(given)
+    assert {name: driver.preview_create(inputs)[name] for name in told} == dict.fromkeys(
+        told, UNKNOWN
+    )
+    assert proxy.requests() == []
+    driver.create(inputs)
     found = incusd.instance("a")
-    assert driven.identity == "local/default/a"
-    assert driven.state["address"] == incusd.address("a")
-    assert driven.state["hostKey"] == found["config"]["user.flakeup.host-key"]
-    assert driven.state["madeFrom"] == images["one"]
-    assert driven.state["uuid"] == found["config"]["volatile.uuid"]
-    assert driven.diff(given) == NOTHING
-    proxy.forget()
-    with driven.run() as plugin:
+    assert driver.identity == "local/default/a"
+    assert driver.state["address"] == incusd.address("a")
+    assert driver.state["hostKey"] == found["config"]["user.flakeup.host-key"]
+    assert driver.state["madeFrom"] == images["one"]
+    assert driver.state["uuid"] == found["config"]["volatile.uuid"]
+    assert driver.diff(inputs) == NOTHING
+    proxy.reset()
+    with driver.run() as plugin:
         for _ in range(3):
             assert observed(plugin) == {
                 "a": {
-                    "address": driven.state["address"],
-                    "hostKey": driven.state["hostKey"],
+                    "address": driver.state["address"],
+                    "hostKey": driver.state["hostKey"],
                     "owner": OWNER,
                     "running": True,
                 }
             }
-            assert driven.diff_in(plugin) == NOTHING
-    assert proxy.seen() == ["GET /1.0/instances?recursion=2&project=default"], "once for all"
-    state = dict(driven.state)
-    assert driven.read()
-    assert driven.state == state
-    assert driven.diff() == NOTHING
-    assert driven.update(preview=True) == state
+            assert driver.diff_in(plugin) == NOTHING
+    assert proxy.requests() == ["GET /1.0/instances?recursion=2&project=default"], "once for all"
+    state = dict(driver.state)
+    assert driver.read()
+    assert driver.state == state
+    assert driver.diff() == NOTHING
+    assert driver.update(preview=True) == state
     assert proxy.changes() == []
-    driven.delete()
+    driver.delete()
     assert incusd.instances() == []
-    driven.delete()
+    driver.delete()
 
 
-def test_what_was_changed_by_hand_is_seen_and_put_back(incusd: Incusd, made: Driven) -> None:
+def test_drift_is_detected_and_corrected(incusd: Incusd, existing: ResourceDriver) -> None:
     """One instance for all of it; what one hand has done is put back before the next."""
-    uuid = made.state["uuid"]
+    uuid = existing.state["uuid"]
     for hand, paths in HANDS:
         hand(incusd)
-        before, root = made.state["root"], made.update(preview=True)["root"]
-        assert made.up() == changed(*paths)
-        assert root == made.state["root"], "known in the preview"
+        before, root = existing.state["root"], existing.update(preview=True)["root"]
+        assert existing.up() == changed(*paths)
+        assert root == existing.state["root"], "known in the preview"
         assert (root != before) == ("root" in paths)
         found = incusd.instance("a")
         assert (found["status"], found["profiles"]) == ("Running", ["default"])
@@ -211,7 +217,7 @@ def test_what_was_changed_by_hand_is_seen_and_put_back(incusd: Incusd, made: Dri
         assert found["config"]["user.flakeup.owner"] == OWNER
         assert found["config"]["volatile.uuid"] == uuid
     incusd.set("a", user_note="somebody's", limits_cpu="1")
-    assert made.diff() == NOTHING, "what others have added is theirs"
+    assert existing.diff() == NOTHING, "what others have added is theirs"
 
 
 def set_keys(incusd: Incusd) -> None:
@@ -245,31 +251,33 @@ HANDS: tuple[tuple[Callable[[Incusd], None], set[str]], ...] = (
 )
 
 
-def test_one_that_is_gone_is_replaced(incusd: Incusd, made: Driven, given: dict[str, Json]) -> None:
-    incusd.clear(images=False)
-    gone = changed("name", replaces=True)
-    assert made.diff() == gone
-    assert gone.deletes_first
-    with failing("no such instance: a (local, project default): the instance of this stack has "):
-        made.update()
-    made.delete()
-    address = made.state["address"]
-    made.create(given)
-    assert made.state["address"] == address, "its MAC is the same"
-
-
-def test_a_stranger_of_the_same_name_is_neither_changed_nor_removed(
-    incusd: Incusd, made: Driven, given: dict[str, Json]
+def test_a_deleted_instance_is_replaced(
+    incusd: Incusd, existing: ResourceDriver, inputs: dict[str, Json]
 ) -> None:
     incusd.clear(images=False)
-    other = Driven(kind=INSTANCE, socket=made.socket, name="web1-instance")
-    other.create(given)
+    gone = changed("name", replaces=True)
+    assert existing.diff() == gone
+    assert gone.deletes_first
+    with failing("no such instance: a (local, project default): the instance of this stack has "):
+        existing.update()
+    existing.delete()
+    address = existing.state["address"]
+    existing.create(inputs)
+    assert existing.state["address"] == address, "its MAC is the same"
+
+
+def test_another_instance_of_the_same_name_is_left_alone(
+    incusd: Incusd, existing: ResourceDriver, inputs: dict[str, Json]
+) -> None:
+    incusd.clear(images=False)
+    other = ResourceDriver(kind=INSTANCE, socket=existing.socket, name="web1-instance")
+    other.create(inputs)
     incusd.set("a", user_flakeup_owner="")
     stranger = incusd.instance("a")
-    assert made.diff() == changed("name", replaces=True)
+    assert existing.diff() == changed("name", replaces=True)
     with failing("no such instance: a"):
-        made.update({**given, "config": {"security.nesting": "false"}})
-    made.delete()
+        existing.update({**inputs, "config": {"security.nesting": "false"}})
+    existing.delete()
     parent = "urn:pulumi:dev::project::flakeup:index:Host::web1"
     with failing(
         "name taken: a (local, project default): an instance that is not part of this stack has "
@@ -277,94 +285,98 @@ def test_a_stranger_of_the_same_name_is_neither_changed_nor_removed(
         "`pulumi import flakeup:incus:Instance web1-instance local/default/a "
         f"--parent web1='{parent}' --protect=false --generate-code=false`"
     ):
-        made.create(given)
+        existing.create(inputs)
     assert incusd.instance("a") == stranger
 
 
-def test_what_a_new_image_means_is_what_the_policy_says(
-    incusd: Incusd, made: Driven, given: dict[str, Json], images: Images
+def test_the_policy_decides_what_a_new_image_does(
+    incusd: Incusd, existing: ResourceDriver, inputs: dict[str, Json], images: Images
 ) -> None:
-    new = {**given, "image": images["two"]}
-    kept = (made.state["uuid"], made.state["address"])
-    assert made.diff(new) == NOTHING
-    assert made.diff({**new, "image": UNKNOWN}) == NOTHING
-    made.update(new)
-    assert made.state["madeFrom"] == images["one"], "with ignore nothing has happened to it"
+    new = {**inputs, "image": images["two"]}
+    kept = (existing.state["uuid"], existing.state["address"])
+    assert existing.diff(new) == NOTHING
+    assert existing.diff({**new, "image": UNKNOWN}) == NOTHING
+    existing.update(new)
+    assert existing.state["madeFrom"] == images["one"], "with ignore nothing has happened to it"
 
     rebuild = {**new, "onImageChange": "rebuild"}
-    assert made.diff({**rebuild, "image": UNKNOWN}) == changed("image")
-    planned = made.update(rebuild, preview=True)
+    assert existing.diff({**rebuild, "image": UNKNOWN}) == changed("image")
+    planned = existing.update(rebuild, preview=True)
     assert planned["uuid"] == kept[0]
     assert {planned[name] for name in ("address", "hostKey", "root")} == {UNKNOWN}
-    before = dict(made.state)
-    assert made.up(rebuild) == changed("image"), "though it was wanted before already"
+    before = dict(existing.state)
+    assert existing.up(rebuild) == changed("image"), "though it was wanted before already"
     assert incusd.client("file", "pull", "a/flavour", "-") == "two"
-    assert (made.state["uuid"], made.state["address"]) == kept
-    assert made.state["madeFrom"] == images["two"]
-    assert made.state["hostKey"] != before["hostKey"]
-    assert made.state["root"] != before["root"]
-    assert made.diff(rebuild) == NOTHING
+    assert (existing.state["uuid"], existing.state["address"]) == kept
+    assert existing.state["madeFrom"] == images["two"]
+    assert existing.state["hostKey"] != before["hostKey"]
+    assert existing.state["root"] != before["root"]
+    assert existing.diff(rebuild) == NOTHING
 
-    replace = {**given, "onImageChange": "replace"}
-    assert made.diff(replace) == changed("image", replaces=True)
-    assert made.diff({**replace, "image": images["two"]}) == NOTHING
+    replace = {**inputs, "onImageChange": "replace"}
+    assert existing.diff(replace) == changed("image", replaces=True)
+    assert existing.diff({**replace, "image": images["two"]}) == NOTHING
 
 
-def test_a_new_name_is_an_update_and_another_project_is_not(
-    incusd: Incusd, made: Driven, given: dict[str, Json]
+def test_a_new_name_is_an_update_and_another_project_a_replacement(
+    incusd: Incusd, existing: ResourceDriver, inputs: dict[str, Json]
 ) -> None:
-    renamed = {**given, "name": "b"}
-    assert made.diff({**given, "bootTimeout": 600}) == NOTHING, "who only waits longer"
-    kept = {name: made.state[name] for name in ("uuid", "address", "hostKey", "root")}
-    assert made.up(renamed) == changed("name")
+    renamed = {**inputs, "name": "b"}
+    assert existing.diff({**inputs, "bootTimeout": 600}) == NOTHING, "who only waits longer"
+    kept = {name: existing.state[name] for name in ("uuid", "address", "hostKey", "root")}
+    assert existing.up(renamed) == changed("name")
     assert incusd.instances() == ["b"]
-    assert {name: made.state[name] for name in kept} == kept
-    assert made.diff() == NOTHING
-    assert made.diff({**renamed, "project": "p"}) == changed("project", replaces=True)
+    assert {name: existing.state[name] for name in kept} == kept
+    assert existing.diff() == NOTHING
+    assert existing.diff({**renamed, "project": "p"}) == changed("project", replaces=True)
 
 
-def test_one_that_is_left_out_is_left_alone(
-    incusd: Incusd, made: Driven, given: dict[str, Json]
+def test_a_disabled_instance_is_left_alone(
+    incusd: Incusd, existing: ResourceDriver, inputs: dict[str, Json]
 ) -> None:
     incusd.state("a", "stop")
-    assert made.diff(ignored=["*"]) == NOTHING
-    assert made.diff(given) == changed("running")
+    assert existing.diff(ignored=["*"]) == NOTHING
+    assert existing.diff(inputs) == changed("running")
 
 
-def test_a_refresh_reads_what_is_there(incusd: Incusd, made: Driven) -> None:
-    key, key_file = made.state["hostKey"], "a/etc/ssh/ssh_host_ed25519_key.pub"
+def test_a_refresh_reads_the_current_state(incusd: Incusd, existing: ResourceDriver) -> None:
+    key, key_file = existing.state["hostKey"], "a/etc/ssh/ssh_host_ed25519_key.pub"
     incusd.client("exec", "a", "--", "/bin/sh", "-c", "rm /etc/ssh/*.pub")
     incusd.state("a", "stop")
     incusd.set("a", security_nesting="false")
-    assert made.read()
-    assert made.inputs["running"] is False
-    assert made.inputs["config"] == {"security.nesting": "false"}
-    assert made.state["hostKey"] == key, "one that is stopped says nothing"
+    assert existing.read()
+    assert existing.inputs["running"] is False
+    assert existing.inputs["config"] == {"security.nesting": "false"}
+    assert existing.state["hostKey"] == key, "one that is stopped says nothing"
     incusd.state("a", "start")
     incusd.address("a")
-    assert made.read()
-    assert made.inputs["running"] is True
-    assert made.state["hostKey"] != key
-    assert incusd.client("file", "pull", key_file, "-") == f"{made.state['hostKey']} tiny"
-    assert incusd.instance("a")["config"]["user.flakeup.host-key"] == made.state["hostKey"]
+    assert existing.read()
+    assert existing.inputs["running"] is True
+    assert existing.state["hostKey"] != key
+    assert incusd.client("file", "pull", key_file, "-") == f"{existing.state['hostKey']} tiny"
+    assert incusd.instance("a")["config"]["user.flakeup.host-key"] == existing.state["hostKey"]
     incusd.clear(images=False)
-    assert not made.read()
+    assert not existing.read()
 
 
 # --- taken into a stack ----------------------------------------------------------------------
 
 
-def test_an_import_takes_it_as_it_is_and_the_next_up_makes_it_ours(
-    incusd: Incusd, proxy: IncusProxy, driven: Driven, given: dict[str, Json], images: Images
+def test_an_import_changes_nothing_and_the_next_up_takes_ownership(
+    incusd: Incusd,
+    proxy: IncusProxy,
+    driver: ResourceDriver,
+    inputs: dict[str, Json],
+    images: Images,
 ) -> None:
     incusd.client("init", images["one"], "a", "--config", "limits.cpu=1")
     incusd.state("a", "start")
     address = incusd.address("a")
-    proxy.forget()
-    driven.identity = "local/default/a"
-    assert driven.read()
+    proxy.reset()
+    driver.identity = "local/default/a"
+    assert driver.read()
     assert proxy.changes() == [], "whoever looks changes nothing"
-    assert driven.inputs == {
+    assert driver.inputs == {
         "remote": "local",
         "project": "default",
         "name": "a",
@@ -377,104 +389,104 @@ def test_an_import_takes_it_as_it_is_and_the_next_up_makes_it_ours(
         "ssh": True,
         "bootTimeout": 120.0,
     }
-    assert driven.state["address"] == address
+    assert driver.state["address"] == address
     paths = {"config.security.nesting", 'config["limits.cpu"]', 'config["security.nesting"]'}
-    assert driven.diff(given).paths <= {*paths, "owner"}
-    assert "owner" in driven.diff(given).paths
-    uuid = driven.state["uuid"]
-    driven.update(given)
-    assert driven.diff() == NOTHING
+    assert driver.diff(inputs).paths <= {*paths, "owner"}
+    assert "owner" in driver.diff(inputs).paths
+    uuid = driver.state["uuid"]
+    driver.update(inputs)
+    assert driver.diff() == NOTHING
     config = incusd.instance("a")["config"]
     assert (config["user.flakeup.owner"], config["volatile.uuid"]) == (OWNER, uuid)
 
 
-def test_an_id_that_is_none_is_refused(driven: Driven) -> None:
+def test_an_invalid_id_is_refused(driver: ResourceDriver) -> None:
     for identity in ("local/default", "//a", "a/b/c/d"):
-        driven.identity = identity
+        driver.identity = identity
         with failing(
             f"invalid id: {identity!r}. write REMOTE/PROJECT/NAME, such as local/default/web1"
         ):
-            driven.read()
+            driver.read()
 
 
-def test_an_instance_that_is_not_there_is_not_imported(driven: Driven) -> None:
-    driven.identity = "local/default/nobody"
-    assert not driven.read()
+def test_a_missing_instance_is_not_imported(driver: ResourceDriver) -> None:
+    driver.identity = "local/default/nobody"
+    assert not driver.read()
 
 
 # --- what goes wrong -------------------------------------------------------------------------
 
 
-def test_a_server_that_is_away_is_one_warning_and_the_states_word_counts(
-    proxy: IncusProxy, made: Driven
+def test_an_unavailable_server_is_one_warning_and_the_state_is_used(
+    proxy: IncusProxy, existing: ResourceDriver
 ) -> None:
-    with proxy.gone():
-        with made.run() as plugin:
-            assert [made.diff_in(plugin) for _ in range(3)] == [NOTHING] * 3
-            with failing(away(proxy.place)):
+    with proxy.down():
+        with existing.run() as plugin:
+            assert [existing.diff_in(plugin) for _ in range(3)] == [NOTHING] * 3
+            with failing(away(proxy.path)):
                 observed(plugin)
-        assert made.said == [f"{away(proxy.place)}; using the state instead"]
-        assert made.update(preview=True) == made.state
+        assert existing.messages == [f"{away(proxy.path)}; using the state instead"]
+        assert existing.update(preview=True) == existing.state
 
 
-def test_a_boot_that_does_not_end_is_in_the_state_and_gone_on_with(
-    incusd: Incusd, driven: Driven, given: dict[str, Json], images: Images
+def test_an_instance_that_did_not_boot_is_in_the_state_and_waited_for_again(
+    incusd: Incusd, driver: ResourceDriver, inputs: dict[str, Json], images: Images
 ) -> None:
-    desired = {**given, "image": images["never"], "bootTimeout": 1}
+    desired = {**inputs, "image": images["never"], "bootTimeout": 1}
     began = time.monotonic()
     with failing(
         "the instance is not up: a (local, project default): systemd says 'starting' after 1 s. "
         "inspect it with `incus exec local:a --project default -- sh`"
     ):
-        driven.create(desired)
+        driver.create(desired)
     assert time.monotonic() - began < 15
-    assert driven.identity == "local/default/a"
-    assert driven.state["uuid"] == incusd.instance("a")["config"]["volatile.uuid"]
+    assert driver.identity == "local/default/a"
+    assert driver.state["uuid"] == incusd.instance("a")["config"]["volatile.uuid"]
     with failing("systemd says 'starting' after 1 s"):
-        driven.update(desired)
+        driver.update(desired)
     incusd.client("exec", "a", "--", "/bin/sh", "-c", "echo running >/state")
-    driven.update(desired)
-    assert driven.state["address"] == incusd.address("a")
-    assert driven.diff() == NOTHING
+    driver.update(desired)
+    assert driver.state["address"] == incusd.address("a")
+    assert driver.diff() == NOTHING
 
 
-def test_a_creation_that_is_cancelled_is_gone_on_with(
-    incusd: Incusd, proxy: IncusProxy, driven: Driven, given: dict[str, Json]
+def test_a_cancelled_creation_is_continued(
+    incusd: Incusd, proxy: IncusProxy, driver: ResourceDriver, inputs: dict[str, Json]
 ) -> None:
-    trouble = proxy.slow("PUT /1.0/instances/a/state", 0.5)
-    with driven.run() as plugin:
+    fault = proxy.delay("PUT /1.0/instances/a/state", 0.5)
+    with driver.run() as plugin:
 
         def cancel() -> None:
-            trouble.wait()
+            fault.wait()
             plugin.cancel()
 
         threading.Thread(target=cancel).start()
         with failing("context canceled"):
-            plugin.create(INSTANCE, given, name=driven.name)
-    driven.create(given)
+            plugin.create(INSTANCE, inputs, name=driver.name)
+    driver.create(inputs)
     assert incusd.instances() == ["a"]
-    assert driven.diff() == NOTHING
+    assert driver.diff() == NOTHING
 
 
-def test_what_incus_refuses_is_not_in_the_state(
-    incusd: Incusd, driven: Driven, given: dict[str, Json]
+def test_a_refused_instance_is_not_in_the_state(
+    incusd: Incusd, driver: ResourceDriver, inputs: dict[str, Json]
 ) -> None:
     with failing('Requested profile "nope" doesn\'t exist. check `hosts.web1.incus.profiles`'):
-        driven.create({**given, "profiles": ["nope"]})
-    assert driven.identity == ""
+        driver.create({**inputs, "profiles": ["nope"]})
+    assert driver.identity == ""
     assert incusd.instances() == []
 
 
-def test_inputs_are_checked(driven: Driven, given: dict[str, Json]) -> None:
-    with driven.run() as plugin:
-        _, failures = plugin.check(INSTANCE, {**given, "onImageChange": "later", "cpus": 2})
+def test_inputs_are_checked(driver: ResourceDriver, inputs: dict[str, Json]) -> None:
+    with driver.run() as plugin:
+        _, failures = plugin.check(INSTANCE, {**inputs, "onImageChange": "later", "cpus": 2})
         assert len(failures) == 2
         assert all("onImageChange" in one or "cpus" in one for one in failures)
-        missing = {key: value for key, value in given.items() if key not in {"name", "image"}}
+        missing = {key: value for key, value in inputs.items() if key not in {"name", "image"}}
         assert len(plugin.check(INSTANCE, missing)[1]) == 2
 
 
-def test_an_update_without_a_server_is_one_message_once_a_restart_would_be_over(
+def test_an_update_without_a_server_fails_after_the_time_of_a_restart(
     without_server: Future[tuple[str, float]],
 ) -> None:
     text, seconds = without_server.result(60)
@@ -489,7 +501,7 @@ def without_server(
     """An update where nobody answers, which takes its time while other tests run."""
     assert incusd.socket.exists()
     inputs = {"remote": "local", "project": "default", "name": "a", "image": "0" * 64}
-    nobody = Driven(
+    nobody = ResourceDriver(
         kind=INSTANCE,
         socket=tmp_path_factory.mktemp("nobody") / "socket",
         inputs=inputs,

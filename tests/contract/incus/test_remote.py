@@ -21,7 +21,7 @@ from components.pipeline.targets.incus.api import Incus, retry_through_restart
 from components.pipeline.targets.incus.observed import list_instances
 from components.pipeline.targets.incus.remote import Remote
 from harness.daemons.incusd import Incusd, free_port, incusd
-from harness.providers.incus_driver import VOLUME, Driven
+from harness.providers.incus_driver import VOLUME, ResourceDriver
 from harness.providers.plugin_driver import failing as failing_in_engine
 
 if TYPE_CHECKING:
@@ -124,11 +124,11 @@ async def failing(kind: type[IncusError] = IncusError, pinned: str = "") -> str:
 
 
 @pytest.mark.usefixtures("client")
-async def test_with_the_pinned_certificate_it_answers() -> None:
+async def test_the_certificate_pinned_by_the_client() -> None:
     assert await with_query() == {}
 
 
-async def test_with_the_one_that_the_stack_has_pinned_it_answers(client: Client) -> None:
+async def test_the_fingerprint_pinned_by_the_stack(client: Client) -> None:
     pinned = digest(client.pinned)
     assert await with_query(pinned) == {}
     certificate(client.folder, "other")
@@ -138,7 +138,7 @@ async def test_with_the_one_that_the_stack_has_pinned_it_answers(client: Client)
     assert f"the client has {short(client.folder / 'other.crt')} " in await failing(pinned=pinned)
 
 
-async def test_a_server_that_is_not_the_stacks_is_refused_before_anything_is_sent(
+async def test_another_fingerprint_is_refused_before_any_connection(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client is content with it: under that name it knows another server than the stack."""
@@ -165,15 +165,15 @@ async def test_a_server_that_is_not_the_stacks_is_refused_before_anything_is_sen
     preflight.check_fingerprints([spec])
 
 
-def test_the_engine_is_told_of_another_server_and_a_new_pin_changes_nothing(
+def test_the_provider_reports_a_pin_mismatch_and_a_new_pin_changes_nothing(
     incusd: Incusd, client: Client
 ) -> None:
     """That a server cannot be reached is excused in a preview; that it is another one is not."""
     place = {"remote": NAME, "project": "default"}
-    given = {**place, "pool": "pool", "name": f"pinned-{client.port}"}
-    pinned = {**given, "certificate": digest(client.pinned)}
-    made = Driven(kind=VOLUME, socket=client.folder / "none")
-    made.create(given)
+    inputs = {**place, "pool": "pool", "name": f"pinned-{client.port}"}
+    pinned = {**inputs, "certificate": digest(client.pinned)}
+    made = ResourceDriver(kind=VOLUME, socket=client.folder / "none")
+    made.create(inputs)
     other = f"not the stack's server: {NAME}: the client has "
     with made.run() as plugin:
         assert made.diff_in(plugin, pinned).paths == set()
@@ -189,7 +189,7 @@ def test_the_engine_is_told_of_another_server_and_a_new_pin_changes_nothing(
     assert incusd.request("GET", "/1.0/storage-pools/pool/volumes/custom") == []
 
 
-async def test_another_certificate_is_refused_at_once(
+async def test_a_certificate_mismatch_is_refused_at_once(
     incusd: Incusd, client: Client, tmp_path: Path
 ) -> None:
     server = incusd.folder / "d" / "server.crt"
@@ -207,7 +207,7 @@ async def test_another_certificate_is_refused_at_once(
 
 
 @pytest.mark.parametrize("name", ["client.crt", "client.key", f"servercerts/{NAME}.crt"])
-async def test_a_certificate_that_is_missing_is_named(client: Client, name: str) -> None:
+async def test_a_missing_certificate_is_named(client: Client, name: str) -> None:
     (client.folder / name).unlink()
     assert await failing() == (
         f"no certificate: {NAME}: {client.folder / name} does not exist. "
@@ -215,14 +215,14 @@ async def test_a_certificate_that_is_missing_is_named(client: Client, name: str)
     )
 
 
-async def test_a_certificate_that_is_none(client: Client) -> None:
+async def test_an_invalid_certificate(client: Client) -> None:
     (client.folder / "client.crt").write_text("nothing\n")
     text = await failing()
     assert text.startswith(f"no certificate: {NAME}: [SSL] PEM lib")
     assert text.endswith(f". make `incus list {NAME}:` work on this machine first")
 
 
-async def test_a_client_that_the_server_does_not_know(client: Client) -> None:
+async def test_an_untrusted_client(client: Client) -> None:
     certificate(client.folder, "client")
     assert await failing() == (
         f"permission denied by the server: {NAME}, project default: not authorized. "
@@ -230,7 +230,7 @@ async def test_a_client_that_the_server_does_not_know(client: Client) -> None:
     )
 
 
-async def test_a_server_that_is_not_there(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unreachable_server(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components.pipeline.process.retry.RESTART", 0.5)
     closed = free_port()
     (client.folder / "config.yml").write_text(

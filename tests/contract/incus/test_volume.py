@@ -37,7 +37,7 @@ async def data(incus: Incus, parts: dict[str, dict[str, Any]]) -> AsyncIterator[
     await volume.delete(incus, one, OWN)
 
 
-async def test_it_is_made_once(incus: Incus, data: StorageVolume) -> None:
+async def test_create_is_idempotent(incus: Incus, data: StorageVolume) -> None:
     await volume.ensure(incus, data, OWN)
     before = await incus.get(data.path)
     assert (before["config"]["size"], before["config"][OWNER]) == ("1GiB", OWN.text)
@@ -45,7 +45,7 @@ async def test_it_is_made_once(incus: Incus, data: StorageVolume) -> None:
     assert await incus.get(data.path) == before
 
 
-async def test_its_size_changes_in_place(incus: Incus, data: StorageVolume) -> None:
+async def test_the_size_changes_in_place(incus: Incus, data: StorageVolume) -> None:
     await volume.ensure(incus, data, OWN)
     larger = StorageVolume(pool=data.pool, name=data.name, size="2GiB")
     await volume.ensure(incus, larger, OWN)
@@ -53,7 +53,9 @@ async def test_its_size_changes_in_place(incus: Incus, data: StorageVolume) -> N
     assert (config["size"], config[OWNER]) == ("2GiB", OWN.text)
 
 
-async def test_somebody_elses_is_refused_and_left_alone(incus: Incus, data: StorageVolume) -> None:
+async def test_a_volume_of_another_owner_is_refused_and_left_alone(
+    incus: Incus, data: StorageVolume
+) -> None:
     await incus.change("POST", data.collection, {"name": data.name, "config": {}})
     before = await incus.get(data.path)
     with pytest.raises(IncusError) as caught:
@@ -66,7 +68,7 @@ async def test_somebody_elses_is_refused_and_left_alone(incus: Incus, data: Stor
     await incus.change("DELETE", data.path)
 
 
-async def test_a_pool_or_a_project_that_is_not_there(incus: Incus) -> None:
+async def test_a_missing_pool_or_project(incus: Incus) -> None:
     with pytest.raises(IncusError) as caught:
         await volume.ensure(incus, StorageVolume(pool="no-such-pool", name="contract-x"), OWN)
     assert str(caught.value) == (
@@ -81,7 +83,7 @@ async def test_a_pool_or_a_project_that_is_not_there(incus: Incus) -> None:
     assert text.endswith("Project not found. check `project` of its `incus` in the config")
 
 
-async def test_what_is_gone_is_deleted_without_an_error(incus: Incus, data: StorageVolume) -> None:
+async def test_deleting_a_missing_volume(incus: Incus, data: StorageVolume) -> None:
     await volume.ensure(incus, data, OWN)
     assert await volume.exists(incus, data)
     await volume.delete(incus, data, OWN)

@@ -24,7 +24,7 @@ class DaemonFaults:
     def image_cut(self, scenario: TargetScenario) -> CommandResult:
         """Cut the connection in the middle of the image; the daemon is soon back."""
         with scenario.deploying() as engine:
-            scenario.proxy.away(
+            scenario.proxy.disconnect(
                 self.image, when="middle", seconds=scenario.random.uniform(0.1, 3)
             ).wait()
             scenario.mark_fault()

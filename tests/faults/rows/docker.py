@@ -26,7 +26,7 @@ def unhealthy(scenario: ServiceScenario) -> CommandResult:
 def away(scenario: ServiceScenario) -> CommandResult:
     """The deployer cannot reach the daemon, which itself keeps running."""
     with FAULTS.at_step(scenario) as engine:
-        with scenario.proxy.gone():
+        with scenario.proxy.down():
             scenario.mark_fault()
             time.sleep(5)
         return engine.wait()
@@ -35,7 +35,7 @@ def away(scenario: ServiceScenario) -> CommandResult:
 def new_image_removed(scenario: ServiceScenario) -> CommandResult:
     """Remove the new image between its load and the candidate."""
     with scenario.deploying() as engine:
-        scenario.proxy.slow(CREATE, 2).wait()
+        scenario.proxy.delay(CREATE, 2).wait()
         scenario.inspector.delete(f"/images/{scenario.new_image()}?force=1")
         return engine.wait()
 
@@ -44,7 +44,7 @@ def old_image_removed(scenario: ServiceScenario) -> CommandResult:
     """Remove the name of the serving container's image while the candidate runs."""
     image = scenario.daemon.seen.container(scenario.serving)["Config"]["Image"]
     with scenario.deploying() as engine:
-        scenario.proxy.slow(CREATE, 2).wait()
+        scenario.proxy.delay(CREATE, 2).wait()
         scenario.inspector.delete(f"/images/{image}?force=1")
         return engine.wait()
 

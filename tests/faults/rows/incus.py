@@ -32,7 +32,7 @@ def _not_created(scenario: InstanceScenario, **incus: object) -> CommandResult:
 def image_removed(scenario: InstanceScenario) -> CommandResult:
     """Remove the image between its import and the creation of the instance."""
     with scenario.deploying() as engine:
-        scenario.proxy.slow(CREATE, 2).wait()
+        scenario.proxy.delay(CREATE, 2).wait()
         (image,) = scenario.daemon.images()
         scenario.daemon.request("DELETE", f"/1.0/images/{image}")
         return engine.wait()

@@ -20,7 +20,7 @@ SEEN = InstanceState.of(
     [("node2", "node2"), ("node2", "node1"), ("node1", "node1"), ("", "node1")],
     ids=["unchanged", "evacuated", "moved by hand", "left to the server"],
 )
-def test_it_is_left_where_it_is(member: str, there: str) -> None:
+def test_the_instance_is_left_where_it_is(member: str, there: str) -> None:
     refuse_move(replace(SEEN, member=there), OLD, replace(OLD, member=member), "local", "default")
 
 

@@ -44,7 +44,7 @@ def files(tmp_path: Path) -> Callable[..., ImageFiles]:
     return made
 
 
-async def test_its_name_is_the_digest_of_metadata_and_root(
+async def test_the_fingerprint_is_the_digest_of_metadata_and_root(
     files: Callable[..., ImageFiles],
 ) -> None:
     large = files(rootfs=squashfs(size=3_000_000))
@@ -52,7 +52,7 @@ async def test_its_name_is_the_digest_of_metadata_and_root(
     assert await large.fingerprint() == hashlib.sha256(whole).hexdigest()
 
 
-def test_a_good_one_passes(files: Callable[..., ImageFiles]) -> None:
+def test_a_valid_image_passes(files: Callable[..., ImageFiles]) -> None:
     files().check(["x86_64", "i686"])
     files(metadata=tar(GOOD.replace("x86_64", "i686"))).check(["x86_64", "i686"])
     files(metadata=tar("architecture: x86_64\nproperties: {}\n")).check(["x86_64"])
@@ -64,7 +64,7 @@ def refused(found: ImageFiles, architectures: list[str]) -> str:
     return str(caught.value)
 
 
-def test_one_for_another_processor(files: Callable[..., ImageFiles]) -> None:
+def test_an_image_for_another_architecture(files: Callable[..., ImageFiles]) -> None:
     found = files(metadata=tar(GOOD.replace("x86_64", "aarch64")))
     assert refused(found, ["x86_64", "i686"]) == (
         f"wrong architecture: {found.metadata}: it is for aarch64, and the server runs x86_64."
@@ -75,7 +75,7 @@ def test_one_for_another_processor(files: Callable[..., ImageFiles]) -> None:
 BUILD_AGAIN = "build it again (`nix store repair` where the store is damaged)"
 
 
-def test_a_root_that_is_cut_short(files: Callable[..., ImageFiles]) -> None:
+def test_a_truncated_root(files: Callable[..., ImageFiles]) -> None:
     found = files(rootfs=squashfs(used=5000))
     assert refused(found, ["x86_64"]) == (
         f"truncated image: {found.rootfs}: it should have 5000 bytes, and has 4096. {BUILD_AGAIN}"
@@ -83,7 +83,7 @@ def test_a_root_that_is_cut_short(files: Callable[..., ImageFiles]) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"hsqs", squashfs(magic=b"QFI\xfb"), b"\x1f\x8b" * 99])
-def test_a_root_that_is_no_squashfs(files: Callable[..., ImageFiles], content: bytes) -> None:
+def test_a_root_that_is_not_a_squashfs(files: Callable[..., ImageFiles], content: bytes) -> None:
     found = files(rootfs=content)
     assert refused(found, ["x86_64"]) == (
         f"not a squashfs: {found.rootfs}: wrong magic number. "
@@ -107,7 +107,7 @@ def test_a_root_that_is_no_squashfs(files: Callable[..., ImageFiles], content: b
     ],
     ids=lambda it: it if isinstance(it, str) else "",
 )
-def test_metadata_that_is_none(files: Callable[..., ImageFiles], content: bytes, why: str) -> None:
+def test_invalid_metadata(files: Callable[..., ImageFiles], content: bytes, why: str) -> None:
     found = files(metadata=content)
     text = refused(found, ["x86_64"])
     assert text.startswith(f"not an image's metadata: {found.metadata}: ")
@@ -115,7 +115,7 @@ def test_metadata_that_is_none(files: Callable[..., ImageFiles], content: bytes,
     assert text.endswith(BUILD_AGAIN)
 
 
-def test_the_files_are_found_in_what_nixos_builds(tmp_path: Path) -> None:
+def test_the_files_are_found_in_the_outputs_of_nixos(tmp_path: Path) -> None:
     (tmp_path / "tarball").mkdir()
     inside = tmp_path / "tarball" / "nixos-lxc-image-x86_64-linux.tar.xz"
     inside.touch()
@@ -123,7 +123,7 @@ def test_the_files_are_found_in_what_nixos_builds(tmp_path: Path) -> None:
     assert _find_file(inside, ("*.squashfs",)) == inside, "a store path may be the file itself"
 
 
-def test_a_store_path_without_the_file_and_one_that_is_not_there(tmp_path: Path) -> None:
+def test_a_store_path_that_lacks_the_file_or_does_not_exist(tmp_path: Path) -> None:
     remedy = "set `image` to a system that imports NixOS's lxc-container.nix"
     for place, why in (
         (tmp_path, "it contains no *.squashfs"),
@@ -138,7 +138,7 @@ def test_a_store_path_without_the_file_and_one_that_is_not_there(tmp_path: Path)
         _find_file(tmp_path, ("*.squashfs",))
 
 
-def test_a_mark_says_whose_and_as_which_files() -> None:
+def test_a_reference_names_the_resource_and_its_files() -> None:
     use = ImageReference.of_urn(URN, ONE, TWO)
     assert use.key == "user.flakeup.used-by.shop/prod/base-image"
     assert use.files == f"{ONE.digest} {TWO.digest}"

@@ -77,7 +77,7 @@ def row(**changes: Any) -> dict[str, Any]:
     return {**whole, **changes}
 
 
-def test_what_is_seen_of_one() -> None:
+def test_parsing_an_instance() -> None:
     seen = InstanceState.of(row())
     assert (seen.name, seen.uuid, seen.owner) == ("web1", "one", "shop/prod")
     assert seen.config == {"security.nesting": "true"}, "without what others write"
@@ -96,7 +96,7 @@ def refused(found: InstanceState) -> str:
     return str(caught.value)
 
 
-def test_a_virtual_machine_and_one_whose_member_is_away_are_not_taken_into_a_stack() -> None:
+def test_a_virtual_machine_or_an_instance_on_an_offline_member_cannot_be_imported() -> None:
     InstanceState.of(row(type="container")).check_importable("local", "shop")
     assert refused(InstanceState.of(row(type="virtual-machine"))) == (
         "not a container: web1 (local, project shop): it is a virtual-machine, and flakeup only "
@@ -118,7 +118,7 @@ def test_whether_it_runs(status: str, running: bool) -> None:  # noqa: FBT001 a 
     assert InstanceState.of(row(status=status)).running is running
 
 
-def test_its_mac_is_the_same_for_the_same_name_in_the_same_place_and_no_other() -> None:
+def test_the_mac_address_depends_on_name_project_and_owner() -> None:
     here = Remote(name="local", socket=Path("/nowhere"))
     shop, default = (Incus(here, project) for project in ("shop", "default"))
     macs = [

@@ -55,7 +55,9 @@ def test_a_remote_has_the_certificates_of_the_clients_folder(folder: Path) -> No
     assert Remote.find("old").url == "https://old.example.org:8443"
 
 
-def test_without_incus_conf_it_is_the_users(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_incus_conf_the_folder_is_the_users(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / ".config" / "incus").mkdir(parents=True)
     (folder / "config.yml").rename(folder / ".config" / "incus" / "config.yml")
     monkeypatch.delenv("INCUS_CONF")
@@ -83,7 +85,7 @@ def refused(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["rack3", "broken"])
-def test_one_that_the_client_does_not_know(name: str) -> None:
+def test_an_unknown_remote(name: str) -> None:
     known = "broken, here, images, local, old, plain, rack2, slashless, there"
     assert refused(name) == (
         f"unknown remote: {name}: the client on this machine knows {known}. "
@@ -119,7 +121,7 @@ def test_a_file_without_a_certificate_is_named(folder: Path) -> None:
         certificate.read(file)
 
 
-def test_one_that_is_no_incus_server() -> None:
+def test_a_remote_that_is_not_an_incus_server() -> None:
     assert refused("images") == (
         "not an Incus server: images: its protocol is simplestreams, at "
         "https://images.linuxcontainers.org. use a remote of an Incus server (`incus remote list`)"
@@ -130,7 +132,7 @@ def test_one_that_is_no_incus_server() -> None:
     )
 
 
-def test_a_client_without_a_config_knows_local_alone(folder: Path) -> None:
+def test_a_client_without_a_config_knows_only_local(folder: Path) -> None:
     (folder / "config.yml").unlink()
     assert refused("rack2").startswith(
         "unknown remote: rack2: the client on this machine knows local. "
