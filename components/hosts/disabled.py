@@ -8,7 +8,7 @@ from pulumi_command import local, remote
 from ..pipeline.config.incus import IncusSpec, TransportKind
 from ..pipeline.config.stack import HostSpec
 from ..pipeline.errors import ActivationError, message
-from .incus import Instance, Volume, properties
+from .incus_resources import Instance, Volume, instance_inputs
 
 NO_COMMAND: Final = ":"
 """A placeholder that never runs: the state keeps its own inputs."""
@@ -47,7 +47,7 @@ class DisabledHost(pulumi.ComponentResource):
             Volume(name, spec, volume, self._unchanged(host, name, protect=volume.protect))
         name = f"{host.name}-instance"
         options = self._unchanged(host, name, protect=spec.protect)
-        Instance(name, properties(spec, NO_COMMAND), options)
+        Instance(name, instance_inputs(spec, NO_COMMAND), options)
 
     def _unchanged(
         self, host: HostSpec, name: str, *, protect: bool = False

@@ -1,12 +1,29 @@
 """What a preview asks: Incus for its instances, then each host for what it runs."""
 
+import asyncio
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+from typing import Any, Final
+
 import pulumi
 
-from ..pipeline.config.stack import Observe, Settings
+from ..pipeline.config.incus import IncusSpec, TransportKind
+from ..pipeline.config.stack import Endpoint, HostSpec, Observe, Settings
 from ..pipeline.deploy import observe
 from ..pipeline.deploy.observe import Observed
-from ..pipeline.transport.ssh import SshFiles
-from . import incus
+from ..pipeline.errors import HostError, UnreachableError
+from ..pipeline.targets.incus.ownership import Owner
+from ..pipeline.transport import ssh
+from ..pipeline.transport.incus_exec import IncusExec
+from ..pipeline.transport.ssh import Ssh, SshFiles
+from ..pipeline.transport.transport import Transport
+from ..pipeline.values import HostAddress, HostKey, InvalidValue
+from .incus_resources import server_inputs
+
+OBSERVE: Final = "flakeup:incus:observe"
+"""The provider function that lists a project's instances."""
+Instances = Mapping[str, Mapping[str, Any]]
+"""The instances of a project, by name, as the provider reports them."""
 
 
 async def observe_hosts(settings: Settings, files: SshFiles) -> Observed:
@@ -16,5 +33,69 @@ async def observe_hosts(settings: Settings, files: SshFiles) -> Observed:
     """
     if settings.observe is Observe.NEVER or not pulumi.runtime.is_dry_run():
         return {}
-    transports, errors = await incus.transports(settings.hosts, files)
+    transports, errors = await _transports(settings.hosts, files)
     return {**await observe.observe(transports), **errors}
+
+
+async def _transports(
+    hosts: Iterable[HostSpec], files: SshFiles
+) -> tuple[tuple[Transport, ...], Mapping[str, HostError]]:
+    """The transports to the hosts that exist; and the errors of others, by host.
+
+    One request per project lists its instances, whatever their number.
+    """
+    hosts = tuple(hosts)
+    projects = {(one.incus.remote, one.incus.project): one.incus for one in hosts if one.incus}
+    replies = await asyncio.gather(*map(_list_instances, projects.values()))
+    by_project = dict(zip(projects, replies, strict=True))
+    transports: list[Transport] = []
+    errors: dict[str, HostError] = {}
+    for host in hosts:
+        if host.incus is None:
+            transports.append(Ssh.of(host, files))
+            continue
+        instances = by_project[host.incus.remote, host.incus.project]
+        if isinstance(instances, HostError):
+            errors[host.name] = instances
+            continue
+        found = instances.get(host.incus.name)
+        if found and found.get("trouble"):
+            errors[host.name] = UnreachableError(found["trouble"])
+        elif found and (transport := _transport(host, host.incus, found, files)):
+            transports.append(transport)
+    return tuple(transports), errors
+
+
+def _transport(
+    host: HostSpec, spec: IncusSpec, instance: Mapping[str, Any], files: SshFiles
+) -> Transport | None:
+    """The transport to a running instance of this stack; never to another stack's."""
+    owner = Owner(f"{pulumi.get_project()}/{pulumi.get_stack()}")
+    if instance["owner"] != owner.text or not instance["running"]:
+        return None
+    if spec.transport is TransportKind.EXEC:
+        return IncusExec(host=host, folder=PurePosixPath(files.known_hosts.parent))
+    endpoint = _endpoint(instance)
+    return ssh.pin(files, host, endpoint) if endpoint else None
+
+
+async def _list_instances(spec: IncusSpec) -> Instances | HostError:
+    # Shielded: if the program fails meanwhile, the SDK would print a traceback of the call.
+    call = asyncio.ensure_future(pulumi.runtime.invoke_async(OBSERVE, server_inputs(spec)))
+    call.add_done_callback(lambda it: it.cancelled() or it.exception())
+    try:
+        reply = await asyncio.shield(call)
+    except Exception as error:  # noqa: BLE001 the SDK raises a bare one around the provider's text
+        return UnreachableError(str(error).rpartition(" returned an error: ")[2])
+    instances: Instances = reply["instances"]
+    return instances
+
+
+def _endpoint(instance: Mapping[str, Any]) -> Endpoint | None:
+    try:
+        return Endpoint(
+            address=HostAddress.parse(instance["address"] or ""),
+            host_key=HostKey.parse(instance["hostKey"] or ""),
+        )
+    except InvalidValue:
+        return None

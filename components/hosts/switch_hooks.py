@@ -1,4 +1,4 @@
-"""The hooks around `switch`: the preview, the attempt, and retries of the commit.
+"""The hooks around `switch`: the attempt, and retries of the commit.
 
 The hook waits for a place in the rollout and brings the host to `awaiting-confirm`; the
 resource's own connection, new and made by another client, is the confirmation. A hook that raises
@@ -20,22 +20,20 @@ from ..pipeline.activation import outcome, protocol
 from ..pipeline.activation.attempt import Absent, Attempt
 from ..pipeline.activation.protocol import State
 from ..pipeline.activation.request import AttemptSpec
-from ..pipeline.config.activation import Mode
 from ..pipeline.deploy import closure
-from ..pipeline.deploy.plan import Action, HostPlan, drift, interrupted_commit
+from ..pipeline.deploy.plan import HostPlan, drift
 from ..pipeline.errors import ReplyError
-from ..pipeline.evaluate.change_set import change_set
 from ..pipeline.transport.transport import Transport
 from ..pipeline.values import StorePath
 from ..stack.release_record import ReleaseRecord
 from ..stack.rollout import HostStatus, RolloutTracker
+from . import preview
 from .connection import Connection
 from .copy_hooks import BuildAndCopy
 
 COMMIT_TRIES: Final = 10
 PAUSE: Final = 1.0
 """Seconds before a commit is sent again."""
-ROOT_RECREATED: Final = "its root disk is recreated first; everything on it is lost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,54 +106,9 @@ class SwitchHooks:
         else:
             await self._activate(old)
 
-    # --- preview ---------------------------------------------------------------------------
-
     async def _preview(self, old: StorePath | None, urn: str) -> None:
-        plan = self._plan
-        lines = [f"{plan.host.name}: {plan.system.out_path.path}"]
-        if old:
-            lines[0] = f"{plan.host.name}: {old.path} → {plan.system.out_path.path}"
-            lines += await self._change_lines(old)
-        lines += self._mode_lines()
-        if await self._is_root_recreated():
-            lines.append(ROOT_RECREATED)
-        else:
-            lines += self._state_lines(old, urn)
+        lines = await preview.lines(self._plan, self._record, old=old, urn=urn, root=self._root)
         pulumi.log.info("\n  ".join(lines), resource=self._component)
-
-    async def _is_root_recreated(self) -> bool:
-        """Whether the existing machine loses its root disk before it is deployed to."""
-        if self._root is None or self._plan.current is None:
-            return False
-        return not await pulumi.Output.from_input(self._root).is_known()
-
-    async def _change_lines(self, old: StorePath) -> list[str]:
-        before = await self._record.previous(self._plan.host, old)
-        if before is None:
-            return ["changes unknown: the old system's sources are not available here"]
-        return change_set(before, self._plan.system).lines()
-
-    def _mode_lines(self) -> list[str]:
-        if self._plan.host.activation.mode is Mode.SWITCH:
-            return []
-        return ["mode boot: it becomes the boot default untested, and runs after the next boot"]
-
-    def _state_lines(self, old: StorePath | None, urn: str) -> list[str]:
-        if line := interrupted_commit(self._plan, old, _stack()) or drift(self._plan, old, urn):
-            return [line]
-        match self._plan.action:
-            case Action.UNREACHABLE:
-                return [str(self._plan.error)]
-            case Action.BUSY:
-                return ["another deployment is in progress on it"]
-            case Action.UNCHANGED:
-                return ["it already runs the new system"]
-            case Action.STAGED:
-                return ["the new system is already its boot default, and runs after the next boot"]
-            case _:
-                return []
-
-    # --- up --------------------------------------------------------------------------------
 
     async def _activate(self, old: StorePath | None) -> None:
         await self._tracker.acquire(self._plan.host.name)
@@ -204,7 +157,7 @@ class SwitchHooks:
             transport,
             by=f"{getpass.getuser()}@{socket.gethostname()} (pid {os.getpid()})",
             release=self._record.line(self._plan.host),
-            stack=_stack(),
+            stack=preview.stack(),
             values={
                 **self._record.names(self._plan.host),
                 "toplevel": self._plan.system.out_path.path,
@@ -270,10 +223,6 @@ _PROGRESS: Final[dict[str, str]] = {
     State.ROLLBACK_FAILED: "rollback failed",
 }
 """States for people, where the protocol's names are not clear."""
-
-
-def _stack() -> str:
-    return f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
 
 
 def _old_path(old_inputs: Mapping[str, Any] | None) -> StorePath | None:
