@@ -2,9 +2,28 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Final
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
+PIPELINE = ROOT / "components" / "pipeline"
+ROOMS: Final = (
+    "errors",
+    "process",
+    "values",
+    "config",
+    "release",
+    "evaluate",
+    "transport",
+    "activation",
+    "deploy",
+    "targets",
+    "preflight",
+)
+"""The first level of components/pipeline: each may import those before it, and none after it."""
 
 
 def test_the_program_imports_itself_by_relative_names_alone() -> None:
@@ -30,12 +49,17 @@ def test_the_provider_imports_itself_by_relative_names_and_the_program_by_its_fo
     assert all(name.startswith("components.pipeline") for name in names)
 
 
-def _absolute_imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield node.module or ""
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+def test_the_pipeline_has_these_rooms_and_no_others() -> None:
+    assert len(ROOMS) <= 11
+    found = {_room(path) for path in PIPELINE.rglob("*.py")} - {"__init__"}
+    assert found == set(ROOMS)
+
+
+@pytest.mark.parametrize("folder", ["components", "providers", "tools/standins"])
+def test_no_import_cycles(folder: str) -> None:
+    graph = _graph(ROOT / folder)
+    assert sum(map(len, graph.values())) > len(graph) // 2, "no imports were found"
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
 
 
 def test_the_entry_point_imports_stages_and_nothing_below_them() -> None:
@@ -45,3 +69,39 @@ def test_the_entry_point_imports_stages_and_nothing_below_them() -> None:
     below = [name for name in stages if name.count(".") > (2 if "pipeline" in name else 1)]
     assert stages
     assert below == []
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(PIPELINE).parts[0].removesuffix(".py")
+
+
+def _graph(folder: Path) -> dict[Path, set[Path]]:
+    """The modules below `folder`, and those among them that each imports."""
+    modules = set(folder.rglob("*.py"))
+    return {path: set(_imported(path)) & modules - {path} for path in modules}
+
+
+def _imported(path: Path) -> Iterator[Path]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        base = path.parents[node.level - 1] if node.level else ROOT
+        if (node.module or "").startswith("standins"):
+            base = ROOT / "tools"
+        module = base.joinpath(*(node.module or "").split(".")) if node.module else base
+        for name in node.names:
+            candidates = (
+                module / f"{name.name}.py",
+                module / name.name / "__init__.py",
+                module.with_suffix(".py"),
+                module / "__init__.py",
+            )
+            yield from [one for one in candidates if one.exists()][:1]
+
+
+def _absolute_imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module or ""
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
