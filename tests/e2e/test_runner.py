@@ -20,7 +20,7 @@ from tests.e2e.runner_hosts import USERS, RunnerHost, failure, wait_until_booted
 pytestmark = pytest.mark.e2e
 
 
-# --- the way there ------------------------------------------------------------------------
+# --- releases ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", USERS)
@@ -182,7 +182,7 @@ async def test_a_reboot_before_the_commit(
     assert await web1.attempt(systems["new"], systems["old"]).run() is State.AWAITING
 
 
-# --- the way back -------------------------------------------------------------------------
+# --- rollbacks ---------------------------------------------------------------------------
 
 
 async def test_a_failed_unit(web1: RunnerHost, systems: dict[str, EvaluatedAttr]) -> None:
@@ -218,19 +218,19 @@ async def test_a_failed_activation_script(
 async def test_a_unit_that_had_failed_before_is_not_blamed(
     web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
-    place = "/run/systemd/system/old-trouble.service"
+    place = "/run/systemd/system/failed-before.service"
     unit = "[Service]\\nType=exec\\nRestart=always\\nRestartSec=5\\nExecStart=/bin/false\\n"
     web1.container.exec("sh", "-c", f"printf '{unit}' >{place}; systemctl daemon-reload")
-    web1.container.exec("systemctl", "start", "--no-block", "old-trouble")
+    web1.container.exec("systemctl", "start", "--no-block", "failed-before")
     try:
         end = time.monotonic() + 10
-        while "old-trouble.service" not in (await web1.observe()).failed:
+        while "failed-before.service" not in (await web1.observe()).failed:
             assert time.monotonic() < end
             await asyncio.sleep(0.1)
         assert await web1.attempt(systems["new"], systems["old"]).run() is State.AWAITING
-        assert "the following units failed: old-trouble.service" in web1.log()
+        assert "the following units failed: failed-before.service" in web1.log()
     finally:
-        web1.container.exec("sh", "-c", f"systemctl stop old-trouble; rm {place}")
+        web1.container.exec("sh", "-c", f"systemctl stop failed-before; rm {place}")
         web1.container.exec("systemctl", "daemon-reload")
 
 

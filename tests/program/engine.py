@@ -127,7 +127,7 @@ class Log(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.said.append(f"{record.levelname.lower()}: {record.msg}")
+        self.messages.append(f"{record.levelname.lower()}: {record.msg}")

@@ -1,4 +1,4 @@
-"""Registers a fleet under Pulumi's mocks and prints, as JSON, what was registered and said.
+"""Registers a fleet under Pulumi's mocks and prints, as JSON, what was registered and logged.
 
 A program of its own: the SDK's mocks leave event loops behind, which would fail whatever test
 happens to run when they are collected. Its one argument is a `Scenario` as JSON; it runs in a
@@ -164,7 +164,7 @@ def record(scenario: Scenario) -> dict[str, Any]:
         loop.run_until_complete(asyncio.wait(left))
     return {
         "rows": {name: asdict(row) for name, row in engine.rows.items()},
-        "said": log.said,
+        "messages": log.messages,
         "events": Path(EVENTS).read_text().splitlines(),
     }
 

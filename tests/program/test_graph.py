@@ -48,7 +48,7 @@ esac
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
     rows: Graph
-    said: list[str]
+    messages: list[str]
     events: list[str]
 
     def ended(self, *kinds: str) -> dict[str, str]:
@@ -65,7 +65,7 @@ class Recording:
     @property
     def summary(self) -> dict[str, str]:
         """The status of each host, from the one warning."""
-        (warned,) = [line for line in self.said if line.startswith("warning: ")]
+        (warned,) = [line for line in self.messages if line.startswith("warning: ")]
         parts = warned.removeprefix("warning: the rollout stopped: ").split("; ")
         standing = dict(part.split(": ") for part in parts)
         return {name: how for how, names in standing.items() for name in names.split(", ")}
@@ -233,7 +233,7 @@ def test_without_a_canary_all_go_at_once(record: Record) -> None:
     copies = {f"{name}-copy" for name in FIVE}
     assert all(set(done.rows[f"{name}-switch"]["after"]) == copies for name in FIVE)
     assert done.most == 5
-    assert not any(line.startswith("warning") for line in done.said)
+    assert not any(line.startswith("warning") for line in done.messages)
 
 
 def test_max_parallel_bounds_a_wave(record: Record, waves: Recording) -> None:
@@ -305,7 +305,7 @@ def test_a_disabled_host_is_kept_as_it_is(record: Record) -> None:
         for name in kept:
             assert done.rows[name]["ignores"] == ["*"]
             assert done.rows[name]["after"] == []
-        assert "info: web2: skipped (enabled: false)" in done.said
+        assert "info: web2: skipped (enabled: false)" in done.messages
         assert "begin web2" not in done.events
         assert done.ended("") == {}
 
@@ -336,21 +336,21 @@ def test_a_host_that_was_never_deployed_cannot_be_disabled(
 def test_a_preview_changes_no_host(record: Record) -> None:
     done = record(Scenario(preview=True))
     assert done.most == 0
-    assert sorted(done.said) == [
+    assert sorted(done.messages) == [
         f"info: {name}: {system(name).out_path.path}" for name in ("web1", "web2")
     ]
 
 
 def test_a_preview_says_that_mode_boot_runs_after_the_next_boot(record: Record) -> None:
     line = "\n  mode boot: it becomes the boot default untested, and runs after the next boot"
-    assert sorted(record(Scenario(preview=True, mode="boot")).said) == [
+    assert sorted(record(Scenario(preview=True, mode="boot")).messages) == [
         f"info: {name}: {system(name).out_path.path}{line}" for name in ("web1", "web2")
     ]
 
 
 def test_an_update_says_when_it_is_committed(waves: Recording) -> None:
     for name in FIVE:
-        (line,) = [said for said in waves.said if said.startswith(f"info: {name}: committed")]
+        (line,) = [text for text in waves.messages if text.startswith(f"info: {name}: committed")]
         assert system(name).out_path.path in line
 
 

@@ -39,14 +39,14 @@ def cache_folder() -> Path:
 
 
 async def command(
-    *words: str,
+    *args: str,
     timeout: float = TIMEOUT,  # noqa: ASYNC109 bounds the process, not the task
     env: Mapping[str, str] | None = None,
     check: bool = True,
 ) -> CompletedProcess:
     """Run one nix command with our cache folder."""
     environment = {"NIX_CACHE_HOME": str(cache_folder() / "cache"), **(env or {})}
-    return await run((*NIX, *words), timeout=timeout, env=environment, check=check)
+    return await run((*NIX, *args), timeout=timeout, env=environment, check=check)
 
 
 def is_present(path: StorePath) -> bool:
@@ -87,9 +87,9 @@ async def metadata(url: str, *, where: str, remedy: str) -> dict[str, Any]:
     Raises:
         RefError: the flake cannot be fetched, or its flake.lock is not up to date.
     """
-    words = ("flake", "metadata", "--json", "--no-update-lock-file", "--", url)
+    args = ("flake", "metadata", "--json", "--no-update-lock-file", "--", url)
     try:
-        answer = await command(*words)
+        answer = await command(*args)
     except ProcessError as error:
         if "requires lock file changes" in error.detail:
             detail = "flake.lock lacks inputs that flake.nix names"
@@ -107,11 +107,11 @@ async def lock(url: str, overrides: Mapping[str, str], target: Path) -> None:
     Raises:
         RefError: an override cannot be fetched.
     """
-    words = [word for name, to in overrides.items() for word in ("--override-input", name, to)]
+    args = [arg for name, to in overrides.items() for arg in ("--override-input", name, to)]
     # Two refs of one run may be the same commit, so temporary files have distinct names.
     partial = target.with_name(f"{target.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        await command("flake", "lock", *words, "--output-lock-file", str(partial), "--", url)
+        await command("flake", "lock", *args, "--output-lock-file", str(partial), "--", url)
     except ProcessError as error:
         where = ", ".join(overrides.values()) or url
         remedy = "check that nix can fetch it: `nix flake metadata` of that URL says why"

@@ -48,7 +48,7 @@ async def test_http(answer: Answer, contains: str, header: str, fault: str, tmp_
     async with serving(answer) as server:
         argv = ("sh", "-c", PROBE, "sh", server.url, contains, header, str(tmp_path))
         process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
-        said, _ = await process.communicate()
+        output, _ = await process.communicate()
     assert process.returncode == (1 if fault else 0)
-    assert fault in said.decode()
-    assert bool(fault) == bool(said)
+    assert fault in output.decode()
+    assert bool(fault) == bool(output)

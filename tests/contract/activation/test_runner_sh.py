@@ -167,12 +167,12 @@ def test_refusals_change_nothing() -> None:
 )
 def test_every_text_is_json(text: str) -> None:
     """The functions that print replies, with hostile text."""
-    script = runner.text().decode().rpartition("\n{\n    case")[0] + '\nemit told text "$1"\n'
+    script = runner.text().decode().rpartition("\n{\n    case")[0] + '\nemit printed text "$1"\n'
     done = subprocess.run(
         ("sh", "-c", script, "sh", text), capture_output=True, check=True, timeout=10
     )
-    said = json.loads(done.stdout)["text"]
-    assert said == "".join(char for char in text if char >= " ")
+    printed = json.loads(done.stdout)["text"]
+    assert printed == "".join(char for char in text if char >= " ")
 
 
 def test_a_banner_before_the_reply_is_refused() -> None:

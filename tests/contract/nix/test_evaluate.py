@@ -153,11 +153,11 @@ async def test_an_unknown_attribute(root: Path) -> None:
 
 
 async def test_a_flake_that_does_not_evaluate(root: Path) -> None:
-    said = await refused(root, "throws2", "web1", "throws1", "web4")
-    heads = [line for line in said.splitlines() if line.startswith(("the flake", "unknown"))]
+    text = await refused(root, "throws2", "web1", "throws1", "web4")
+    heads = [line for line in text.splitlines() if line.startswith(("the flake", "unknown"))]
     assert [line.split(":")[1].strip() for line in heads] == ["throws1", "throws2", "web4"]
-    assert "error: hosts.json: throws1: this host does not evaluate (fault eval-fails)" in said
-    assert "`nix eval` of nixosConfigurations.throws2 shows the whole trace" in said
+    assert "error: hosts.json: throws1: this host does not evaluate (fault eval-fails)" in text
+    assert "`nix eval` of nixosConfigurations.throws2 shows the whole trace" in text
 
 
 async def test_a_failure_does_not_stop_the_others(root: Path, nix_log: Path) -> None:
@@ -210,10 +210,10 @@ async def test_a_failed_build(root: Path) -> None:
     broken = (await systems(root, host("broken", app_ref="v1")))["broken"]
     with pytest.raises(BuildError) as caught:
         await closure.realise((broken,))
-    said = str(caught.value)
-    assert said.startswith("the build failed: broken: ")
-    assert "cannot build this host (fault build-fails)" in said
-    assert said.endswith(
+    text = str(caught.value)
+    assert text.startswith("the build failed: broken: ")
+    assert "cannot build this host (fault build-fails)" in text
+    assert text.endswith(
         "no host was changed; fix the flake or the app, then run `pulumi up` again"
     )
 
@@ -249,10 +249,10 @@ async def test_a_preview_builds_nothing(root: Path) -> None:
 async def test_activation_settings_of_a_host(
     repos: GitRepositories, tmp_path: Path, nix_log: Path
 ) -> None:
-    said = {"checks": {"web": {"http": "http://localhost:8080/"}}, "settle": "3s"}
-    repos.render(tmp_path / "flake", {"web1": {"activation": said}})
+    activation = {"checks": {"web": {"http": "http://localhost:8080/"}}, "settle": "3s"}
+    repos.render(tmp_path / "flake", {"web1": {"activation": activation}})
     first = await systems(tmp_path, app_ref=None)
-    assert first["web1"].activation == said
+    assert first["web1"].activation == activation
     before = len(evaluations(nix_log))
     assert await systems(tmp_path, app_ref=None) == first
     assert len(evaluations(nix_log)) == before

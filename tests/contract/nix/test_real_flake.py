@@ -245,7 +245,7 @@ class Host:
         )
         return done.returncode
 
-    def told(self) -> list[str]:
+    def calls(self) -> list[str]:
         log = self.root / "log"
         lines = log.read_text().splitlines() if log.exists() else []
         log.unlink(missing_ok=True)
@@ -292,24 +292,24 @@ def host(tmp_path: Path) -> Host:
 def test_guard_does_nothing_where_nothing_is_staged(host: Host, file: str, text: str) -> None:
     host.put(file, text)
     host.boots("new", "two")
-    assert (host.guard("boot"), host.guard("confirm"), host.told()) == (0, 0, [])
+    assert (host.guard("boot"), host.guard("confirm"), host.calls()) == (0, 0, [])
     assert (host.says("state") in ("committed", "rolled-back"), host.default) == (True, "new")
 
 
 def test_guard_does_nothing_on_a_host_that_never_had_an_attempt(tmp_path: Path) -> None:
     host = Host(tmp_path)
     host.put("proc/sys/kernel/random/boot_id", "one")
-    assert (host.guard("boot"), host.guard("confirm"), host.told()) == (0, 0, [])
+    assert (host.guard("boot"), host.guard("confirm"), host.calls()) == (0, 0, [])
 
 
 def test_guard_takes_back_what_nobody_confirms_and_reboots_once(host: Host) -> None:
     host.boots("new", "two")
-    assert (host.guard("boot"), host.told()) == (0, ["systemd-run revert a1"])
+    assert (host.guard("boot"), host.calls()) == (0, ["systemd-run revert a1"])
     assert host.guard("revert", "a1") == 0
-    assert host.told() == ["nix-env --switch-generation 7", "old boot", "systemctl reboot"]
+    assert host.calls() == ["nix-env --switch-generation 7", "old boot", "systemctl reboot"]
     assert host.verdict == ("going-back", "rolling-back", "old")
     host.boots("old", "three")
-    assert (host.guard("boot"), host.told()) == (0, [])
+    assert (host.guard("boot"), host.calls()) == (0, [])
     assert host.verdict == ("back", "rolled-back", "old")
     assert (host.says("exit"), host.says("reason")) == (
         "22",
@@ -322,18 +322,18 @@ def test_guard_stays_where_the_boot_loader_cannot_be_put_back(host: Host) -> Non
     host.guard("boot")
     host.put("boot-is-full", "")
     assert host.guard("revert", "a1") == 1
-    assert "systemctl reboot" not in host.told()
+    assert "systemctl reboot" not in host.calls()
     assert host.verdict[:2] == ("stuck", "rollback-failed")
-    assert (host.guard("revert", "a1"), host.guard("confirm"), host.told()) == (0, 1, [])
+    assert (host.guard("revert", "a1"), host.guard("confirm"), host.calls()) == (0, 1, [])
 
 
 def test_guard_does_not_reboot_twice(host: Host) -> None:
     host.boots("new", "two")
     host.guard("boot")
     host.guard("revert", "a1")
-    host.boots("new", "three")  # the boot loader did not do as it was told
-    host.told()
-    assert (host.guard("boot"), host.told()) == (1, [])
+    host.boots("new", "three")  # the boot loader ignored the new default
+    host.calls()
+    assert (host.guard("boot"), host.calls()) == (1, [])
     assert host.verdict[:2] == ("stuck", "rollback-failed")
 
 
@@ -341,8 +341,8 @@ def test_guard_takes_back_what_went_down_before_it_was_confirmed(host: Host) -> 
     host.boots("new", "two")
     host.guard("boot")
     host.boots("new", "three")
-    host.told()
-    assert (host.guard("boot"), host.told()[-1]) == (0, "systemctl reboot")
+    host.calls()
+    assert (host.guard("boot"), host.calls()[-1]) == (0, "systemctl reboot")
     assert host.verdict == ("going-back", "rolling-back", "old")
 
 
@@ -359,9 +359,9 @@ def test_guard_leaves_what_was_confirmed(host: Host, by: str) -> None:
         assert host.guard("confirm") == 0
     host.link("nix/var/flakeup/current", "attempts/a1")
     assert (host.guard("revert", "a1"), host.verdict) == (0, ("confirmed", "committed", "new"))
-    assert "systemctl stop flakeup-boot-revert.timer" in host.told()
+    assert "systemctl stop flakeup-boot-revert.timer" in host.calls()
     host.boots("new", "three")
-    assert (host.guard("boot"), host.told()) == (0, [])
+    assert (host.guard("boot"), host.calls()) == (0, [])
 
 
 def test_guard_may_be_confirmed_before_it_has_begun(host: Host) -> None:
@@ -369,13 +369,13 @@ def test_guard_may_be_confirmed_before_it_has_begun(host: Host) -> None:
     assert host.says("guard") == ""  # it is staged, and does not run yet
     host.boots("new", "two")
     assert (host.guard("confirm"), host.guard("boot")) == (0, 0)
-    assert (host.verdict, len(host.told())) == (("confirmed", "committed", "new"), 1)
+    assert (host.verdict, len(host.calls())) == (("confirmed", "committed", "new"), 1)
 
 
 def test_guard_does_not_confirm_itself_with_a_failed_unit(host: Host) -> None:
     host.boots("new", "two")
     assert host.guard("boot", FLAKEUP_GUARD_CONFIRM="healthy") == 0
-    assert len(host.told()) == 2
+    assert len(host.calls()) == 2
     assert host.guard("watch", IS_RUNNING="degraded") == 1
     assert host.says("guard") == "armed"
 
@@ -395,14 +395,14 @@ def esp(host: Host) -> dict[str, str]:
 
 def test_guard_has_systemd_boot_start_it_once(host: Host, esp: dict[str, str]) -> None:
     assert host.guard("installed", f"{host.root}/new", **esp) == 0
-    assert host.told() == [
+    assert host.calls() == [
         f"bootctl --esp-path={host.root}/esp set-oneshot nixos-generation-8.conf"
     ]
     config = (host.root / "esp/loader/loader.conf").read_text()
     assert config == "timeout 3\ndefault nixos-generation-7.conf\neditor 0\n"
     host.put("nix/var/flakeup/attempts/a1/state", "committed")
     host.boots("old", "two")  # it did not come up, and the boot loader fell back
-    assert (host.guard("boot"), host.told()) == (0, ["nix-env --switch-generation 7", "old boot"])
+    assert (host.guard("boot"), host.calls()) == (0, ["nix-env --switch-generation 7", "old boot"])
     assert host.verdict == ("back", "rolled-back", "old")
 
 
@@ -411,9 +411,9 @@ def test_guard_makes_it_the_default_once_it_is_confirmed(host: Host, esp: dict[s
     host.put("nix/var/flakeup/attempts/a1/state", "committed")
     host.boots("new", "two")
     assert host.guard("boot") == 0
-    host.told()
+    host.calls()
     assert host.guard("confirm") == 0
-    assert "new boot" in host.told()
+    assert "new boot" in host.calls()
     assert host.verdict == ("confirmed", "committed", "new")
 
 
@@ -428,7 +428,7 @@ def test_guard_leaves_the_boot_loader_alone(host: Host, esp: dict[str, str], why
         case "no entry":
             (host.root / "esp/loader/entries/nixos-generation-7.conf").unlink()
     before = (host.root / "esp/loader/loader.conf").read_text()
-    assert (host.guard("installed", str(wanted), **esp), host.told()) == (0, [])
+    assert (host.guard("installed", str(wanted), **esp), host.calls()) == (0, [])
     assert (host.root / "esp/loader/loader.conf").read_text() == before
 
 

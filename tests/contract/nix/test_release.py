@@ -121,15 +121,15 @@ async def test_an_unknown_ref(repos: GitRepositories, root: Path, ref: str, hint
 
 
 async def test_an_unknown_commit(root: Path) -> None:
-    said = await refused(settings("./flake", app_ref="0" * 40), root)
-    assert said.startswith("cannot lock the release: git://127.0.0.1:")
-    assert "0" * 40 in said
+    text = await refused(settings("./flake", app_ref="0" * 40), root)
+    assert text.startswith("cannot lock the release: git://127.0.0.1:")
+    assert "0" * 40 in text
 
 
 async def test_an_unknown_repository(repos: GitRepositories, root: Path) -> None:
     wanted = settings(f"git+{repos.by_http}/none.git", flake_ref="r1")
-    said = await refused(wanted, root)
-    assert said.startswith(
+    text = await refused(wanted, root)
+    assert text.startswith(
         f"cannot ask the git server: flakeRef on {repos.by_http}/none.git: fatal: repository"
     )
 
@@ -144,11 +144,11 @@ async def test_a_git_server_that_is_down(
         path = tmp_path / "flake" / file
         path.write_text(path.read_text().replace(there, away))
     began = time.monotonic()
-    said = await refused(settings("./flake", app_ref="v2"), tmp_path)
+    text = await refused(settings("./flake", app_ref="v2"), tmp_path)
     assert time.monotonic() - began < 15
-    assert said.startswith(f"cannot ask the git server: appRef on {away}/app.git: ")
-    assert "Connection refused" in said
-    assert said.endswith(
+    assert text.startswith(f"cannot ask the git server: appRef on {away}/app.git: ")
+    assert "Connection refused" in text
+    assert text.endswith(
         "check the URL, the network and your git credentials"
         f" (`git ls-remote {away}/app.git` must answer without a prompt)"
     )
@@ -159,8 +159,8 @@ async def test_a_git_server_that_never_answers(root: Path, monkeypatch: pytest.M
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"git+git://127.0.0.1:{silent.getsockname()[1]}/infra.git"
         began = time.monotonic()
-        said = await refused(settings(url, flake_ref="main"), root)
-    assert "timed out after 0.5 s" in said
+        text = await refused(settings(url, flake_ref="main"), root)
+    assert "timed out after 0.5 s" in text
     assert time.monotonic() - began < 5
 
 
@@ -268,9 +268,9 @@ async def test_a_lock_that_is_out_of_date(repos: GitRepositories, tmp_path: Path
 async def test_a_flake_that_is_not_nix(tmp_path: Path) -> None:
     (tmp_path / "flake").mkdir()
     (tmp_path / "flake/flake.nix").write_text("{ outputs = ")
-    said = await refused(settings("./flake"), tmp_path)
-    assert said.startswith("cannot read the flake: ./flake: ")
-    assert "syntax error" in said
+    text = await refused(settings("./flake"), tmp_path)
+    assert text.startswith("cannot read the flake: ./flake: ")
+    assert "syntax error" in text
 
 
 # --- the lock -----------------------------------------------------------------------------

@@ -88,10 +88,10 @@ async def test_an_app_that_is_not_a_flake(
     run(*nix.NIX, "flake", "lock", f"path:{root / 'flake'}")
     with pytest.raises(RefError) as caught:
         await planned(root, service("app-image", Origin.APP), ref="main")
-    said = str(caught.value)
-    assert said.startswith(f"cannot read the flake: git+{repos.by_git}/plain-{tmp_path.name}.git: ")
-    assert "flake.nix" in said
-    assert re.search(r"\Wa service with from: app needs a flake.nix in the app, at main$", said)
+    text = str(caught.value)
+    assert text.startswith(f"cannot read the flake: git+{repos.by_git}/plain-{tmp_path.name}.git: ")
+    assert "flake.nix" in text
+    assert re.search(r"\Wa service with from: app needs a flake.nix in the app, at main$", text)
 
 
 async def test_no_app_ref_for_the_apps_flake(root: Path) -> None:

@@ -25,7 +25,7 @@ cd "$(dirname "$0")" || exit
 number=$(($(cat number) + 1))
 echo "$number" >number
 for last; do :; done
-printf '%s' "$last" >"asked.$number"
+printf '%s' "$last" >"argv.$number"
 cat >"stdin.$number"
 [ -e "answer.$number" ] || number=last
 . "./answer.$number"
@@ -68,15 +68,15 @@ class Host:
     def always(self, script: str) -> None:
         (self.folder / "answer.last").write_text(script)
 
-    def asked(self) -> list[list[str]]:
+    def arguments(self) -> list[list[str]]:
         """The arguments of each call."""
-        texts = [(self.folder / f"asked.{n}").read_text() for n in range(1, self.calls + 1)]
+        texts = [(self.folder / f"argv.{n}").read_text() for n in range(1, self.calls + 1)]
         return [shlex.split(text) for text in texts]
 
     @property
     def verbs(self) -> list[list[str]]:
         """The arguments of each call after those that publish the runner."""
-        return [words[words.index("flakeup") + 2 :] for words in self.asked()]
+        return [words[words.index("flakeup") + 2 :] for words in self.arguments()]
 
     def stdin(self, call: int) -> bytes:
         return (self.folder / f"stdin.{call}").read_bytes()

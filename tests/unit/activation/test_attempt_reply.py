@@ -63,8 +63,8 @@ async def test_an_endless_line_aborts_it(web1: Host, make: Make) -> None:
     """This is no broken connection: whatever prints such a line is not the runner."""
     web1.answers(STARTED, then="head -c 1000000 /dev/zero | tr '\\0' x; echo")
     web1.answers(result("rolled-back", exit="21"), code=21)
-    said = await failure(make(), ReplyError)
-    assert said.startswith("unusable reply: web1: a line of more than 65536 bytes. the host is not")
+    text = await failure(make(), ReplyError)
+    assert text.startswith("unusable reply: web1: a line of more than 65536 bytes. the host is not")
     assert [words[0] for words in web1.verbs] == ["start", "abort"]
 
 

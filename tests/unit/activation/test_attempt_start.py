@@ -38,7 +38,7 @@ async def test_start_to_awaiting_confirm(web1: Host, make: Make, progress: list[
     )
     assert await make().run() is State.AWAITING
     assert progress == ["activating", "checking", "checking 2/3", "awaiting-confirm"]
-    (words,) = web1.asked()
+    (words,) = web1.arguments()
     assert words[:2] == ["/bin/sh", "-c"]
     assert words[3:] == [
         "flakeup", str(len(runner.text())), "start", ID, OLD.path, NEW.path,
@@ -49,7 +49,7 @@ async def test_start_to_awaiting_confirm(web1: Host, make: Make, progress: list[
 async def test_as_a_user_with_sudo(web1: Host, make: Make) -> None:
     web1.answers(STARTED, WAITS)
     await make(user="deploy").run()
-    assert web1.asked()[0][:5] == ["sudo", "-n", "--", "/bin/sh", "-c"]
+    assert web1.arguments()[0][:5] == ["sudo", "-n", "--", "/bin/sh", "-c"]
 
 
 @pytest.mark.parametrize("state", ["committing", "committed"])
@@ -101,7 +101,7 @@ async def test_a_host_that_answers_on_the_third_call(web1: Host, make: Make) -> 
 
 
 @pytest.mark.parametrize(
-    ("said", "kind", "message"),
+    ("stderr", "kind", "message"),
     [
         ("Host key verification failed.", HostKeyError, "host key mismatch: web1"),
         ("Permission denied (publickey).", HostError, "the login was refused: web1"),
@@ -109,9 +109,9 @@ async def test_a_host_that_answers_on_the_third_call(web1: Host, make: Make) -> 
     ],
 )
 async def test_a_wrong_key_or_a_refused_login_is_not_retried(
-    web1: Host, make: Make, said: str, kind: type[HostError], message: str
+    web1: Host, make: Make, stderr: str, kind: type[HostError], message: str
 ) -> None:
-    web1.answers(then=f"echo '{said}' >&2", code=255)
+    web1.answers(then=f"echo '{stderr}' >&2", code=255)
     assert (await failure(make(), kind)).startswith(message)
     assert web1.calls == 1
 

@@ -87,7 +87,7 @@ async def test_a_good_response(answer: bytes, wanted: dict[str, object]) -> None
 
 
 @pytest.mark.parametrize(
-    ("answer", "wanted", "said"),
+    ("answer", "wanted", "expected"),
     [
         (page(b"", "503 Busy"), {}, "expected status 200, got 503"),
         (page(b"", "302 Found", "Location: /good"), {}, "expected status 200, got 302"),
@@ -147,11 +147,11 @@ async def test_a_good_response(answer: bytes, wanted: dict[str, object]) -> None
         (drip_headers, {}, "no answer in 1 s"),
     ],
 )
-async def test_a_bad_response(answer: Answer, wanted: dict[str, object], said: str) -> None:
+async def test_a_bad_response(answer: Answer, wanted: dict[str, object], expected: str) -> None:
     async with serving(answer, GOOD) as server:
         started = time.monotonic()
         check = replace(WEB, target=server.url, timeout=Duration("1s"), **wanted)  # type: ignore[arg-type]
-        assert await fault(check) == f"check web: {said}"
+        assert await fault(check) == f"check web: {expected}"
         assert time.monotonic() - started < 2
         assert len(server.requests) == 1
 
@@ -242,8 +242,8 @@ async def test_retries_count_failures_before_the_first_success() -> None:
 
 async def test_retries_are_exhausted() -> None:
     async with serving(BUSY, b"", page(b"", "500 Oh"), GOOD) as server:
-        said = await fault(replace(WEB, target=server.url, retries=2))
-        assert said == "check web: expected status 200, got 500"
+        expected = await fault(replace(WEB, target=server.url, retries=2))
+        assert expected == "check web: expected status 200, got 500"
         assert len(server.requests) == 3
 
 
@@ -281,7 +281,7 @@ async def test_the_deadline_is_for_all_checks() -> None:
     async with serving(BUSY) as busy, serving(hang) as silent, serving(GOOD) as good:
         started = time.monotonic()
         retried = replace(WEB, target=busy.url, retries=1000, period=Duration("1s"))
-        for checks, said in (
+        for checks, expected in (
             ((retried,), "check web: not good after 0.5 s: expected status 200, got 503"),
             ((replace(WEB, target=silent.url),), "check web: not good after 0.5 s: no answer"),
             (
@@ -295,7 +295,7 @@ async def test_the_deadline_is_for_all_checks() -> None:
         ):
             with pytest.raises(Unhealthy) as caught:
                 await run_checks(checks, deadline=0.5)
-            assert str(caught.value) == said
+            assert str(caught.value) == expected
         assert time.monotonic() - started < 4
 
 
@@ -368,5 +368,5 @@ async def test_https_on_a_port_without_tls(greeting: bytes, detail: str) -> None
 
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as listening:
         port = listening.sockets[0].getsockname()[1]
-        said = await fault(replace(WEB, target=f"https://127.0.0.1:{port}/"))
-        assert said == f"check web: no TLS: {detail}"
+        expected = await fault(replace(WEB, target=f"https://127.0.0.1:{port}/"))
+        assert expected == f"check web: no TLS: {detail}"

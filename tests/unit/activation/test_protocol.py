@@ -137,7 +137,7 @@ def test_other_texts_have_no_store_path(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "expected"),
     [
         ({"event": "committed", "outcome": "committed"}, "committed"),
         (
@@ -148,8 +148,8 @@ def test_other_texts_have_no_store_path(text: str) -> None:
         ({"event": "unchanged", "outcome": "unchanged"}, "unchanged"),
     ],
 )
-def test_outcome(fields: dict[str, str], said: str) -> None:
-    assert protocol.outcome("web1", line(**fields).decode()) == said
+def test_outcome(fields: dict[str, str], expected: str) -> None:
+    assert protocol.outcome("web1", line(**fields).decode()) == expected
 
 
 @pytest.mark.parametrize(

@@ -47,14 +47,14 @@ async def test_a_program_that_cannot_be_started_ends_the_connection() -> None:
 
 
 async def test_a_failure_is_reported_before_the_connection_ends() -> None:
-    told: list[tuple[int | None, str]] = []
+    errors: list[tuple[int | None, str]] = []
     argv = ("sh", "-c", "read line; echo answer; echo it hurts >&2; exit 3")
-    async with bridge(argv, lambda error: told.append((error.code, error.detail))) as socket:
+    async with bridge(argv, lambda error: errors.append((error.code, error.detail))) as socket:
         assert await exchange(socket, b"go\n") == b"answer\n"
-        assert told == [(3, "it hurts")]
-    async with bridge(("cat",), lambda _: told.clear()) as socket:
+        assert errors == [(3, "it hurts")]
+    async with bridge(("cat",), lambda _: errors.clear()) as socket:
         assert await exchange(socket, b"x") == b"x"
-    assert told == [(3, "it hurts")], "that it ends is no failure"
+    assert errors == [(3, "it hurts")], "an ended connection is not a failure"
 
 
 async def test_leaving_the_block_terminates_running_programs(tmp_path: Path) -> None:

@@ -21,15 +21,17 @@ class Component(pulumi.Resource):
 
 
 COMPONENT = Component()
-Told = list[tuple[str, object]]
+Messages = list[tuple[str, object]]
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+def messages(monkeypatch: pytest.MonkeyPatch) -> Messages:
     """The messages to the engine, with their resources."""
-    said: Told = []
-    monkeypatch.setattr(pulumi.log, "warn", lambda text, resource: said.append((text, resource)))
-    return said
+    recorded: Messages = []
+    monkeypatch.setattr(
+        pulumi.log, "warn", lambda text, resource: recorded.append((text, resource))
+    )
+    return recorded
 
 
 def of(*waves: tuple[str, ...], max_parallel: int | None = None) -> RolloutTracker:
@@ -43,16 +45,16 @@ async def soon(work: asyncio.Task[None]) -> bool:
     return work.done()
 
 
-async def test_without_a_limit_a_wave_starts_at_once(told: Told) -> None:
+async def test_without_a_limit_a_wave_starts_at_once(messages: Messages) -> None:
     hosts = of(("a",), ("b", "c", "d"))
     for name in "bcd":
         await asyncio.wait_for(hosts.acquire(name), 1)
     for name in "bcd":
         hosts.finish(name, HostStatus.COMMITTED)
-    assert told == []
+    assert messages == []
 
 
-async def test_a_slot_is_waited_for_and_released(told: Told) -> None:
+async def test_a_slot_is_waited_for_and_released(messages: Messages) -> None:
     hosts = of(("a", "b", "c"), max_parallel=2)
     await hosts.acquire("a")
     await hosts.acquire("b")
@@ -61,7 +63,7 @@ async def test_a_slot_is_waited_for_and_released(told: Told) -> None:
     hosts.finish("a", HostStatus.COMMITTED)
     assert await soon(third)
     await third
-    assert told == []
+    assert messages == []
 
 
 async def test_finish_releases_a_slot_only_once() -> None:
@@ -77,7 +79,7 @@ async def test_finish_releases_a_slot_only_once() -> None:
     await third
 
 
-async def test_a_failure_refuses_waiting_hosts(told: Told) -> None:
+async def test_a_failure_refuses_waiting_hosts(messages: Messages) -> None:
     hosts = of(("a", "b", "c"), max_parallel=1)
     await hosts.acquire("a")
     waiting = [asyncio.create_task(hosts.acquire(name)) for name in "bc"]
@@ -89,7 +91,7 @@ async def test_a_failure_refuses_waiting_hosts(told: Told) -> None:
         assert str(caught.value) == (
             f"left untouched: {name}: a failed. fix the release, then run `pulumi up` again"
         )
-    assert told == [("the rollout stopped: failed: a; untouched: b, c", COMPONENT)]
+    assert messages == [("the rollout stopped: failed: a; untouched: b, c", COMPONENT)]
 
 
 async def test_a_failure_refuses_later_hosts() -> None:
@@ -101,58 +103,62 @@ async def test_a_failure_refuses_later_hosts() -> None:
         await hosts.acquire("b")
 
 
-async def test_hosts_in_progress_finish_and_the_last_one_logs_the_summary(told: Told) -> None:
+async def test_hosts_in_progress_finish_and_the_last_one_logs_the_summary(
+    messages: Messages,
+) -> None:
     hosts = of(("a",), ("b", "c", "d"), ("e", "f"))
     await hosts.acquire("a")
     hosts.finish("a", HostStatus.COMMITTED)
     for name in "bcd":
         await hosts.acquire(name)
     hosts.finish("c", HostStatus.FAILED)
-    assert told == []
+    assert messages == []
     hosts.finish("b", HostStatus.COMMITTED)
-    assert told == []
+    assert messages == []
     hosts.skip("f")
     hosts.finish("d", HostStatus.FAILED)
     summary = "the rollout stopped: committed: a, b; failed: c, d; untouched: e; unchanged: f"
-    assert told == [(summary, COMPONENT)]
+    assert messages == [(summary, COMPONENT)]
     hosts.finish("d", HostStatus.FAILED)
     with pytest.raises(ActivationError):
         await hosts.acquire("e")
     hosts.finish("e", HostStatus.FAILED)
-    assert told == [(summary, COMPONENT)]
+    assert messages == [(summary, COMPONENT)]
 
 
-async def test_a_run_without_failures_logs_nothing(told: Told) -> None:
+async def test_a_run_without_failures_logs_nothing(messages: Messages) -> None:
     hosts = of(("a",), ("b",))
     for name in "ab":
         await hosts.acquire(name)
         hosts.finish(name, HostStatus.COMMITTED)
-    assert told == []
+    assert messages == []
 
 
-async def test_a_failed_copy_stops_the_rollout_once_the_others_have_ended(told: Told) -> None:
+async def test_a_failed_copy_stops_the_rollout_once_the_others_have_ended(
+    messages: Messages,
+) -> None:
     hosts = of(("a",), ("b", "c"), ("d",))
     with hosts.copying("c"):
         with pytest.raises(TimeoutError), hosts.copying("b"):
             raise TimeoutError
-        assert told == []
-    said = [("the rollout stopped: untouched: a, c, d; not copied: b", COMPONENT)]
-    assert told == said
+        assert messages == []
+    expected = [("the rollout stopped: untouched: a, c, d; not copied: b", COMPONENT)]
+    assert messages == expected
     with hosts.copying("d"):
         pass
-    assert told == said, "the same is not said again"
+    assert messages == expected, "the same summary is not logged again"
     with pytest.raises(ActivationError, match="left untouched: a: b failed"):
         await hosts.acquire("a")
 
 
-async def test_successful_copies_change_no_status(told: Told) -> None:
+async def test_successful_copies_change_no_status(messages: Messages) -> None:
     hosts = of(("a", "b"))
     for name in "ab":
         with hosts.copying(name):
             pass
         await hosts.acquire(name)
         hosts.finish(name, HostStatus.COMMITTED)
-    assert told == []
+    assert messages == []
 
 
 async def test_a_cancelled_wait_holds_no_slot() -> None:
@@ -176,7 +182,7 @@ class Run:
     most: int = 0
     has_failed: bool = False
     standing: dict[str, HostStatus] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -191,7 +197,7 @@ class Run:
 
     def hear(self, text: str, **_: object) -> None:
         assert self.under_way == 0
-        self.said.append(text)
+        self.warnings.append(text)
 
     async def one(self, hosts: RolloutTracker, number: int) -> None:
         name, (end, pauses) = self.names[number], self.ends[number]
@@ -212,11 +218,11 @@ class Run:
         hosts.finish(name, end)
 
 
-async def test_disabled_hosts_are_in_the_summary(told: Told) -> None:
+async def test_disabled_hosts_are_in_the_summary(messages: Messages) -> None:
     hosts = RolloutTracker([("a",)], None, disabled=["d", "e"], component=COMPONENT)
     await hosts.acquire("a")
     hosts.finish("a", HostStatus.FAILED)
-    assert told == [("the rollout stopped: failed: a; skipped: d, e", COMPONENT)]
+    assert messages == [("the rollout stopped: failed: a; skipped: d, e", COMPONENT)]
 
 
 ENDS = st.tuples(st.sampled_from([HostStatus.COMMITTED, HostStatus.FAILED]), st.integers(0, 5))
@@ -230,8 +236,8 @@ def test_any_order(ends: list[tuple[HostStatus, int]], limit: int | None) -> Non
     asyncio.run(run.all())
     assert run.most <= (limit or len(ends))
     assert set(run.standing) == set(run.names)
-    assert len(run.said) == run.has_failed
-    for text in run.said:
+    assert len(run.warnings) == run.has_failed
+    for text in run.warnings:
         parts = [
             part.split(": ") for part in text.removeprefix("the rollout stopped: ").split("; ")
         ]

@@ -186,7 +186,7 @@ FIND_OUT = "find out why it changed; only then put the new key into hosts' hostK
 
 
 @pytest.mark.parametrize(
-    ("code", "said", "kind", "expected"),
+    ("code", "stderr", "kind", "expected"),
     [
         pytest.param(
             255, CHANGED, HostKeyError,
@@ -255,8 +255,8 @@ FIND_OUT = "find out why it changed; only then put the new key into hosts' hostK
         ),
     ],
 )  # fmt: skip
-def test_explain(code: int | None, said: str, kind: type[HostError], expected: str) -> None:
-    detail = printable(said, 4000, lines=True)
+def test_explain(code: int | None, stderr: str, kind: type[HostError], expected: str) -> None:
+    detail = printable(stderr, 4000, lines=True)
     error = ProcessError(argv=("ssh",), code=code, detail=detail)
     found = explain(Ssh.of(host(user="deploy"), KEY), error)
     assert type(found) is kind
@@ -271,8 +271,8 @@ def test_a_login_without_any_key(
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     if has_agent:
         monkeypatch.setenv("SSH_AUTH_SOCK", "/run/nobody")
-    said = "root@192.0.2.10: Permission denied (publickey)."
-    error = ProcessError(argv=("ssh",), code=255, detail=said)
+    stderr = "root@192.0.2.10: Permission denied (publickey)."
+    error = ProcessError(argv=("ssh",), code=255, detail=stderr)
     found = str(explain(Ssh.of(host(), AGENT), error))
     assert ("there is no key to log in with" in found) is not has_agent
     assert ("add the public half of sshKey" in found) is has_agent
