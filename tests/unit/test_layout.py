@@ -55,6 +55,16 @@ def test_the_pipeline_has_these_rooms_and_no_others() -> None:
     assert found == set(ROOMS)
 
 
+def test_the_rooms_of_the_pipeline_import_downwards() -> None:
+    upwards = [
+        f"{path.relative_to(ROOT)}: {imported.relative_to(ROOT)}"
+        for path, imports in _graph(PIPELINE).items()
+        for imported in imports
+        if ROOMS.index(_room(imported)) > ROOMS.index(_room(path))
+    ]
+    assert upwards == []
+
+
 @pytest.mark.parametrize("folder", ["components", "providers", "tools/standins"])
 def test_no_import_cycles(folder: str) -> None:
     graph = _graph(ROOT / folder)
@@ -82,8 +92,10 @@ def _graph(folder: Path) -> dict[Path, set[Path]]:
 
 
 def _imported(path: Path) -> Iterator[Path]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if not isinstance(node, ast.ImportFrom):
+    tree = ast.parse(path.read_text())
+    for_types = set(map(id, _type_checking_imports(tree)))
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or id(node) in for_types:
             continue
         base = path.parents[node.level - 1] if node.level else ROOT
         if (node.module or "").startswith("standins"):
@@ -97,6 +109,13 @@ def _imported(path: Path) -> Iterator[Path]:
                 module / "__init__.py",
             )
             yield from [one for one in candidates if one.exists()][:1]
+
+
+def _type_checking_imports(tree: ast.Module) -> Iterator[ast.AST]:
+    """Imports that only a type checker sees."""
+    for node in tree.body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield from node.body
 
 
 def _absolute_imports(path: Path) -> Iterator[str]:
