@@ -15,7 +15,7 @@ from bench.measure import Samples
 from components.pipeline.activation import protocol
 from components.pipeline.activation.attempt import Attempt
 from components.pipeline.activation.protocol import State
-from components.pipeline.activation.request import AttemptSpec
+from components.pipeline.activation.request import AttemptRequest
 from components.pipeline.config.stack import parse
 from components.pipeline.errors import FlakeupError
 from components.pipeline.process.run import Argv, run
@@ -104,7 +104,7 @@ class Switcher:
             transport=self.ssh,
             old=self.runs.system,
             new=release.system,
-            spec=AttemptSpec.of(self.ssh, by="bench", release="bench", values={}),
+            request=AttemptRequest.of(self.ssh, by="bench", release="bench", values={}),
             progress=marks.add,
         )
         state = await attempt.run()

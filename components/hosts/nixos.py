@@ -106,9 +106,9 @@ class NixosHost(pulumi.ComponentResource):
             ),
         )
         # A failed host must not fault the outputs: the program has to finish the other hosts.
-        self.outcome = switch.stdout.apply(lambda text: protocol.outcome(host, text)).recover(
-            lambda _: FAILED
-        )
+        self.outcome = switch.stdout.apply(
+            lambda text: protocol.commit_outcome(host, text)
+        ).recover(lambda _: FAILED)
         hooks.watch(switch)
         self.register_outputs({"toplevel": self.toplevel, "outcome": self.outcome})
         return depends_even_if_failed(switch, name, self)

@@ -19,7 +19,7 @@ import pulumi
 from ..pipeline.activation import outcome, protocol
 from ..pipeline.activation.attempt import Absent, Attempt
 from ..pipeline.activation.protocol import State
-from ..pipeline.activation.request import AttemptSpec
+from ..pipeline.activation.request import AttemptRequest
 from ..pipeline.deploy import closure
 from ..pipeline.deploy.plan import HostPlan, drift
 from ..pipeline.errors import ReplyError
@@ -125,7 +125,7 @@ class SwitchHooks:
             transport=transport,
             old=old,
             new=self._plan.system.out_path,
-            spec=self._spec(transport),
+            request=self._request(transport),
             progress=lambda state: self._log(_PROGRESS.get(state, state), ephemeral=True),
         )
         try:
@@ -152,8 +152,8 @@ class SwitchHooks:
                 name, "its closure was copied, and is gone", remedy
             ) from None
 
-    def _spec(self, transport: Transport) -> AttemptSpec:
-        return AttemptSpec.of(
+    def _request(self, transport: Transport) -> AttemptRequest:
+        return AttemptRequest.of(
             transport,
             by=f"{getpass.getuser()}@{socket.gethostname()} (pid {os.getpid()})",
             release=self._record.line(self._plan.host),
@@ -167,7 +167,7 @@ class SwitchHooks:
     async def _after(self, args: pulumi.ResourceHookArgs) -> None:
         stdout = (args.new_outputs or {}).get("stdout")
         try:
-            result = protocol.outcome(self._plan.host.name, stdout)
+            result = protocol.commit_outcome(self._plan.host.name, stdout)
         except (
             ReplyError
         ) as error:  # the engine turns an exception after the operation into a warning

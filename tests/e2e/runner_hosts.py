@@ -13,7 +13,7 @@ import pytest
 from components.pipeline.activation import protocol, runner
 from components.pipeline.activation.attempt import Attempt
 from components.pipeline.activation.protocol import Observation, Reply
-from components.pipeline.activation.request import AttemptSpec
+from components.pipeline.activation.request import AttemptRequest
 from components.pipeline.config.activation import Activation
 from components.pipeline.config.stack import HostSpec, Settings
 from components.pipeline.deploy import closure
@@ -82,7 +82,7 @@ class RunnerHost:
             transport=self.ssh,
             old=old.out_path if old else None,
             new=new.out_path,
-            spec=AttemptSpec(
+            request=AttemptRequest(
                 activation=replace(TIMES, **changes), by="tests (pid 1)", release="v1"
             ),
             progress=lambda _: None,

@@ -103,7 +103,7 @@ def web1(machine: RunnerHost, workspace: Workspace) -> Iterator[RunnerHost]:  # 
 
 def attempt(machine: RunnerHost, new: EvaluatedAttr, *checks: Check) -> Attempt:
     made = machine.attempt(new, None)
-    made.spec = replace(made.spec, checks=checks)
+    made.request = replace(made.request, checks=checks)
     return made
 
 

@@ -11,7 +11,7 @@ from typing import Self
 from components.pipeline.activation import protocol, runner
 from components.pipeline.activation.attempt import Attempt
 from components.pipeline.activation.protocol import Reply
-from components.pipeline.activation.request import AttemptSpec
+from components.pipeline.activation.request import AttemptRequest
 from components.pipeline.config.stack import parse
 from components.pipeline.errors import FlakeupError, ProcessError
 from components.pipeline.process.run import run
@@ -55,7 +55,7 @@ class PipelineDriver:
             transport=self.ssh,
             old=StorePath.parse(old) if old else None,
             new=StorePath.parse(new),
-            spec=AttemptSpec.of(self.ssh, by=by, release="faults", values={}),
+            request=AttemptRequest.of(self.ssh, by=by, release="faults", values={}),
             progress=lambda _: None,
         )
 

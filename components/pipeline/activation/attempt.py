@@ -22,9 +22,9 @@ from ..process.stream import lines
 from ..transport.transport import Transport
 from ..values import StorePath
 from . import deployer_checks, outcome, protocol, runner
-from .deployer_checks import Unhealthy
+from .deployer_checks import CheckError
 from .protocol import CONFIRMABLE, ENDED, Reply, State
-from .request import AttemptSpec
+from .request import AttemptRequest
 
 PAUSE = 1.0
 """Seconds between two tries to reach a host."""
@@ -49,7 +49,7 @@ class Attempt:
     transport: Transport
     old: StorePath | None
     new: StorePath
-    spec: AttemptSpec
+    request: AttemptRequest
     progress: Callable[[str], None]
     """Called with each state, for people."""
     id: str = field(default_factory=lambda: new_id(datetime.now(UTC)))
@@ -91,7 +91,7 @@ class Attempt:
     @property
     def bound(self) -> float:
         """Seconds until the host must be on NEW or back on OLD."""
-        times = self.spec.activation
+        times = self.request.activation
         ahead = times.timeout.seconds + times.check_deadline.seconds + times.confirm.seconds
         return ahead + times.timeout.seconds + GRACE
 
@@ -163,7 +163,7 @@ class Attempt:
             verb = protocol.follow_argv(self.id, self._offset)
         else:
             verb = protocol.start_argv(self.id, self.old, self.new)
-        stdin = runner.text() + (b"" if self._started else self.spec.text)
+        stdin = runner.text() + (b"" if self._started else self.request.text)
         return self.transport.argv(*protocol.publish(*verb)), stdin
 
     def _require_first(self, reply: Reply, before: Reply | None) -> Reply:
@@ -181,7 +181,7 @@ class Attempt:
         return last
 
     def _mismatch(self, last: Reply) -> str | None:
-        is_running = last.path("current") == self.new or self.spec.activation.mode is Mode.BOOT
+        is_running = last.path("current") == self.new or self.request.activation.mode is Mode.BOOT
         if last.event not in {"started", "result", "unchanged"}:
             return None
         if last.event != "unchanged" and last["id"] != self.id:
@@ -194,14 +194,14 @@ class Attempt:
 
     async def _check_from_deployer(self) -> None:
         """Run the deployer's checks while the host awaits confirmation."""
-        checks = self.spec.checks_from(CheckOrigin.DEPLOYER)
+        checks = self.request.checks_from(CheckOrigin.DEPLOYER)
         if not checks:
             return
-        seconds = max(1.0, self.spec.activation.confirm.seconds - COMMIT_RESERVE)
+        seconds = max(1.0, self.request.activation.confirm.seconds - COMMIT_RESERVE)
         self.progress(f"{State.CHECKING} from the deployer")
         try:
             await deployer_checks.run_checks(checks, deadline=seconds)
-        except Unhealthy as found:
+        except CheckError as found:
             raise await self._abort_error(f"{found} (from the deployer)") from found
 
     async def _abort_error(self, why: str) -> Exception:
@@ -212,7 +212,7 @@ class Attempt:
 
         A host that cannot be told rolls back by itself when its confirmation times out.
         """
-        times = self.spec.activation
+        times = self.request.activation
         deadline = time.monotonic() + times.confirm.seconds + times.timeout.seconds + GRACE
         while time.monotonic() < deadline:
             last = await self.abort(why)
@@ -230,7 +230,7 @@ class Attempt:
         argv = self.transport.argv(*protocol.publish(*protocol.abort_argv(self.id, why)))
         last = None
         with contextlib.suppress(ProcessError, HostError):
-            seconds = self.spec.activation.call.seconds
+            seconds = self.request.activation.call.seconds
             async with lines(argv, timeout=seconds, stdin=runner.text()) as stream:
                 async for line in stream:
                     last = self._require_own(protocol.parse(self._name, line))

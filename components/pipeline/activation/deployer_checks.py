@@ -22,7 +22,7 @@ _trust: Final = cache(ssl.create_default_context)
 _ERRNO: Final = re.compile(r"\[Errno ([0-9]+)\]")
 
 
-class Unhealthy(Exception):  # noqa: N818 a state, not an error
+class CheckError(Exception):
     """A failed check: `str()` is `check <name>: <detail>`, printable."""
 
     def __init__(self, check: Check, detail: str) -> None:
@@ -38,7 +38,7 @@ async def run_checks(checks: tuple[Check, ...], *, deadline: float) -> None:
     number of seconds for all of them.
 
     Raises:
-        Unhealthy: the first check that fails or times out.
+        CheckError: the first check that fails or times out.
     """
     if not checks:
         return
@@ -53,7 +53,7 @@ async def run_checks(checks: tuple[Check, ...], *, deadline: float) -> None:
     if failed := [it for it in results if isinstance(it, Exception)]:
         raise failed[0]
     if overdue := [run for task, run in runs.items() if task in late]:
-        raise Unhealthy(overdue[0].check, overdue[0].timeout_detail(deadline))
+        raise CheckError(overdue[0].check, overdue[0].timeout_detail(deadline))
 
 
 class _CheckRun:
@@ -77,11 +77,11 @@ class _CheckRun:
             if self._good_since is not None:
                 held = now - self._good_since
                 if self._fault:
-                    raise Unhealthy(self.check, f"was good for {held:.0f} s, then: {self._fault}")
+                    raise CheckError(self.check, f"was good for {held:.0f} s, then: {self._fault}")
                 if held >= self.check.hold.seconds:
                     return
             elif failures > self.check.retries:
-                raise Unhealthy(self.check, self._fault)
+                raise CheckError(self.check, self._fault)
             due = started + self.check.period.seconds
             if self._good_since is not None:
                 due = min(due, self._good_since + self.check.hold.seconds)

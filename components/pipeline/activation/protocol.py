@@ -172,7 +172,7 @@ def unusable(host: str, detail: str, remedy: str) -> ReplyError:
     return ReplyError(message("unusable reply", host, detail, remedy))
 
 
-def outcome(host: str, stdout: object) -> str:
+def commit_outcome(host: str, stdout: object) -> str:
     """The outcome that a successful commit printed: committed, or unchanged.
 
     Raises:

@@ -16,8 +16,8 @@ TEXT_LIMIT = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptSpec:
-    """The spec of an attempt; `by` and `release` tell people who deploys what."""
+class AttemptRequest:
+    """What a host is asked to do; `by` and `release` tell people who deploys what."""
 
     activation: Activation
     checks: tuple[Check, ...] = ()
@@ -30,8 +30,8 @@ class AttemptSpec:
     @classmethod
     def of(
         cls, transport: Transport, *, by: str, release: str, values: dict[str, str], stack: str = ""
-    ) -> "AttemptSpec":
-        """The spec for a host; `values` replace the placeholders of its checks."""
+    ) -> "AttemptRequest":
+        """The request for a host; `values` replace the placeholders of its checks."""
         host = transport.host
         named = {"name": host.name, "address": transport.address, **values}
         checks = tuple(check.filled(named) for check in host.activation.checks)

@@ -9,7 +9,7 @@ import pytest
 
 from components.pipeline.activation import runner
 from components.pipeline.activation.protocol import Observation, parse
-from components.pipeline.activation.request import AttemptSpec
+from components.pipeline.activation.request import AttemptRequest
 from components.pipeline.config.activation import Activation
 from components.pipeline.errors import ReplyError
 from tests.unit.hosts import toplevel
@@ -143,7 +143,7 @@ def test_commit_takes_a_system_only(path: str) -> None:
 
 def test_a_truncated_spec() -> None:
     """A connection that breaks in the middle must not drop the checks at its end."""
-    whole = AttemptSpec(activation=Activation()).text
+    whole = AttemptRequest(activation=Activation()).text
     for part in (b"", whole[:20], whole[: -len(b"end\n")], whole[:-2]):
         # The script is a file here: stdin has only the spec.
         argv = ("sh", "-c", runner.text().decode(), "sh", "start", ID, OLD, NEW)

@@ -10,7 +10,7 @@ import pytest
 
 from components.pipeline.activation import attempt, protocol
 from components.pipeline.activation.attempt import Attempt
-from components.pipeline.activation.request import AttemptSpec
+from components.pipeline.activation.request import AttemptRequest
 from components.pipeline.config.activation import Activation
 from components.pipeline.errors import ActivationError, FlakeupError
 from components.pipeline.transport.ssh import Ssh, SshFiles
@@ -49,7 +49,7 @@ def result(state: str, **fields: object) -> str:
 
 
 WAITS = result("awaiting-confirm", offset="90")
-SPEC = AttemptSpec(activation=Activation(), by="me@laptop (pid 7)", release="appRef v1")
+REQUEST = AttemptRequest(activation=Activation(), by="me@laptop (pid 7)", release="appRef v1")
 
 Make = Callable[..., Attempt]
 
@@ -109,10 +109,12 @@ def progress() -> list[str]:
 def make(progress: list[str]) -> Make:
     """Creates attempts on `web1`."""
 
-    def made(*, user: str = "root", spec: AttemptSpec = SPEC) -> Attempt:
+    def made(*, user: str = "root", request: AttemptRequest = REQUEST) -> Attempt:
         identity = SshFiles(known_hosts=PurePosixPath("known_hosts"), key=None)
         ssh = Ssh.of(host(user=user), identity)
-        return Attempt(transport=ssh, old=OLD, new=NEW, spec=spec, progress=progress.append, id=ID)
+        return Attempt(
+            transport=ssh, old=OLD, new=NEW, request=request, progress=progress.append, id=ID
+        )
 
     return made
 

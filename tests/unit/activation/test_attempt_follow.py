@@ -6,7 +6,7 @@ import pytest
 
 from components.pipeline.activation import attempt, runner
 from components.pipeline.activation.protocol import State
-from components.pipeline.activation.request import AttemptSpec
+from components.pipeline.activation.request import AttemptRequest
 from components.pipeline.config.activation import Activation
 from components.pipeline.values import Duration
 from tests.unit.activation.attempt_host import (
@@ -99,10 +99,10 @@ def test_the_deadline_covers_all_of_the_hosts_timeouts(make: Make) -> None:
     times = Activation(
         timeout=Duration("10s"), check_deadline=Duration("200s"), confirm=Duration("3000s")
     )
-    assert make(spec=AttemptSpec(activation=times)).bound == 10 + 200 + 3000 + 10 + 30
+    assert make(request=AttemptRequest(activation=times)).bound == 10 + 200 + 3000 + 10 + 30
 
 
-IN_TWO_SECONDS = AttemptSpec(
+IN_TWO_SECONDS = AttemptRequest(
     activation=Activation(
         timeout=Duration("0s"), check_deadline=Duration("0s"), confirm=Duration("2s")
     )
@@ -120,7 +120,7 @@ async def test_an_attempt_that_never_ends_times_out(
     web1.answers(STARTED, line("progress", state="activating", offset="0"), code=10)
     web1.always(f"echo '{line('progress', state='activating', offset='0')}'; exit 10\n")
     began = time.monotonic()
-    assert await failure(make(spec=IN_TWO_SECONDS)) == SILENT.format("")
+    assert await failure(make(request=IN_TWO_SECONDS)) == SILENT.format("")
     assert 1.9 < time.monotonic() - began < 30
 
 
@@ -131,7 +131,7 @@ async def test_an_unreachable_host_is_followed_until_the_deadline(
     web1.answers(STARTED, code=255)
     web1.always(f"{NO_ROUTE}; exit 255\n")
     began = time.monotonic()
-    text = await failure(make(spec=IN_TWO_SECONDS))
+    text = await failure(make(request=IN_TWO_SECONDS))
     assert 1.9 < time.monotonic() - began < 30
     assert text.startswith(SILENT.split("{}", maxsplit=1)[0])
     assert "No route to host" in text

@@ -12,7 +12,7 @@ import pytest
 
 from components.pipeline.activation import attempt, runner
 from components.pipeline.activation.protocol import State
-from components.pipeline.activation.request import AttemptSpec
+from components.pipeline.activation.request import AttemptRequest
 from components.pipeline.config.activation import Activation
 from components.pipeline.config.checks import CheckOrigin
 from components.pipeline.errors import ActivationError
@@ -52,11 +52,11 @@ class Site(HTTPServer):
         self.seen: list[str] = []
 
     @property
-    def spec(self) -> AttemptSpec:
+    def request(self) -> AttemptRequest:
         url = f"http://127.0.0.1:{self.server_port}/here"
         outside = check("outside", target=url, origin=CheckOrigin.DEPLOYER)
         on_host = check("inside", target=f"http://127.0.0.1:{self.server_port}/host")
-        return AttemptSpec(activation=Activation(), checks=(on_host, outside))
+        return AttemptRequest(activation=Activation(), checks=(on_host, outside))
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ async def test_a_healthy_site_is_confirmed(
     web1: Host, make: Make, progress: list[str], site: Site
 ) -> None:
     web1.answers(STARTED, line("state", state="awaiting-confirm"), WAITS)
-    assert await make(spec=site.spec).run() is State.AWAITING
+    assert await make(request=site.request).run() is State.AWAITING
     assert site.seen == ["/here"]
     assert progress == ["awaiting-confirm", "checking from the deployer"]
     assert web1.calls == 1
@@ -84,7 +84,7 @@ async def test_a_failed_check_rolls_the_host_back(web1: Host, make: Make, site: 
     why = "check outside: expected status 200, got 500 (from the deployer)"
     web1.answers(STARTED, WAITS)
     web1.answers(result("rolled-back", exit="21", reason=why), code=21)
-    assert await failure(make(spec=site.spec)) == (
+    assert await failure(make(request=site.request)) == (
         f"not deployed: web1: {why}: rolled back to the previous system."
         f" it runs {OLD.path} now; fix the release, then run `pulumi up` again"
     )
@@ -100,7 +100,7 @@ async def test_a_failed_check_of_a_host_that_cannot_be_told(
     web1.answers(STARTED, WAITS)
     web1.always(f"{NO_ROUTE}; exit 255\n")
     times = Activation(confirm=Duration("6s"), timeout=Duration("1s"))
-    assert await failure(make(spec=replace(site.spec, activation=times))) == (
+    assert await failure(make(request=replace(site.request, activation=times))) == (
         "not deployed: web1: check outside: expected status 200, got 500 (from the deployer)."
         " the host could not be told; its own timer rolls it back;"
         " fix the release, then run `pulumi up` again"
@@ -118,7 +118,7 @@ async def test_deployer_checks_leave_time_to_commit(web1: Host, make: Make, conf
         web1.answers(STARTED, WAITS)
         web1.answers(result("rolled-back", exit="21"), code=21)
         began = time.monotonic()
-        await failure(make(spec=AttemptSpec(activation=times, checks=(outside,))))
+        await failure(make(request=AttemptRequest(activation=times, checks=(outside,))))
     assert time.monotonic() - began >= 1
     assert web1.verbs[1][2].startswith("check outside: not good after 1 s")
 
@@ -137,7 +137,7 @@ async def test_a_host_that_does_not_wait_is_not_checked(
 ) -> None:
     web1.answers(last)
     with contextlib.suppress(ActivationError):
-        await make(spec=site.spec).run()
+        await make(request=site.request).run()
     assert site.seen == []
     assert web1.calls == 1
 
@@ -147,7 +147,7 @@ async def test_a_failed_check_after_the_commit_is_too_late(
 ) -> None:
     site.status = 500
     web1.answers(STARTED, result("committed", current=NEW.path))
-    assert await make(spec=site.spec).run() is State.COMMITTED
+    assert await make(request=site.request).run() is State.COMMITTED
     assert site.seen == []
 
 

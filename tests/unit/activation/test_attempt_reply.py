@@ -4,7 +4,7 @@ import pytest
 
 from components.pipeline.activation import runner
 from components.pipeline.activation.protocol import State
-from components.pipeline.activation.request import AttemptSpec
+from components.pipeline.activation.request import AttemptRequest
 from components.pipeline.config.activation import Activation, Mode
 from components.pipeline.errors import ReplyError
 from tests.unit.activation.attempt_host import (
@@ -154,5 +154,5 @@ async def test_in_mode_boot_the_host_still_runs_the_old_system(
     web1: Host, make: Make, state: str
 ) -> None:
     web1.answers(STARTED, result(state, current=OLD.path))
-    boot = AttemptSpec(activation=Activation(mode=Mode.BOOT))
-    assert await make(spec=boot).run() is State(state)
+    boot = AttemptRequest(activation=Activation(mode=Mode.BOOT))
+    assert await make(request=boot).run() is State(state)

@@ -14,7 +14,7 @@ from tests.unit.activation.attempt_host import (
     NEW,
     NO_ROUTE,
     OLD,
-    SPEC,
+    REQUEST,
     STARTED,
     WAITS,
     Host,
@@ -43,7 +43,7 @@ async def test_start_to_awaiting_confirm(web1: Host, make: Make, progress: list[
     assert words[3:] == [
         "flakeup", str(len(runner.text())), "start", ID, OLD.path, NEW.path,
     ]  # fmt: skip
-    assert web1.stdin(1) == runner.text() + SPEC.text
+    assert web1.stdin(1) == runner.text() + REQUEST.text
 
 
 async def test_as_a_user_with_sudo(web1: Host, make: Make) -> None:
@@ -80,7 +80,7 @@ async def test_after_a_copy_the_same_attempt_starts_again(web1: Host, make: Make
         await one.run()
     assert await one.run() is State.AWAITING
     assert web1.verbs == [["start", ID, OLD.path, NEW.path]] * 2
-    assert web1.stdin(2) == runner.text() + SPEC.text
+    assert web1.stdin(2) == runner.text() + REQUEST.text
 
 
 # --- before the attempt has started, an unusable host is reported soon ----------------------
@@ -97,7 +97,7 @@ async def test_a_host_that_answers_on_the_third_call(web1: Host, make: Make) -> 
     web1.answers(then=NO_ROUTE, code=255)
     web1.answers(STARTED, WAITS)
     assert await make().run() is State.AWAITING
-    assert web1.stdin(3) == runner.text() + SPEC.text
+    assert web1.stdin(3) == runner.text() + REQUEST.text
 
 
 @pytest.mark.parametrize(

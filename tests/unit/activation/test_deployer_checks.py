@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from components.pipeline.activation import deployer_checks
-from components.pipeline.activation.deployer_checks import Unhealthy, run_checks
+from components.pipeline.activation.deployer_checks import CheckError, run_checks
 from components.pipeline.config.checks import Check, CheckKind, CheckOrigin
 from components.pipeline.values import Duration
 from tests.unit.activation.http_servers import (
@@ -52,7 +52,7 @@ DEADLINE = 20.0
 
 
 async def fault(check: Check) -> str:
-    with pytest.raises(Unhealthy) as caught:
+    with pytest.raises(CheckError) as caught:
         await run_checks((check,), deadline=DEADLINE)
     assert caught.value.check == check
     assert str(caught.value) == f"check web: {caught.value.detail}"
@@ -293,7 +293,7 @@ async def test_the_deadline_is_for_all_checks() -> None:
                 "check web: not good after 0.5 s: expected status 200, got 503",
             ),
         ):
-            with pytest.raises(Unhealthy) as caught:
+            with pytest.raises(CheckError) as caught:
                 await run_checks(checks, deadline=0.5)
             assert str(caught.value) == expected
         assert time.monotonic() - started < 4
@@ -316,7 +316,7 @@ async def test_the_first_failure_cancels_the_others() -> None:
     async with serving(BUSY) as busy, serving(hang) as silent:
         started = time.monotonic()
         waits = replace(WEB, name="waits", target=silent.url, timeout=Duration("15s"))
-        with pytest.raises(Unhealthy) as caught:
+        with pytest.raises(CheckError) as caught:
             await run_checks((waits, replace(WEB, target=busy.url)), deadline=DEADLINE)
         assert str(caught.value) == "check web: expected status 200, got 503"
         assert time.monotonic() - started < 3

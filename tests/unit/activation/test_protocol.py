@@ -149,7 +149,7 @@ def test_other_texts_have_no_store_path(text: str) -> None:
     ],
 )
 def test_outcome(fields: dict[str, str], expected: str) -> None:
-    assert protocol.outcome("web1", line(**fields).decode()) == expected
+    assert protocol.commit_outcome("web1", line(**fields).decode()) == expected
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_outcome(fields: dict[str, str], expected: str) -> None:
 def test_only_two_events_are_a_successful_commit(event: str) -> None:
     stdout = line(event=event, outcome="committed", state="committed", new=NEW.path).decode()
     with pytest.raises(ReplyError) as caught:
-        protocol.outcome("web1", stdout)
+        protocol.commit_outcome("web1", stdout)
     assert str(caught.value) == (
         f"unusable reply: web1: '{event}'. the host is not confirmed; check what replies there"
     )
@@ -168,14 +168,14 @@ def test_only_two_events_are_a_successful_commit(event: str) -> None:
 @pytest.mark.parametrize("stdout", [None, 7, "", "committed", '{"event":"committed"}'])
 def test_output_that_is_not_a_reply_is_not_a_commit(stdout: object) -> None:
     with pytest.raises(ReplyError):
-        protocol.outcome("web1", stdout)
+        protocol.commit_outcome("web1", stdout)
 
 
 @examples(max_examples=200, deadline=None)
 @given(st.text(max_size=40).filter(lambda event: event not in {"committed", "unchanged"}))
 def test_any_other_event_is_not_a_commit(event: str) -> None:
     with pytest.raises(ReplyError) as caught:
-        protocol.outcome("web1", line(event=event, outcome="committed").decode())
+        protocol.commit_outcome("web1", line(event=event, outcome="committed").decode())
     assert str(caught.value).isprintable()
 
 

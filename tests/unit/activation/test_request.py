@@ -10,7 +10,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from components.pipeline.activation import runner
-from components.pipeline.activation.request import SEPARATOR, TEXT_LIMIT, AttemptSpec
+from components.pipeline.activation.request import SEPARATOR, TEXT_LIMIT, AttemptRequest
 from components.pipeline.config.activation import Activation, Mode
 from components.pipeline.config.checks import CheckKind, CheckOrigin
 from components.pipeline.transport.ssh import Ssh, SshFiles
@@ -33,7 +33,7 @@ OUTSIDE = check("outside", target="http://192.0.2.10/", origin=CheckOrigin.DEPLO
 
 
 def test_text() -> None:
-    spec = AttemptSpec(
+    spec = AttemptRequest(
         activation=TIMES,
         checks=(OUTSIDE, UNIT, WEB),
         by="me@laptop (pid 7)",
@@ -61,14 +61,14 @@ def test_text() -> None:
 
 
 def test_defaults() -> None:
-    assert AttemptSpec(activation=Activation()).text.decode() == (
+    assert AttemptRequest(activation=Activation()).text.decode() == (
         "mode switch\ntimeout 600\nsettle 10\ndeadline 120\nconfirm 120\ncommit 60\nkeep 0\n"
         "by unknown\nrelease \nstack \nend\n"
     )
 
 
 def test_checks_from() -> None:
-    spec = AttemptSpec(activation=TIMES, checks=(OUTSIDE, UNIT, WEB))
+    spec = AttemptRequest(activation=TIMES, checks=(OUTSIDE, UNIT, WEB))
     assert spec.checks_from(CheckOrigin.DEPLOYER) == (OUTSIDE,)
     assert spec.checks_from(CheckOrigin.HOST) == (UNIT, WEB)
 
@@ -76,7 +76,7 @@ def test_checks_from() -> None:
 def test_the_checks_placeholders_are_filled() -> None:
     named = check("web", target="http://{address}/{name}", contains="{appRef} {toplevel}")
     new = toplevel("b").path
-    spec = AttemptSpec.of(
+    spec = AttemptRequest.of(
         Ssh.of(host(activation=Activation(checks=(named,))), IDENTITY),
         by="me",
         release="v1",
@@ -121,7 +121,7 @@ READER = "\n".join(
 )
 
 
-def read(spec: AttemptSpec, shell: str = "sh") -> tuple[dict[str, str], list[dict[str, str]]]:
+def read(spec: AttemptRequest, shell: str = "sh") -> tuple[dict[str, str], list[dict[str, str]]]:
     """The settings and checks that a shell reads from the spec."""
     done = subprocess.run((shell, "-c", READER), input=spec.text, capture_output=True, check=True)
     assert done.stderr == b""
@@ -137,7 +137,7 @@ def read(spec: AttemptSpec, shell: str = "sh") -> tuple[dict[str, str], list[dic
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 def test_the_runner_reads_the_same_values(shell: str) -> None:
     settings, checks = read(
-        AttemptSpec(activation=TIMES, checks=(OUTSIDE, UNIT, WEB), by="me (pid 7)"), shell
+        AttemptRequest(activation=TIMES, checks=(OUTSIDE, UNIT, WEB), by="me (pid 7)"), shell
     )
     assert settings == {
         "timeout": "660",
@@ -185,8 +185,8 @@ FORGED = (
 
 @pytest.mark.parametrize("text", FORGED)
 def test_a_text_cannot_add_a_line(text: str) -> None:
-    plain = AttemptSpec(activation=TIMES, checks=(WEB,))
-    forged = AttemptSpec(activation=TIMES, checks=(WEB,), by=text, release=text)
+    plain = AttemptRequest(activation=TIMES, checks=(WEB,))
+    forged = AttemptRequest(activation=TIMES, checks=(WEB,), by=text, release=text)
     assert len(forged.text.splitlines()) == len(plain.text.splitlines())
     before, after = read(plain), read(forged)
     assert after[1] == before[1]
@@ -196,7 +196,7 @@ def test_a_text_cannot_add_a_line(text: str) -> None:
 @examples(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(max_size=400), st.text(max_size=400))
 def test_no_text_can_add_a_line(by: str, release: str) -> None:
-    forged = AttemptSpec(activation=TIMES, checks=(WEB,), by=by, release=release)
+    forged = AttemptRequest(activation=TIMES, checks=(WEB,), by=by, release=release)
     lines = forged.text.decode().split("\n")
     assert len(lines) == 13
     assert all(line.isprintable() for line in lines[:10])
@@ -217,5 +217,5 @@ ERROR_SHOWN = st.text(
 def test_any_text_of_a_check_arrives(target: str, contains: str, header: str) -> None:
     """Quotes, blanks at the ends, `$` and `\\` are text: the config lets control alone not in."""
     one = check(kind=CheckKind.COMMAND, target=target, contains=contains, header=header)
-    _, (found,) = read(AttemptSpec(activation=TIMES, checks=(one,)))
+    _, (found,) = read(AttemptRequest(activation=TIMES, checks=(one,)))
     assert (found["target"], found["contains"], found["header"]) == (target, contains, header)
