@@ -220,7 +220,7 @@ class DockerUnavailableError(DockerError):
 
 
 class DockerKeyError(DockerError):
-    """A Docker daemon on a machine whose host key is not the pinned one."""
+    """A Docker daemon on a machine whose host key does not match the pinned one."""
 
 
 class RegistryError(FlakeupError):

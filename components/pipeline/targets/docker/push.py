@@ -46,7 +46,7 @@ class _Failure:
 _UNREACHABLE: Final = _Failure(
     re.compile(
         "connection refused|no such host|no route to host|network is unreachable|i/o timeout"
-        "|handshake timeout|deadline exceeded|no end after|server misbehaving"
+        "|handshake timeout|deadline exceeded|timed out after|server misbehaving"
     ),
     "cannot reach the registry",
     "check docker.registry.address, and that the registry runs; then run `pulumi up` again",
