@@ -1,7 +1,7 @@
 """`python -m bench [--keep] [--rounds N] [--rows f,g]`: measures, prints a table, writes a report.
 
-The report of all rows is .flakeup/bench.json; one of some rows is .flakeup/bench-some.json. Ends
-with status 1 when a figure is over its limit, 2 when it cannot measure.
+The report of all rows is .flakeup/bench.json, that of some rows .flakeup/bench-some.json. Exits
+with status 1 if a figure exceeds its limit, 2 if it cannot measure.
 """
 
 import argparse
@@ -16,21 +16,21 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from bench.ground import PARALLEL, Ground, Scale
 from bench.measure import Samples
 from bench.rows import IDS, Part, Row, parts_of
+from bench.testbed import PARALLEL, Scale, Testbed
 from harness.incus import ROOT, HarnessError
 from harness.lock import exclusive_lock
 
-PLACE: Final = ROOT / ".flakeup"
-REPORT: Final = PLACE / "bench.json"
-SOME: Final = PLACE / "bench-some.json"
-"""A report of some rows does not replace one of all."""
-LOCK: Final = PLACE / "bench.lock"
+FOLDER: Final = ROOT / ".flakeup"
+REPORT: Final = FOLDER / "bench.json"
+SOME: Final = FOLDER / "bench-some.json"
+"""The report of some rows, which must not replace that of all."""
+LOCK: Final = FOLDER / "bench.lock"
 NOTES: Final = (
-    "each row is a median over rounds; a difference or ratio is made of two runs of one round",
-    "every measured release is a new commit of the app: built, copied and activated by both sides",
-    "by hand: one nix build, then nix copy and one ssh call a host, with the program's ssh options",
+    "each row is a median over rounds; differences and ratios are between two runs of one round",
+    "each measured release is a new commit of the app, which is built, copied and activated",
+    "script: one nix build, then nix copy and one ssh call per host, with the program's options",
     "`up` is `pulumi up --yes`, with its preview; the hosts share this machine's cores",
     "guarded and bare switch: the system is on the host already, settle 0, checks pass at once",
     "slow up is `pulumi up --yes --skip-preview`, with an activation of 10 s and no canary",
@@ -38,22 +38,22 @@ NOTES: Final = (
 
 
 def main() -> int:
-    """Measure; gives the exit status."""
-    words = _arguments()
+    """Run the benchmark; returns the exit status."""
+    arguments = _arguments()
     try:
         with exclusive_lock(LOCK, "the benchmark"):
-            return _measure(words.rows, words.rounds, keep=words.keep)
+            return _measure(arguments.rows, arguments.rounds, keep=arguments.keep)
     except HarnessError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="how fast it is")
-    parser.add_argument("--keep", action="store_true", help="leave hosts and stacks for a look")
-    parser.add_argument("--rounds", type=int, default=3, help="of new releases (default: 3)")
+    parser = argparse.ArgumentParser(prog="python -m bench", description="measure deployments")
+    parser.add_argument("--keep", action="store_true", help="keep hosts and stacks for inspection")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds (default: 3)")
     parser.add_argument(
-        "--rows", type=_ids, default=IDS, metavar="IDS", help=f"some of {','.join(IDS)}"
+        "--rows", type=_ids, default=IDS, metavar="IDS", help=f"only these rows, of {','.join(IDS)}"
     )
     return parser.parse_args()
 
@@ -61,7 +61,7 @@ def _arguments() -> argparse.Namespace:
 def _ids(text: str) -> tuple[str, ...]:
     wanted = text.split(",")
     if unknown := sorted(set(wanted) - set(IDS)):
-        msg = f"no row {', '.join(map(repr, unknown))}; there are {', '.join(IDS)}"
+        msg = f"no row {', '.join(map(repr, unknown))}; the rows are {', '.join(IDS)}"
         raise argparse.ArgumentTypeError(msg)
     return tuple(key for key in IDS if key in wanted)
 
@@ -70,7 +70,7 @@ def _measure(ids: tuple[str, ...], rounds: int, *, keep: bool) -> int:
     samples = Samples(say=_say)
     before, began = os.getloadavg(), datetime.now(UTC)
     parts = parts_of(ids)
-    grounds = [
+    testbeds = [
         _measure_on(scale, tuple(some), samples, rounds, keep=keep)
         for scale, some in groupby(parts, key=lambda part: part.scale)
     ]
@@ -82,7 +82,7 @@ def _measure(ids: tuple[str, ...], rounds: int, *, keep: bool) -> int:
         "cpus": os.cpu_count(),
         "load": {"before": before, "after": os.getloadavg()},
         "parallel": PARALLEL,
-        "grounds": grounds,
+        "grounds": testbeds,
         "rounds": rounds,
         "samples": samples.seconds,
         "stages": samples.stages,
@@ -91,27 +91,27 @@ def _measure(ids: tuple[str, ...], rounds: int, *, keep: bool) -> int:
     report = REPORT if ids == IDS else SOME
     _save(report, found, meta)
     _show(found, samples)
-    print(f"load {', '.join(f'{load:.1f}' for load in os.getloadavg())}; all of it: {report}")
+    print(f"load {', '.join(f'{load:.1f}' for load in os.getloadavg())}; report: {report}")
     return 0 if all(row.ok for row in found) else 1
 
 
 def _measure_on(
     scale: Scale, parts: Sequence[Part], samples: Samples, rounds: int, *, keep: bool
 ) -> dict[str, Any]:
-    """Measure some parts on one ground, which is there for them alone; what it was like."""
-    ground = Ground(folder=PLACE / scale.prefix.removeprefix("flakeup-"), scale=scale)
+    """Measure some parts on a testbed of their own; returns its description."""
+    testbed = Testbed(folder=FOLDER / scale.prefix.removeprefix("flakeup-"), scale=scale)
     try:
-        _say(f"{len(scale.names)} hosts, and the stacks of {', '.join(map(str, scale.sizes))}")
-        ground.prepare()
-        like = {**asdict(scale), "plugin": ground.plugin, "load": os.getloadavg()}
+        _say(f"{len(scale.names)} hosts, stacks with {', '.join(map(str, scale.sizes))} of them")
+        testbed.prepare()
+        description = {**asdict(scale), "plugin": testbed.plugin, "load": os.getloadavg()}
         for part in parts:
-            part.measure(ground, samples, rounds)
+            part.measure(testbed, samples, rounds)
     finally:
         if keep:
-            _say(f"kept: the containers, and {ground.folder}")
+            _say(f"kept: the containers, and {testbed.folder}")
         else:
-            ground.remove()
-    return like
+            testbed.remove()
+    return description
 
 
 def _say(text: str) -> None:

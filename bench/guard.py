@@ -1,7 +1,7 @@
-"""What the guard costs: one host switched by the program's classes, and by one ssh call.
+"""The cost of the guard: a host is switched by the pipeline's classes, and by one ssh call.
 
 Both systems are in the host's store from the start, both ways use the same ssh options, and they
-take turns: each goes to what the other came from.
+alternate between the two systems.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench.ground import Ground
 from bench.measure import Samples
+from bench.testbed import Testbed
 from components.pipeline.activation import protocol
 from components.pipeline.activation.attempt import Attempt
 from components.pipeline.activation.protocol import State
@@ -26,7 +26,7 @@ from harness.hosts import ContainerHost, public_key
 from harness.incus import HarnessError
 
 PAIRS: Final = 7
-"""At least so many: one switch takes a second or two, and the difference is of that size too."""
+"""The minimum: a switch takes a second or two, and the difference is about as large."""
 TIMEOUT: Final = 60.0
 """Seconds for one ssh call."""
 _CHECKS: Final = {
@@ -41,38 +41,38 @@ _BARE: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A system that the host has in its store, and what its app answers."""
+    """A system in the host's store, and what its app answers."""
 
     system: StorePath
     answer: str
 
     @classmethod
     def running(cls, host: ContainerHost) -> "Release":
-        """The one that a host runs now."""
+        """The release that a host runs now."""
         path = host.exec("readlink", "-e", "/run/current-system").strip()
         return cls(system=StorePath.parse(path), answer=host.http())
 
 
 @dataclass(slots=True, kw_only=True)
 class Switcher:
-    """One host, and what it runs; both ways give the seconds that they took.
+    """Switches a host; both ways return the seconds that they took.
 
     Raises (both ways):
-        HarnessError: the host does not run the release, or did not confirm it.
+        HarnessError: the host does not run the release, or did not commit it.
     """
 
     host: ContainerHost
     ssh: Ssh
     runs: Release
     stages: Timings = field(default_factory=Timings)
-    """Where the time of the last guarded switch went, as far as the deployer sees it."""
+    """The timings of the last guarded switch, as the deployer sees them."""
 
     def guarded(self, release: Release) -> float:
-        """Attempt, checks and commit, as the hook and the resource `switch` do it."""
+        """Attempt, checks and commit, as by the hook and the resource `switch`."""
         return self._timed(release, lambda: self._attempt(release))
 
     def bare(self, release: Release) -> float:
-        """Set the profile, and switch: what is done without the program."""
+        """Set the profile and switch, as without the program."""
         return self._timed(release, lambda: self._switch(release))
 
     def _timed(self, release: Release, work: Callable[[], None]) -> float:
@@ -109,18 +109,18 @@ class Switcher:
         )
         state = await attempt.run()
         marks.add("commit")
-        # No input: the real one has none either, and the runner is on the host.
+        # Without stdin, like the resource: the runner is on the host already.
         argv = self.ssh.argv(protocol.ENTRY, release.system.path)
-        said = protocol.parse(self.host.name, (await run(argv, timeout=TIMEOUT)).stdout)
+        reply = protocol.parse(self.host.name, (await run(argv, timeout=TIMEOUT)).stdout)
         self.stages = marks.end()
-        if state is not State.AWAITING or said.event != "committed":
-            msg = f"{self.host.name} was not switched under guard: {state}, {said.event}"
+        if state is not State.AWAITING or reply.event != "committed":
+            msg = f"{self.host.name} did not commit the guarded switch: {state}, {reply.event}"
             raise HarnessError(msg)
 
 
 @dataclass(slots=True)
 class _Marks:
-    """Makes stages of what an attempt says of its progress: one ends where the next begins."""
+    """Turns the progress messages of an attempt into timings of its stages."""
 
     _stages: Timings = field(default_factory=Timings)
     _stage: str = "start"
@@ -135,32 +135,32 @@ class _Marks:
         return self._stages
 
 
-def guard(ground: Ground, samples: Samples, rounds: int) -> None:
-    """Guarded switches of one host, and bare ones, in pairs; each way goes first in turn."""
-    host = ground.hosts["web1"]
+def guard(testbed: Testbed, samples: Samples, rounds: int) -> None:
+    """Measure guarded and bare switches of a host, in pairs; each way goes first in turn."""
+    host = testbed.hosts["web1"]
     first = Release.running(host)
-    ground.by_hand(1, ground.next_release())
-    switcher = Switcher(host=host, ssh=_ssh(ground, host), runs=Release.running(host))
+    testbed.deploy_by_script(1, testbed.next_release())
+    switcher = Switcher(host=host, ssh=_ssh(testbed, host), runs=Release.running(host))
     ways = (("guarded switch", switcher.guarded), ("bare switch", switcher.bare))
     other = first
     for pair in range(max(rounds, PAIRS) + 1):
         for name, way in ways if pair % 2 else reversed(ways):
             target, other = other, switcher.runs
             seconds = way(target)
-            if pair:  # the first one fills caches
+            if pair:  # the first pair fills caches
                 samples.add(name, seconds)
         samples.stages["guarded switch"] = str(switcher.stages)
 
 
-def _ssh(ground: Ground, host: ContainerHost) -> Ssh:
-    """The host as a config has it that asks for no patience, and for two checks."""
-    key = ground.keys / "client"
-    spec = {"address": host.address, "hostKey": public_key(ground.keys / host.name)}
+def _ssh(testbed: Testbed, host: ContainerHost) -> Ssh:
+    """A connection to the host, with a config without settle time and with two checks."""
+    key = testbed.keys / "client"
+    spec = {"address": host.address, "hostKey": public_key(testbed.keys / host.name)}
     raw = {
         "flake": "./flake",
         "hosts": {host.name: spec},
         "activation": {"settle": "0s", "checks": _CHECKS},
     }
     (parsed,) = parse(raw).hosts
-    identity = write_ssh_files(ground.folder / "ssh", [parsed], key.read_text())
+    identity = write_ssh_files(testbed.folder / "ssh", [parsed], key.read_text())
     return Ssh.of(parsed, identity)

@@ -1,4 +1,4 @@
-"""The memory of the program's Python process, as the kernel counts it."""
+"""The peak memory of the program's Python process, from the kernel."""
 
 import contextlib
 import os
@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Final
 
 PAUSE: Final = 0.2
-"""Seconds between two looks: the kernel keeps the peak, so only the last moments can be missed."""
+"""Seconds between two samples; as the kernel keeps the peak, only the last moments are missed."""
 _EXECUTOR: Final = "pulumi-language-python-exec"
-"""What the language host starts for a program."""
+"""What the language host runs for a program."""
 
 
 @dataclass(slots=True)
 class Peak:
-    """The largest resident size seen, in MB (10⁶ bytes); 0 where no such process was seen."""
+    """The largest resident set size in MB (10⁶ bytes); 0 if no such process was seen."""
 
     megabytes: float = 0.0
 
 
 @contextlib.contextmanager
 def watch() -> Iterator[Peak]:
-    """Watch the programs that are started inside the block, by this process's descendants."""
+    """Watch the programs that this process's descendants run during the block."""
     peak, done = Peak(), threading.Event()
     watcher = threading.Thread(target=_watch, args=(peak, done))
     watcher.start()

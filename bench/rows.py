@@ -1,14 +1,14 @@
-"""The rows of the benchmark: what is measured for each, where, and its limit."""
+"""The rows of the benchmark: the measurements, their testbeds and limits."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from bench.ground import Ground, Scale
 from bench.guard import guard
 from bench.measure import Samples, releases, slow_releases, unchanged
 from bench.targets import targets
+from bench.testbed import Scale, Testbed
 
 FLEET: Final = Scale(prefix="flakeup-bench", sizes=(1, 2, 8), activation_seconds=2)
 SINGLE: Final = Scale(prefix="flakeup-bench1", sizes=(1,), activation_seconds=0)
@@ -17,7 +17,7 @@ WIDE: Final = Scale(prefix="flakeup-bench16", sizes=(1, 16), activation_seconds=
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One figure, held against its limit."""
+    """A measured figure, and its limit."""
 
     id: str
     what: str
@@ -33,7 +33,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A row before it is measured."""
+    """A row that is not measured yet."""
 
     id: str
     what: str
@@ -42,7 +42,7 @@ class Figure:
     value: Callable[[Samples], float]
 
     def row(self, samples: Samples) -> Row:
-        """The row, from what was measured."""
+        """The row, from the samples."""
         return Row(
             id=self.id,
             what=self.what,
@@ -54,27 +54,27 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What is measured in one go, and the figures that come of it."""
+    """Measurements that are made together, and their figures."""
 
     scale: Scale
-    measure: Callable[[Ground, Samples, int], None]
-    """The last argument is the number of rounds; some take more."""
+    measure: Callable[[Testbed, Samples, int], None]
+    """The last argument is the number of rounds; some make more."""
     figures: tuple[Figure, ...]
 
 
-def _more(key: str, what: str, limit: float, name: str, floor: str) -> Figure:
-    """Make a figure of how many seconds more one run takes than another."""
+def _more(key: str, what: str, limit: float, name: str, baseline: str) -> Figure:
+    """A figure: how many seconds longer one run takes than another."""
     return Figure(
         id=key,
-        what=f"{what}: more than {floor}",
+        what=f"{what}: more than {baseline}",
         limit=limit,
         unit="s",
-        value=lambda samples: samples.difference(name, floor),
+        value=lambda samples: samples.difference(name, baseline),
     )
 
 
 def _times(key: str, what: str, limit: float, name: str, base: str) -> Figure:
-    """Make a figure of how many times as long one run takes as another."""
+    """A figure: the ratio of the times of two runs."""
     return Figure(
         id=key,
         what=what,
@@ -98,8 +98,8 @@ PARTS: Final = (
         scale=FLEET,
         measure=releases,
         figures=(
-            _more("b1", "up of a new release, 2 hosts", 3.0, "up 2", "by hand 2"),
-            _more("b2", "up of a new release, 8 hosts", 4.5, "up 8", "by hand 8"),
+            _more("b1", "up of a new release, 2 hosts", 3.0, "up 2", "script 2"),
+            _more("b2", "up of a new release, 8 hosts", 4.5, "up 8", "script 8"),
             _times("c", "up of a new release: 8 hosts to 1", 1.7, "up 8", "up 1"),
             Figure(
                 id="e",
@@ -123,7 +123,7 @@ PARTS: Final = (
         figures=(
             Figure(
                 id="h",
-                what="up that makes an Incus host, its image there already, until it answers",
+                what="up that creates an Incus host from an existing image, until it answers",
                 limit=12,
                 unit="s",
                 value=lambda samples: median(samples.seconds["a new Incus host"]),
@@ -156,5 +156,5 @@ IDS: Final = tuple(figure.id for part in PARTS for figure in part.figures)
 
 
 def parts_of(ids: Collection[str]) -> tuple[Part, ...]:
-    """The parts that measure any of these rows."""
+    """The parts with any of these rows."""
     return tuple(part for part in PARTS if any(figure.id in ids for figure in part.figures))

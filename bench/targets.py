@@ -1,4 +1,4 @@
-"""An Incus host beside one over ssh: to make it, to deploy to it, and to copy where ssh can't."""
+"""An Incus host compared to one over ssh: creation, deployment, and a copy by `incus exec`."""
 
 import asyncio
 import os
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
-from bench.ground import Ground
 from bench.measure import Samples
+from bench.testbed import Testbed
 from components.pipeline.config.hosts import Target
 from components.pipeline.config.incus import IncusSpec
 from components.pipeline.config.stack import HostSpec
@@ -23,24 +23,24 @@ from harness.incus import ROOT, HarnessError, Incus
 STACK: Final = "incus"
 HOST: Final = "web1"
 PAYLOAD: Final = 200
-"""Megabytes of the copy by exec."""
+"""Megabytes of the copy by `incus exec`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncusStack:
-    """A stack of its own with one instance, which the program makes."""
+    """A stack with one instance, which the program creates."""
 
-    ground: Ground
+    testbed: Testbed
     incus: Incus
 
     @property
     def instance(self) -> str:
         """Its name in Incus."""
-        return f"{self.ground.scale.prefix}-made"
+        return f"{self.testbed.scale.prefix}-created"
 
     def prepare(self, ref: str) -> None:
-        """Write its config, and send the image by making the instance once."""
-        workspace, keys = self.ground.workspace, self.ground.keys
+        """Write its config, and upload the image by creating the instance once."""
+        workspace, keys = self.testbed.workspace, self.testbed.keys
         if self.incus.root is None:
             msg = "tools/bootstrap has no root file system for an image"
             raise HarnessError(msg)
@@ -70,52 +70,52 @@ class IncusStack:
         self.up()
 
     def up(self, ref: str | None = None) -> CommandResult:
-        """`pulumi up`; with `ref`, after that was set as its appRef."""
-        check = self.ground.workspace.check
+        """Run `pulumi up`, with `ref` as its new appRef."""
+        check = self.testbed.workspace.check
         if ref:
             check("config", "set", "appRef", ref, "--stack", STACK)
         return check("up", "--yes", "--skip-preview", "--stack", STACK)
 
-    def lose(self) -> None:
-        """Delete the instance behind the program's back; the image stays."""
+    def delete_instance(self) -> None:
+        """Delete the instance without the program; the image stays."""
         self.incus.call("delete", "--force", self.instance)
 
     def copy(self) -> float:
-        """Copy bytes that nobody has by `incus exec`; seconds for 100 MB."""
+        """Copy random bytes by `incus exec`; returns the seconds for 100 MB."""
         spec = IncusSpec(name=self.instance, project=self.incus.project)
         host = HostSpec(name=HOST, target=Target.INCUS, attr=Attr(HOST), incus=spec)
         return asyncio.run(_copy(IncusExec(host=host, folder=PurePosixPath(".flakeup"))))
 
     def remove(self) -> None:
         """Destroy the stack."""
-        self.ground.workspace.check("destroy", "--yes", "--skip-preview", "--stack", STACK)
+        self.testbed.workspace.check("destroy", "--yes", "--skip-preview", "--stack", STACK)
 
 
-async def _copy(way: IncusExec) -> float:
+async def _copy(transport: IncusExec) -> float:
     with tempfile.NamedTemporaryFile() as file:
         for _ in range(PAYLOAD):
             file.write(os.urandom(1_000_000))
         file.flush()
         path = (await nix.command("store", "add-file", file.name)).text
     began = time.monotonic()
-    async with way.store() as store:
+    async with transport.store() as store:
         await nix.command("copy", "--no-check-sigs", "--to", store.url, "--", path)
     seconds = time.monotonic() - began
     await nix.command("store", "delete", "--", path)
     return seconds * 100 / PAYLOAD
 
 
-def targets(ground: Ground, samples: Samples, rounds: int) -> None:
-    """New releases on both kinds of host in turn, an instance that is made anew, a copy by exec."""
-    made = IncusStack(ground=ground, incus=Incus.ready())
-    made.prepare(ground.next_release())
+def targets(testbed: Testbed, samples: Samples, rounds: int) -> None:
+    """Measure new releases on both kinds of host, creating an instance, and a copy by exec."""
+    made = IncusStack(testbed=testbed, incus=Incus.ready())
+    made.prepare(testbed.next_release())
     try:
         for _ in range(rounds):
-            ref = ground.next_release()
-            samples.add_up("up, a host over ssh", ground.up(1, ref, preview=False))
+            ref = testbed.next_release()
+            samples.add_up("up, a host over ssh", testbed.up(1, ref, preview=False))
             samples.add_up("up, an Incus host", made.up(ref))
         for _ in range(rounds):
-            made.lose()
+            made.delete_instance()
             samples.add_up("a new Incus host", made.up())
         for _ in range(rounds):
             samples.add("100 MB by exec", made.copy())

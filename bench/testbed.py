@@ -1,7 +1,7 @@
-"""What is measured on: hosts, an app with as many releases as are wanted, and the stacks.
+"""The testbed of a benchmark: hosts, an app with plenty of releases, and the stacks.
 
 The stacks share the hosts: `fleet1` has the first, `fleet2` the first two, `fleet8` eight. The
-stack `empty` belongs to a project that only imports pulumi: the floor of the engine itself.
+stack `empty` belongs to a project that only imports pulumi: the baseline of the engine itself.
 """
 
 import json
@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bench.floor import Shell
-from bench.room import check_room
+from bench.baseline import BaselineScript
+from bench.inotify import check_inotify_limit
 from harness import hosts
 from harness.command_result import CommandResult
 from harness.hosts import ContainerHost
@@ -23,23 +23,23 @@ from harness.incus import HarnessError
 from harness.workspace import Workspace
 
 RELEASES: Final = 100
-"""Tags made ahead: each measured deployment takes one that nobody has built or copied yet."""
+"""Tags that are created in advance: each measured deployment uses a new one."""
 PARALLEL: Final = "64"
-"""PULUMI_PARALLEL, as the README advises for fleets."""
+"""PULUMI_PARALLEL, as the README recommends for fleets."""
 EMPTY: Final = ("-C", "empty")
 _EMPTY_PROJECT: Final = "name: empty\nruntime:\n  name: python\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How many hosts there are, and how slow."""
+    """The number of hosts, and the duration of their activations."""
 
     prefix: str
     """Of the containers' names."""
     sizes: tuple[int, ...]
-    """A stack for each: with the first so many hosts."""
+    """The number of hosts in each stack."""
     activation_seconds: int
-    """What every activation sleeps."""
+    """Seconds that each activation sleeps."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -48,21 +48,21 @@ class Scale:
 
 
 @dataclass(slots=True, kw_only=True)
-class Ground:
-    """The place of a benchmark: everything is under `folder`, and made anew by `prepare`."""
+class Testbed:
+    """Everything is under `folder`, and created from scratch by `prepare`."""
 
     folder: Path
     scale: Scale
     hosts: Mapping[str, ContainerHost] = field(default_factory=dict)
-    _taken: int = 0
+    _releases_used: int = 0
     _deployed: dict[int, str] = field(default_factory=dict)
-    """What the state of each stack says that its hosts run."""
+    """The release that the state of each stack records."""
     _runs: dict[str, str] = field(default_factory=dict)
-    """What each host runs."""
+    """The release that each host runs."""
 
     @property
     def keys(self) -> Path:
-        """The hosts' keys, and the one that they let in."""
+        """The folder of the hosts' keys and the client's."""
         return self.folder / "keys"
 
     @property
@@ -71,58 +71,60 @@ class Ground:
         return Workspace(folder=self.folder / "work")
 
     @property
-    def shell(self) -> Shell:
-        """What a person would type instead of `pulumi up`."""
+    def script(self) -> BaselineScript:
+        """What replaces `pulumi up` without the program."""
         largest = _stack(max(self.scale.sizes))
-        return Shell(folder=self.workspace.folder, identity=Path(f".flakeup/{largest}/ssh"))
+        return BaselineScript(
+            folder=self.workspace.folder, identity=Path(f".flakeup/{largest}/ssh")
+        )
 
     def prepare(self) -> None:
-        """Bring up the hosts, and each stack on the same release.
+        """Launch the hosts, and deploy the same release with each stack.
 
         Raises:
-            HarnessError: this machine has no containers, or a step failed.
+            HarnessError: this machine cannot run containers, or a step failed.
         """
         shutil.rmtree(self.workspace.folder, ignore_errors=True)
         os.environ["PULUMI_PARALLEL"] = PARALLEL
-        # As on a person's machine: Python keeps the bytecode of what it has imported.
+        # As on a user's machine, Python caches bytecode.
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        check_room([f"{self.scale.prefix}-{name}" for name in self.scale.names])
+        check_inotify_limit([f"{self.scale.prefix}-{name}" for name in self.scale.names])
         self.hosts = hosts.launch(self.scale.prefix, self.scale.names, self.keys)
         self.workspace.prepare()
         self._slow_down()
-        _make_releases(self.workspace.folder / "app")
+        _create_releases(self.workspace.folder / "app")
         secret = (self.keys / "client").read_text()
         first = self.next_release()
         for size in self.scale.sizes:
-            self._make_stack(size, secret)
+            self._create_stack(size, secret)
             self.up(size, first)
-        self._make_empty()
+        self._create_empty()
 
     def remove(self) -> None:
-        """Delete the hosts, and the folder."""
+        """Delete the hosts and the folder."""
         hosts.remove(self.scale.prefix)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def plugin(self) -> str:
-        """Which `command` provider is measured: Pulumi's own is a binary, the stand-in a script."""
+        """The `command` provider: the released one is a binary, the stand-in a script."""
         plugins = self.workspace.folder / "pulumi-home" / "plugins"
         (program,) = plugins.glob("resource-command-*/pulumi-resource-command")
         return "stand-in" if program.read_bytes().startswith(b"#!") else "released"
 
     def next_release(self) -> str:
-        """A tag of the app that has been used for nothing yet."""
-        self._taken += 1
-        return f"r{self._taken}"
+        """A tag of the app that has not been used yet."""
+        self._releases_used += 1
+        return f"r{self._releases_used}"
 
-    # --- what is measured ------------------------------------------------------------------
+    # --- measured commands -----------------------------------------------------------------
 
     def preview(self, size: int) -> CommandResult:
-        """`pulumi preview` of a fleet."""
+        """Run `pulumi preview` for a fleet."""
         return self.workspace.check("preview", "--stack", _stack(size))
 
     def up(self, size: int, ref: str | None = None, *, preview: bool = True) -> CommandResult:
-        """`pulumi up --yes` of a fleet; with `ref`, after that was set as its appRef."""
+        """Run `pulumi up --yes` for a fleet, with `ref` as its new appRef."""
         if ref:
             self.workspace.check("config", "set", "appRef", ref, "--stack", _stack(size))
         options = () if preview else ("--skip-preview",)
@@ -133,44 +135,44 @@ class Ground:
         return result
 
     def empty(self, verb: str) -> CommandResult:
-        """`pulumi preview`, or `up --yes`, of the empty program."""
+        """Run `pulumi preview` or `pulumi up --yes` for the empty program."""
         options = ("--yes",) if verb == "up" else ()
         return self.workspace.check(*EMPTY, verb, *options, "--stack", "empty")
 
-    def by_hand(self, size: int, ref: str) -> float:
-        """Deploy with the bare shell script; gives its seconds."""
+    def deploy_by_script(self, size: int, ref: str) -> float:
+        """Deploy with the baseline script; returns its seconds."""
         return self._deploy(self.scale.names[:size], ref)
 
-    # --- and what is not -------------------------------------------------------------------
+    # --- preparation -----------------------------------------------------------------------
 
     def observe(self, size: int, value: str) -> None:
-        """Set whether previews ask the hosts."""
+        """Set the config key `observe`."""
         self.workspace.check("config", "set", "observe", value, "--stack", _stack(size))
 
     def restore(self, size: int) -> None:
-        """Bring the hosts to what the stack's state says: the others have used them meanwhile.
+        """Deploy what the stack's state records, as other stacks have used the hosts meanwhile.
 
         Otherwise they have drifted, and the program would refuse to touch them.
         """
         ref = self._deployed[size]
-        if strayed := [name for name in self.scale.names[:size] if self._runs[name] != ref]:
-            self._deploy(strayed, ref)
+        if drifted := [name for name in self.scale.names[:size] if self._runs[name] != ref]:
+            self._deploy(drifted, ref)
 
     def _deploy(self, names: Sequence[str], ref: str) -> float:
-        seconds = self.shell.deploy({name: self.hosts[name].address for name in names}, ref)
+        seconds = self.script.deploy({name: self.hosts[name].address for name in names}, ref)
         self._runs.update(dict.fromkeys(names, ref))
         return seconds
 
     def _slow_down(self) -> None:
-        """Make every activation take its seconds, in all releases."""
+        """Set the duration of the activations of all releases."""
         slow = {"activationSeconds": self.scale.activation_seconds}
         options = dict.fromkeys(self.scale.names, slow)
         (self.workspace.folder / "flake" / "hosts.json").write_text(json.dumps(options, indent=2))
 
-    def _make_stack(self, size: int, secret: str) -> None:
+    def _create_stack(self, size: int, secret: str) -> None:
         stack = ("--stack", _stack(size))
         self.workspace.check("stack", "init", *stack)
-        # What is measured is the guard itself: not the patience that a config may ask for.
+        # Measure the guard itself, not the waiting times of a config.
         values = {
             "appRef": "r1",
             "flake": "./flake",
@@ -185,7 +187,7 @@ class Ground:
         self.workspace.check("config", "set-all", "--path", *words, *stack)
         self.workspace.check("config", "set", "--secret", "sshKey", *stack, stdin=secret)
 
-    def _make_empty(self) -> None:
+    def _create_empty(self) -> None:
         place = self.workspace.folder / "empty"
         place.mkdir()
         (place / "Pulumi.yaml").write_text(_EMPTY_PROJECT)
@@ -198,8 +200,8 @@ def _stack(size: int) -> str:
     return f"fleet{size}"
 
 
-def _make_releases(repository: Path) -> None:
-    """Commits with tags r1, r2, …, whose versions no other run has built: for `git fast-import`."""
+def _create_releases(repository: Path) -> None:
+    """Create tags r1, r2, … by `git fast-import`, with versions that no other run has built."""
     run = int(time.time())
     text = "".join(
         f"commit refs/tags/r{number}\ncommitter Bench <bench@example.org> {run + number} +0000\n"

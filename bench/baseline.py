@@ -1,4 +1,4 @@
-"""The same deployment by hand: one build, then copy and switch, host by host side by side."""
+"""The baseline: a script that builds once, then copies and switches on all hosts in parallel."""
 
 import os
 import shlex
@@ -15,7 +15,7 @@ from harness.incus import HarnessError
 
 TIMEOUT: Final = 120
 _KEY: Final = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINuL0ZigIKOcgNh0FAkf5fC3CAo5iDI8fxbIIkx376e6"
-"""Only for the shape of a config: the keys that count are in the program's known_hosts."""
+"""A placeholder in the config: the actual keys are in the program's known_hosts."""
 _NIX: Final = "nix --extra-experimental-features 'nix-command flakes'"
 _HOST: Final = """\
 (
@@ -29,22 +29,22 @@ _HOST: Final = """\
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shell:
+class BaselineScript:
     """Runs the script in `folder`, with the ssh files that the program has written there."""
 
     folder: Path
     identity: Path
 
     def deploy(self, addresses: Mapping[str, str], ref: str) -> float:
-        """Bring the hosts to a tag of the app; gives the seconds that it took.
+        """Deploy a tag of the app; returns the seconds that it took.
 
         Raises:
             HarnessError: a command of the script failed.
         """
-        script = self.folder / "by-hand.sh"
+        script = self.folder / "baseline.sh"
         script.write_text(self._script(addresses, ref))
-        # A cache of evaluations of its own, warm as the program's is.
-        environment = {**os.environ, "NIX_CACHE_HOME": str(self.folder / "by-hand-cache")}
+        # An evaluation cache of its own, which is warm like the program's.
+        environment = {**os.environ, "NIX_CACHE_HOME": str(self.folder / "baseline-cache")}
         began = time.monotonic()
         done = subprocess.run(
             ("sh", script),
@@ -58,7 +58,7 @@ class Shell:
         )
         seconds = time.monotonic() - began
         if done.returncode:
-            msg = f"{script} ended with status {done.returncode}: {done.stderr.strip()[-1000:]}"
+            msg = f"{script} exited with status {done.returncode}: {done.stderr.strip()[-1000:]}"
             raise HarnessError(msg)
         return seconds
 
