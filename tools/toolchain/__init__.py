@@ -1,1 +1,1 @@
-"""What tools/bootstrap is made of: the standard library only, one file for each part."""
+"""The implementation of tools/bootstrap: one module per part, with the standard library alone."""

@@ -9,7 +9,7 @@ from typing import Final
 from toolchain import machine
 from toolchain.work import Missing, Work
 
-_one_at_a_time: Final = threading.Lock()
+_lock: Final = threading.Lock()
 _ENV: Final = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 _APT: Final = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=600", "--no-install-recommends")
 _SOURCES: Final = Path("/etc/apt")
@@ -20,11 +20,11 @@ def usable() -> bool:
     return machine.is_root() and shutil.which("apt-get") is not None
 
 
-def tools(work: Work, **packages: str) -> None:
-    """Make sure of commands: `mksquashfs="squashfs-tools"`.
+def ensure(work: Work, **packages: str) -> None:
+    """Ensure that commands are on PATH, given with their packages: `mksquashfs="squashfs-tools"`.
 
     Raises:
-        Missing: neither on PATH nor to be installed.
+        Missing: a command is not on PATH, and cannot be installed.
     """
     absent = {tool: package for tool, package in packages.items() if not shutil.which(tool)}
     if not absent:
@@ -32,47 +32,47 @@ def tools(work: Work, **packages: str) -> None:
     wanted = " ".join(sorted(set(absent.values())))
     if not usable():
         msg = f"not on PATH: {', '.join(sorted(absent))}"
-        raise Missing(msg, remedy=f"install {wanted} (with apt-get this needs root)")
+        raise Missing(msg, remedy=f"install {wanted}, or run tools/bootstrap as root")
     install(work, *sorted(set(absent.values())))
 
 
 def install(work: Work, *packages: str, options: tuple[str, ...] = ()) -> None:
-    """Install packages; the lists are refreshed only when they turn out to be too old."""
+    """Install packages; the package lists are updated only if that fails."""
     argv = (*_APT, *options, "install", "--", *packages)
     step = f"apt-get install {' '.join(packages)}"
-    with _one_at_a_time:
+    with _lock:
         try:
-            work.run(*argv, env=_ENV, step=step, bound=False)
+            work.run(*argv, env=_ENV, step=step, interruptible=False)
         except Missing:
-            work.run(*_APT, "update", env=_ENV, bound=False)
-            work.run(*argv, env=_ENV, step=step, bound=False)
+            work.run(*_APT, "update", env=_ENV, interruptible=False)
+            work.run(*argv, env=_ENV, step=step, interruptible=False)
 
 
 def fetch(work: Work, folder: Path, *packages: str) -> list[Path]:
-    """Download packages into a folder, and install none of them."""
+    """Download packages into a folder, without installing them."""
     argv = (*_APT, "-o", "APT::Sandbox::User=root", "download", "--", *packages)
-    with _one_at_a_time:
+    with _lock:
         try:
             work.run(*argv, env=_ENV, cwd=folder, step=f"downloading {' '.join(packages)}")
         except Missing:
-            work.run(*_APT, "update", env=_ENV, bound=False)
+            work.run(*_APT, "update", env=_ENV, interruptible=False)
             work.run(*argv, env=_ENV, cwd=folder, step=f"downloading {' '.join(packages)}")
     return sorted(folder.glob("*.deb"))
 
 
 def update(work: Work) -> None:
-    with _one_at_a_time:
-        work.run(*_APT, "update", env=_ENV, bound=False)
+    with _lock:
+        work.run(*_APT, "update", env=_ENV, interruptible=False)
 
 
-def candidate(work: Work, package: str) -> bool:
-    """Whether the lists offer it."""
-    said = work.run("apt-cache", "policy", "--", package, env=_ENV)
-    return re.search(r"Candidate: (?!\(none\))", said) is not None
+def has_candidate(work: Work, package: str) -> bool:
+    """Whether the package lists have a version to install."""
+    policy = work.run("apt-cache", "policy", "--", package, env=_ENV)
+    return re.search(r"Candidate: (?!\(none\))", policy) is not None
 
 
 def mirror() -> str:
-    """The Debian archive that this machine's own sources name; empty where they name none."""
+    """The Debian mirror in this machine's own sources; empty if there is none."""
     if machine.release().get("ID") != "debian":
         return ""
     files = (_SOURCES / "sources.list", *sorted((_SOURCES / "sources.list.d").glob("*")))

@@ -32,46 +32,52 @@ INTERRUPTED: Final = 130
 
 def main() -> int:
     options = _options()
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
         if options.status:
             return _status(as_json=options.json)
         if options.stop or options.remove_incus:
-            with _alone(Report()):
+            with _lock(Report()):
                 removed = incus.remove(Work("incus", Running())) if options.remove_incus else []
-                ended = (daemon.stop() for daemon in _stopped(options))
-                print("\n".join((*removed, *ended)))
+                stopped = (daemon.stop() for daemon in _daemons(options))
+                print("\n".join((*removed, *stopped)))
             return 0
         return _bootstrap(options.only or NAMES)
     except KeyboardInterrupt:
-        print("interrupted: what is finished is kept, run tools/bootstrap again", file=sys.stderr)
+        print("interrupted: finished parts are kept; run tools/bootstrap again", file=sys.stderr)
         return INTERRUPTED
 
 
-def _as_interrupt(_number: int, _frame: FrameType | None) -> None:
+def _raise_interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="tools/bootstrap",
-        description="Puts the tools of this project in place, each only if it is not there yet.",
+        description="Set up the tools of this project; what exists already is reused.",
     )
-    parser.add_argument("--only", nargs="+", choices=NAMES, metavar="PART", help=", ".join(NAMES))
-    parser.add_argument("--status", action="store_true", help="say what is there; change nothing")
-    parser.add_argument("--json", action="store_true", help="with --status: for programs")
     parser.add_argument(
-        "--stop", action="store_true", help="stop the daemons started here (Incus, Docker)"
+        "--only", nargs="+", choices=NAMES, metavar="PART", help=f"only these: {', '.join(NAMES)}"
+    )
+    parser.add_argument(
+        "--status", action="store_true", help="print what exists, without changing anything"
+    )
+    parser.add_argument("--json", action="store_true", help="with --status: print JSON")
+    parser.add_argument(
+        "--stop",
+        action="store_true",
+        help="stop the daemons that tools/bootstrap has started (Incus, Docker)",
     )
     parser.add_argument(
         "--remove-incus",
         action="store_true",
-        help="delete the Incus project, network, pool and image made here, and stop its daemon",
+        help="delete our Incus project, network, pool and image, and stop our incusd",
     )
     return parser.parse_args()
 
 
-def _stopped(options: argparse.Namespace) -> tuple[Daemon, ...]:
+def _daemons(options: argparse.Namespace) -> tuple[Daemon, ...]:
     return (incusd.INCUSD, docker.DOCKERD) if options.stop else (incusd.INCUSD,)
 
 
@@ -79,14 +85,14 @@ def _bootstrap(wanted: tuple[str, ...]) -> int:
     report = Report()
     if not (missing := [name for name in wanted if PARTS[name].find() is None]):
         return _conclude(report, wanted, {})
-    with _alone(report):
+    with _lock(report):
         shutil.rmtree(UNFINISHED, ignore_errors=True)
         outcomes = Schedule(PARTS, report).run(missing)
         return _conclude(report, wanted, outcomes)
 
 
-def _conclude(report: Report, wanted: tuple[str, ...], made: Mapping[str, Outcome]) -> int:
-    outcomes = {**status.look(PARTS), **made}
+def _conclude(report: Report, wanted: tuple[str, ...], attempted: Mapping[str, Outcome]) -> int:
+    outcomes = {**status.look(PARTS), **attempted}
     state = status.of(PARTS, outcomes)
     status.save(state, outcomes)
     details = [found.detail for name in NAMES if isinstance(found := outcomes.get(name), Found)]
@@ -95,7 +101,7 @@ def _conclude(report: Report, wanted: tuple[str, ...], made: Mapping[str, Outcom
     verdict = "tools not ready" if core else "tools ready"
     print(f"{verdict} ({report.seconds:.1f} s): {', '.join(details)}")
     if missing:
-        print(f"missing: {', '.join(missing)} (tools/bootstrap --status says why)")
+        print(f"missing: {', '.join(missing)} (see tools/bootstrap --status)")
     return 1 if core else 0
 
 
@@ -113,8 +119,8 @@ def _status(*, as_json: bool) -> int:
 
 
 @contextmanager
-def _alone(report: Report | None = None) -> Iterator[None]:
-    """One bootstrap at a time on a machine; the kernel gives the lock back however it ends."""
+def _lock(report: Report | None = None) -> Iterator[None]:
+    """Run one bootstrap at a time on a machine; the kernel releases the lock when it exits."""
     TOOLCHAIN.mkdir(parents=True, exist_ok=True)
     path = Path(TOOLCHAIN / "lock")
     with path.open("a+") as lock:
@@ -122,9 +128,9 @@ def _alone(report: Report | None = None) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            holder = lock.read().strip() or "another one"
+            holder = lock.read().strip() or "unknown"
             if report:
-                report.say("lock", f"process {holder} is making the tools: waiting for it")
+                report.say("lock", f"waiting for another tools/bootstrap (process {holder})")
             fcntl.flock(lock, fcntl.LOCK_EX)
         lock.seek(0)
         lock.truncate()

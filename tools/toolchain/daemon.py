@@ -1,4 +1,4 @@
-"""A daemon that is started by hand, where there is no systemd: log, record, end by its own id."""
+"""Daemons that tools/bootstrap starts itself where there is no systemd."""
 
 import json
 import os
@@ -14,18 +14,18 @@ from typing import Final
 from toolchain.paths import LOGS, TOOLCHAIN, write
 from toolchain.work import Missing, Work
 
-_PATIENCE: Final = 60.0
-"""Seconds for a daemon to answer, or to end."""
+_TIMEOUT: Final = 60.0
+"""Seconds for a daemon to answer, or to exit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Daemon:
-    """One that we may have started; it is known by its process id and the time of its birth."""
+    """A daemon that we may have started, identified by its process id and start time."""
 
     name: str
     answers: Callable[[], bool]
     socket: Path
-    """The socket at which it answers."""
+    """Its socket."""
 
     @property
     def log(self) -> Path:
@@ -36,7 +36,7 @@ class Daemon:
         return TOOLCHAIN / f"{self.name}.json"
 
     def start(self, work: Work, *argv: str) -> None:
-        """Start it, apart from us; it is not waited for."""
+        """Start it in a session of its own, without waiting for it."""
         LOGS.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             process = subprocess.Popen(
@@ -47,7 +47,7 @@ class Daemon:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        record = {"pid": process.pid, "born": _born(process.pid)}
+        record = {"pid": process.pid, "born": _start_time(process.pid)}
         write(self._record, json.dumps(record))
         work.note(f"{self.name} started, process {process.pid}")
 
@@ -55,43 +55,43 @@ class Daemon:
         """Wait until it answers.
 
         Raises:
-            Missing: it does not, or the one that we started has ended.
+            Missing: it does not answer, or the one that we started has exited.
         """
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _TIMEOUT
         while not self.answers():
-            if time.monotonic() > end or (ours and self.started() is None):
+            if time.monotonic() > end or (ours and self.pid() is None):
                 reason = f"{self.name} does not answer at {self.socket}"
                 raise Missing(reason, remedy=f"see {self.log}")
             work.note(f"waiting for {self.name}")
             time.sleep(0.2)
 
-    def started(self) -> int | None:
-        """The process id of the one that we started, if it still runs."""
+    def pid(self) -> int | None:
+        """The process id of the one that we started, if it is still running."""
         if not self._record.is_file():
             return None
         record = json.loads(self._record.read_text())
-        alive = _born(record["pid"]) == record["born"] != ""
+        alive = _start_time(record["pid"]) == record["born"] != ""
         return int(record["pid"]) if alive else None
 
     def stop(self) -> str:
-        """End the one that we started, and no other; what was done, for a reader."""
-        pid = self.started()
+        """Stop the one that we started, and no other; returns a line to print."""
+        pid = self.pid()
         if pid is None:
-            return f"no {self.name} of ours is running"
+            return f"no {self.name} of tools/bootstrap is running"
         os.kill(pid, signal.SIGTERM)
-        end = time.monotonic() + _PATIENCE
-        while self.started() is not None:
+        end = time.monotonic() + _TIMEOUT
+        while self.pid() is not None:
             if time.monotonic() > end:
-                return f"{self.name} (process {pid}) has not ended after {_PATIENCE:.0f} s"
+                return f"{self.name} (process {pid}) is still running after {_TIMEOUT:.0f} s"
             time.sleep(0.1)
         self._record.unlink(missing_ok=True)
         return f"{self.name} (process {pid}) stopped"
 
 
-def _born(pid: int) -> str:
-    """When a process was started, as the same number is given to others later; "" if it ended.
+def _start_time(pid: int) -> str:
+    """The start time of a process, as its id is used again later; empty if it has exited.
 
-    One that has ended and that nobody has asked for (a zombie) has ended.
+    A zombie has exited, too.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()

@@ -1,4 +1,4 @@
-"""Docker: a daemon that answers, whoever started it."""
+"""Docker: any daemon that answers, whoever has started it."""
 
 import shutil
 from typing import Final
@@ -29,16 +29,16 @@ def _make(work: Work) -> None:
     if _program() is None:
         _install(work)
     if machine.has_systemd():
-        work.run("systemctl", "start", "docker.service", bound=False)
+        work.run("systemctl", "start", "docker.service", interruptible=False)
         DOCKERD.wait(work, ours=False)
     else:
         _start(work)
-    # Only now does it drop what is forwarded, which may be Incus's.
-    incus.let_through(work)
+    # From now on it drops forwarded packets, among them those of Incus.
+    incus.allow_forwarding(work)
 
 
 def _program() -> str | None:
-    """The daemon; /usr/sbin is not on everybody's PATH. A client alone is no daemon."""
+    """The daemon's program, which may be in /usr/sbin; the client alone does not count."""
     return shutil.which("dockerd") or shutil.which("dockerd", path="/usr/sbin:/usr/local/sbin")
 
 
@@ -52,9 +52,9 @@ def _install(work: Work) -> None:
 def _start(work: Work) -> None:
     program = _program()
     if program is None:
-        reason = "dockerd was installed, but is in none of its places"
+        reason = "dockerd was installed, but is not on PATH"
         raise Missing(reason, remedy=_REMEDY)
-    if DOCKERD.started() is None:
+    if DOCKERD.pid() is None:
         DOCKERD.start(work, program, "--host", _API.host)
     DOCKERD.wait(work, ours=True)
     storage = _API.request("GET", "/info")["Driver"]
@@ -64,7 +64,7 @@ def _start(work: Work) -> None:
 PARTS: Final = (
     Part(
         name="docker",
-        plan="a daemon: Debian's docker.io, started by hand where there is no systemd",
+        plan="Debian's docker.io, started directly where there is no systemd",
         find=_find,
         make=_make,
         remedy=_REMEDY,

@@ -1,4 +1,4 @@
-"""HAProxy as a layer of an image, for the edge of the demo's service: Debian's, never installed."""
+"""A layer with Debian's HAProxy, for the edge image of the demo's service; not installed."""
 
 import re
 import shutil
@@ -12,7 +12,7 @@ from toolchain.paths import TOOLCHAIN, key
 from toolchain.work import Missing, Work
 
 _PACKAGES: Final = ("haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1")
-"""With those of its libraries that a machine seldom has; the others are the machine's own."""
+"""With the libraries that machines rarely have; the others are the machine's own."""
 _REMEDY: Final = "run tools/bootstrap as root on Debian 12"
 _PROGRAM: Final = "usr/sbin/haproxy"
 _LIBRARY: Final = re.compile(r"(/\S+) \(0x")
@@ -20,7 +20,7 @@ _REVISION: Final = "1"
 
 
 def layer() -> Path:
-    """The layer: /usr/sbin/haproxy, all that it loads, and an empty /etc/haproxy."""
+    """The layer: /usr/sbin/haproxy, its libraries, and an empty /etc/haproxy."""
     return TOOLCHAIN / f"edge-{key(*_PACKAGES, _REVISION)}" / "layer.tar"
 
 
@@ -32,7 +32,7 @@ def _find() -> Found | None:
 
 def _make(work: Work) -> None:
     if not apt.usable() or machine.release().get("VERSION_CODENAME") != "bookworm":
-        reason = "HAProxy comes out of Debian 12's package, which only root can have here"
+        reason = "HAProxy is taken from Debian 12's package, which needs root on Debian 12"
         raise Missing(reason, remedy=_REMEDY)
     with work.folder(layer().parent) as folder:
         root = folder / "root"
@@ -42,7 +42,7 @@ def _make(work: Work) -> None:
             package.unlink()
         files = {_PROGRAM: root / _PROGRAM}
         for library in _libraries(work, root):
-            # Where its loader looks for it, whichever of the two places it was found in.
+            # In the folder in which its loader looks for it.
             place = "lib64" if library.name.startswith("ld-linux") else "lib"
             files[f"{place}/{library.name}"] = library
         _pack(folder / layer().name, files)
@@ -51,15 +51,15 @@ def _make(work: Work) -> None:
 
 def _libraries(work: Work, root: Path) -> list[Path]:
     own = ":".join(str(path) for path in root.glob("usr/lib/*-linux-gnu"))
-    said = work.run("ldd", str(root / _PROGRAM), env={"LD_LIBRARY_PATH": own})
-    if "not found" in said:
-        reason = f"a library of HAProxy is missing here:\n{said}"
+    output = work.run("ldd", str(root / _PROGRAM), env={"LD_LIBRARY_PATH": own})
+    if "not found" in output:
+        reason = f"a library of HAProxy is missing here:\n{output}"
         raise Missing(reason, remedy="install haproxy's libraries")
-    return [Path(found) for found in _LIBRARY.findall(said)]
+    return [Path(found) for found in _LIBRARY.findall(output)]
 
 
 def _pack(archive: Path, files: dict[str, Path]) -> None:
-    """The same bytes each time."""
+    """Write a reproducible archive."""
     folders = ("etc", "etc/haproxy", "lib", "lib64", "tmp", "usr", "usr/sbin")
     with tarfile.open(archive, "w") as tar:
         for folder in folders:
@@ -76,7 +76,7 @@ def _pack(archive: Path, files: dict[str, Path]) -> None:
 PARTS: Final = (
     Part(
         name="edge",
-        plan="HAProxy out of Debian's package, a layer of the demo's image; nothing is installed",
+        plan="a layer with Debian's HAProxy for the demo's image; nothing is installed",
         find=_find,
         make=_make,
         remedy=_REMEDY,

@@ -1,4 +1,4 @@
-"""Incus: a project, a network, a pool and an image of our own, and their removal."""
+"""Incus: our own project, network, pool and image, and their removal."""
 
 import ipaddress
 import shutil
@@ -17,7 +17,7 @@ from toolchain.work import Missing, Work
 PROJECT: Final = "flakeup"
 NETWORK: Final = "flakeupbr0"
 POOL: Final = "flakeup"
-_MARK: Final = {"user.flakeup": "made by tools/bootstrap"}
+_OWNER: Final = {"user.flakeup": "made by tools/bootstrap"}
 _RULES: Final = tuple(
     (way, NETWORK, "-m", "comment", "--comment", "flakeup", "-j", "ACCEPT") for way in ("-i", "-o")
 )
@@ -29,7 +29,7 @@ def _find() -> Found | None:
         return None
     if not all(API.find(path) for path in (_PROJECT_PATH, _NETWORK_PATH, _POOL_PATH)):
         return None
-    if not _has_devices() or _is_held_back():
+    if not _has_devices() or _blocks_forwarding():
         return None
     version = API.request("GET", "/1.0")["environment"]["server_version"]
     facts = {"project": PROJECT, "network": NETWORK, "pool": POOL}
@@ -52,19 +52,19 @@ def _make(work: Work) -> None:
         reason = "an Incus daemon answers, but its client `incus` is not on PATH"
         raise Missing(reason, remedy="install incus-client")
     if API.find(_POOL_PATH) is None:
-        _create("storage-pools", {"name": POOL, "driver": "dir", "config": _MARK})
+        _create("storage-pools", {"name": POOL, "driver": "dir", "config": _OWNER})
     if API.find(_NETWORK_PATH) is None:
         subnet = free_subnet()
         address = f"{subnet[1]}/{subnet.prefixlen}"
-        config = {**_MARK, "ipv4.address": address, "ipv4.nat": "true", "ipv6.address": "none"}
+        config = {**_OWNER, "ipv4.address": address, "ipv4.nat": "true", "ipv6.address": "none"}
         _create("networks", {"name": NETWORK, "type": "bridge", "config": config})
     if API.find(_PROJECT_PATH) is None:
         features = {"features.images": "true", "features.profiles": "true"}
-        _create("projects", {"name": PROJECT, "config": {**_MARK, **features}})
-    # Only where it has to be: while instances start with the daemon, a change is refused.
+        _create("projects", {"name": PROJECT, "config": {**_OWNER, **features}})
+    # Only if needed: Incus refuses a change while it starts instances.
     if not _has_devices():
         API.request("PATCH", _PROFILE_PATH, {"devices": _DEVICES})
-    let_through(work)
+    allow_forwarding(work)
 
 
 def _has_devices() -> bool:
@@ -77,7 +77,7 @@ def _create(kind: str, body: dict[str, Any]) -> None:
 
 
 def free_subnet() -> ipaddress.IPv4Network:
-    """The first of ours that no route of this machine touches.
+    """The first of `_SUBNETS` that overlaps no route of this machine.
 
     Raises:
         Missing: all of them are in use.
@@ -91,7 +91,7 @@ def free_subnet() -> ipaddress.IPv4Network:
 
 
 def _routes() -> list[ipaddress.IPv4Network]:
-    """The machine's routes but the default one, from the kernel's table."""
+    """The machine's routes except the default one, from the kernel."""
     routes = []
     for line in Path("/proc/net/route").read_text().splitlines()[1:]:
         words = line.split()
@@ -102,24 +102,24 @@ def _routes() -> list[ipaddress.IPv4Network]:
     return routes
 
 
-def let_through(work: Work) -> None:
-    """Rules for our bridge, where what is forwarded is dropped: a docker daemon does that.
+def allow_forwarding(work: Work) -> None:
+    """Accept packets of our bridge where Docker has set the policy of FORWARD to DROP.
 
-    Both parts end with it: whichever is made last finds the other's work done.
+    Both parts end with this, so that it works in either order.
     """
-    if _is_held_back() and API.is_running() and API.find(_NETWORK_PATH):
+    if _blocks_forwarding() and API.is_running() and API.find(_NETWORK_PATH):
         for rule in _RULES:
-            _drop_rule(work, rule)
+            _delete_rule(work, rule)
             work.run("iptables", "-w", "-I", "FORWARD", *rule)
 
 
-def _is_held_back() -> bool:
-    said = machine.said("iptables", "-w", "-S", "FORWARD").splitlines()
-    held = "-P FORWARD DROP" in said
-    return held and any(f"-A FORWARD {' '.join(rule)}" not in said for rule in _RULES)
+def _blocks_forwarding() -> bool:
+    rules = machine.output("iptables", "-w", "-S", "FORWARD").splitlines()
+    drops = "-P FORWARD DROP" in rules
+    return drops and any(f"-A FORWARD {' '.join(rule)}" not in rules for rule in _RULES)
 
 
-def _drop_rule(work: Work, rule: tuple[str, ...]) -> bool:
+def _delete_rule(work: Work, rule: tuple[str, ...]) -> bool:
     try:
         work.run("iptables", "-w", "-D", "FORWARD", *rule)
     except Missing:
@@ -128,7 +128,7 @@ def _drop_rule(work: Work, rule: tuple[str, ...]) -> bool:
 
 
 def alias() -> str:
-    """The name of the hosts' image, which changes with its recipe."""
+    """The alias of the hosts' image, which changes with its recipe."""
     return f"flakeup-host-{rootfs.recipe()}"
 
 
@@ -157,36 +157,36 @@ def _make_image(work: Work) -> None:
 
 
 def remove(work: Work) -> list[str]:
-    """Delete what carries our mark; what was done, for a reader."""
-    said = []
+    """Delete what tools/bootstrap has created; returns lines to print."""
+    lines = []
     if API.is_running():
         kinds = (("project", f"{_PROJECT_PATH}?force=1"), ("network", _NETWORK_PATH))
         for kind, path in (*kinds, ("storage pool", _POOL_PATH)):
             found = API.find(path.partition("?")[0])
-            if found and _MARK.items() <= found["config"].items():
+            if found and _OWNER.items() <= found["config"].items():
                 API.request("DELETE", path)
-                said.append(f"{kind} {found['name']} removed")
-        said.extend(_close(work))
-    return said
+                lines.append(f"{kind} {found['name']} removed")
+        lines.extend(_delete_rules(work))
+    return lines
 
 
-def _close(work: Work) -> list[str]:
+def _delete_rules(work: Work) -> list[str]:
     if shutil.which("iptables") is None:
         return []
-    gone = [rule for rule in _RULES if _drop_rule(work, rule)]
-    return [f"FORWARD rule {' '.join(rule[:2])} removed" for rule in gone]
+    deleted = [rule for rule in _RULES if _delete_rule(work, rule)]
+    return [f"FORWARD rule {' '.join(rule[:2])} removed" for rule in deleted]
 
 
 PARTS: Final = (
     Part(
         name="incus",
-        plan=f"a daemon, and in it a project, network and pool of our own ({PROJECT}, {NETWORK})",
+        plan=f"a daemon with a project, network and pool of our own ({PROJECT}, {NETWORK})",
         find=_find,
         make=_make,
     ),
     Part(
         name="image",
-        plan="the demo's and the tests' hosts start from it",
+        plan="the image of the demo's and the tests' hosts",
         find=_find_image,
         make=_make_image,
         needs=("rootfs", "incus"),

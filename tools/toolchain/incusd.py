@@ -1,4 +1,4 @@
-"""The Incus daemon where none runs: installed, and started by hand without systemd."""
+"""The Incus daemon: installed and started where none is running."""
 
 import shutil
 from pathlib import Path
@@ -21,10 +21,10 @@ INOTIFY_INSTANCES: Final = 1024
 
 
 def ensure(work: Work) -> None:
-    """A daemon that answers.
+    """Ensure that a daemon answers.
 
     Raises:
-        Missing: there is none, and this machine or user cannot start one.
+        Missing: there is none, and we cannot start one on this machine or as this user.
     """
     if API.is_running():
         return
@@ -34,10 +34,10 @@ def ensure(work: Work) -> None:
     if _daemon() is None or shutil.which("incus") is None:
         _install(work)
     if machine.has_systemd():
-        work.run("systemctl", "start", "incus.service", bound=False)
-    elif INCUSD.started() is None:
+        work.run("systemctl", "start", "incus.service", interruptible=False)
+    elif INCUSD.pid() is None:
         _start(work)
-    INCUSD.wait(work, ours=INCUSD.started() is not None)
+    INCUSD.wait(work, ours=INCUSD.pid() is not None)
 
 
 def _daemon() -> Path | None:
@@ -49,13 +49,13 @@ def _install(work: Work) -> None:
         reason = "Incus is not installed"
         raise Missing(reason, remedy=REMEDY)
     options: tuple[str, ...] = ()
-    if not apt.candidate(work, "incus-base"):
+    if not apt.has_candidate(work, "incus-base"):
         options = _backports(work)
     apt.install(work, "incus-base", "incus-client", "dnsmasq-base", options=options)
 
 
 def _backports(work: Work) -> tuple[str, ...]:
-    """Bookworm has Incus in its backports only; pinned at 100, they move nothing else."""
+    """Add bookworm-backports, which has Incus; its priority of 100 upgrades nothing else."""
     codename = machine.release().get("VERSION_CODENAME", "")
     mirror = apt.mirror()
     if codename != "bookworm" or not mirror:
@@ -68,25 +68,24 @@ def _backports(work: Work) -> tuple[str, ...]:
     return ("-t", suite)
 
 
-def _make_room(work: Work) -> None:
-    """Let all containers together have more inotify instances, where the kernel's limit is low.
+def _raise_inotify_limit(work: Work) -> None:
+    """Raise the kernel's limit of inotify instances until the next boot.
 
-    Each idle one takes about seven, and the usual 128 are shared by all: from the nineteenth on
-    units fail with "Too many open files", or no address comes. Incus's own advice for servers is a
-    higher one still; until the next boot.
+    All containers share it, and each needs about seven: with the usual 128, units of the nineteenth
+    fail with "Too many open files", or it gets no address. Incus recommends even more for servers.
     """
     try:
         if int(_INOTIFY.read_text()) < INOTIFY_INSTANCES:
             _INOTIFY.write_text(f"{INOTIFY_INSTANCES}\n")
             work.note(f"{_INOTIFY} raised to {INOTIFY_INSTANCES}, until the next boot")
     except OSError as error:
-        work.note(f"{_INOTIFY} stays as it is ({error.strerror}): at most eighteen containers")
+        work.note(f"{_INOTIFY} cannot be raised ({error.strerror}): at most eighteen containers")
 
 
 def _start(work: Work) -> None:
-    _make_room(work)
+    _raise_inotify_limit(work)
     daemon = _daemon()
     if daemon is None:
-        reason = "incusd was installed, but is in none of its places"
+        reason = "incusd was installed, but not found"
         raise Missing(reason, remedy=REMEDY)
     INCUSD.start(work, str(daemon), "--group", "root")

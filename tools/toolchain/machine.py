@@ -1,4 +1,4 @@
-"""What this machine has of its own: kinds of system, rights, versions of tools on PATH."""
+"""This machine: its system, our rights, and the tools on its PATH."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from typing import Final
 from toolchain.paths import TOOLCHAIN, write
 
 Version = tuple[int, ...]
-_SEEN: Final = TOOLCHAIN / "machine.json"
+_VERSIONS: Final = TOOLCHAIN / "machine.json"
 
 
 def is_root() -> bool:
@@ -25,7 +25,7 @@ def is_linux() -> bool:
 
 
 def release() -> dict[str, str]:
-    """/etc/os-release; empty where there is none."""
+    """The fields of /etc/os-release; empty if there is none."""
     path = Path("/etc/os-release")
     lines = path.read_text().splitlines() if path.is_file() else []
     pairs = (line.split("=", 1) for line in lines if "=" in line)
@@ -36,38 +36,38 @@ def has_systemd() -> bool:
     return Path("/run/systemd/system").is_dir()
 
 
-def own(tool: str) -> str | None:
-    """The machine's own tool on PATH: ours, put there by tools/env, does not count."""
+def find_tool(tool: str) -> str | None:
+    """A tool on the machine's own PATH, without the folders that tools/env adds."""
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     ours = str(TOOLCHAIN)
     return shutil.which(tool, path=os.pathsep.join(f for f in folders if not f.startswith(ours)))
 
 
 def version(path: str, *arguments: str) -> Version:
-    """A tool's version, asked once for each file it has been; () when it does not answer."""
+    """A tool's version, cached until its file changes; () if it prints none."""
     real = Path(path).resolve()
     stat = real.stat()
     name = f"{real} {stat.st_mtime_ns} {stat.st_size}"
     seen: dict[str, list[int]] = {}
-    if _SEEN.is_file():
-        seen = json.loads(_SEEN.read_text())
+    if _VERSIONS.is_file():
+        seen = json.loads(_VERSIONS.read_text())
     if name not in seen:
-        seen[name] = list(_ask((path, *arguments)))
-        write(_SEEN, json.dumps(seen, indent=1))
+        seen[name] = list(_read_version((path, *arguments)))
+        write(_VERSIONS, json.dumps(seen, indent=1))
     return tuple(seen[name])
 
 
-def said(*argv: str) -> str:
-    """What a command prints; empty where it cannot be had."""
+def output(*argv: str) -> str:
+    """The stdout of a command; empty if it cannot be run."""
     try:
-        answer = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return answer.stdout
+    return done.stdout
 
 
-def _ask(argv: tuple[str, ...]) -> Version:
-    match = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", said(*argv))
+def _read_version(argv: tuple[str, ...]) -> Version:
+    match = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", output(*argv))
     return tuple(int(number) for number in match.groups("0")) if match else ()
 
 
@@ -76,7 +76,7 @@ def text(wanted: Version) -> str:
 
 
 def pack(archive: Path, name: str, content: str) -> None:
-    """A tar.xz with one file, the same bytes each time."""
+    """Write a reproducible tar.xz with one file."""
     source = archive.with_name(name)
     source.write_text(content)
     with tarfile.open(archive, "w:xz") as tar:

@@ -1,4 +1,4 @@
-"""Nix: a relocatable one out of Debian's package, with a configuration of its own."""
+"""Nix: relocated from Debian's package, with a configuration of its own."""
 
 import grp
 import shutil
@@ -39,7 +39,7 @@ def _folder() -> Path:
 
 
 def _find() -> Found | None:
-    own = machine.own("nix")
+    own = machine.find_tool("nix")
     if own:
         version = machine.version(own, "--version")
         if version >= MINIMUM:
@@ -58,9 +58,9 @@ def _find() -> Found | None:
 
 def _make(work: Work) -> None:
     if not machine.is_root():
-        reason = f"no nix {machine.text(MINIMUM)} on PATH, and only root can make /nix"
+        reason = f"no nix {machine.text(MINIMUM)} on PATH, and only root can create /nix"
         raise Missing(reason, remedy=_REMEDY)
-    apt.tools(work, patchelf="patchelf", unsquashfs="squashfs-tools")
+    apt.ensure(work, patchelf="patchelf", unsquashfs="squashfs-tools")
     _builders(work)
     with work.folder(_folder()) as folder:
         root = folder / "root"
@@ -72,11 +72,11 @@ def _make(work: Work) -> None:
         shutil.copy(root / "bin" / "busybox", folder / "sandbox" / "busybox")
         (folder / "etc" / "nix.conf").write_text(_CONF.format(folder=_folder()))
         shutil.rmtree(root)
-    work.run(str(_folder() / "bin" / "nix"), "--version", step="trying it")
+    work.run(str(_folder() / "bin" / "nix"), "--version", step="checking that it runs")
 
 
 def _builders(work: Work) -> None:
-    """Builds run as users of their own, in a group whose members nix takes in turn."""
+    """Create the build users and their group."""
     try:
         grp.getgrnam("nixbld")
     except KeyError:
@@ -90,7 +90,7 @@ def _builders(work: Work) -> None:
 
 
 def _binary(work: Work, root: Path, folder: Path) -> None:
-    """Copy nix and the libraries it names; make it look for them where they will finally be."""
+    """Copy nix and its libraries, and patch their paths to the final folder."""
     shutil.copy(root / "usr" / "bin" / "nix", folder / "bin" / "nix")
     words = work.run("chroot", str(root), "ldd", "/usr/bin/nix", step="copying libraries").split()
     for word in {word for word in words if word.startswith("/")}:
@@ -109,7 +109,7 @@ def _binary(work: Work, root: Path, folder: Path) -> None:
 PARTS: Final = (
     Part(
         name="nix",
-        plan="made relocatable from Debian's package, own nix.conf in the cache",
+        plan="relocated from Debian's package, with its own nix.conf in the cache",
         find=_find,
         make=_make,
         needs=("rootfs",),

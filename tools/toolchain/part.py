@@ -1,4 +1,4 @@
-"""A part of the toolchain: how to find it, and how to make it where it is missing."""
+"""A part of the toolchain: how to find it, and how to make it if it is missing."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,30 +11,30 @@ Source = Literal["machine", "cache"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A part that is there: whose it is, what it is, and what tools/env must set for it."""
+    """A part that exists: where it is from, what it is, and what tools/env sets for it."""
 
     source: Source
     detail: str
     bin: str = ""
-    """Folder to put on PATH; empty where the machine's own PATH leads to it."""
+    """The folder to add to PATH; empty if it is on the machine's own PATH."""
     env: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
-    """What tests and the demo want to know, for the status file."""
+    """More for tests and the demo, in the status file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part. `find` takes milliseconds and changes nothing; `make` may raise Missing."""
+    """A part. `find` takes milliseconds and changes nothing; `make` may raise Missing."""
 
     name: str
     plan: str
-    """What making it means and why, as one line for a reader."""
+    """What is made and how, in one printed line."""
     find: Callable[[], Found | None]
     make: Callable[[Work], None]
     needs: tuple[str, ...] = ()
     remedy: str = ""
-    """What an owner can do where a part that this one needs cannot be had."""
+    """What the user can do if a part that this one needs is missing."""
     core: bool = False
-    """Nothing works without it: the exit status says so."""
+    """Whether nothing works without it, so that the exit status is 1."""
     helper: bool = False
-    """Made only when a part that needs it has to be made."""
+    """Whether it is made only for parts that need it."""

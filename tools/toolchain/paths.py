@@ -1,4 +1,4 @@
-"""Where things are, and the keys that name them."""
+"""The folders of the toolchain, and the keys in their names."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ VENV: Final = PROJECT / ".venv"
 
 
 def key(*recipe: str | Path) -> str:
-    """Twelve hex digits that change when the recipe does: texts, files, folders of files."""
+    """Twelve hex digits that change with the recipe: texts, files and folders."""
     digest = hashlib.sha256()
     for item in recipe:
         for name, content in _contents(item):
@@ -35,11 +35,11 @@ def _contents(item: str | Path) -> list[tuple[str, bytes]]:
 
 
 def write(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Put a file in place whole, or not at all; one that already says so stays untouched."""
+    """Write a file atomically, unless it has this content already."""
     if path.is_file() and path.read_text() == text:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Of this writer alone: threads of one process write the same file too.
+    # A name of its own, as several threads may write the same file.
     number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     fresh = Path(name)
     try:

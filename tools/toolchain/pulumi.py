@@ -22,7 +22,7 @@ _BINARIES: Final = (
 _SCRIPTS: Final = ("cmd/pulumi-language-python-exec", "dist/pulumi-resource-pulumi-python")
 _FLAGS: Final = ("-trimpath", "-tags", "osusergo,grpcnotrace")
 GO_MINIMUM: Final = (1, 21)
-"""From here on Go fetches the newer toolchain that go.mod asks for by itself."""
+"""The first Go that downloads the newer toolchain which go.mod requires."""
 
 
 def _pinned(module: Path, name: str) -> str:
@@ -34,7 +34,7 @@ def _pinned(module: Path, name: str) -> str:
 
 
 def wanted() -> machine.Version:
-    """The version to have, as go.mod pins it."""
+    """The version that go.mod pins."""
     return tuple(map(int, _pinned(_CLI, _PKG)[1:].split(".")))
 
 
@@ -44,8 +44,8 @@ def _folder() -> Path:
 
 
 def _find() -> Found | None:
-    own = machine.own("pulumi")
-    if own and machine.own("pulumi-language-python"):
+    own = machine.find_tool("pulumi")
+    if own and machine.find_tool("pulumi-language-python"):
         version = machine.version(own, "version")
         if version >= wanted() and version[0] == wanted()[0]:
             return Found(source="machine", detail=f"pulumi {machine.text(version)}")
@@ -56,11 +56,11 @@ def _find() -> Found | None:
 
 
 def binary() -> str | None:
-    """The CLI in use, wherever it is."""
+    """The path of the CLI in use, or None."""
     found = _find()
     if found is None:
         return None
-    return str(Path(found.bin) / "pulumi") if found.bin else machine.own("pulumi")
+    return str(Path(found.bin) / "pulumi") if found.bin else machine.find_tool("pulumi")
 
 
 def _make(work: Work) -> None:
@@ -68,7 +68,7 @@ def _make(work: Work) -> None:
     with work.folder(_folder()) as folder:
         target = folder / "bin"
         for module, versioned, package in _BINARIES:
-            options = (*_linked(_pinned(module, versioned)), "-o", f"{target}/")
+            options = (*_build_flags(_pinned(module, versioned)), "-o", f"{target}/")
             step = f"go build {Path(package).name}"
             work.run(go, "build", *options, "--", f"{versioned}/{package}", cwd=module, step=step)
         sdk = work.run(go, "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", _SDK, cwd=_CLI)
@@ -77,8 +77,8 @@ def _make(work: Work) -> None:
             copied.chmod(0o755)
 
 
-def _linked(number: str) -> tuple[str, ...]:
-    """The version is set by the linker: a binary without it calls itself nothing."""
+def _build_flags(number: str) -> tuple[str, ...]:
+    """Flags that set the version, which a binary does not know otherwise."""
     variable = f"{_SDK}/go/common/version.Version"
     return ("-mod=readonly", "-v", *_FLAGS, "-ldflags", f"-s -w -X {variable}={number}")
 

@@ -1,4 +1,4 @@
-"""Images outside a daemon: skopeo to copy them, and a registry for tests."""
+"""skopeo, which copies images without a daemon, and a registry for tests."""
 
 import shutil
 from pathlib import Path
@@ -13,7 +13,7 @@ _PACKAGE: Final = "docker-registry"
 
 
 def _find_skopeo() -> Found | None:
-    own = machine.own("skopeo")
+    own = machine.find_tool("skopeo")
     if own is None:
         return None
     version = machine.text(machine.version(own, "--version"))
@@ -21,7 +21,7 @@ def _find_skopeo() -> Found | None:
 
 
 def _make_skopeo(work: Work) -> None:
-    apt.tools(work, skopeo="skopeo")
+    apt.ensure(work, skopeo="skopeo")
 
 
 def _folder() -> Path:
@@ -29,7 +29,7 @@ def _folder() -> Path:
 
 
 def _find_registry() -> Found | None:
-    if machine.own(_PACKAGE):
+    if machine.find_tool(_PACKAGE):
         return Found(source="machine", detail=_PACKAGE)
     program = _folder() / "bin" / _PACKAGE
     if not program.is_file():
@@ -39,7 +39,7 @@ def _find_registry() -> Found | None:
 
 def _make_registry(work: Work) -> None:
     if not apt.usable():
-        reason = f"no {_PACKAGE} on PATH, and only root can have one from Debian's packages"
+        reason = f"no {_PACKAGE} on PATH, and only root can install one from Debian's packages"
         raise Missing(
             reason, remedy=f"install {_PACKAGE}, or run tools/bootstrap as root on Debian"
         )
@@ -51,7 +51,7 @@ def _make_registry(work: Work) -> None:
             package.unlink()
         shutil.copy(folder / "root" / "usr" / "bin" / _PACKAGE, folder / "bin" / _PACKAGE)
         shutil.rmtree(folder / "root")
-    work.run(str(_folder() / "bin" / _PACKAGE), "--version", step="trying it")
+    work.run(str(_folder() / "bin" / _PACKAGE), "--version", step="checking that it runs")
 
 
 PARTS: Final = (
@@ -63,7 +63,7 @@ PARTS: Final = (
     ),
     Part(
         name="registry",
-        plan="out of Debian's package, for tests; nothing is installed or started",
+        plan="from Debian's package, for tests; neither installed nor started",
         find=_find_registry,
         make=_make_registry,
     ),

@@ -1,4 +1,4 @@
-"""A Debian root with systemd, sshd and nix: the hosts' image, and where our own nix comes from."""
+"""A Debian root with systemd, sshd and nix: for the hosts' image, and the source of our nix."""
 
 import hashlib
 import platform
@@ -12,7 +12,7 @@ from toolchain.paths import TOOLCHAIN, TOOLS, key
 from toolchain.work import Missing, Work
 
 SUITE: Final = "trixie"
-"""The first Debian whose nix (2.26) knows --output-lock-file."""
+"""The first Debian whose nix (2.26) has --output-lock-file."""
 _REVISION: Final = "1"
 _RECIPE: Final = TOOLS / "hostimage"
 _CHROOT_ENV: Final = {
@@ -49,7 +49,7 @@ def metadata() -> Path:
 
 
 def fingerprint() -> str:
-    """How Incus names the image: the digest of both files, one after the other."""
+    """The image's fingerprint in Incus: the digest of both files, concatenated."""
     return hashlib.sha256(metadata().read_bytes() + image().read_bytes()).hexdigest()
 
 
@@ -59,12 +59,12 @@ def _find() -> Found | None:
 
 def _make(work: Work) -> None:
     if not (machine.is_linux() and machine.is_root()):
-        reason = "a Debian root can be made on Linux, as root, only"
+        reason = "a Debian root can only be made on Linux, as root"
         raise Missing(reason, remedy="run tools/bootstrap as root on Debian")
-    apt.tools(work, debootstrap="debootstrap", mksquashfs="squashfs-tools")
+    apt.ensure(work, debootstrap="debootstrap", mksquashfs="squashfs-tools")
     with work.folder(folder()) as target:
         root = target / "root"
-        # No mirror of the machine's own: debootstrap has one.
+        # Without a mirror of the machine's own, debootstrap uses its default.
         mirror = (apt.mirror(),) if apt.mirror() else ()
         keyring = (f"--keyring={apt.KEYRING}",) if apt.KEYRING.is_file() else ()
         base = ("debootstrap", "--variant=minbase", *keyring, SUITE, str(root), *mirror)
@@ -79,7 +79,7 @@ def _make(work: Work) -> None:
 
 
 def _packages(work: Work, root: Path) -> None:
-    """In a second step: nix-bin in debootstrap's own --include fails."""
+    """Install the packages in a second step, as debootstrap --include fails with nix-bin."""
     names = (_RECIPE / "packages").read_text().split()
     shutil.copy("/etc/resolv.conf", root / "etc" / "resolv.conf")
     argv = ("apt-get", "-q", "-y", "--no-install-recommends", "install", *names)
@@ -102,7 +102,7 @@ def _inside(work: Work, root: Path, *argv: str, step: str) -> None:
 
 
 def _in_namespace(*, proc: Path | None = None) -> tuple[str, ...]:
-    """Mounts and processes of a step end with it, however it ends."""
+    """Run a step in namespaces, so that its mounts and processes end with it."""
     shown = (f"--mount-proc={proc}",) if proc else ()
     return ("unshare", "--mount", "--pid", "--fork", "--kill-child", *shown, "--")
 

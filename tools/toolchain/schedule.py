@@ -1,4 +1,4 @@
-"""Making what is missing: parts side by side, each after those it needs."""
+"""Makes missing parts in parallel, each after those it needs."""
 
 import threading
 import time
@@ -14,22 +14,22 @@ Outcome = Found | Missing
 
 
 class Schedule:
-    """One thread a part that is missing; the slow Go build and the Debian root overlap."""
+    """A thread for each missing part, so that the Go build and the Debian root overlap."""
 
     def __init__(self, parts: Mapping[str, Part], report: Report) -> None:
         self._parts = parts
         self._report = report
         self._running = Running()
-        self._works: dict[str, Work] = {}
+        self._in_progress: dict[str, Work] = {}
         self._outcomes: dict[str, Outcome] = {}
-        self._ended = {name: threading.Event() for name in parts}
+        self._done = {name: threading.Event() for name in parts}
 
     def run(self, wanted: Sequence[str]) -> dict[str, Outcome]:
-        """Make the wanted parts that are missing, and what they need."""
+        """Make the missing ones of the wanted parts, and what they need."""
         names = self._to_make(wanted)
         threads = [threading.Thread(target=self._one, args=(name,)) for name in names]
         for name in set(self._parts) - set(names):
-            self._ended[name].set()
+            self._done[name].set()
         self._report.watch(self._progress)
         for thread in threads:
             thread.start()
@@ -64,38 +64,38 @@ class Schedule:
         except Missing as missing:
             self._outcomes[name] = missing
             self._report.say(name, f"missing: {missing.reason}\n         -> {missing.remedy}")
-        except Exception as error:  # noqa: BLE001 - the other parts go on; the log has it all
+        except Exception as error:  # noqa: BLE001 - the other parts continue; the log has the traceback
             log = LOGS / f"{name}.log"
             with log.open("a") as opened:
                 traceback.print_exc(file=opened)
             self._outcomes[name] = Missing(f"{type(error).__name__}: {error}", remedy=f"see {log}")
             self._report.say(name, f"missing: {type(error).__name__}: {error}, see {log}")
         finally:
-            self._works.pop(name, None)
-            self._ended[name].set()
+            self._in_progress.pop(name, None)
+            self._done[name].set()
 
     def _make(self, part: Part) -> Found:
         for need in part.needs:
-            self._ended[need].wait()
+            self._done[need].wait()
             if self._running.stopped:
                 raise Missing(INTERRUPTED, remedy=AGAIN)
             outcome = self._outcomes.get(need)
             if isinstance(outcome, Missing):
                 reason = f"needs {need}, which is missing"
                 raise Missing(reason, remedy=part.remedy or outcome.remedy)
-        if part.needs and (found := part.find()):  # what it needs has brought it to light
+        if part.needs and (found := part.find()):  # a part it needs has made it available
             self._report.say(part.name, f"ready: {found.detail}")
             return found
-        self._report.say(part.name, f"making: {part.plan}")
+        self._report.say(part.name, f"setting up: {part.plan}")
         started = time.monotonic()
-        self._works[part.name] = Work(part.name, self._running)
-        part.make(self._works[part.name])
+        self._in_progress[part.name] = Work(part.name, self._running)
+        part.make(self._in_progress[part.name])
         found = part.find()
         if found is None:
-            reason = "made, but it cannot be found"
-            raise Missing(reason, remedy=f"see {self._works[part.name].log}")
+            reason = "it was set up, but is not found"
+            raise Missing(reason, remedy=f"see {self._in_progress[part.name].log}")
         self._report.say(part.name, f"ready in {time.monotonic() - started:.0f} s: {found.detail}")
         return found
 
     def _progress(self) -> dict[str, str]:
-        return {name: work.progress() for name, work in sorted(self._works.items())}
+        return {name: work.progress() for name, work in sorted(self._in_progress.items())}

@@ -1,4 +1,4 @@
-"""An sshd for tests, where the machine has none: out of Debian's package, and never a service."""
+"""An sshd for tests, from Debian's package if the machine has none; never run as a service."""
 
 import pwd
 import shutil
@@ -13,7 +13,7 @@ from toolchain.work import Missing, Work
 _PACKAGES: Final = ("openssh-server", "libwrap0")
 _REMEDY: Final = "install openssh-server, or run tools/bootstrap as root on Debian"
 _USER: Final = "sshd"
-"""Whose rights the half of sshd has that talks to strangers."""
+"""The user of sshd's unprivileged process."""
 
 
 def _folder() -> Path:
@@ -21,14 +21,14 @@ def _folder() -> Path:
 
 
 def _find() -> Found | None:
-    own = machine.own("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
+    own = machine.find_tool("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
     if own:
         return Found(source="machine", detail="sshd")
     program = _folder() / "bin" / "sshd"
-    return Found(source="cache", detail="sshd", bin=str(program.parent)) if _is_whole() else None
+    return Found(source="cache", detail="sshd", bin=str(program.parent)) if _is_complete() else None
 
 
-def _is_whole() -> bool:
+def _is_complete() -> bool:
     return (_folder() / "bin" / "sshd").is_file() and _has_user()
 
 
@@ -42,9 +42,9 @@ def _has_user() -> bool:
 
 def _make(work: Work) -> None:
     if not apt.usable():
-        reason = "no sshd on PATH, and only root can have one from Debian's packages"
+        reason = "no sshd on PATH, and only root can install one from Debian's packages"
         raise Missing(reason, remedy=_REMEDY)
-    apt.tools(work, patchelf="patchelf")
+    apt.ensure(work, patchelf="patchelf")
     if not _has_user():
         place = ("--home-dir", "/run/sshd", "--no-create-home", "--shell", "/usr/sbin/nologin")
         work.run("useradd", "--system", *place, _USER)
@@ -59,13 +59,13 @@ def _make(work: Work) -> None:
             shutil.copy(library, folder / "lib" / library.name)
         work.run("patchelf", "--set-rpath", str(_folder() / "lib"), str(folder / "bin" / "sshd"))
         shutil.rmtree(folder / "root")
-    work.run(str(_folder() / "bin" / "sshd"), "-V", step="trying it")
+    work.run(str(_folder() / "bin" / "sshd"), "-V", step="checking that it runs")
 
 
 PARTS: Final = (
     Part(
         name="sshd",
-        plan="out of Debian's package, for tests; nothing is installed or started",
+        plan="from Debian's package, for tests; neither installed nor started",
         find=_find,
         make=_make,
         remedy=_REMEDY,

@@ -1,4 +1,4 @@
-"""What is there and what is not: for tests, for the demo, for tools/env."""
+"""The status of all parts, for tests, the demo and tools/env."""
 
 import json
 import shlex
@@ -13,11 +13,11 @@ from toolchain.work import Missing
 
 ENV_FILE: Final = VENV / "flakeup-env.sh"
 FILE: Final = TOOLCHAIN / "status" / f"{key(str(VENV))}.json"
-"""One for each clone: two clones may want different versions."""
+"""One per clone, as clones may need different versions."""
 
 
 def of(parts: Mapping[str, Part], outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
-    """The status of every part that a reader knows by name."""
+    """The status of every part but the helpers."""
     rows = {name: _row(outcomes.get(name)) for name, part in parts.items() if not part.helper}
     core = [name for name, part in parts.items() if part.core]
     return {
@@ -41,12 +41,12 @@ def _row(outcome: Outcome | None) -> dict[str, Any]:
         case Missing():
             return {"state": "missing", "reason": outcome.reason, "remedy": outcome.remedy}
         case None:
-            reason = "not made yet"
+            reason = "not set up yet"
             return {"state": "missing", "reason": reason, "remedy": "run tools/bootstrap"}
 
 
 def look(parts: Mapping[str, Part]) -> dict[str, Outcome]:
-    """What is there now; for what is not, why not, as the last bootstrap of this clone saw it."""
+    """What exists now; for what is missing, the reason from this clone's last bootstrap."""
     earlier = json.loads(FILE.read_text())["parts"] if FILE.is_file() else {}
     outcomes: dict[str, Outcome] = {}
     for name, part in parts.items():
@@ -60,7 +60,7 @@ def look(parts: Mapping[str, Part]) -> dict[str, Outcome]:
 
 
 def save(status: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> None:
-    """The status file, and the settings that tools/env reads."""
+    """Write the status file, and the settings that tools/env reads."""
     write(FILE, f"{json.dumps(status, indent=1)}\n")
     found = [outcome for outcome in outcomes.values() if isinstance(outcome, Found)]
     folders = ":".join(outcome.bin for outcome in found if outcome.bin)

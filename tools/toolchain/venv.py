@@ -11,7 +11,7 @@ from toolchain.work import Missing, Work
 
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
 _LOCKS: Final = (PROJECT / "requirements-dev.txt", TOOLS / "pip.txt")
-_MARK: Final = VENV / "flakeup-installed"
+_INSTALLED: Final = VENV / "flakeup-installed"
 
 
 def _uv_folder() -> Path:
@@ -26,7 +26,9 @@ def _find_uv() -> Found | None:
 def _make_uv(work: Work) -> None:
     with work.folder(_uv_folder()) as folder:
         try:
-            work.run(sys.executable, "-m", "venv", str(folder), step="making a place for uv")
+            work.run(
+                sys.executable, "-m", "venv", str(folder), step="creating an environment for uv"
+            )
         except Missing:
             if not apt.usable():
                 raise
@@ -37,34 +39,34 @@ def _make_uv(work: Work) -> None:
 
 
 def _find_venv() -> Found | None:
-    if not _MARK.is_file() or not (VENV / "bin" / "python").exists():
+    if not _INSTALLED.is_file() or not (VENV / "bin" / "python").exists():
         return None
-    if _MARK.read_text() != _wanted():
+    if _INSTALLED.read_text() != _wanted():
         return None
     return Found(source="cache", detail=f"Python {PYTHON}", facts={"python": str(_python())})
 
 
 def _make_venv(work: Work) -> None:
-    """Filled where it stands (it cannot be moved); the mark says that it is whole."""
+    """Install in place, as it cannot be moved; `_INSTALLED` says that it is complete."""
     uv = str(_uv_folder() / "bin" / "uv")
-    _MARK.unlink(missing_ok=True)
-    if not _whole(work):
+    _INSTALLED.unlink(missing_ok=True)
+    if not _is_usable(work):
         python = ("--python", sys.executable)
         work.run(uv, "venv", "--clear", "--prompt", "flakeup", *python, str(VENV))
     sync = (uv, "pip", "sync", "--python", str(_python()), "--require-hashes", "--compile-bytecode")
     work.run(*sync, *map(str, _LOCKS), step="installing packages")
-    _MARK.write_text(_wanted())
+    _INSTALLED.write_text(_wanted())
 
 
-def _whole(work: Work) -> bool:
-    """Whether there is an environment of this very Python to build on."""
+def _is_usable(work: Work) -> bool:
+    """Whether there is an environment of exactly this Python."""
     if not _python().exists():
         return False
     try:
-        said = work.run(str(_python()), "-c", "import platform; print(platform.python_version())")
+        output = work.run(str(_python()), "-c", "import platform; print(platform.python_version())")
     except Missing:
         return False
-    return said.strip() == PYTHON
+    return output.strip() == PYTHON
 
 
 def _python() -> Path:
@@ -77,7 +79,7 @@ def _wanted() -> str:
 
 UV: Final = Part(
     name="uv",
-    plan="from its package index, hash-checked, into the cache",
+    plan="from the package index, hash-checked, into the cache",
     find=_find_uv,
     make=_make_uv,
     helper=True,

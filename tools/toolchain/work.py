@@ -1,4 +1,4 @@
-"""Running the steps of one part: its log, its unfinished folder, its last word."""
+"""Runs the steps of a part, with its log and its unfinished folder."""
 
 import os
 import shutil
@@ -13,13 +13,13 @@ from typing import Final
 from toolchain.paths import LOGS, UNFINISHED
 
 TAIL: Final = 12
-"""Lines of a failed step that are shown."""
+"""Lines of output that are shown of a failed step."""
 INTERRUPTED: Final = "interrupted"
-AGAIN: Final = "run tools/bootstrap again: what is finished is kept"
+AGAIN: Final = "run tools/bootstrap again; finished parts are kept"
 
 
-class Missing(Exception):  # noqa: N818 - it is an answer ("cannot be had here"), not a fault
-    """A part cannot be had on this machine; the remedy is what its owner can do about it."""
+class Missing(Exception):  # noqa: N818 - an expected result, not an error
+    """A part is not available on this machine; the remedy is what the user can do."""
 
     def __init__(self, reason: str, *, remedy: str) -> None:
         super().__init__(reason)
@@ -28,19 +28,19 @@ class Missing(Exception):  # noqa: N818 - it is an answer ("cannot be had here")
 
 
 class Running:
-    """The processes under way, so that an interrupt can end exactly those."""
+    """The running processes, so that an interrupt can end exactly those."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._processes: set[subprocess.Popen[bytes]] = set()
         self.stopped = False
 
-    def wait(self, process: subprocess.Popen[bytes], *, bound: bool) -> int:
-        """Its exit status; where it is bound to us, an interrupt ends it."""
+    def wait(self, process: subprocess.Popen[bytes], *, interruptible: bool) -> int:
+        """Wait for its exit status; an interrupt kills it if it is interruptible."""
         with self._lock:
-            if bound:
+            if interruptible:
                 self._processes.add(process)
-            if bound and self.stopped:
+            if interruptible and self.stopped:
                 process.kill()
         code = process.wait()
         with self._lock:
@@ -48,7 +48,7 @@ class Running:
         return code
 
     def stop(self) -> None:
-        """Kill, not terminate: `unshare` would wait for its child; nothing half-done is used."""
+        """Kill the processes: `unshare` would survive SIGTERM, and unfinished work is not used."""
         with self._lock:
             self.stopped = True
             for process in self._processes:
@@ -56,7 +56,7 @@ class Running:
 
 
 class Work:
-    """What a part's recipe works with."""
+    """What `Part.make` works with."""
 
     def __init__(self, name: str, running: Running) -> None:
         self.name = name
@@ -73,15 +73,15 @@ class Work:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         step: str = "",
-        bound: bool = True,
+        interruptible: bool = True,
     ) -> str:
-        """Run one command, everything it says going to the log; returns what it said.
+        """Run a command, with its output in the log; returns the output.
 
-        A command that is not bound to us is neither killed nor interrupted with us: for dpkg, which
-        would leave the machine's packages half-configured.
+        A command that is not interruptible survives an interrupt: dpkg would leave packages
+        half-configured otherwise.
 
         Raises:
-            Missing: it ended with a failure (the message has its last lines), or was interrupted.
+            Missing: it failed (the message has its last lines), or was interrupted.
         """
         if self._running.stopped:
             raise Missing(INTERRUPTED, remedy=AGAIN)
@@ -91,47 +91,47 @@ class Work:
             self._start = log.tell()
             self._step = step or f"{Path(argv[0]).name} {argv[1] if len(argv) > 1 else ''}".strip()
             process = subprocess.Popen(
-                (*_die_with_us(), *argv) if bound else argv,
+                (*_die_with_us(), *argv) if interruptible else argv,
                 env={**os.environ, **(env or {})},
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=not bound,
+                start_new_session=not interruptible,
             )
-        code = self._running.wait(process, bound=bound)
-        said = self._said()
+        code = self._running.wait(process, interruptible=interruptible)
+        output = self._output()
         if code:
-            raise self._failed(argv, code, said)
-        return said
+            raise self._failed(argv, code, output)
+        return output
 
     def note(self, text: str) -> None:
-        """Say what is being done where no command is run."""
+        """Log what is being done without a command."""
         self._step = text
         with self.log.open("a") as log:
             log.write(f"{text}\n")
         self._start = self.log.stat().st_size
 
     def progress(self) -> str:
-        """The step under way and its last word, as part of a line for a reader."""
-        lines = self._said().splitlines()
+        """The current step and its last line of output, as part of a line to print."""
+        lines = self._output().splitlines()
         return f"{self._step}: {len(lines)} lines, {_plain(lines[-1])}" if lines else self._step
 
-    def _said(self) -> str:
+    def _output(self) -> str:
         with self.log.open("rb") as log:
             log.seek(self._start)
             return log.read().decode(errors="replace")
 
-    def _failed(self, argv: Sequence[str], code: int, said: str) -> Missing:
+    def _failed(self, argv: Sequence[str], code: int, output: str) -> Missing:
         if self._running.stopped:
             return Missing(INTERRUPTED, remedy=AGAIN)
-        last = "".join(f"\n    {_plain(line, width=160)}" for line in said.splitlines()[-TAIL:])
-        msg = f"`{Path(argv[0]).name}` ended with status {code}{last}"
+        last = "".join(f"\n    {_plain(line, width=160)}" for line in output.splitlines()[-TAIL:])
+        msg = f"`{Path(argv[0]).name}` exited with status {code}{last}"
         return Missing(msg, remedy=f"see {self.log}, then run tools/bootstrap again")
 
     @contextmanager
     def folder(self, final: Path) -> Iterator[Path]:
-        """A folder to fill; it takes its final name when all went well, and goes away if not."""
+        """A folder to fill, which gets its final name on success, and is removed otherwise."""
         unfinished = UNFINISHED / f"{final.name}.{os.getpid()}"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
@@ -146,7 +146,7 @@ class Work:
 
 
 def _die_with_us() -> tuple[str, ...]:
-    """A killed bootstrap must not leave a step behind that goes on writing."""
+    """Let a step die with a killed bootstrap, instead of writing on."""
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     return (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
 
