@@ -1,1 +1,1 @@
-"""Real daemons and servers of the tests' own."""
+"""Real daemons and servers, started by tests for themselves."""

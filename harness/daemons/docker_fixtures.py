@@ -1,4 +1,4 @@
-"""A daemon and a plugin for the session of a module, and what the tests make with them."""
+"""Resources that tests of the Docker provider create."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SICK = {"tests": ["CMD", "cat", "/none"], "interval": "1s", "retries": 1}
 
 
 def sleeper(dockerd: Dockerd, **changes: Json) -> dict[str, Json]:
-    """The inputs of a container that stays."""
+    """The inputs of a container that keeps running."""
     base = {"image": dockerd.image, "command": ["sleep", "1000"], "labels": [dockerd.label]}
     return {**base, **changes}
 
 
 def named(dockerd: Dockerd, name: str) -> str:
-    """A name for the program to use, which also starts the names that are made up."""
+    """A resource name with the tests' prefix, with which generated names begin, too."""
     return f"{dockerd.prefix}-{name}"
 
 
@@ -32,7 +32,7 @@ def named(dockerd: Dockerd, name: str) -> str:
 def made(
     plugin: Plugin, dockerd: Dockerd, kind: str, inputs: dict[str, Json], name: str
 ) -> Iterator[ResourceState]:
-    """A resource for as long as it is looked at."""
+    """Create a resource during the block."""
     resource = plugin.create_resource(kind, inputs, name=named(dockerd, name))
     try:
         yield resource
@@ -40,8 +40,9 @@ def made(
         plugin.delete_resource(resource)
 
 
-def wait_for(is_so: Callable[[], bool], seconds: float = 15) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
+    """Poll a condition until it holds."""
     deadline = time.monotonic() + seconds
-    while not is_so():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""A machine with a Docker client that leads to a daemon: an sshd of the test's own."""
+"""A Docker daemon that is reached over ssh: an sshd whose Docker client connects to it."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ class FarDocker:
 
     server: Sshd
     folder: Path
-    """What the program has written for ssh."""
+    """The program's ssh files."""
 
     @classmethod
     def start(cls, folder: Path, daemon: str, *, path: str = "", files: Path | None = None) -> Self:
-        """Start it; `path` is the PATH of who logs in, `files` where the files of ssh go."""
+        """Start it; `path` is the PATH of logins, `files` the folder of the ssh files."""
         server = machine(folder / "sshd", daemon, path=path)
         far = cls(server=server, folder=files or folder / "ssh")
         far.write()
         return far
 
     def write(self, *, key: str | None = None, host_key: str | None = None) -> None:
-        """What the program writes before all else."""
+        """Write the ssh files, as the program does first."""
         identity = ssh.write_ssh_files(self.folder, (), key or self.server.client_key_text)
         remote.pin(self.host, HostKey.parse(host_key or self.server.host_key_line), identity)
 
     @property
     def host(self) -> str:
-        """As the config has it."""
+        """As in the config."""
         return host_of(self.server)
 
     @property
     def where(self) -> str:
-        """As messages have it."""
+        """As in messages."""
         return where(self.server)
 
     def __enter__(self) -> Self:
@@ -56,22 +56,22 @@ class FarDocker:
 
 
 def machine(folder: Path, daemon: str, *, path: str = "", port: int = 0) -> Sshd:
-    """A machine whose Docker client leads to `daemon`, and whose sshd is as strict as most are."""
+    """Start an sshd with common limits, whose logins use `daemon` as their DOCKER_HOST."""
     variables = f"DOCKER_HOST={daemon}" + (f" PATH={path}" if path else "")
     options = (f"SetEnv {variables}", "MaxStartups 10:30:100")
     return Sshd.start(folder, port=port, options=options)
 
 
 def host_of(server: Sshd) -> str:
-    """As the config has it."""
+    """As in the config."""
     return Machine.parse(f"ssh://{server.user}@127.0.0.1:{server.port}").url
 
 
 def where(server: Sshd) -> str:
-    """As messages have it."""
+    """As in messages."""
     return f"docker.host ({server.user}@127.0.0.1, port {server.port})"
 
 
 def another_key(folder: Path) -> str:
-    """The public half of a key that is nobody's."""
+    """The public half of a new key."""
     return public_key(make_key(folder / "another"))

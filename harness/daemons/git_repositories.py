@@ -1,4 +1,4 @@
-"""An app and an infra flake in repositories for real git servers, and the settings of a stack."""
+"""Repositories with an app and an infra flake, and the settings of a stack for them."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ def git(folder: Path, *words: str) -> str:
 
 
 def commit(folder: Path, message: str = "A change") -> str:
-    """Commit all that is in a folder, which becomes a repository if it is none."""
+    """Commit everything in a folder, which becomes a repository if it is not one."""
     if not (folder / ".git").exists():
         git(folder, "init", "--quiet", "--initial-branch=main")
     git(folder, "add", "--all")
@@ -42,27 +42,27 @@ def commit(folder: Path, message: str = "A change") -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitRepositories:
-    """Bare repositories `app.git` and `infra.git`, and the addresses of their servers."""
+    """Bare repositories `app.git` and `infra.git`, and the URLs of their servers."""
 
     base: Path
     by_git: str
     by_http: str
     infra: Path
-    """The infra flake's work tree: the flake at its top, and again in `nix/`."""
+    """The infra flake's work tree: the flake is in its root, and again in `nix/`."""
 
     def app(self, name: str) -> str:
         """The commit of a ref of the app."""
         return git(self.base / "app.git", "rev-parse", f"{name}^{{commit}}")
 
     def render(self, folder: Path, hosts: Mapping[str, object] | None = None) -> Path:
-        """The demo's flake in a folder, with its app behind the git server."""
+        """Write the demo's flake to a folder, with the app on the git server as its input."""
         run(DEMO / "render-flake", folder, f"{self.by_git}/app.git")
         if hosts is not None:
             (folder / "hosts.json").write_text(json.dumps(hosts))
         return folder
 
 
-def made(repos: GitRepositories) -> GitRepositories:
+def create(repos: GitRepositories) -> GitRepositories:
     """Create and fill the repositories."""
     work = repos.infra.with_name(f"{repos.base.name}-app")
     run(DEMO / "app-repo", work)
@@ -87,7 +87,7 @@ def settings(
     app_input: str = "app",
     hosts: tuple[HostSpec, ...] | None = None,
 ) -> Settings:
-    """The settings of a stack; its host has the stack's ref."""
+    """The settings of a stack, whose host uses the stack's appRef."""
     ref = None if app_ref is None else Ref.parse(app_ref)
     return Settings(
         flake=FlakeUrl.parse(flake),

@@ -1,4 +1,4 @@
-"""Git servers on loopback: where a repository is no local path, nix behaves differently."""
+"""Git servers on loopback, as nix treats local repositories differently."""
 
 import contextlib
 import os
@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
+    """A free loopback port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     return port
@@ -22,7 +22,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def git_daemon(base: Path) -> Iterator[str]:
-    """Serve the repositories in `base` by git's own protocol; gives `git://127.0.0.1:PORT`."""
+    """Serve the repositories in `base` by git's own protocol; yields `git://127.0.0.1:PORT`."""
     port = free_port()
     argv = (
         "git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1", f"--port={port}",
@@ -40,10 +40,10 @@ def git_daemon(base: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def git_over_http(base: Path) -> Iterator[str]:
-    """Serve the repositories in `base` by `git http-backend`; gives `http://127.0.0.1:PORT`."""
+    """Serve the repositories in `base` by `git http-backend`; yields `http://127.0.0.1:PORT`."""
 
     class Backend(BaseHTTPRequestHandler):
-        """One request, one process, as CGI has it (git-http-backend(1))."""
+        """Runs git-http-backend(1) as a CGI process for each request."""
 
         def do_GET(self) -> None:
             path, _, query = self.path.partition("?")
@@ -76,7 +76,7 @@ def git_over_http(base: Path) -> Iterator[str]:
         do_POST = do_GET  # noqa: N815 its name in http.server
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 its name there
-            """Say nothing: the test's output is not an access log."""
+            """Write no access log."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Backend) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -89,7 +89,7 @@ def git_over_http(base: Path) -> Iterator[str]:
 
 
 def _wait_for(port: int) -> None:
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

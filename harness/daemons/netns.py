@@ -1,4 +1,4 @@
-"""Into another network namespace, with one thread and for a moment."""
+"""Runs code of one thread in another network namespace."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _NEWNET: Final = 0x40000000  # CLONE_NEWNET
 
 @contextmanager
 def within(network: str) -> Iterator[None]:
-    """What is connected in the block is in the network of a file such as /proc/1/ns/net, and stays.
+    """Sockets that are created in the block are in the namespace of a file such as /proc/1/ns/net.
 
-    Without a file, it is in this process's own.
+    Without a file, they are in this process's own.
     """
     if not network:
         yield
@@ -33,6 +33,6 @@ def within(network: str) -> Iterator[None]:
 
 
 def _enter(namespace: int) -> None:
-    """Only this thread does."""
+    """Move this thread, and no other, into a namespace."""
     if _LIBC.setns(namespace, _NEWNET):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -1,7 +1,7 @@
-"""A Docker daemon of the tests' own, which may be restarted and killed.
+"""A separate Docker daemon, which tests may restart and kill.
 
-It is in a network of its own: what it does to it, no other daemon notices. `netns.within` leads to
-the ports that it publishes there. Needs root, as any dockerd.
+It is in a network namespace of its own, so that it does not disturb other daemons. `netns.within`
+connects to the ports that it publishes there. Needs root, like any dockerd.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 NEEDED: Final = ("dockerd", "unshare", "nsenter", "ip")
 _FOLDER: Final = "flakeup-dockerd-"
-_PATIENCE: Final = 60.0
+_TIMEOUT: Final = 60.0
 
 
 class OwnDockerd:
-    """A daemon whose data, socket and processes are in a folder."""
+    """A daemon with its data, socket and state in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._holder = subprocess.Popen(("unshare", "--net", "sleep", "86400"))
-        time.sleep(0.3)  # until it is in its own
+        time.sleep(0.3)  # until unshare has entered the namespace
         self._inside = ("nsenter", "-t", str(self._holder.pid), "-n")
         subprocess.run((*self._inside, "ip", "link", "set", "lo", "up"), check=True, timeout=10)
         self.seen = Dockerd(host=f"unix://{folder}/sock", prefix="own")
@@ -41,20 +41,20 @@ class OwnDockerd:
 
     @property
     def network(self) -> str:
-        """The file of the network that it is in."""
+        """The file of its network namespace."""
         return f"/proc/{self._holder.pid}/ns/net"
 
     @property
     def runs(self) -> bool:
-        """Whether it has been started, and not ended."""
+        """Whether it is running."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        # A pid in the files of one that was killed may be anybody's by now, or one that nobody has
-        # buried yet: its containerd ends with it.
-        for left in ("pid", "exec/containerd/containerd.pid"):
-            (self._folder / left).unlink(missing_ok=True)
+        # After a kill, a pid file may name a zombie or an unrelated process; containerd exits with
+        # its dockerd.
+        for pid_file in ("pid", "exec/containerd/containerd.pid"):
+            (self._folder / pid_file).unlink(missing_ok=True)
         argv = (
             *self._inside,
             "dockerd",
@@ -67,7 +67,7 @@ class OwnDockerd:
             self._process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _TIMEOUT
         while True:
             with suppress(OSError, ApiError):
                 self.seen.request("GET", "/images/json")
@@ -80,23 +80,23 @@ class OwnDockerd:
         return (self._folder / "log").read_text()[-2000:]
 
     def kill(self, number: int = signal.SIGKILL) -> None:
-        """End it: with SIGTERM as when a machine updates it, and its containers with it."""
+        """Send it a signal, and wait until it has exited; SIGTERM also stops its containers."""
         assert self._process
         self._process.send_signal(number)
-        self._process.wait(_PATIENCE)
+        self._process.wait(_TIMEOUT)
 
     def restart(self, number: int = signal.SIGTERM) -> None:
-        """End it, and start it again."""
+        """Kill it, and start it again."""
         self.kill(number)
         self.start()
 
     def remove(self) -> None:
-        """Take away its containers, itself, and its folder."""
+        """Remove its containers, itself, and its folder."""
         try:
             if not self.runs:
                 self.start()
             for one in self.seen.request("GET", "/containers/json?all=1"):
-                with suppress(ApiError):  # it is going by itself
+                with suppress(ApiError):  # it is being removed already
                     self.seen.request("DELETE", f"/containers/{one['Id']}?force=1")
         finally:
             if self.runs:
@@ -109,19 +109,19 @@ class OwnDockerd:
 
 
 def why_not(parts: dict[str, dict[str, Any]]) -> str:
-    """Why there can be no daemon of our own here; empty where there can."""
+    """Why this machine cannot run a separate daemon; empty if it can."""
     if parts["docker"]["state"] != "ready":
         return f"no docker: {parts['docker']['reason']}; {parts['docker']['remedy']}"
     if os.geteuid() != 0:
-        return "no dockerd of the tests' own: only root can start one"
+        return "no separate dockerd: only root can start one"
     if missing := [name for name in NEEDED if shutil.which(name) is None]:
-        return f"no dockerd of the tests' own: {', '.join(missing)} missing"
+        return f"no separate dockerd: {', '.join(missing)} missing"
     return ""
 
 
 @contextmanager
 def started() -> Iterator[OwnDockerd]:
-    """A daemon for as long as the block takes."""
+    """Run a daemon during the block."""
     _sweep()
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
     (folder / "owner").write_text(str(os.getpid()))
@@ -134,13 +134,13 @@ def started() -> Iterator[OwnDockerd]:
 
 
 def _mounts(folder: Path) -> list[str]:
-    """What is mounted in a folder, the innermost first."""
+    """The mount points in a folder, innermost first."""
     places = (line.split(" ")[1] for line in Path("/proc/mounts").read_text().splitlines())
     return sorted((place for place in places if place.startswith(f"{folder}/")), reverse=True)
 
 
 def _sweep() -> None:
-    """Remove what tests that were killed have left; they are known by their folder."""
+    """Remove the daemons of tests that were killed, which are found by their folders."""
     for owner in list(Path(tempfile.gettempdir()).glob(f"{_FOLDER}*/owner")):
         if Path(f"/proc/{owner.read_text()}").exists():
             continue

@@ -1,7 +1,6 @@
-"""An ssh server that lets in by password, which the machine's own sshd cannot do in a test.
+"""An ssh server with password authentication, for which sshd would need users of the system.
 
-sshd asks the system for passwords, and no test may change the users of the machine. This one
-speaks the same protocol, answers every command with `welcome`, and runs nothing.
+It answers every command with `welcome`, and runs nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class _Questions(asyncssh.SSHServer):
+class _Authenticator(asyncssh.SSHServer):
     def __init__(
         self, method: str, password: str, connections: list[asyncssh.SSHServerConnection]
     ) -> None:
@@ -58,12 +57,12 @@ def _welcome(process: asyncssh.SSHServerProcess[str]) -> None:
 
 
 class PasswordServer:
-    """One server on a loopback port, in a thread of its own."""
+    """A server on a loopback port, in a thread of its own."""
 
     def __init__(self, *, method: str, password: str) -> None:
         """`method` is `password` or `keyboard-interactive`."""
         self._connections: list[asyncssh.SSHServerConnection] = []
-        self._factory = lambda: _Questions(method, password, self._connections)
+        self._factory = lambda: _Authenticator(method, password, self._connections)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self.port = 0

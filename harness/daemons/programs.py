@@ -1,4 +1,4 @@
-"""Programs that are found before the machine's own of the same name."""
+"""Scripts that replace programs on PATH."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import pytest
 
 
-def found_first(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, script: str) -> None:
-    """Put a script of that name into a folder, and the folder first on PATH, for one test."""
+def replace_program(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, script: str) -> None:
+    """Put a script with the program's name into `folder`, and that first on PATH, for one test."""
     folder.mkdir(exist_ok=True)
     (folder / name).write_text(script)
     (folder / name).chmod(0o755)

@@ -1,4 +1,4 @@
-"""A registry of images of the test's own, and a wire to it that can be cut."""
+"""An image registry, and a TCP proxy that cuts connections to it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _REQUEST: Final = re.compile(r'"([A-Z]+ /v2/\S*) HTTP/[0-9.]+" ([0-9]{3})')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
-    """One that runs; what it was asked is in its log."""
+    """A running registry; its requests are in its log."""
 
     port: int
     log: Path
@@ -44,7 +44,7 @@ class Registry:
         return f"{self.host}:{self.port}"
 
     def requests(self, pattern: str = "") -> list[str]:
-        """Each request that it has answered, with the status, as `PUT /v2/x/manifests/y 201`."""
+        """The requests so far with their statuses, such as `PUT /v2/x/manifests/y 201`."""
         found = [" ".join(one) for one in _REQUEST.findall(self.log.read_text())]
         return [one for one in found if re.search(pattern, one)]
 
@@ -76,7 +76,7 @@ def running(
     host: str = "127.0.0.1",
     certificate: Path | None = None,
 ) -> Iterator[Registry]:
-    """A registry for as long as the block takes; its port is the same each time for a folder."""
+    """Run a registry during the block; a folder always gets the same port."""
     folder.mkdir(exist_ok=True)
     port_file, log = folder / "port", folder / "log"
     if not port_file.exists():
@@ -119,30 +119,30 @@ def _wait(registry: Registry, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 20
     while True:
         assert process.poll() is None, registry.log.read_text()
-        assert time.monotonic() < deadline, "the registry does not come up"
+        assert time.monotonic() < deadline, "the registry does not start"
         with suppress(OSError), socket.create_connection((registry.host, registry.port), 5):
             return
         time.sleep(0.05)
 
 
 def config_with(registry: str, login: tuple[str, str]) -> str:
-    """A list of logins, as `docker login` writes it."""
+    """A config file with a login, as `docker login` writes it."""
     auth = base64.b64encode(":".join(login).encode()).decode()
     return json.dumps({"auths": {registry: {"auth": auth}}})
 
 
 @dataclass(slots=True)
 class Wire:
-    """A port that leads to another one, and is cut after some bytes have gone there."""
+    """A proxy of a local port that cuts connections after some bytes."""
 
     to: int
     port: int = 0
     cuts: int = 0
-    """How many more connections are cut."""
+    """How many more connections to cut."""
     after: int = 1_000_000
-    """Bytes that a connection may carry before it is."""
+    """Bytes that a connection may send before it is cut."""
     cut: int = 0
-    """How many were."""
+    """How many connections were cut."""
     _listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
 
     def __enter__(self) -> Self:

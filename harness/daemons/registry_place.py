@@ -1,4 +1,4 @@
-"""A registry of the tests' own, a daemon, and what is pushed to one and pulled by the other."""
+"""Fixtures: a registry, a daemon, and images that are pushed to one and pulled by the other."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LOGIN_VARIABLES: Final = ("REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_H
 
 
 class Place:
-    """A registry, a daemon, and images as nix would have built them."""
+    """A registry, a daemon, and images like those that nix builds."""
 
     def __init__(self, folder: Path, dockerd: Dockerd, server: registries.Registry) -> None:
         self.folder, self.dockerd, self.server = folder, dockerd, server
@@ -49,7 +49,7 @@ class Place:
         return f"{registry.address}/app:{tag}"
 
     def archive(self, content: bytes = b"one", compression: str = "") -> Path:
-        """Two layers: a large one that all have, and a small one of its own."""
+        """An image of two layers: a large one that all images share, and a small one."""
         parts = layered(BASE, layer({"content": content}))
         return write(self.folder / f"image-{content.decode()}.tar", parts, compression)
 
@@ -66,7 +66,7 @@ class Place:
             )
 
     def of_daemon(self) -> dict[str, Any]:
-        """Name → image, of all that has come from a registry of the tests."""
+        """The daemon's images from registries of the tests, by name."""
         found = self.dockerd.request("GET", "/images/json")
         return {
             tag: one
@@ -82,7 +82,7 @@ class Place:
 
 
 def layered(*layers: bytes) -> dict[str, bytes]:
-    """The members of an archive with several layers."""
+    """The members of an image archive with several layers."""
     digests = [hashlib.sha256(one).hexdigest() for one in layers]
     rootfs = {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]}
     config = json.dumps({**CONFIG, "rootfs": rootfs}).encode()
@@ -98,7 +98,7 @@ def layered(*layers: bytes) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user who is logged in nowhere; a person's own logins are not looked at."""
+    """A user without any logins, in place of the real one."""
     home = tmp_path / "home"
     home.mkdir()
     for name in LOGIN_VARIABLES:
@@ -118,7 +118,7 @@ def tools(parts: dict[str, dict[str, Any]]) -> None:
 
 @pytest.fixture(scope="module")
 def server(
-    tools: None,  # noqa: ARG001 skips what needs it
+    tools: None,  # noqa: ARG001 skips without the tools
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[registries.Registry]:
     with registries.running(tmp_path_factory.mktemp("registry") / "open") as made:
@@ -127,10 +127,10 @@ def server(
 
 @pytest.fixture(scope="module")
 def locked(
-    tools: None,  # noqa: ARG001 skips what needs it
+    tools: None,  # noqa: ARG001 skips without the tools
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[registries.Registry]:
-    """One that asks who is there."""
+    """A registry that requires a login."""
     with registries.running(
         tmp_path_factory.mktemp("registry") / "locked", with_login=True
     ) as made:

@@ -1,4 +1,4 @@
-"""Git servers for a module, and a nix whose commands are written down."""
+"""Fixtures: git servers, and a log of nix commands."""
 
 import os
 import shutil
@@ -9,16 +9,16 @@ import pytest
 
 from components.pipeline.release import nix
 from harness.caches import isolated_caches
-from harness.daemons.git_repositories import GitRepositories, made
+from harness.daemons.git_repositories import GitRepositories, create
 from harness.daemons.git_server import git_daemon, git_over_http
-from harness.daemons.programs import found_first
+from harness.daemons.programs import replace_program
 
 
 @pytest.fixture(scope="module")
 def repos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitRepositories]:
-    """Servers for a module, and a cache folder of its own, so that nothing is remembered.
+    """Repositories on git servers, and an empty cache.
 
-    Not for the session: who comes after it has the user's cache, with the toolchain.
+    Only for a module, as other tests need the user's cache with the toolchain.
     """
     if shutil.which("nix") is None:
         pytest.skip("nix is not on PATH; tools/bootstrap installs it")
@@ -32,16 +32,16 @@ def repos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitRepositories]
         nix._version.clear()
         with git_daemon(base) as by_git, git_over_http(base) as by_http:
             infra = base.parent / f"{base.name}-infra"
-            yield made(GitRepositories(base=base, by_git=by_git, by_http=by_http, infra=infra))
+            yield create(GitRepositories(base=base, by_git=by_git, by_http=by_http, infra=infra))
     nix._version.clear()
 
 
 @pytest.fixture
 def nix_log(repos: GitRepositories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file with a line for each nix command that is started."""
+    """A file with a line for each nix command that was started."""
     assert repos.base.is_dir()
     folder, log = tmp_path / "bin", tmp_path / "nix.log"
     log.touch()
     script = f'#!/bin/sh\nprintf "%s\\n" "$*" >>{log}\nexec {shutil.which("nix")} "$@"\n'
-    found_first(monkeypatch, folder, "nix", script)
+    replace_program(monkeypatch, folder, "nix", script)
     return log

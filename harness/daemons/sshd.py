@@ -1,11 +1,11 @@
-"""A real OpenSSH server on a free loopback port, for tests: own keys, own process, no system files.
+"""A real OpenSSH server on a free loopback port, with keys of its own and no system files.
 
 ```
 with Sshd.start(folder) as server:
     connect("127.0.0.1", server.port, key=server.client_key_text, host_key=server.host_key_line)
 ```
-It runs as the user of the tests and lets only that user in. One server is ended by its own process
-id; `kill_sessions` ends the connections it serves and leaves the server.
+It runs as the user of the tests, and accepts only that user. `kill_sessions` kills its connections,
+but not the server.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final, Self
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_START: Final = 15.0
+_TIMEOUT: Final = 15.0
 _CONFIG: Final = """\
 Port {port}
 ListenAddress 127.0.0.1
@@ -45,26 +45,26 @@ Subsystem sftp internal-sftp
 
 
 def missing() -> str:
-    """Why no server can be started here; empty when one can."""
+    """Why no server can be started here; empty if it can."""
     if program() is None:
         return "sshd is missing: install openssh-server"
     return "" if shutil.which("ssh-keygen") else "ssh-keygen is missing: install openssh-client"
 
 
 def program() -> str | None:
-    """The absolute path of sshd, which wants to be started by it."""
+    """The absolute path of sshd, which refuses to start by a relative one."""
     return shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
 @dataclass(slots=True, kw_only=True)
 class Sshd:
-    """One server; made by `start`, ended by `stop` or by leaving the `with`."""
+    """A running server; use it as a context manager, or call `stop`."""
 
     port: int
     host_key_line: str
     """The public host key as a line of authorized_keys: `ssh-ed25519 AAAA…`."""
     client_key_text: str
-    """The private key that is let in."""
+    """The private key of the accepted client."""
     user: str
     folder: Path
     _process: subprocess.Popen[bytes]
@@ -73,9 +73,8 @@ class Sshd:
     def start(cls, folder: Path, *, port: int = 0, options: Sequence[str] = ()) -> Self:
         """Start a server with its files in `folder`, and wait until it answers.
 
-        Keys that are in the folder already are used again, so that a server can come back on the
-        same port with the same identity. `options` are lines of sshd_config and go first, so
-        they win.
+        Existing keys in the folder are reused, so that a server can come back on the same port
+        with the same identity. `options` are lines of sshd_config that take precedence.
         """
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("host_key", "client_key"):
@@ -94,7 +93,7 @@ class Sshd:
             _process=_spawn(folder),
         )
         try:
-            server._wait_until_it_answers()
+            server._wait_until_ready()
         except BaseException:
             server.stop()
             raise
@@ -107,7 +106,7 @@ class Sshd:
         self.stop()
 
     def stop(self) -> None:
-        """End the server and the connections it serves."""
+        """Stop the server and its connections."""
         self._process.terminate()
         self.kill_sessions()
         try:
@@ -117,7 +116,7 @@ class Sshd:
             self._process.wait()
 
     def kill_sessions(self) -> int:
-        """End every connection as a crash would; what runs in them goes on. Returns how many."""
+        """Kill every connection, but not the commands in them; returns how many there were."""
         sessions = self.sessions()
         for session in sessions:
             for process in reversed([session, *_sshd_below(session)]):
@@ -126,19 +125,19 @@ class Sshd:
         return len(sessions)
 
     def sessions(self) -> tuple[int, ...]:
-        """The ids of the processes that serve one connection each."""
+        """The process ids of the connections."""
         return tuple(_children(self._process.pid))
 
     def log(self) -> str:
-        """All that the server has said so far."""
+        """The server's log."""
         return (self.folder / "sshd.log").read_text(errors="replace")
 
     def connections(self) -> int:
-        """How many connections it has seen, the probe at the start not among them."""
+        """The number of connections so far, without the probe at the start."""
         return self.log().count("Connection from ") - 1
 
-    def _wait_until_it_answers(self) -> None:
-        deadline = time.monotonic() + _START
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + _TIMEOUT
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 break
@@ -155,7 +154,7 @@ class Sshd:
 
 
 def make_key(path: Path, *, kind: str = "ed25519", passphrase: str = "", form: str = "") -> Path:
-    """A new key pair at `path` and `path.pub`; `form` is a format for `ssh-keygen -m`."""
+    """Create a key pair at `path` and `path.pub`; `form` is a format for `ssh-keygen -m`."""
     shape = ("-m", form) if form else ()
     argv = ("ssh-keygen", "-q", "-t", kind, *shape, "-N", passphrase, "-C", "test", "-f", path)
     subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
@@ -168,7 +167,7 @@ def public_key(path: Path) -> str:
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on just now."""
+    """A free loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -180,7 +179,7 @@ def _spawn(folder: Path) -> subprocess.Popen[bytes]:
     if reason:
         raise RuntimeError(reason)
     if os.geteuid() == 0:
-        # Where Debian's sshd confines itself; its own service would make it.
+        # The chroot of Debian's sshd, which its service unit would create.
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     argv = (str(program()), "-D", "-e", "-f", str(folder / "sshd_config"))
     with (folder / "sshd.log").open("wb") as log:
@@ -190,7 +189,7 @@ def _spawn(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def _stat(process: int) -> tuple[str, int]:
-    """Name and parent of a process; raises OSError when it is gone."""
+    """Name and parent of a process; raises OSError if it has exited."""
     text = Path(f"/proc/{process}/stat").read_text()
     name, _, rest = text.partition("(")[2].rpartition(")")
     return name, int(rest.split()[1])
@@ -205,7 +204,7 @@ def _children(parent: int) -> Iterator[int]:
 
 
 def _sshd_below(process: int) -> list[int]:
-    """The descendants that are sshd too: the unprivileged half, not the user's commands."""
+    """The descendants that are sshd, too, without the user's commands."""
     found: list[int] = []
     for child in _children(process):
         with contextlib.suppress(OSError):

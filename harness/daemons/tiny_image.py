@@ -1,4 +1,4 @@
-"""Images of a megabyte for Incus, which boot in no time."""
+"""Incus images of one megabyte, which boot at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 INIT: Final = r"""#!/bin/busybox sh
-# As much of a system as Incus and flakeup look at: an address, a host key, an end on request.
+# As much of a system as Incus and flakeup need: an address, a host key, a clean shutdown.
 PATH=/bin
 trap 'exit 0' PWR TERM INT
 key=/etc/ssh/ssh_host_ed25519_key.pub
@@ -47,7 +47,7 @@ class Files:
 
 
 def tiny(folder: Path, flavour: str, *, state: str = "running", **files: str) -> Files:
-    """An image of a megabyte; `state` is what systemd says in it, `files` are more of its files."""
+    """Build an image; `state` is what systemctl prints in it, `files` are further files."""
     busybox = static_busybox()
     assert busybox is not None
     root = folder / f"{flavour}-root"
@@ -67,7 +67,7 @@ def tiny(folder: Path, flavour: str, *, state: str = "running", **files: str) ->
     made = Files(metadata=folder / f"{flavour}.tar", rootfs=folder / f"{flavour}.squashfs")
     argv = ("mksquashfs", root, made.rootfs, "-all-root", "-quiet", "-no-progress", "-comp", "gzip")
     subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
-    # Without properties incusd 6.0.4 panics on those that are sent along.
+    # Without properties, incusd 6.0.4 panics on an import with properties.
     metadata = "architecture: x86_64\ncreation_date: 1\nproperties: {os: tiny}\n"
     (folder / "metadata.yaml").write_text(metadata)
     subprocess.run(("tar", "-cf", made.metadata, "-C", folder, "metadata.yaml"), check=True)

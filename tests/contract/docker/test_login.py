@@ -13,7 +13,7 @@ from components.pipeline.errors import DockerError, RegistryError
 from components.pipeline.targets.docker import login
 from components.pipeline.targets.docker.login import Login
 from harness.daemons import registry as registries
-from harness.daemons.programs import found_first
+from harness.daemons.programs import replace_program
 from harness.daemons.registry import PASSWORD, USER
 from harness.daemons.registry_place import HASH, Place, closed, locked, message_of, nobody, tools
 
@@ -30,7 +30,7 @@ async def test_the_login_of_the_config_is_in_no_command_line(
         f'#!/bin/sh\n{{ echo "$@"; env; }} >>{notes}\nfor word; do case $word in */auth.json)\n'
         f'stat -c "mode %a %n" "$word" "${{word%/*}}" >>{notes} ;; esac; done\nexec {real} "$@"\n'
     )
-    found_first(monkeypatch, closed.folder / "bin", "skopeo", script)
+    replace_program(monkeypatch, closed.folder / "bin", "skopeo", script)
     registry = closed.registry(username=USER, password=PASSWORD)
     digest = await closed.push(closed.archive(), registry)
     assert digest == closed.server.digest(closed.path, HASH)
@@ -97,7 +97,7 @@ def credential_helper(closed: Place, monkeypatch: pytest.MonkeyPatch) -> Path:
         echo credentials not found in native keychain
         exit 1
         """
-    found_first(monkeypatch, closed.folder / "bin", "docker-credential-test", script)
+    replace_program(monkeypatch, closed.folder / "bin", "docker-credential-test", script)
     monkeypatch.setenv("PULUMI_CONFIG", "{}")
     return asked
 
@@ -148,7 +148,7 @@ async def test_a_keychain_that_fails(
 ) -> None:
     if script:
         text = f"#!/bin/sh\n{script}\n"
-        found_first(monkeypatch, closed.folder / "bin", "docker-credential-test", text)
+        replace_program(monkeypatch, closed.folder / "bin", "docker-credential-test", text)
     write_docker_config(nobody, credsStore="test")
     host = closed.server.address
     for action in (closed.push(closed.archive()), closed.pull("sha256:0")):

@@ -11,7 +11,7 @@ import pytest
 from components.pipeline.config.registry import Registry
 from components.pipeline.errors import DockerError, RegistryError
 from harness.daemons import registry as registries
-from harness.daemons.programs import found_first
+from harness.daemons.programs import replace_program
 from harness.daemons.registry import Wire
 from harness.daemons.registry_place import HASH, Place, message_of, nobody, place, server, tools
 from tests.contract.incus.test_remote import certificate
@@ -128,7 +128,7 @@ def failing_skopeo(folder: Path, monkeypatch: pytest.MonkeyPatch, times: int) ->
         cat {folder}/said >&2
         exit 1
         """
-    found_first(monkeypatch, folder, "skopeo", script)
+    replace_program(monkeypatch, folder, "skopeo", script)
     return count
 
 

@@ -46,9 +46,9 @@ def container(dockerd: Dockerd, **changes: Json) -> Json:
 def stack(tmp_path: Path, dockerd: Dockerd) -> Iterator[Stack]:
     made = Stack(folder=tmp_path / "project")
     made.folder.mkdir()
-    made.use(plugin_path(), STAND_IN, VERSION)
-    made.begin(_PROGRAM)
-    made.good("config", "set", "host", dockerd.host)
+    made.install_plugin(plugin_path(), STAND_IN, VERSION)
+    made.init(_PROGRAM)
+    made.run_ok("config", "set", "host", dockerd.host)
     yield made
     made.run("destroy", "--yes", "--skip-preview")
 
@@ -60,32 +60,32 @@ def test_the_life_of_a_service(stack: Stack, dockerd: Dockerd) -> None:
         f"{dockerd.prefix}-data": {"kind": "Volume", "labels": labels},
         "app": container(dockerd, name=f"{dockerd.prefix}-app", destroy_grace_seconds=1),
     }
-    assert list(stack.planned().values()) == ["create"] * 4
-    stack.good_up()
+    assert list(stack.preview().values()) == ["create"] * 4
+    stack.up_ok()
     first = stack.outputs()["app"]
     assert dockerd.container(first)["State"]["Running"]
     # A second `up` changes nothing, and a refresh finds no drift.
-    assert stack.planned() == {}
-    stack.good("refresh", "--yes", "--skip-preview", "--expect-no-changes")
-    assert stack.planned() == {}
+    assert stack.preview() == {}
+    stack.run_ok("refresh", "--yes", "--skip-preview", "--expect-no-changes")
+    assert stack.preview() == {}
     # In place.
     stack.resources["app"]["restart"] = "always"
-    assert stack.planned() == {"app": "update"}
-    stack.good_up()
+    assert stack.preview() == {"app": "update"}
+    stack.up_ok()
     assert dockerd.container(first)["HostConfig"]["RestartPolicy"]["Name"] == "always"
     # The released plugin deletes the old container first, so that its name is free.
     stack.resources["app"]["envs"] = ["A=b"]
-    assert stack.planned() == {"app": "replace"}
-    stack.good_up()
+    assert stack.preview() == {"app": "replace"}
+    stack.up_ok()
     second = stack.outputs()["app"]
     assert not dockerd.is_there(first)
     assert dockerd.container(second)["State"]["Running"]
     # Removed by somebody else: a refresh drops it, and the next `up` creates it again.
     dockerd.request("DELETE", f"/containers/{second}?force=1")
-    stack.good("refresh", "--yes", "--skip-preview")
-    assert stack.planned() == {"app": "create"}
-    stack.good_up()
-    stack.good("destroy", "--yes", "--skip-preview")
+    stack.run_ok("refresh", "--yes", "--skip-preview")
+    assert stack.preview() == {"app": "create"}
+    stack.up_ok()
+    stack.run_ok("destroy", "--yes", "--skip-preview")
     assert not dockerd.is_there(f"{dockerd.prefix}-app")
 
 
@@ -94,17 +94,17 @@ def test_create_before_delete_needs_a_generated_name(stack: Stack, dockerd: Dock
     opts = {"delete_before_replace": False}
     given = {"healthcheck": HEALTHY, "wait": True, "opts": opts}
     stack.resources = {name: container(dockerd, **given)}
-    stack.good_up()
+    stack.up_ok()
     first = stack.outputs()[name]
     stack.resources = {name: container(dockerd, **given, envs=["A=b"])}
-    assert stack.planned() == {name: "replace"}
+    assert stack.preview() == {name: "replace"}
     # One that never becomes healthy is an error, and the old one stays.
     stack.resources[name] |= {"healthcheck": SICK, "wait_timeout": 3}
-    text = stack.bad_up()
+    text = stack.up_fails()
     assert "container failed to be in healthy state" in text
     assert dockerd.container(first)["State"]["Running"]
     # A defect of the released plugin: the next `up` ignores its health, and deletes the old one.
-    stack.good_up()
+    stack.up_ok()
     assert not dockerd.is_there(first)
 
 
@@ -112,12 +112,12 @@ def test_a_failed_create_is_recorded(stack: Stack, dockerd: Dockerd) -> None:
     name = f"{dockerd.prefix}-sick"
     given = {"healthcheck": SICK, "wait": True, "wait_timeout": 3}
     stack.resources = {name: container(dockerd, **given)}
-    text = stack.bad_up()
+    text = stack.up_fails()
     assert text.count("container failed to be in healthy state") >= 1
-    stored = stack.stored()[name]
+    stored = stack.resources_in_state()[name]
     assert stored["initErrors"]
     assert dockerd.container(stored["id"])["State"]["Running"]
-    stack.good("destroy", "--yes", "--skip-preview")
+    stack.run_ok("destroy", "--yes", "--skip-preview")
     assert not dockerd.is_there(stored["id"])
 
 
@@ -136,11 +136,11 @@ def test_import(stack: Stack, dockerd: Dockerd) -> None:
     spec = container(dockerd, name=name, opts={"import_": made})
     del spec["labels"]
     stack.resources = {"known": spec}
-    stack.good_up()
+    stack.up_ok()
     assert stack.outputs()["known"] == made
     del spec["opts"]
     # The next update records what an import cannot read; it changes nothing on the daemon.
-    assert stack.planned() in ({}, {"known": "update"})
-    stack.good_up()
-    assert stack.planned() == {}
+    assert stack.preview() in ({}, {"known": "update"})
+    stack.up_ok()
+    assert stack.preview() == {}
     assert dockerd.container(made)["State"]["Running"]
