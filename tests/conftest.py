@@ -1,4 +1,4 @@
-"""What all tests share: who runs beside whom, and what the last lines say of what ran."""
+"""The scheduler of parallel runs, fixtures of all tests, and the summary line."""
 
 import importlib
 import json
@@ -18,7 +18,7 @@ COVERING = ("unit", "program")
 """Groups that need no daemon: with others, the figure would say what a machine could start."""
 HERE = Path(__file__).parent
 
-TOGETHER: Final = (
+SHARED: Final = (
     "tests/e2e/test_docker_",
     "tests/e2e/",
     "tests/contract/docker/",
@@ -31,49 +31,49 @@ TOGETHER: Final = (
     "tests/e2e/test_docker_ssh",
     "tests/",
 )
-"""Tests that use the same hosts, daemons and names, which are made once; the longest first."""
+"""Groups of tests that share hosts, daemons and names, by path prefix; the longest first."""
 
 
-class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Who uses the same things runs one after the other, and beside all others.
+class SharedGroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Runs the tests of a group one after the other, in parallel with other groups.
 
-    A worker that is free takes the next of TOGETHER. The order within is the usual one, so what is
-    made for a session or a module is made once. (xdist's own groups are marks that it appends to
-    the names of tests, which pytest 9.2 does not let it do.)
+    A free worker takes the next of SHARED. Within a group the order is the usual one, so that
+    session and module fixtures are created once. (xdist's own groups append marks to the names of
+    tests, which pytest 9.2 does not allow.)
     """
 
     def schedule(self) -> None:
-        """Hand out the longest first, and not what has the most tests."""
+        """Keep the order of SHARED, instead of that by number of tests."""
         self.config.option.loadscopereorder = False
         super().schedule()
 
     def _split_scope(self, nodeid: str) -> str:
-        return _together(nodeid)
+        return _group_prefix(nodeid)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Coverage is of the tests that every machine runs; in a worker, the order of handing out."""
+    """Measure coverage of tests that run on every machine; in a worker, sort them by group."""
     for item in items:
         if _group(item.nodeid) not in COVERING:
             item.add_marker("no_cover")
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: TOGETHER.index(_together(item.nodeid)))
+        items.sort(key=lambda item: SHARED.index(_group_prefix(item.nodeid)))
 
 
-def _together(nodeid: str) -> str:
+def _group_prefix(nodeid: str) -> str:
     if nodeid.startswith("tests/contract/standins/test_docker_"):
         return "tests/contract/docker/"  # the same daemon
-    return max((start for start in TOGETHER if nodeid.startswith(start)), key=len)
+    return max((start for start in SHARED if nodeid.startswith(start)), key=len)
 
 
-@pytest.hookimpl(optionalhook=True)  # only there where tests run side by side
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
-    return Together(config, log)
+@pytest.hookimpl(optionalhook=True)  # only exists in parallel runs
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SharedGroupScheduling:
+    return SharedGroupScheduling(config, log)
 
 
 @pytest.fixture(scope="session")
 def parts() -> dict[str, dict[str, Any]]:
-    """What tools/bootstrap says of each part of the toolchain."""
+    """The status of each part of the toolchain, by `tools/bootstrap --status`."""
     argv = (sys.executable, str(HERE.parent / "tools" / "bootstrap"), "--status", "--json")
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     found: dict[str, dict[str, Any]] = json.loads(done.stdout)["parts"]
@@ -82,7 +82,7 @@ def parts() -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def docker_host(parts: dict[str, dict[str, Any]]) -> str:
-    """Where a Docker daemon answers, as DOCKER_HOST has it; skips where none does."""
+    """The DOCKER_HOST of a daemon that answers; skips if there is none."""
     part = parts["docker"]
     if part["state"] != "ready":
         pytest.skip(f"no docker: {part['reason']}; {part['remedy']}")
@@ -92,16 +92,16 @@ def docker_host(parts: dict[str, dict[str, Any]]) -> str:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     ran = _count(terminalreporter, "passed") + _count(terminalreporter, "failed")
     skipped = _count(terminalreporter, "skipped")
-    told = ", ".join(f"{group} {ran[group]}" for group in GROUPS if ran[group])
-    line = f"ran: {told or 'nothing'}"
+    counts = ", ".join(f"{group} {ran[group]}" for group in GROUPS if ran[group])
+    line = f"ran: {counts or 'nothing'}"
     if skipped:
-        left = ", ".join(f"{group} {skipped[group]}" for group in GROUPS if skipped[group])
-        line += f"; skipped: {left} ({'; '.join(sorted(_reasons(terminalreporter)))})"
+        skips = ", ".join(f"{group} {skipped[group]}" for group in GROUPS if skipped[group])
+        line += f"; skipped: {skips} ({'; '.join(sorted(_reasons(terminalreporter)))})"
     terminalreporter.write_line(line)
     for name in ("command", "docker"):
-        ran_it = f"/standins/test_{name}_"
-        if any(ran_it in nodeid for nodeid in _nodeids(terminalreporter, "passed")):
-            # Imported late: whoever reports has not always collected, and gRPC takes its time.
+        marker = f"/standins/test_{name}_"
+        if any(marker in nodeid for nodeid in _nodeids(terminalreporter, "passed")):
+            # Imported here, as the reporter may not have collected these tests, and gRPC is slow.
             driver = importlib.import_module(f"harness.providers.{name}_driver")
             own = driver.is_stand_in()
             which = "the project's stand-in" if own else f"FLAKEUP_{name.upper()}_PLUGIN"

@@ -160,7 +160,7 @@ def test_app_repository_does_not_overwrite_other_folders(tmp_path: Path, content
     done = run(str(DEMO / "app-repo"), str(tmp_path))
     assert done.returncode == 1
     assert done.stderr == (
-        f"app-repo: {tmp_path} was not made by this script; name a new or empty folder\n"
+        f"app-repo: {tmp_path} was not created by this script; use a new or empty folder\n"
     )
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -187,7 +187,7 @@ def test_app_v3_is_broken(app: Path, tmp_path: Path) -> None:
 def test_render_flake_refuses_other_urls(tmp_path: Path, url: str) -> None:
     done = run(str(DEMO / "render-flake"), str(tmp_path / "flake"), url)
     assert done.returncode == 64
-    assert done.stderr.startswith(f"render-flake: '{url}' is no url for the app; write git+file:")
+    assert done.stderr.startswith(f"render-flake: '{url}' is not a URL for the app; write git+file:")
     assert not (tmp_path / "flake").exists()
 
 
