@@ -1,6 +1,6 @@
-# A fleet that stands in for a NixOS one where nixpkgs cannot be had: every toplevel has NixOS's
-# layout, names and scripts, and nothing of NixOS in it. `demo/render-flake` fills in the input's url,
-# and `demo/base` says what instances of Incus are made from (`base`).
+# A stand-in for a NixOS fleet where nixpkgs is not available: every toplevel has the layout, names and
+# scripts of NixOS, but not its content. `demo/render-flake` inserts the input's URL, and `demo/base`
+# writes what Incus images are made from (`base`).
 #
 # Building needs /bin/sh and either /bin/busybox in the sandbox (nix.conf:
 # `extra-sandbox-paths = /bin/busybox`), or a build without sandbox on a host with coreutils.

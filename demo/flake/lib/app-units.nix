@@ -1,7 +1,7 @@
-# The units that every host has.
+# The units of every host.
 { app, host }:
 {
-  # One process a connection; a new release needs no restart of the socket, so no request is refused.
+  # One process per connection; the socket is not restarted by a release, so no request is refused.
   "app.socket" = ''
     [Unit]
     Description=The app's port
@@ -13,8 +13,8 @@
     WantedBy=sockets.target
   '';
 
-  # An answer under way ends with the old release: an instance cannot be started without its connection.
-  # Instances that fail are forgotten, or each would be a failed unit of the host.
+  # A request in progress is finished by the old release, as an instance needs its connection to start.
+  # CollectMode: a failed instance must not count as a failed unit of the host.
   "app@.service" = ''
     [Unit]
     Description=One request to the app
@@ -28,7 +28,7 @@
     RuntimeMaxSec=30
   '';
 
-  # Changes, and so restarts, with every release.
+  # Changes, and thus is restarted, with every release.
   "app-worker.service" = ''
     [Unit]
     Description=The app's worker
@@ -39,7 +39,7 @@
     WantedBy=multi-user.target
   '';
 
-  # Never changes: a restart of it would be a fault of the deployment.
+  # Never changes, so a deployment must not restart it.
   "steady.service" = ''
     [Unit]
     Description=A unit that no release touches

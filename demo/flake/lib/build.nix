@@ -1,4 +1,4 @@
-# One derivation from a piece of POSIX sh, for a system without a standard environment.
+# A derivation from a POSIX shell script, without a standard environment.
 system:
 {
   name,
@@ -31,7 +31,7 @@ derivation (
         ${script}
       ''
     ];
-    # As nixpkgs does for such small files: asking a cache for them takes longer than making them.
+    # As nixpkgs does for small files: to ask a cache takes longer than to build them.
     preferLocalBuild = true;
     allowSubstitutes = false;
   }

@@ -1,5 +1,5 @@
-# A Docker image as dockerTools.buildImage makes them: an archive with one layer. Its time stamps are
-# the epoch's, so that it is the same each time it is built.
+# A Docker image like those of dockerTools.buildImage: an archive with one layer. All its timestamps
+# are the epoch, so that builds are reproducible.
 { build, text }:
 {
   name,

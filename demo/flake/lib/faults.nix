@@ -1,5 +1,5 @@
-# Faults are part of a configuration, as in life: each is a file faults/<name> in the toplevel, which
-# the scripts look at, and some bring a unit of their own.
+# Faults are part of a configuration: each is a file faults/<name> in the toplevel, which the scripts
+# read, and some add a unit.
 { name, faults }:
 let
   known = {

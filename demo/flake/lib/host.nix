@@ -1,4 +1,4 @@
-# One host: from its options to `config`, with the attributes of a NixOS configuration that tools read.
+# A host: from its options to `config`, with the attributes of a NixOS configuration that tools read.
 {
   name,
   options,
@@ -19,7 +19,7 @@ let
     source = app;
     answers = opts.faults.app-answers or null;
   };
-  label = "25.11.demo"; # the same for all releases, as NixOS's is
+  label = "25.11.demo"; # the same for all releases, as with NixOS
   toplevel = import ./toplevel.nix {
     inherit
       name
@@ -60,7 +60,7 @@ in
     flakeup.activation = opts.activation;
     nixpkgs.hostPlatform.system = opts.system;
     system.nixos.label = label;
-    # As with NixOS, only a system that is meant to be a container has the parts of an image.
+    # As with NixOS, only a system for containers has the parts of an image.
     system.build = {
       inherit toplevel;
     }

@@ -1,6 +1,6 @@
-# An Incus image in the two parts that NixOS's lxc-container.nix gives: metadata and a squashfs. The
-# root is the one that tools/bootstrap has made (`base.json` names it, demo/base writes that); what is
-# built here lets one key in, by a template that Incus fills in when an instance is made.
+# An Incus image in two parts, metadata and a squashfs, like that of NixOS's lxc-container.nix. The root
+# is that of tools/bootstrap, as named in `base.json`, which demo/base writes. The metadata authorizes
+# a key, by a template that Incus renders when it creates an instance.
 {
   name,
   base,

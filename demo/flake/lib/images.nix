@@ -1,5 +1,5 @@
-# The Docker images: the app on busybox, and the edge that stands before it (HAProxy, where
-# tools/bootstrap has it as a layer: `base.json`, which demo/base writes).
+# The Docker images: the app on busybox, and its edge (HAProxy, if `base.json`, which demo/base writes,
+# names the layer of tools/bootstrap).
 {
   build,
   text,

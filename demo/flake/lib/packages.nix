@@ -1,5 +1,5 @@
-# What the systems are made of. Packages carry pname and version, as nixpkgs' do, so that the
-# versions of two systems can be compared by their derivations alone.
+# The packages of the systems. They have pname and version, as in nixpkgs, so that the versions of two
+# systems can be compared by their derivations alone.
 { build, text }:
 let
   package =
@@ -11,8 +11,8 @@ let
     build (args // { name = "${pname}-${version}"; });
 in
 {
-  # `source` is the flake's input: a tree with VERSION, serve.sh and worker.sh. `answers`: a version
-  # that it gives itself instead of its own.
+  # `source` is the flake's input: a tree with VERSION, serve.sh and worker.sh. `answers` is a version
+  # to report instead of its own.
   app =
     {
       source,

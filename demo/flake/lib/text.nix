@@ -1,4 +1,4 @@
-# The few text functions that nixpkgs' lib would give.
+# The few text functions that are needed of nixpkgs' lib.
 rec {
   concatLines = builtins.concatStringsSep "\n";
 
@@ -13,6 +13,6 @@ rec {
     in
     rest >= 0 && builtins.substring rest (-1) text == suffix;
 
-  # A store path's name may not hold all that a unit's name may (as nixpkgs' mkPathSafeName).
+  # The name of a store path allows fewer characters than that of a unit (as nixpkgs' mkPathSafeName).
   storeName = builtins.replaceStrings [ "@" ":" "\\" "/" ] [ "-" "-" "-" "-" ];
 }

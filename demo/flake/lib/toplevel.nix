@@ -1,4 +1,4 @@
-# The system itself: the files that a NixOS toplevel has, under the names that it gives them.
+# The system: the files of a NixOS toplevel, with their names.
 {
   name,
   label,

@@ -1,7 +1,7 @@
-# Unit files and the system-units tree, with the names and the layout that nixpkgs gives them.
+# Unit files and the system-units tree, with the names and layout of nixpkgs.
 { build, text }:
 rec {
-  # One derivation a unit, its text in the environment: so the text can be read from the .drv alone.
+  # A derivation per unit, with its text in the environment, where it can be read from the .drv.
   makeUnit =
     name: content:
     build {
@@ -30,7 +30,7 @@ rec {
     else
       null;
 
-  # `units`: name -> text. `hostUnits`: units of the distribution below, wanted by multi-user.target.
+  # `units`: name -> text. `hostUnits`: units of the host's distribution, wanted by multi-user.target.
   systemUnits =
     { units, hostUnits }:
     build {

@@ -1,13 +1,13 @@
 #!/bin/sh
-# The activation script: makes the running host what $OUT says, units aside. As the real one it goes
-# through all of its steps even when one fails, and tells so at the end by its exit code.
+# The activation script: applies $OUT to the running host, without its units. Like the real one, it runs
+# all steps even if one fails, and then exits with 1.
 set -eu
 PATH=/usr/sbin:/usr/bin:/sbin:/bin${PATH:+:$PATH}
 export PATH
 status=0
 units=/run/systemd/system # Debian keeps its own units in /etc/systemd/system
 
-# A name appears whole or not at all: linked aside, then renamed over the old one.
+# Replace a link atomically: create it under another name, then rename it.
 link() { # TARGET NAME
     [ "$(readlink "$2" || :)" = "$1" ] && return
     rm -rf "$2.new"
@@ -15,8 +15,8 @@ link() { # TARGET NAME
     mv -T "$2.new" "$2"
 }
 
-# /etc/static leads into the system; what it holds is linked one by one, and what it held before is
-# removed: links of ours are those that lead there, all others are left alone.
+# /etc/static points into the system; its files are linked one by one, and links to files that it no
+# longer has are removed. Links that do not point there are not ours.
 link_units() {
     link "$(readlink -f "$OUT/etc")" /etc/static || status=1
     for path in "$OUT"/etc/systemd/system/* "$OUT"/etc/systemd/system/*.wants/* \
@@ -35,7 +35,7 @@ link_units() {
 fault() { [ -e "$OUT/faults/$1" ]; }
 parameter() { cat "$OUT/faults/$1"; }
 
-# What a fault takes away is put aside beside it, so that a system without the fault brings it back.
+# What a fault removes is kept next to it, so that a system without the fault can restore it.
 take() { [ -e "$1.taken" ] || [ ! -e "$1" ] || mv "$1" "$1.taken"; }
 give_back() { [ ! -e "$1.taken" ] || mv -f "$1.taken" "$1"; }
 
@@ -56,12 +56,12 @@ set_up_sshd() {
     for keys in /root/.ssh/authorized_keys /home/deploy/.ssh/authorized_keys; do
         if fault sshd-keys; then take "$keys"; else give_back "$keys"; fi
     done
-    # What sshd makes of it is systemd's affair: the unit fails, or it does not.
+    # Whether sshd accepts it shows when systemd starts the unit.
     [ "$before" = "$(cat "$config" "$key" 2> /dev/null || :)" ] ||
         systemctl restart ssh.service || :
 }
 
-# What a system has done to the network is undone by the one after it: the lines of this file say how.
+# The next system undoes what this one does to the network, by the commands in this file.
 set_up_network() {
     undo=/run/fake/network
     if [ -s "$undo" ]; then
@@ -74,7 +74,7 @@ set_up_network() {
         echo "ip route del blackhole $address" >> "$undo"
     fi
     if fault net-drop; then
-        # In front of the rule for our own addresses, which has to make room for it.
+        # Before the rule for local addresses, which has to move.
         interface=$(parameter net-drop)
         ip rule add pref 9 lookup local || return 1
         echo "ip rule add pref 0 lookup local; ip rule del pref 9" >> "$undo"
@@ -110,13 +110,13 @@ if fault activate-hangs; then
     while :; do sleep 1; done
 fi
 if fault sshd-stopped; then
-    systemctl stop ssh.socket 2> /dev/null || : # where sshd is started by its socket
+    systemctl stop ssh.socket 2> /dev/null || : # if sshd is socket-activated
     systemctl stop ssh.service || status=1
 fi
 set_up_sshd || status=1
 set_up_network || status=1
 
 link "$OUT" /run/current-system || status=1
-# Keeps the running system from being collected.
+# Protect the running system from garbage collection.
 link /run/current-system /nix/var/nix/gcroots/current-system || status=1
 exit "$status"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Stage 2: activates the system, then hands over to systemd. The Debian hosts of the demo boot their
-# own init, and activate the profile from a unit; this is for containers that start a toplevel.
+# Stage 2: activates the system, then starts systemd. The demo's Debian hosts boot their own init, and
+# activate the profile from a unit; this is for containers that start a toplevel.
 set -eu
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH

@@ -20,7 +20,7 @@ if [ -e "$OUT/faults/boot-hangs" ]; then
     while :; do sleep 1; done
 fi
 
-# A power cut must never leave half a file: written aside, then renamed.
+# Replace a file atomically, so that a power cut cannot truncate it.
 publish() { # FILE, its text on stdin
     cat > "$1.new"
     mv -f "$1.new" "$1"
@@ -43,7 +43,7 @@ linux $(readlink -f "$system/kernel")
 initrd $(readlink -f "$system/initrd")
 options init=$system/init $(cat "$system/kernel-params")
 END
-    # Of several generations with the same system the profile's own wins, else the newest.
+    # Of several generations with the same system, prefer that of the profile, then the newest.
     if [ "$system" = "$toplevel" ]; then
         if [ "$(readlink "$profile")" = "${link##*/}" ]; then
             default=$entry current=yes
@@ -53,14 +53,14 @@ END
     fi
 done
 
-# As the real one: a system without a generation gets no entry, and the default stays what it was.
+# Like the real one: a system without a generation gets no entry, and the default is kept.
 if [ -n "$default" ]; then
     printf 'timeout 5\ndefault %s\n' "$default" | publish "$loader/loader.conf"
 else
     echo "warning: no generation of $profile holds $toplevel; the boot default stays as it was" >&2
 fi
 
-# Last of all: a power cut must not leave a default that names no entry.
+# In the end, so that a power cut cannot leave a default without its entry.
 for file in "$loader"/entries/nixos-generation-*.conf; do
     case $kept in *" ${file##*/} "*) ;; *) rm -f "$file" ;; esac
 done

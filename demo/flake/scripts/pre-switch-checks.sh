@@ -1,5 +1,5 @@
 #!/bin/sh
-# Checks made before anything is touched. usage: pre-switch-checks TOPLEVEL ACTION
+# Checks before anything is changed. usage: pre-switch-checks TOPLEVEL ACTION
 set -eu
 if [ -e "$OUT/faults/check-takes" ]; then
     sleep "$(cat "$OUT/faults/check-takes")"

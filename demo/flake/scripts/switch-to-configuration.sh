@@ -1,13 +1,13 @@
 #!/bin/sh
-# Stands in for NixOS's switch-to-configuration: same actions, lock, order, exit codes and kinds of
-# message (all of them on stderr).
+# A stand-in for NixOS's switch-to-configuration with the same actions, lock, order, exit codes and kinds
+# of messages (all on stderr).
 # usage: switch-to-configuration check|switch|boot|test|dry-activate
 # exit: 0 done, 1 check, boot loader or usage, 2 activation script, 4 a unit of the host has failed,
 #       11 another switch is running, 100 the init interface differs and nothing was activated
 # environment: OUT, set by the wrapper; NIXOS_NO_CHECK=1 skips the pre-switch checks
 #
-# Left out of the real one: user units, fstab and swaps, re-executing systemd, units that the
-# activation script asks for, and syncing the store's file system, which in a container is everybody's.
+# Not implemented: user units, fstab and swaps, re-executing systemd, units requested by the activation
+# script, and syncing the store's file system, which containers share.
 set -eu
 PATH=/usr/sbin:/usr/bin:/sbin:/bin${PATH:+:$PATH}
 export PATH LC_ALL=C.UTF-8
@@ -22,12 +22,12 @@ newline='
 
 say() { printf '%s\n' "$*" >&2; }
 
-# The lock belongs to this process alone: a child that outlives it must not hold it.
+# Children must not inherit the lock, as they may outlive this process.
 run() { "$@" 9>&-; }
 
 phase() { printf 'phase %s %s %s\n' "$1" "$(date +%s.%N)" "$OUT" >> "$phases"; }
 
-# Lists of units are words between single blanks; unit names hold neither blanks nor wildcards.
+# Lists of units are words separated by single blanks; unit names have neither blanks nor wildcards.
 has() { case " $1 " in *" $2 "*) ;; *) return 1 ;; esac; }
 commas() { printf '%s\n' "$*" | sed 's/ /, /g'; }
 tell() { [ -z "$2" ] || say "$1: $(commas "$2")"; }
@@ -46,7 +46,7 @@ unit_text() {
     done
 }
 
-# Is this unit the distribution's below us? Then removing our drop-in changes it, but does not remove it.
+# Whether this is a unit of the distribution: removing our drop-in then changes it, not removes it.
 on_host() { [ -e "/usr/lib/systemd/system/$1" ] || [ -e "/etc/systemd/system/$1" ]; }
 
 active_units() {
@@ -81,14 +81,14 @@ says() { # TEXT KEY VALUE: does the unit's text hold KEY=VALUE?
     case "$newline$1$newline" in *"$newline$2=$3$newline"*) ;; *) return 1 ;; esac
 }
 
-# What becomes of one active unit whose text differs.
+# Decide about an active unit whose text has changed.
 judge() { # UNIT OLD-TEXT NEW-TEXT
     if [ -z "$3" ] && ! on_host "$1"; then
         says "$2" X-StopOnRemoval false || stop="$stop $1"
         return
     fi
     case $1 in
-    *.target | *.socket | *.slice | *.path) return ;; # the real one leaves these alone
+    *.target | *.socket | *.slice | *.path) return ;; # the real one does not touch these
     *.mount) reload="$reload $1" && return ;;
     esac
     if says "$3" X-ReloadIfChanged true; then
@@ -99,12 +99,12 @@ judge() { # UNIT OLD-TEXT NEW-TEXT
     elif says "$3" X-StopIfChanged false || on_host "$1"; then
         restart="$restart $1"
     else
-        # Stopped by its old definition, started by its new one, with the activation between them.
+        # Stop by the old definition, activate, start by the new one.
         stop="$stop $1" start="$start $1"
     fi
 }
 
-# Fills stop, start, restart, reload, skip from the old tree, the new one and what is running.
+# Fill stop, start, restart, reload and skip from the old tree, the new one and the active units.
 compare() {
     stop='' start='' restart='' reload='' skip=''
     active=$(active_units)
@@ -114,7 +114,7 @@ compare() {
         after=$(unit_text "$new" "$unit")
         [ "$before" = "$after" ] || judge "$unit" "$before" "$after"
     done
-    # An interrupted run has stopped these and not come round to starting them again.
+    # Stopped, but not started again, by an interrupted run.
     start="$start $(leftover start)"
     restart="$restart $(leftover restart)"
     stop=${stop# } reload=${reload# } skip=${skip# }
@@ -132,7 +132,7 @@ remember() { # KIND UNITS
     [ -z "$2" ] || printf '%s\n' "$2" | tr ' ' "$newline" > "$lists/$1-list"
 }
 
-# What the targets of the system pull in; a link into nowhere is a unit that this host does not have.
+# The units that targets of the system pull in, without dangling links: this host lacks those units.
 wanted() {
     for path in "$new"/*.target.wants/*; do
         [ ! -e "$path" ] || echo "${path##*/}"
@@ -153,7 +153,7 @@ dry_activate() {
     exit 0
 }
 
-# One systemctl call a kind, as each takes its time; a job that fails makes the result 4.
+# One systemctl call per kind, as each takes a while; a failed job makes the result 4.
 # shellcheck disable=SC2086  # a list of units is meant to be split
 change_units() { # VERB UNITS
     [ -z "$2" ] || run systemctl "$1" -- $2 || code=4
@@ -172,7 +172,7 @@ activate() {
     run env NIXOS_ACTION="$action" "$OUT/activate" "$OUT" >&2 || code=2
 
     phase reload
-    # Failures of the past are forgotten: those that are there at the end are this system's.
+    # Reset earlier failures: what has failed in the end is due to this system.
     run systemctl reset-failed || :
     run systemctl daemon-reload || code=4
     tell "reloading the following units" "$reload"
@@ -187,7 +187,7 @@ activate() {
     rm -f "$lists/start-list"
 }
 
-# A unit that is failed, or that systemd starts over and over, counts wherever it comes from.
+# Any unit counts that has failed, or that systemd keeps restarting.
 failed_units() {
     run systemctl list-units --all --plain --full --no-legend --no-pager \
         --state=failed,auto-restart |
@@ -202,7 +202,7 @@ failed_units() {
 # shellcheck disable=SC2086  # a list of units is meant to be split
 report() {
     phase settle
-    sleep 0.2 # a unit that cannot run fails in this time; longer is for checks of the deployer
+    sleep 0.2 # time for a broken unit to fail; later failures are for the deployer's checks
     appeared=
     for unit in $(active_units); do
         has "$active $start $restart" "$unit" || [ -z "$(unit_text "$new" "$unit")" ] ||
@@ -257,7 +257,7 @@ switch | boot)
     ;;
 esac
 
-# A host that has just booted runs no system yet: there is nothing to differ from.
+# A host that has just booted runs no system yet, so there is nothing to compare with.
 current=$(readlink -f /run/current-system || :)
 old=$current/etc/systemd/system
 if [ -e "$current/init-interface-version" ] &&
