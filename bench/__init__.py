@@ -1,1 +1,1 @@
-"""How fast the program is, measured beside what it cannot be faster than: `python -m bench`."""
+"""Benchmarks of the program against the fastest possible baselines: `python -m bench`."""

@@ -13,7 +13,7 @@ CRASHES: Final = ("F2", "F2b", "F2c", "F2d", "F9a", "F9a2")
 """Rows in which the activation crashes or a unit fails, which roll back quickly."""
 HEALTHY: Final = ("H1", "H2", "H3", "H4")
 NOT_AUTOMATED: Final = {
-    "F9d": "secrets are not part of the program yet",
+    "F9d": "secrets of hosts are not part of the program",
     "F15c": "hosts that have committed are not rolled back: deploy the old ref instead",
     "F17c": "signed caches come later; pushed paths come over a connection with a pinned host key",
     "F16, `systemctl isolate`": "the test hosts' switch does not use it; for re-exec see F16",
