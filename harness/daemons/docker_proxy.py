@@ -1,7 +1,7 @@
-"""A proxy before a Docker daemon's socket: counts requests, and is away or slow on demand.
+"""A proxy of a Docker daemon's socket that records requests, and goes away or delays on demand.
 
-What it passes on is bytes: only the heads and lengths of requests are looked at, so an answer that
-has no end but the connection's (`exec`, `logs`) goes through as well.
+It parses only the heads and lengths of requests, and forwards bytes, so that responses which end
+with the connection (`exec`, `logs`) work as well.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-PIECE: Final = 1 << 16
-HARMLESS: Final = frozenset({"GET", "HEAD"})
+CHUNK: Final = 1 << 16
+SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """What is to happen to the next `times` requests that match."""
+    """What happens to the next `times` requests that match."""
 
     pattern: re.Pattern[str]
     kind: str
-    """Away `before` the daemon hears of it, in the `middle`, or `after` it is done; or `slow`."""
+    """Go away `before` the request, in the `middle`, or `after` it is done; or be `slow`."""
     times: int
     seconds: float
     met: threading.Event = field(default_factory=threading.Event)
     dropped: threading.Event = field(default_factory=threading.Event)
-    """Set: what is held up never comes to the daemon."""
+    """Once set, a delayed request is not forwarded."""
 
     def wait(self, seconds: float = 60) -> None:
-        """Wait until it has happened to the first request."""
+        """Wait until it has hit the first request."""
         assert self.met.wait(seconds), f"no {self.pattern.pattern} in {seconds:g} s"
 
 
-class _AwayError(Exception):
-    """The connection is to be dropped."""
+class _DroppedError(Exception):
+    """The connection has to be dropped."""
 
 
 @dataclass(slots=True)
 class _Pair:
-    """A client's connection, and that to the daemon for it."""
+    """A client's connection, and its connection to the daemon."""
 
     client: socket.socket
     daemon: socket.socket
     dropping: Fault | None = None
-    """What to be away for as soon as the daemon has answered."""
+    """The fault that begins once the daemon has answered."""
 
     def close(self) -> None:
         for end in (self.client, self.daemon):
@@ -60,12 +60,12 @@ class _Pair:
 
 
 class DockerProxy:
-    """Used as `with DockerProxy(place, daemon) as proxy`; `place` is for its own socket."""
+    """A context manager; `place` is the path of its own socket."""
 
     def __init__(self, place: Path, daemon: str) -> None:
         self.place = place
         self._daemon = daemon.removeprefix("unix://")
-        self._troubles: list[Fault] = []
+        self._faults: list[Fault] = []
         self._seen: list[str] = []
         self._lock = threading.Lock()
         self._pairs: list[_Pair] = []
@@ -74,7 +74,7 @@ class DockerProxy:
 
     @property
     def host(self) -> str:
-        """As DOCKER_HOST has it."""
+        """As in DOCKER_HOST."""
         return f"unix://{self.place}"
 
     def __enter__(self) -> Self:
@@ -90,48 +90,48 @@ class DockerProxy:
         self._ended = True
         self._leave()
 
-    # --- what a test asks of it ------------------------------------------------------------
+    # --- for tests -------------------------------------------------------------------------
 
     def requests(self, pattern: str = "") -> list[str]:
-        """The requests that match so far, as `POST /v1.41/containers/create?…`."""
+        """The requests so far that match, such as `POST /v1.41/containers/create?…`."""
         return [one for one in list(self._seen) if re.search(pattern, one)]
 
     def changes(self) -> list[str]:
-        """The requests that are more than a question."""
-        return [one for one in list(self._seen) if one.split(" ")[0] not in HARMLESS]
+        """The requests so far that may change something."""
+        return [one for one in list(self._seen) if one.split(" ")[0] not in SAFE_METHODS]
 
     def reset(self) -> None:
-        """Count from here on; no trouble is left, and what is held up is dropped."""
+        """Clear the record and all faults; delayed requests are dropped."""
         self._seen.clear()
         with self._lock:
-            troubles, self._troubles = self._troubles, []
-        for trouble in troubles:
-            trouble.dropped.set()
+            faults, self._faults = self._faults, []
+        for fault in faults:
+            fault.dropped.set()
 
     def disconnect(
         self, pattern: str, *, when: str = "after", seconds: float = 5.0, times: int = 1
     ) -> Fault:
-        """Be gone for some seconds at the next such request."""
-        return self._expect(_trouble(pattern, when, times, seconds))
+        """Go away for some seconds at the next request that matches."""
+        return self._expect(_fault(pattern, when, times, seconds))
 
     def delay(self, pattern: str, seconds: float, *, times: int = 1) -> Fault:
-        """Wait before such a request is passed on; half of its body, if it has one, is by then."""
-        return self._expect(_trouble(pattern, "slow", times, seconds))
+        """Delay a request that matches, after its first chunk if it has a body."""
+        return self._expect(_fault(pattern, "slow", times, seconds))
 
     @contextmanager
     def down(self) -> Iterator[None]:
-        """Not there at all, for as long as the block takes."""
+        """Accept no connections during the block."""
         self._leave()
         try:
             yield
         finally:
             self._listen()
 
-    def _expect(self, trouble: Fault) -> Fault:
-        self._troubles.append(trouble)
-        return trouble
+    def _expect(self, fault: Fault) -> Fault:
+        self._faults.append(fault)
+        return fault
 
-    # --- coming and going ------------------------------------------------------------------
+    # --- listening -------------------------------------------------------------------------
 
     def _listen(self) -> None:
         self.place.unlink(missing_ok=True)
@@ -153,19 +153,19 @@ class DockerProxy:
                 listener.shutdown(socket.SHUT_RDWR)
             listener.close()
 
-    def _be_away(self, trouble: Fault) -> None:
-        trouble.met.set()
+    def _go_away(self, fault: Fault) -> None:
+        fault.met.set()
         self._leave()
 
         def back() -> None:
             if not self._ended:
                 self._listen()
 
-        timer = threading.Timer(trouble.seconds, back)
+        timer = threading.Timer(fault.seconds, back)
         timer.daemon = True
         timer.start()
 
-    # --- passing on ------------------------------------------------------------------------
+    # --- forwarding ------------------------------------------------------------------------
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -180,42 +180,42 @@ class DockerProxy:
 
     def _serve(self, pair: _Pair) -> None:
         with pair.client, pair.daemon:
-            with suppress(OSError, ValueError, _AwayError):
+            with suppress(OSError, ValueError, _DroppedError):
                 pair.daemon.connect(self._daemon)
                 back = threading.Thread(target=self._answer, args=(pair,), daemon=True)
                 back.start()
                 with pair.client.makefile("rb") as near, pair.daemon.makefile("wb") as far:
                     while self._one(pair, near, far):
                         pass
-                # A client may have said all that it has to say, and still listen.
+                # A client may have closed its sending side, and still read.
                 pair.daemon.shutdown(socket.SHUT_WR)
                 back.join()
             pair.close()
 
     def _answer(self, pair: _Pair) -> None:
         with suppress(OSError):
-            while piece := pair.daemon.recv(PIECE):
+            while piece := pair.daemon.recv(CHUNK):
                 if pair.dropping:
-                    self._be_away(pair.dropping)
+                    self._go_away(pair.dropping)
                     return
                 pair.client.sendall(piece)
             pair.client.shutdown(socket.SHUT_WR)
 
     def _one(self, pair: _Pair, near: BinaryIO, far: BinaryIO) -> bool:
-        """Pass on one request; False where the client has no more."""
+        """Forward one request; False if the client has sent no more."""
         head = _head(near)
         if not head:
             return False
         request = " ".join(head[0].decode().split(" ")[:2])
         self._seen.append(request)
-        trouble = self._trouble(request)
-        if trouble and trouble.kind == "before":
-            self._be_away(trouble)
-            raise _AwayError
-        if trouble and trouble.kind == "after":
-            pair.dropping = trouble
+        fault = self._fault(request)
+        if fault and fault.kind == "before":
+            self._go_away(fault)
+            raise _DroppedError
+        if fault and fault.kind == "after":
+            pair.dropping = fault
         far.write(b"".join(head))
-        halfway = trouble if trouble and trouble.kind in {"middle", "slow"} else None
+        halfway = fault if fault and fault.kind in {"middle", "slow"} else None
         for count, piece in enumerate(_body(near, head)):
             far.write(piece)
             if halfway and count == 1:
@@ -227,30 +227,30 @@ class DockerProxy:
         far.flush()
         return True
 
-    def _halt(self, trouble: Fault) -> None:
-        """What is to happen while a request is passed on."""
-        if trouble.kind == "middle":
-            self._be_away(trouble)
-            raise _AwayError
-        trouble.met.set()
-        if trouble.dropped.wait(trouble.seconds):
-            raise _AwayError
+    def _halt(self, fault: Fault) -> None:
+        """Apply a fault in the middle of a request."""
+        if fault.kind == "middle":
+            self._go_away(fault)
+            raise _DroppedError
+        fault.met.set()
+        if fault.dropped.wait(fault.seconds):
+            raise _DroppedError
 
-    def _trouble(self, request: str) -> Fault | None:
+    def _fault(self, request: str) -> Fault | None:
         with self._lock:
-            for trouble in self._troubles:
-                if trouble.times > 0 and trouble.pattern.search(request):
-                    trouble.times -= 1
-                    return trouble
+            for fault in self._faults:
+                if fault.times > 0 and fault.pattern.search(request):
+                    fault.times -= 1
+                    return fault
         return None
 
 
-def _trouble(pattern: str, kind: str, times: int, seconds: float) -> Fault:
+def _fault(pattern: str, kind: str, times: int, seconds: float) -> Fault:
     return Fault(pattern=re.compile(pattern), kind=kind, times=times, seconds=seconds)
 
 
 def _head(stream: BinaryIO) -> list[bytes]:
-    """The lines of a message's head, with the empty one; none where there is no message."""
+    """The lines of a request's head with the empty one; none if there is no request."""
     lines: list[bytes] = []
     while line := stream.readline():
         lines.append(line)
@@ -268,10 +268,10 @@ def _field(head: list[bytes], name: str) -> str:
 
 
 def _body(stream: BinaryIO, head: list[bytes]) -> Iterator[bytes]:
-    """The pieces of a request's body, as they are on the wire."""
+    """The chunks of a request's body, as sent by the client."""
     if _field(head, "transfer-encoding") != "chunked":
         left = int(_field(head, "content-length") or 0)
-        while left and (piece := stream.read(min(left, PIECE))):
+        while left and (piece := stream.read(min(left, CHUNK))):
             left -= len(piece)
             yield piece
         return

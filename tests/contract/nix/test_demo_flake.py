@@ -187,7 +187,9 @@ def test_app_v3_is_broken(app: Path, tmp_path: Path) -> None:
 def test_render_flake_refuses_other_urls(tmp_path: Path, url: str) -> None:
     done = run(str(DEMO / "render-flake"), str(tmp_path / "flake"), url)
     assert done.returncode == 64
-    assert done.stderr.startswith(f"render-flake: '{url}' is not a URL for the app; write git+file:")
+    assert done.stderr.startswith(
+        f"render-flake: '{url}' is not a URL for the app; write git+file:"
+    )
     assert not (tmp_path / "flake").exists()
 
 
