@@ -17,7 +17,7 @@ from ..sdk.errors import OperationError
 from ..sdk.inputs import Inputs
 from ..sdk.resource import Created, Resource
 from .docker import LEFTOVER, Daemons, without_wait
-from .schemas import CANDIDATE
+from .schemas import CANDIDATE, INTERVAL, WAIT
 
 if TYPE_CHECKING:
     from ..sdk.resource import Operation, PriorState
@@ -45,7 +45,7 @@ class CandidateResource(Resource[CandidateSpec]):
     def parse(self, inputs: Inputs) -> CandidateSpec:
         """The inputs as values."""
         check = inputs.strings("healthcheck")
-        interval = inputs.number("interval", 2.0)
+        interval = inputs.number("interval", INTERVAL)
         candidate = Candidate(
             service=inputs.string("service", ""),
             image=inputs.string("image", ""),
@@ -59,7 +59,7 @@ class CandidateResource(Resource[CandidateSpec]):
             ports=tuple(map(int, inputs.strings("ports"))),
         )
         return CandidateSpec(
-            host=inputs.string("host", ""), candidate=candidate, wait=inputs.number("wait", 60.0)
+            host=inputs.string("host", ""), candidate=candidate, wait=inputs.number("wait", WAIT)
         )
 
     async def create(self, inputs: CandidateSpec, operation: Operation) -> Created:

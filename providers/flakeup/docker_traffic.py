@@ -18,7 +18,7 @@ from ..sdk.errors import OperationError
 from ..sdk.inputs import Inputs
 from ..sdk.resource import Created, Resource
 from .docker import LEFTOVER, Daemons, without_wait
-from .schemas import TRAFFIC
+from .schemas import GRACE, TRAFFIC, WAIT
 
 if TYPE_CHECKING:
     from ..sdk.resource import Operation, PriorState
@@ -56,14 +56,14 @@ class TrafficResource(Resource[TrafficSpec]):
             ports={int(outer): int(inner) for outer, inner in inputs.string_map("ports").items()},
             container=inputs.string("container", ""),
             traffic=Traffic(inputs.string("traffic", "http")),
-            grace=int(inputs.number("grace", 10.0)),
+            grace=int(inputs.number("grace", GRACE)),
         )
         return TrafficSpec(
             host=inputs.string("host", ""),
             service=inputs.string("service", ""),
             edge=inputs.string("edge", ""),
             route=route,
-            wait=inputs.number("wait", 60.0),
+            wait=inputs.number("wait", WAIT),
         )
 
     async def create(self, inputs: TrafficSpec, operation: Operation) -> Created:

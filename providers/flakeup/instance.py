@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from components.pipeline.config.incus import OnImageChange
 from components.pipeline.errors import IncusError
 from components.pipeline.targets.incus import boot, cluster, instance
 from components.pipeline.targets.incus.api import Incus, retry_through_restart
@@ -23,7 +24,7 @@ from ..sdk.inputs import Inputs
 from ..sdk.resource import Created, ReadResult, Resource
 from ..sdk.values import Unknown, reveal
 from . import drift
-from .schemas import INSTANCE
+from .schemas import BOOT_TIMEOUT, INSTANCE
 from .servers import CERTIFICATE, Location, Servers, current_location, location_of, operation_errors
 
 if TYPE_CHECKING:
@@ -61,9 +62,9 @@ class InstanceInputs:
                 member=inputs.string("member", ""),
                 running=inputs.boolean("running") is not False,
             ),
-            policy=inputs.string("onImageChange", "ignore"),
+            policy=inputs.string("onImageChange", OnImageChange.IGNORE),
             ssh=inputs.boolean("ssh") is not False,
-            boot_timeout=inputs.number("bootTimeout", 120.0),
+            boot_timeout=inputs.number("bootTimeout", BOOT_TIMEOUT),
         )
 
 
@@ -197,9 +198,9 @@ class InstanceResource(Resource[InstanceInputs]):
             "remote": remote,
             "project": project,
             **drift.inputs_of(current),
-            "onImageChange": "ignore",
+            "onImageChange": OnImageChange.IGNORE.value,
             "ssh": True,
-            "bootTimeout": 120.0,
+            "bootTimeout": BOOT_TIMEOUT,
         }
         async with self._servers.connect(location) as incus:
             parsed = InstanceInputs.of(Inputs(inputs))

@@ -1,22 +1,63 @@
-"""The schemas of the resource types."""
+"""The schemas of the resource types.
 
-from typing import Final
+An input that passes on a key of the stack's config has its type, default and meaning from there.
+"""
 
-from ..sdk.schema import Field, Schema
+from collections.abc import Mapping
+from dataclasses import replace
+from enum import StrEnum
+from typing import Any, Final, get_args, get_origin
 
-POLICIES: Final = ("ignore", "rebuild", "replace")
+from components.pipeline.config.incus import INCUS_HOST
+from components.pipeline.config.incus_volumes import VOLUME as CONFIG_VOLUME
+from components.pipeline.config.schema import Key
+from components.pipeline.config.services import SERVICE
+from components.pipeline.values import Duration
+
+from ..sdk.schema import Field, Kind, Schema
+
+
+def seconds(key: Key) -> float:
+    """The default of a time in the config."""
+    return float(Duration(key.default).seconds)
+
+
+def _from_config(key: Key, **changes: Any) -> Field:
+    """The input that passes on a key of the config: its kind, choices, default and meaning."""
+    field = Field(kind=_kind(key.value_type), description=key.meaning)
+    if key.value_type is Duration:
+        field = replace(field, default=seconds(key), description=f"In seconds. {key.meaning}")
+    elif field.kind == "map" and get_origin(get_args(key.value_type)[1]):
+        field = replace(field, items="any")
+    elif isinstance(key.value_type, type) and issubclass(key.value_type, StrEnum):
+        field = replace(
+            field, default=key.default, choices=tuple(one.value for one in key.value_type)
+        )
+    return replace(field, **changes)
+
+
+def _kind(declared: Any) -> Kind:
+    if origin := get_origin(declared):
+        return "map" if issubclass(origin, Mapping) else "list"
+    return {bool: "boolean", Duration: "number"}.get(declared, "string")  # type: ignore[return-value]
+
+
+BOOT_TIMEOUT: Final = seconds(INCUS_HOST["bootTimeout"])
+INTERVAL: Final = seconds(SERVICE["healthInterval"])
+WAIT: Final = seconds(SERVICE["wait"])
+GRACE: Final = seconds(SERVICE["grace"])
 
 _INCUS: Final = {
     "remote": Field(required=True, replaces=True, description="The remote's name in the client."),
     "project": Field(required=True, replaces=True, description="The Incus project."),
     "certificate": Field(description="SHA-256 of the server's certificate, if pinned."),
 }
-_MEMBER: Final = Field(description="The cluster member to create it on.")
+_MEMBER: Final = _from_config(INCUS_HOST["member"])
 _DOCKER: Final = {
     "host": Field(required=True, replaces=True, description="The daemon, as in DOCKER_HOST."),
 }
 _SERVICE: Final = Field(required=True, replaces=True, description="The service's name.")
-_WAIT: Final = Field(kind="number", default=60.0, description="Seconds until it must be healthy.")
+_WAIT: Final = _from_config(SERVICE["wait"])
 
 IMAGE: Final = Schema(
     token="flakeup:incus:Image",  # noqa: S106 a type, no password
@@ -38,18 +79,16 @@ INSTANCE: Final = Schema(
         **_INCUS,
         "name": Field(required=True, description="The instance's name; another one renames it."),
         "image": Field(required=True, description="Fingerprint of the image to create it from."),
-        "onImageChange": Field(
-            default="ignore", choices=POLICIES, description="What another image does to it."
-        ),
-        "profiles": Field(kind="list", description="Its profiles, in order."),
-        "config": Field(kind="map", description="Its own config keys."),
-        "devices": Field(kind="map", items="any", description="Its own devices."),
+        "onImageChange": _from_config(INCUS_HOST["onImageChange"]),
+        "profiles": _from_config(INCUS_HOST["profiles"]),
+        "config": _from_config(INCUS_HOST["config"]),
+        "devices": _from_config(INCUS_HOST["devices"]),
         "member": _MEMBER,
         "running": Field(kind="boolean", default=True, description="Whether it should run."),
         "ssh": Field(
             kind="boolean", default=True, description="Whether to wait until sshd is reachable."
         ),
-        "bootTimeout": Field(kind="integer", default=120.0, description="Seconds to boot in."),
+        "bootTimeout": _from_config(INCUS_HOST["bootTimeout"], kind="integer"),
     },
     outputs={
         "address": Field(description="The address on which its sshd listens."),
@@ -63,9 +102,9 @@ VOLUME: Final = Schema(
     token="flakeup:incus:Volume",  # noqa: S106 a type, no password
     fields={
         **_INCUS,
-        "pool": Field(required=True, replaces=True, description="The storage pool."),
-        "name": Field(required=True, replaces=True, description="The volume's name."),
-        "size": Field(description="Its size."),
+        "pool": _from_config(CONFIG_VOLUME["pool"], required=True, replaces=True),
+        "name": _from_config(CONFIG_VOLUME["name"], required=True, replaces=True),
+        "size": _from_config(CONFIG_VOLUME["size"]),
         "member": _MEMBER,
     },
 )
@@ -90,15 +129,15 @@ CANDIDATE: Final = Schema(
         **_DOCKER,
         "service": _SERVICE,
         "image": Field(required=True, description="The image to run."),
-        "command": Field(kind="list", description="The container's command."),
-        "environment": Field(kind="map", description="Its environment variables."),
-        "secrets": Field(kind="map", secret=True, description="Files in /run/secrets."),
+        "command": _from_config(SERVICE["command"]),
+        "environment": _from_config(SERVICE["env"]),
+        "secrets": _from_config(SERVICE["secrets"], secret=True),
         "network": Field(required=True, description="The network to run it in."),
         "ports": Field(kind="list", description="Host ports that must be free."),
-        "user": Field(description="The user it runs as."),
-        "readOnly": Field(kind="boolean", description="Whether its root is read-only."),
-        "healthcheck": Field(kind="list", description="The health check's command."),
-        "interval": Field(kind="number", default=2.0, description="Seconds between checks."),
+        "user": _from_config(SERVICE["user"]),
+        "readOnly": _from_config(SERVICE["readOnly"]),
+        "healthcheck": _from_config(SERVICE["healthcheck"]),
+        "interval": _from_config(SERVICE["healthInterval"]),
         "wait": _WAIT,
     },
 )
@@ -110,8 +149,8 @@ TRAFFIC: Final = Schema(
         "edge": Field(required=True, description="The edge's container."),
         "container": Field(required=True, description="The container that gets the traffic."),
         "ports": Field(kind="map", required=True, description="Container port by edge port."),
-        "traffic": Field(default="http", choices=("http", "tcp"), description="The protocol."),
-        "grace": Field(kind="number", default=10.0, description="Seconds to finish connections."),
+        "traffic": _from_config(SERVICE["traffic"]),
+        "grace": _from_config(SERVICE["grace"]),
         "wait": _WAIT,
     },
 )
