@@ -59,8 +59,8 @@ async def _transports(
             errors[host.name] = instances
             continue
         found = instances.get(host.incus.name)
-        if found and found.get("trouble"):
-            errors[host.name] = UnreachableError(found["trouble"])
+        if found and found.get("error"):
+            errors[host.name] = UnreachableError(found["error"])
         elif found and (transport := _transport(host, host.incus, found, files)):
             transports.append(transport)
     return tuple(transports), errors

@@ -1,7 +1,6 @@
-"""A cluster of two Incus daemons of the tests' own on this machine, with a pool and no network.
+"""A cluster of two Incus daemons for tests on this machine, with a pool and without a network.
 
-A network would be a bridge of one name on both of them, which one machine has once; what is tried
-here needs none.
+A network would be a bridge of the same name on both, and one machine can have only one such.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ TWO: Final = "node2"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """Two members; the first one is the one that is asked."""
+    """Two members; requests go to the first."""
 
     folder: Path
     one: Incusd
@@ -59,11 +58,11 @@ class Cluster:
         self.two.request("PUT", "/1.0/cluster", joining)
 
     def at(self, name: str) -> Incusd:
-        """The member of a name."""
+        """A member by name."""
         return self.one if name == ONE else self.two
 
     def clear(self) -> None:
-        """Remove all instances, each where it is: the way from one to the other may be cut."""
+        """Delete all instances, each on its own member: they may not reach each other."""
         for daemon in (self.one, self.two):
             if not daemon.runs:
                 daemon.start()
@@ -71,7 +70,7 @@ class Cluster:
             self.at(row["location"]).remove_instance(row["name"])
 
     def remove(self) -> None:
-        """Take away all that it made, and itself."""
+        """Remove everything it created, and itself."""
         try:
             self.clear()
         finally:
@@ -86,7 +85,7 @@ def _address() -> str:
 
 @pytest.fixture(scope="module")
 def cluster(parts: dict[str, dict[str, Any]]) -> Iterator[Cluster]:
-    """A cluster for a module; skips where there can be none."""
+    """A cluster for a module; skips if this machine cannot run it."""
     if reason := why_not(parts):
         pytest.skip(reason)
     _sweep()
@@ -105,7 +104,7 @@ def cluster(parts: dict[str, dict[str, Any]]) -> Iterator[Cluster]:
 
 
 def _sweep() -> None:
-    """Remove what tests that were killed have left; they are known by their folder."""
+    """Remove what killed tests have left, found by their folder."""
     for owner in list(Path(tempfile.gettempdir()).glob(f"{_FOLDER}*/owner")):
         if Path(f"/proc/{owner.read_text()}").exists():
             continue
@@ -117,7 +116,7 @@ def _sweep() -> None:
 
 
 def _is_of(process: Path, folder: str) -> bool:
-    """Whether it is a daemon of that folder, or in an instance whose root is there."""
+    """Whether it is a daemon in that folder, or a process of an instance whose root is there."""
     if f"INCUS_DIR={folder}/".encode() in (process / "environ").read_bytes():
         return True
     mounts = (line.split() for line in (process / "mountinfo").read_text().splitlines())
@@ -125,7 +124,7 @@ def _is_of(process: Path, folder: str) -> bool:
 
 
 def _remove(folder: Path) -> None:
-    """Its mounts first, the innermost before the others."""
+    """Remove a folder after its mounts, innermost first."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     places = [line.split()[4] for line in lines]
     for place in sorted((one for one in places if one.startswith(f"{folder}/")), reverse=True):

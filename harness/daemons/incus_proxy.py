@@ -1,7 +1,7 @@
-"""A proxy before an Incus daemon's socket: counts requests, and is away, slow or wrong on demand.
+"""A proxy for an Incus daemon's socket: records requests, and disconnects, delays or fails them.
 
-The program reads its socket's place from INCUS_SOCKET, so a test can put this in between without
-touching the daemon, which others use.
+The program reads the socket's path from INCUS_SOCKET, so a test can put the proxy in between
+without touching the daemon, which others use.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ READ_ONLY: Final = frozenset({"GET", "HEAD"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request as it came."""
+    """One request as received."""
 
     method: str
     path: str
@@ -38,27 +38,27 @@ class Request:
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """What is to happen to the next `times` requests that match."""
+    """What to do to the next `times` requests that match."""
 
     pattern: re.Pattern[str]
     kind: str
-    """`before`, `middle` and `after` are away then; `answer` and `slow` say what they do."""
+    """`before`, `middle` and `after` disconnect at that point; else `fail` or `delay`."""
     times: int = 1
     seconds: float = 0.0
     text: str = ""
     triggered: threading.Event = field(default_factory=threading.Event)
 
     def wait(self, seconds: float = 60) -> None:
-        """Wait until it has happened to the first request."""
+        """Wait until it was applied to the first request."""
         assert self.triggered.wait(seconds), f"no {self.pattern.pattern} in {seconds:g} s"
 
 
 class _ConnectionDroppedError(Exception):
-    """The connection is to be dropped."""
+    """Ends the connection."""
 
 
 class _Stream:
-    """One end of a connection, to be read by lines and bytes."""
+    """One end of a connection, read by lines and bytes."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.send = connection.sendall
@@ -68,7 +68,7 @@ class _Stream:
 
 
 class IncusProxy:
-    """Used as `with IncusProxy(socket, daemon) as proxy`; `socket` is a place for its own."""
+    """Used as `with IncusProxy(path, daemon) as proxy`; it listens on a socket at `path`."""
 
     def __init__(self, path: Path, daemon: Path) -> None:
         self.path = path
@@ -93,41 +93,41 @@ class IncusProxy:
         self._closed = True
         self._close()
 
-    # --- what a test asks of it ------------------------------------------------------------
+    # --- for tests -------------------------------------------------------------------------
 
     def requests(self, pattern: str = "") -> list[str]:
-        """The requests that match so far, as `GET /1.0/instances?…`."""
+        """The matching requests so far, as `GET /1.0/instances?…`."""
         return [str(one) for one in list(self._requests) if re.search(pattern, str(one))]
 
     def changes(self) -> list[str]:
-        """The requests that are more than a question."""
+        """The requests so far that may change something."""
         return [str(one) for one in list(self._requests) if one.method not in READ_ONLY]
 
     def reset(self) -> None:
-        """Count from here on."""
+        """Forget requests and faults so far."""
         self._requests.clear()
         self._faults.clear()
 
     def disconnect(self, pattern: str, *, when: str = "after", seconds: float = 5.0) -> Fault:
-        """Be gone for some seconds at the next such request.
+        """Go down for some seconds at the next such request.
 
-        `before`: the daemon has not heard of it; `middle`: of half of it; `after`: it is doing it.
+        `before` it reaches the daemon, in the `middle` of it, or `after` the daemon has it.
         """
         return self._add(Fault(pattern=re.compile(pattern), kind=when, seconds=seconds))
 
-    def answer(self, pattern: str, text: str, *, times: int = 1 << 30) -> Fault:
-        """Answer such requests with an error, instead of the daemon."""
-        fault = Fault(pattern=re.compile(pattern), kind="answer", times=times, text=text)
+    def fail(self, pattern: str, text: str, *, times: int = 1 << 30) -> Fault:
+        """Answer such requests with an error, without asking the daemon."""
+        fault = Fault(pattern=re.compile(pattern), kind="fail", times=times, text=text)
         return self._add(fault)
 
     def delay(self, pattern: str, seconds: float, *, times: int = 1) -> Fault:
-        """Wait before such a request is passed on; half of it, where it has a body, is by then."""
-        fault = Fault(pattern=re.compile(pattern), kind="slow", times=times, seconds=seconds)
+        """Pause before such a request is forwarded; of one with a body, after half of it."""
+        fault = Fault(pattern=re.compile(pattern), kind="delay", times=times, seconds=seconds)
         return self._add(fault)
 
     @contextmanager
     def down(self) -> Iterator[None]:
-        """Not there at all, for as long as the block takes."""
+        """Do not listen inside the block."""
         self._close()
         try:
             yield
@@ -138,7 +138,7 @@ class IncusProxy:
         self._faults.append(fault)
         return fault
 
-    # --- coming and going ------------------------------------------------------------------
+    # --- listening -------------------------------------------------------------------------
 
     def _listen(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -170,7 +170,7 @@ class IncusProxy:
         timer.daemon = True
         timer.start()
 
-    # --- passing on ------------------------------------------------------------------------
+    # --- forwarding ------------------------------------------------------------------------
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -197,7 +197,7 @@ class IncusProxy:
                     self._open -= {client, daemon}
 
     def _forward(self, near: _Stream, far: _Stream) -> bool:
-        """Pass on one request and its answer; False where the client has no more."""
+        """Forward one request and its response; False if the client has no more."""
         head = _head(near)
         if not head:
             return False
@@ -207,7 +207,7 @@ class IncusProxy:
         fault = self._next_fault(request)
         if fault and fault.kind == "before":
             self._drop(fault)
-        if fault and fault.kind == "answer":
+        if fault and fault.kind == "fail":
             fault.triggered.set()
             _discard(near, head)
             near.send(_error_response(fault.text))
@@ -230,10 +230,10 @@ class IncusProxy:
         return bool(answer)
 
     def _apply(self, fault: Fault) -> None:
-        """What is to happen while a request is passed on."""
+        """Apply a fault while a request is forwarded."""
         if fault.kind == "middle":
             self._drop(fault)
-        if fault.kind == "slow":
+        if fault.kind == "delay":
             fault.triggered.set()
             time.sleep(fault.seconds)
 
@@ -252,7 +252,7 @@ class IncusProxy:
 
 
 def _head(stream: _Stream) -> list[bytes]:
-    """The lines of a message's head, with the empty one; none where there is no message."""
+    """The lines of a message's head, including the empty one; none at the end of the stream."""
     lines: list[bytes] = []
     while line := stream.readline():
         lines.append(line)
@@ -274,7 +274,7 @@ def _length(head: list[bytes]) -> int:
 
 
 def _body(stream: _Stream, head: list[bytes], to: str = "") -> Iterator[bytes]:
-    """The pieces of a message's body, as they are on the wire; `to` is what it answers."""
+    """The chunks of a message's body, as on the wire; `to` is the method that it responds to."""
     status = head[0].split(b" ")[1] if head and head[0].startswith(b"HTTP/") else b""
     if to == "HEAD" or status in {b"204", b"304"}:
         return
@@ -293,7 +293,7 @@ def _body(stream: _Stream, head: list[bytes], to: str = "") -> Iterator[bytes]:
 
 
 def _read_or_drop(chunk: bytes) -> bytes:
-    """What was read; whoever ends in the middle of a message is gone."""
+    """What was read; a stream that ends in the middle of a message drops the connection."""
     if not chunk:
         raise _ConnectionDroppedError
     return chunk

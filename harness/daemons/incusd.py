@@ -1,7 +1,7 @@
-"""An Incus daemon of the tests' own, with a pool and a network.
+"""An Incus daemon for tests, with a pool and a network.
 
-It has its own folder and socket, and knows nothing of the one that others use: so a test can kill
-it, restart it, and let it listen on the network. Needs root, as any incusd.
+It has its own folder and socket, separate from the machine's daemon: a test can kill it, restart
+it, and let it listen on the network. Like any incusd, it needs root.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FOLDER: Final = "flakeup-incusd-"
 
 @dataclass(slots=True, kw_only=True)
 class Incusd:
-    """The daemon; what is asked here goes past the code under test."""
+    """The daemon; requests made here bypass the code under test."""
 
     folder: Path
     network: str
@@ -44,12 +44,12 @@ class Incusd:
 
     @property
     def socket(self) -> Path:
-        """Where it answers."""
+        """Its socket."""
         return self.folder / "d" / "unix.socket"
 
     @property
     def environment(self) -> dict[str, str]:
-        """For its client: nothing of the user's is read."""
+        """For its client, which then reads nothing of the user's."""
         folder = str(self.folder / "d")
         return {**os.environ, "INCUS_DIR": folder, "INCUS_CONF": str(self.folder / "client")}
 
@@ -57,11 +57,11 @@ class Incusd:
 
     @property
     def runs(self) -> bool:
-        """Whether it has been started, and not ended."""
+        """Whether it is running."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start it, and wait until it responds."""
         binary = next(path for path in DAEMONS if path.exists())
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -81,7 +81,7 @@ class Incusd:
             time.sleep(0.05)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
-        """End it; the instances go on."""
+        """Kill it; the instances keep running."""
         assert self._process
         self._process.send_signal(number)
         self._process.wait()
@@ -93,7 +93,7 @@ class Incusd:
         self.start()
 
     def prepare(self) -> None:
-        """A pool, a network, and the profile that has both."""
+        """Create a pool, a network, and the profile with both."""
         self.request("POST", "/1.0/storage-pools", {"name": "pool", "driver": "dir"})
         self._make_network()
         devices = {
@@ -103,7 +103,7 @@ class Incusd:
         self.request("PUT", f"/1.0/profiles/{PROFILE}", {"devices": devices, "config": {}})
 
     def remove(self) -> None:
-        """Take away all that it made, and itself."""
+        """Remove everything it created, and itself."""
         if self._process and self._process.poll() is not None:
             self.start()
         try:
@@ -121,7 +121,7 @@ class Incusd:
         shutil.rmtree(self.folder)
 
     def _make_network(self) -> None:
-        """Again where Incus looks at an interface, anybody's, that is just going."""
+        """Retries: Incus fails if any interface of the machine disappears meanwhile."""
         subnet = f"10.{200 + secrets.randbelow(50)}.{secrets.randbelow(250)}.1/24"
         config = {"ipv4.address": subnet, "ipv4.nat": "false", "ipv6.address": "none"}
         network = {"name": self.network, "type": "bridge", "config": config}
@@ -137,7 +137,7 @@ class Incusd:
                 return
 
     def _remove_network(self) -> None:
-        """Again where an interface of an instance is just going."""
+        """Retries while an interface of an instance is being removed."""
         for tries_left in reversed(range(10)):
             try:
                 self.request("DELETE", f"/1.0/networks/{self.network}")
@@ -150,7 +150,7 @@ class Incusd:
             else:
                 return
 
-    # --- what is in it ---------------------------------------------------------------------
+    # --- requests --------------------------------------------------------------------------
 
     def request(self, method: str, path: str, body: Json = None) -> Json:
         """Send one request and wait for its operation; retried while an instance is busy."""
@@ -164,7 +164,7 @@ class Incusd:
             time.sleep(0.1)
 
     def client(self, *words: str) -> str:
-        """What its client says."""
+        """Run its client; returns what that prints."""
         done = subprocess.run(
             ("incus", *words),
             env=self.environment,
@@ -178,11 +178,11 @@ class Incusd:
         return done.stdout.strip()
 
     def instances(self) -> list[str]:
-        """The names of all there are."""
+        """The names of all instances."""
         return sorted(row["name"] for row in self.request("GET", "/1.0/instances?recursion=1"))
 
     def instance(self, name: str) -> Json:
-        """One as the interface has it."""
+        """One instance, as in the API."""
         return self.request("GET", f"/1.0/instances/{name}")
 
     def images(self) -> dict[str, dict[str, str]]:
@@ -191,7 +191,7 @@ class Incusd:
         return {row["fingerprint"]: row["properties"] for row in found}
 
     def address(self, name: str) -> str:
-        """The IPv4 address of one, once it has one."""
+        """Wait for an instance's IPv4 address."""
         end = time.monotonic() + _PATIENCE
         while time.monotonic() < end:
             state = self.request("GET", f"/1.0/instances/{name}/state")
@@ -203,17 +203,17 @@ class Incusd:
         raise AssertionError(msg)
 
     def state(self, name: str, action: str) -> None:
-        """Start, stop, freeze: as somebody else would."""
+        """Start, stop or freeze an instance, as another client would."""
         body = {"action": action, "timeout": -1, "force": action == "stop"}
         self.request("PUT", f"/1.0/instances/{name}/state", body)
 
     def set(self, name: str, **config: str) -> None:
-        """Set config keys; a `_` stands for a `.`."""
+        """Set config keys; `_` in a keyword becomes `.`."""
         keys = {key.replace("_", "."): text for key, text in config.items()}
         self.request("PATCH", f"/1.0/instances/{name}", {"config": keys})
 
     def clear(self, *, images: bool = True) -> None:
-        """Remove all instances, and all images."""
+        """Delete all instances, and all images."""
         for name in self.instances():
             found = self.instance(name)
             if "security.protection.delete" in found["config"]:
@@ -223,7 +223,7 @@ class Incusd:
             self.request("DELETE", f"/1.0/images/{fingerprint}")
 
     def remove_instance(self, name: str) -> None:
-        """Stop it as often as a daemon that has just begun starts it again."""
+        """Delete an instance; retries while a daemon that has just started starts it again."""
         end = time.monotonic() + _PATIENCE
         while True:
             with suppress(ApiError):  # it is stopped
@@ -238,19 +238,19 @@ class Incusd:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody has."""
+    """A free port of this machine."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
 def why_not(parts: dict[str, dict[str, Any]]) -> str:
-    """Why there can be no daemon of our own here; empty where there can."""
+    """Why this machine cannot run the daemon; empty if it can."""
     if parts["incus"]["state"] != "ready":
         return f"no incus: {parts['incus']['reason']}; {parts['incus']['remedy']}"
     if os.geteuid() != 0:
-        return "no incusd of the tests' own: only root can start one"
+        return "no incusd for tests: only root can start one"
     if not any(path.exists() for path in DAEMONS):
-        return f"no incusd of the tests' own: it is in none of {', '.join(map(str, DAEMONS))}"
+        return f"no incusd for tests: it is in none of {', '.join(map(str, DAEMONS))}"
     if shutil.which("mksquashfs") is None:
         return "no mksquashfs: install squashfs-tools"
     if static_busybox() is None:
@@ -260,10 +260,10 @@ def why_not(parts: dict[str, dict[str, Any]]) -> str:
 
 @contextmanager
 def started() -> Iterator[Incusd]:
-    """A daemon for as long as the block takes."""
+    """A daemon for the duration of the block."""
     _sweep()
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
-    folder.chmod(0o711)  # root in an instance is nobody here, and has to get through
+    folder.chmod(0o711)  # an instance's root is an unprivileged user here, and must pass
     daemon = Incusd(folder=folder, network=f"fkt{os.getpid() % 1_000_000}")
     (folder / "owner").write_text(f"{os.getpid()} {daemon.network}")
     daemon.start()
@@ -276,7 +276,7 @@ def started() -> Iterator[Incusd]:
 
 @pytest.fixture(scope="module")
 def incusd(parts: dict[str, dict[str, Any]]) -> Iterator[Incusd]:
-    """A daemon for a module; skips where there can be none."""
+    """A daemon for a module; skips if this machine cannot run it."""
     if reason := why_not(parts):
         pytest.skip(reason)
     with started() as daemon:
@@ -284,7 +284,7 @@ def incusd(parts: dict[str, dict[str, Any]]) -> Iterator[Incusd]:
 
 
 def _sweep() -> None:
-    """Remove what tests that were killed have left; they are known by their folder."""
+    """Remove what killed tests have left, found by their folder."""
     for owner in list(Path(tempfile.gettempdir()).glob(f"{_FOLDER}*/owner")):
         pid, network = owner.read_text().split()
         if Path(f"/proc/{pid}").exists():
@@ -296,5 +296,5 @@ def _sweep() -> None:
                     os.kill(int(process.parent.name), signal.SIGKILL)
         left = Incusd(folder=owner.parent, network=network)
         left.start()
-        with suppress(ApiError):  # the next run tries again: nothing is wrong with this one
+        with suppress(ApiError):  # the next run tries again: this one is not affected
             left.remove()

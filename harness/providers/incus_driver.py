@@ -1,4 +1,4 @@
-"""Drives the plugin's Incus resources as the engine does, a process for each run of it."""
+"""Drive the provider's Incus resources as the engine does, with one process per run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ VOLUME: Final = "flakeup:incus:Volume"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What a diff says: paths, and those that replace."""
+    """A diff: its paths, and those that force a replacement."""
 
     paths: frozenset[str]
     replaces: frozenset[str]
@@ -40,7 +40,7 @@ class Changes:
 
 @dataclass(slots=True, kw_only=True)
 class ResourceDriver:
-    """One resource, as a state has it."""
+    """One resource, as in a state."""
 
     kind: str
     socket: Path
@@ -49,27 +49,27 @@ class ResourceDriver:
     inputs: dict[str, Json] = field(default_factory=dict)
     state: dict[str, Json] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
-    """What the user was told in the last run, without what passes."""
+    """What the user saw in the last run, without ephemeral messages."""
 
     @contextlib.contextmanager
     def run(self) -> Iterator[Plugin]:
-        """A plugin for one run of the engine."""
+        """A provider process for one run of the engine."""
         with Plugin.run(BINARY, environment={"INCUS_SOCKET": str(self.socket)}) as plugin:
             yield plugin
             self.messages = [one.text for one in plugin.engine.messages if not one.ephemeral]
 
     @property
     def urn(self) -> str:
-        """Which one it is."""
+        """Its URN."""
         return urn(self.kind, self.name)
 
     def preview_create(self, inputs: Json) -> dict[str, Json]:
-        """What a preview of its creation says."""
+        """The outputs that a preview of its creation shows."""
         with self.run() as plugin:
             return plugin.create(self.kind, inputs, preview=True, name=self.name)[1]
 
     def create(self, inputs: Json) -> None:
-        """Create it; where that fails half-way, the state has what is there."""
+        """Create it; after a partial failure, the state has what was created."""
         with self.run() as plugin:
             checked = plugin.checked(self.kind, inputs)
             try:
@@ -109,7 +109,7 @@ class ResourceDriver:
         )
 
     def up(self, inputs: Json | None = None) -> Changes:
-        """What one run of the engine does: a diff, and an update where something changes."""
+        """What a run of the engine does: a diff, and an update if it finds changes."""
         with self.run() as plugin:
             changes = self.diff_in(plugin, inputs)
             if changes.paths and not changes.replaces:
@@ -117,7 +117,7 @@ class ResourceDriver:
             return changes
 
     def update(self, inputs: Json | None = None, *, preview: bool = False) -> dict[str, Json]:
-        """Update it, whether something changes or not; a preview changes nothing here."""
+        """Update it, even without changes; a preview does not change the state."""
         with self.run() as plugin:
             return self._update(plugin, inputs, preview=preview)
 
@@ -137,7 +137,7 @@ class ResourceDriver:
         return state
 
     def read(self) -> bool:
-        """Refresh it, or import it where only its id is known; whether it is there."""
+        """Refresh it, or import it if only its id is known; returns whether it exists."""
         with self.run() as plugin:
             request = provider_pb2.ReadRequest(
                 id=self.identity,
@@ -167,7 +167,7 @@ class ResourceDriver:
 
 
 def observed(plugin: Plugin, project: str = "default") -> dict[str, Json]:
-    """What the plugin tells a program of the instances that there are."""
+    """The instances that the provider reports to a program."""
     request = provider_pb2.InvokeRequest(
         tok="flakeup:incus:observe", args=to_struct({"remote": "local", "project": project})
     )

@@ -58,7 +58,7 @@ class FlakeupPlugin(Plugin):
                     "owner": one.owner,
                     "running": one.running,
                     **(
-                        {"trouble": one.offline_message(location.remote, location.project)}
+                        {"error": one.offline_message(location.remote, location.project)}
                         if one.offline
                         else {}
                     ),

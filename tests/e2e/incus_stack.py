@@ -1,7 +1,7 @@
-"""A stack whose hosts the program makes itself, as instances of Incus behind a proxy of the test's.
+"""A stack whose hosts are Incus instances that the program creates, behind the test's proxy.
 
-What is looked at goes past the proxy, by the `incus` client. Two modules use this, one after the
-other: each has a stack of its own, and leaves nothing of it.
+Tests inspect them with the `incus` client, which bypasses the proxy. Each module that uses this has
+its own stack, and removes all of it.
 """
 
 import json
@@ -25,9 +25,9 @@ from tests.e2e.stack import ROOT, STACK, Backend, Workspace
 
 PREFIX = "flakeup-inc"
 OWNER = f"flakeup/{STACK}"
-"""The stack, as its instances are marked."""
-MARK = f"user.flakeup.used-by.{OWNER}/"
-"""How the properties begin by which it has marked images."""
+"""The owner key of the stack's instances."""
+REFERENCE = f"user.flakeup.used-by.{OWNER}/"
+"""Prefix of the stack's references, which are properties of images."""
 LISTING = "GET /1.0/instances?recursion=2"
 UNCHANGED = {"unchanged": 15}
 """Stack, release, fleet, build, image (two), web1's volume, and each host's four: itself, instance,
@@ -38,7 +38,7 @@ UP = ("up", "--yes", "--skip-preview")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncusEnvironment:
-    """A stack with web1 (root) and web2 (a user with sudo), and what there is to see of it."""
+    """A stack with web1 (root) and web2 (a user with sudo), and ways to inspect it."""
 
     stack: Workspace
     proxy: IncusProxy
@@ -58,11 +58,11 @@ class IncusEnvironment:
                 and row["type"] == "custom"]  # fmt: skip
 
     def hosts(self, *names: str) -> Hosts:
-        """Hosts that are up, by name."""
+        """Running hosts, by name."""
         return containers.existing(PREFIX, names or ("web1", "web2"), incus=self.incus)
 
     def instances(self) -> dict[str, dict[str, Any]]:
-        """The instances whose names are those of tests, by what follows the prefix."""
+        """The tests' instances, by name without the prefix."""
         rows = json.loads(self.incus.call("list", f"^{PREFIX}-", "--format", "json"))
         return {row["name"].removeprefix(f"{PREFIX}-"): row for row in rows}
 
@@ -70,44 +70,44 @@ class IncusEnvironment:
         return {name: row["config"]["volatile.uuid"] for name, row in self.instances().items()}
 
     def images(self) -> dict[str, dict[str, str]]:
-        """The properties of the images that are marked by the stack, by fingerprint."""
+        """The properties of the images that the stack references, by fingerprint."""
         return {
             fingerprint: properties
             for fingerprint, properties in self.all_images().items()
-            if any(key.startswith(MARK) for key in properties)
+            if any(key.startswith(REFERENCE) for key in properties)
         }
 
     def all_images(self) -> dict[str, dict[str, str]]:
-        """Of all that there are."""
+        """The properties of all images, by fingerprint."""
         rows = json.loads(self.incus.call("image", "list", "--format", "json"))
         return {row["fingerprint"]: row["properties"] for row in rows}
 
     def by_hand(self, *words: str) -> None:
-        """What somebody else does, by the client; a test that ends there leaves it to the next."""
+        """Change something with the client, as another user; the next test settles the stack."""
         self.stack.pristine = False
         self.incus.call(*words)
 
     def up(self, *words: str) -> CommandResult:
-        """`pulumi up` that ends well."""
+        """Run `pulumi up`, which must succeed."""
         result = self.stack.up(*words)
         assert result.code == 0, result.text
         return result
 
     def expect_no_change(self) -> None:
-        """One more `up` looks once at images, instances and the volume, and changes nothing."""
+        """Check that another `up` only reads images, instances and the volume, once each."""
         self.proxy.reset()
         assert self.up().summary() == UNCHANGED
-        assert sorted(self.proxy.requests()) == self.looks
+        assert sorted(self.proxy.requests()) == self.listing_requests
 
     @property
-    def looks(self) -> list[str]:
-        """The requests of a run that has nothing to change."""
+    def listing_requests(self) -> list[str]:
+        """The requests of a run without changes."""
         project = f"project={self.incus.project}"
         volume = f"/1.0/storage-pools/{self.pool}/volumes/custom/{VOLUME}?{project}"
         return [f"GET /1.0/images?{project}", f"{LISTING}&{project}", f"GET {volume}"]
 
     def interrupt(self, request: str, number: int, seconds: float = 1.0) -> None:
-        """Cut an `up` off when it comes to a request: SIGKILL for all of it, or Ctrl-C."""
+        """Interrupt an `up` at a request: SIGKILL for the whole engine, or Ctrl-C."""
         fault = self.proxy.delay(request, seconds)
         with self.stack.running(*UP) as engine:
             fault.wait()
@@ -121,7 +121,7 @@ class IncusEnvironment:
         self.stack.cancel()
 
     def clear(self) -> None:
-        """Remove what is left, by hand."""
+        """Remove what is left, with the client."""
         for row in self.instances().values():
             self.incus.call("delete", "--force", row["name"])
         for fingerprint in self.images():
@@ -130,8 +130,8 @@ class IncusEnvironment:
             self.incus.call("storage", "volume", "delete", self.pool, name)
 
 
-def begun(folder: Path, app_url: str, proxy: IncusProxy, root: Path | None) -> Workspace:
-    """A stack in a folder, without hosts; instances begin with `root`, and let its key in."""
+def create_stack(folder: Path, app_url: str, proxy: IncusProxy, root: Path | None) -> Workspace:
+    """Create a stack without hosts; instances start from `root`, and authorize its key."""
     stack = Workspace.create(folder / "stack", Backend(state=folder / "state"), app_url)
     stack.prefix = ("env", f"INCUS_SOCKET={proxy.path}")
     key, flake = folder / "keys" / "client", str(stack.folder / "flake")
@@ -141,13 +141,13 @@ def begun(folder: Path, app_url: str, proxy: IncusProxy, root: Path | None) -> W
     return stack
 
 
-def made(folder: Path, app_url: str) -> Iterator[IncusEnvironment]:
-    """A stack in a folder, none of whose hosts is made yet."""
+def create_environment(folder: Path, app_url: str) -> Iterator[IncusEnvironment]:
+    """Create a stack with two hosts that are not deployed yet."""
     incus = Incus.ready()
     folder.mkdir()
     daemon = Path(os.environ.get("INCUS_SOCKET") or _daemon())
     with IncusProxy(folder / "incus", daemon) as proxy:
-        stack = begun(folder, app_url, proxy, incus.root)
+        stack = create_stack(folder, app_url, proxy, incus.root)
         profile = json.loads(incus.call("profile", "list", "--format", "json"))[0]
         pool = profile["devices"]["root"]["pool"]
         data = {"data": {"pool": pool, "path": "/srv/data", "protect": False}}
@@ -160,7 +160,7 @@ def made(folder: Path, app_url: str) -> Iterator[IncusEnvironment]:
             },
         }
         env = IncusEnvironment(stack=stack, proxy=proxy, incus=incus, pool=pool)
-        env.clear()  # of a run that was cut off
+        env.clear()  # of an interrupted run
         try:
             yield env
         finally:
@@ -177,12 +177,12 @@ def _daemon() -> str:
 @pytest.fixture(scope="module")
 def env(place: Path, app_url: str, request: pytest.FixtureRequest) -> Iterator[IncusEnvironment]:
     """A stack for a module."""
-    yield from made(place / request.module.__name__.rpartition("_")[2], app_url)
+    yield from create_environment(place / request.module.__name__.rpartition("_")[2], app_url)
 
 
 @pytest.fixture
 def two(env: IncusEnvironment) -> IncusEnvironment:
-    """Both hosts are there, on v1."""
+    """Both hosts are deployed, on v1."""
     env.stack.reset()
     env.proxy.reset()
     return env

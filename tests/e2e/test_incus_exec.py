@@ -1,4 +1,4 @@
-"""An instance that nothing leads to: no network, no sshd; deployed to by `incus exec`."""
+"""An instance without network and sshd, deployed to over `incus exec`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +14,8 @@ INSTANCE = "flakeup-exec-web1"
 SWITCH = "command:local:Command"
 
 
-class Alone:
-    """The instance, looked at from outside."""
+class IsolatedInstance:
+    """The instance, inspected through Incus."""
 
     def __init__(self, incus: Incus) -> None:
         self._incus = incus
@@ -50,7 +50,7 @@ def stack(place: Path, app_url: str) -> Iterator[Workspace]:
         "project": incus.project,
         "image": "base",
         "transport": "exec",
-        # Its profile's network is taken away: there is no way to it.
+        # Masks the network of its profile.
         "devices": {"eth0": {"type": "none"}},
     }
     made.config |= {"hosts": {"web1": {"target": "incus", "incus": one}}}
@@ -69,9 +69,9 @@ def workspace(stack: Workspace) -> Workspace:
 
 
 @pytest.fixture
-def web1(workspace: Workspace) -> Alone:
+def web1(workspace: Workspace) -> IsolatedInstance:
     del workspace
-    return Alone(Incus.ready())
+    return IsolatedInstance(Incus.ready())
 
 
 def system(workspace: Workspace) -> str:
@@ -80,7 +80,9 @@ def system(workspace: Workspace) -> str:
     return path
 
 
-def test_an_instance_without_network_runs_the_release(workspace: Workspace, web1: Alone) -> None:
+def test_an_instance_without_network_runs_the_release(
+    workspace: Workspace, web1: IsolatedInstance
+) -> None:
     addresses = web1.exec("ip", "-brief", "address", "show", "scope", "global")
     assert addresses == ""
     assert web1.answers() == "app v1 on web1"
@@ -91,7 +93,7 @@ def test_an_instance_without_network_runs_the_release(workspace: Workspace, web1
     assert "updated" not in again.text.rpartition("Resources:")[2]
 
 
-def test_a_release_in_place_and_its_preview(workspace: Workspace, web1: Alone) -> None:
+def test_a_release_in_place_and_its_preview(workspace: Workspace, web1: IsolatedInstance) -> None:
     before, uuid = web1.runs(), web1.uuid()
     workspace.write(appRef="v2")
     preview = workspace.preview()
@@ -104,7 +106,7 @@ def test_a_release_in_place_and_its_preview(workspace: Workspace, web1: Alone) -
     assert web1.runs() == web1.boots() == system(workspace) != before
 
 
-def test_a_broken_release_is_rolled_back(workspace: Workspace, web1: Alone) -> None:
+def test_a_broken_release_is_rolled_back(workspace: Workspace, web1: IsolatedInstance) -> None:
     before = web1.runs()
     workspace.write(appRef="v3")
     result = workspace.up()
@@ -114,7 +116,7 @@ def test_a_broken_release_is_rolled_back(workspace: Workspace, web1: Alone) -> N
     assert (web1.runs(), web1.boots(), web1.answers()) == (before, before, "app v1 on web1")
 
 
-def test_a_manual_switch_is_reported(workspace: Workspace, web1: Alone) -> None:
+def test_a_manual_switch_is_reported(workspace: Workspace, web1: IsolatedInstance) -> None:
     old = web1.runs()
     workspace.write(appRef="v2")
     assert workspace.up().code == 0
@@ -125,7 +127,7 @@ def test_a_manual_switch_is_reported(workspace: Workspace, web1: Alone) -> None:
 
 @pytest.mark.parametrize("moment", ["activating", "checking"])
 def test_a_killed_deployer_does_not_harm_the_host(
-    workspace: Workspace, web1: Alone, moment: str
+    workspace: Workspace, web1: IsolatedInstance, moment: str
 ) -> None:
     before = web1.runs()
     workspace.fleet(web1={"activationSeconds": 3, "extraText": moment})

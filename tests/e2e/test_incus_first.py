@@ -1,4 +1,4 @@
-"""The first deployment of a stack in Incus, cut off in every way; and its end."""
+"""The first deployment of a stack in Incus with interruptions at each step, and its destroy."""
 
 import io
 import signal
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.e2e
 
 
 def expect_deployed(env: IncusEnvironment) -> None:
-    """Each host is there once, on v1, as the state has it; and so is the image."""
+    """Each host exists once, on v1, as in the state; and so does the image."""
     hosts = env.hosts()
     assert answers(hosts) == serving("v1", *hosts)
     assert systems(hosts) == profiles(hosts) == env.stack.recorded()
@@ -36,7 +36,7 @@ def test_a_preview_lists_once_and_creates_nothing(env: IncusEnvironment) -> None
 
 
 def test_a_program_failure_during_the_listing_is_one_message(env: IncusEnvironment) -> None:
-    """Seen: the question was ended with it, and the SDK showed where."""
+    """Without the shield, the listing was cancelled and the SDK printed its traceback."""
     env.stack.write(appRef="v9.9")
     fault = env.proxy.delay(LISTING.replace("?", r"\?"), 4.0)
     result = env.stack.preview()
@@ -57,7 +57,7 @@ def test_an_up_interrupted_at_each_step_is_continued(env: IncusEnvironment) -> N
     env.interrupt(f"POST /1.0/instances/{PREFIX}-web./exec", signal.SIGKILL)
     assert len(env.images()) == 1
     env.up()
-    assert systems(env.hosts()) == named, "what the preview had named"
+    assert systems(env.hosts()) == named, "as in the preview"
     expect_deployed(env)
 
 
@@ -86,20 +86,20 @@ def test_destroy_deletes_only_resources_of_the_stack(env: IncusEnvironment, plac
     incus.call("init", ours, mine)
     incus.call("profile", "create", mine)
     incus.call("storage", "volume", "create", pool, mine)
-    incus.call("image", "import", str(unified(place / "mine.tar")), f"user.note={mine}")
+    incus.call("image", "import", str(empty_image(place / "mine.tar")), f"user.note={mine}")
     theirs = next(
         one for one, result in env.all_images().items() if result.get("user.note") == mine
     )
     try:
-        kept = planted(env)
+        kept = describe_foreign(env)
         gone = env.stack.pulumi("destroy", "--yes", "--skip-preview")
         assert gone.code == 0, gone.text
         assert gone.summary() == {"deleted": UNCHANGED["unchanged"]}
         assert env.instances().keys() == {"mine"}
         assert env.volumes() == [mine]
-        assert planted(env) == kept
+        assert describe_foreign(env) == kept
         assert theirs in env.all_images()
-        # It stays for the instance that somebody has made from it, and belongs to no stack.
+        # It is kept for the instance that another user created from it, without a reference.
         assert env.images() == {}
         assert ours in env.all_images()
     finally:
@@ -110,7 +110,7 @@ def test_destroy_deletes_only_resources_of_the_stack(env: IncusEnvironment, plac
         incus.attempt("image", "delete", ours)
 
 
-def planted(env: IncusEnvironment) -> list[str]:
+def describe_foreign(env: IncusEnvironment) -> list[str]:
     mine, call = f"{PREFIX}-mine", env.incus.call
     return [
         call("config", "show", mine),
@@ -119,8 +119,8 @@ def planted(env: IncusEnvironment) -> list[str]:
     ]
 
 
-def unified(file: Path) -> Path:
-    """An image with nothing in it."""
+def empty_image(file: Path) -> Path:
+    """A unified image with an empty root."""
     text = b"architecture: x86_64\ncreation_date: 1\nproperties: {os: nothing}\n"
     with tarfile.open(file, "w") as archive:
         member = tarfile.TarInfo("metadata.yaml")

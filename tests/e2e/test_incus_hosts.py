@@ -1,4 +1,4 @@
-"""Hosts in Incus that are there: releases, and whatever somebody does to them by hand."""
+"""Existing hosts in Incus: releases, and manual changes."""
 
 import json
 import re
@@ -73,9 +73,9 @@ def test_deleted_and_stopped_resources_are_restored(two: IncusEnvironment) -> No
 def test_a_changed_host_key_is_refused_until_a_refresh(two: IncusEnvironment) -> None:
     host = two.hosts()["web1"]
     key = "/etc/ssh/ssh_host_ed25519_key"
-    anew = f"rm {key}*; ssh-keygen -q -t ed25519 -N '' -f {key}; systemctl restart ssh"
+    renew = f"rm {key}*; ssh-keygen -q -t ed25519 -N '' -f {key}; systemctl restart ssh"
     pinned = fingerprint(host, key)
-    two.by_hand("exec", host.instance, "-T", "--", "sh", "-c", anew)
+    two.by_hand("exec", host.instance, "-T", "--", "sh", "-c", renew)
     offered = fingerprint(host, key)
     two.stack.write(appRef="v2")
     result = two.stack.up()
@@ -86,7 +86,7 @@ def test_a_changed_host_key_is_refused_until_a_refresh(two: IncusEnvironment) ->
         f"web1 (root@{host.address}, port 22): pinned {pinned}, offered {offered}. "
         "find out why it changed; then `pulumi refresh` reads it again through Incus"
     )
-    assert answers(two.hosts()) == serving("v1", "web1", "web2"), "no other host is begun"
+    assert answers(two.hosts()) == serving("v1", "web1", "web2"), "no other host is deployed"
     refreshed = two.stack.pulumi("refresh", "--yes", "--skip-preview")
     assert refreshed.code == 0, refreshed.text
     two.up()
@@ -100,7 +100,7 @@ def fingerprint(host: ContainerHost, key: str) -> str:
 def test_a_taken_name_affects_no_other_host_and_can_be_imported(
     two: IncusEnvironment,
 ) -> None:
-    """Somebody has an instance of its name: the command that is said takes it into the stack."""
+    """Another instance has the name: the command in the message imports it."""
     two.incus.call("launch", f"local:{two.incus.image}", STRANGER)
     try:
         third: Json = {"target": "incus", "incus": {"name": STRANGER}}
@@ -123,7 +123,7 @@ def test_a_taken_name_affects_no_other_host_and_can_be_imported(
         uuid = two.uuids()["web3"]
         taken = two.stack.pulumi(*shlex.split(command[1])[1:], "--yes")
         assert taken.code == 0, taken.text
-        let_in(two, STRANGER)
+        authorize_key(two, STRANGER)
         two.up()
         assert two.hosts("web3")["web3"].http() == "app v2 on web3"
         assert two.uuids()["web3"] == uuid
@@ -137,8 +137,8 @@ def test_a_taken_name_affects_no_other_host_and_can_be_imported(
         two.incus.attempt("delete", "--force", STRANGER)
 
 
-def let_in(env: IncusEnvironment, instance: str) -> None:
-    """What a user does for a machine of his own: the stack's key is let in."""
+def authorize_key(env: IncusEnvironment, instance: str) -> None:
+    """Authorize the stack's key, as a user does on an existing machine."""
     key = env.stack.folder.parents[1] / "keys" / "client.pub"
     place = f"{instance}/root/.ssh/authorized_keys"
     words = ("--create-dirs", "--mode", "0600", "--uid", "0", "--gid", "0")
@@ -146,7 +146,7 @@ def let_in(env: IncusEnvironment, instance: str) -> None:
 
 
 def test_a_disabled_host_is_left_alone_and_another_is_renamed(two: IncusEnvironment) -> None:
-    """web1 is left out, and somebody has stopped it; web2 gets another name."""
+    """web1 is disabled and was stopped by hand; web2 gets another name."""
     host, before = two.hosts()["web2"], two.uuids()
     old, moved = system(host), f"{PREFIX}-moved"
     two.by_hand("stop", "--force", f"{PREFIX}-web1")
@@ -172,17 +172,17 @@ def test_a_disabled_host_is_left_alone_and_another_is_renamed(two: IncusEnvironm
 
 
 def test_a_new_image_recreates_roots_by_policy(two: IncusEnvironment) -> None:
-    """web1 is rebuilt from it, web2 made anew: both are deployed to as to hosts on nothing."""
+    """web1 is rebuilt from it and web2 replaced: both are deployed to like new hosts."""
     before, old = two.uuids(), two.hosts()
     (image,) = two.images()
     base = two.stack.folder / "flake" / "base.json"
     text = base.read_text()
     try:
-        let_another_in(base)
+        authorize_another_key(base)
         two.up()
         (new,) = two.images()
         assert new != image
-        assert two.uuids() == before, "with ignore a new image changes nothing"
+        assert two.uuids() == before, "`ignore` keeps the roots"
         policies = {
             "web1": two.incus_config("web1", onImageChange="rebuild"),
             "web2": two.incus_config("web2", onImageChange="replace"),
@@ -201,14 +201,14 @@ def test_a_new_image_recreates_roots_by_policy(two: IncusEnvironment) -> None:
             name: host.address for name, host in old.items()
         }
         assert all(hosts[name].host_key != old[name].host_key for name in hosts)
-        assert two.images().keys() == {new}, "the old one is nobody's, and goes with the next"
+        assert two.images().keys() == {new}, "the old image is deleted with its last reference"
         two.expect_no_change()
     finally:
         base.write_text(text)
 
 
-def let_another_in(base: Path) -> None:
-    """Another image: one more key."""
+def authorize_another_key(base: Path) -> None:
+    """Change the image: add a key."""
     result = json.loads(base.read_text())
     result["authorizedKeys"].append(
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII37QsfaC6TZC04ULDxkqO8IB9/KJvwLWbiP2ORl634Q"
@@ -237,4 +237,4 @@ def test_a_preview_of_fifty_hosts_lists_once(two: IncusEnvironment) -> None:
     result = two.stack.preview()
     assert result.code == 0, result.text
     assert result.summary() == {"create": 200, **UNCHANGED}
-    assert sorted(two.proxy.requests()) == two.looks
+    assert sorted(two.proxy.requests()) == two.listing_requests

@@ -21,7 +21,7 @@ from harness.daemons.incus_proxy import IncusProxy
 from harness.daemons.incusd import Incusd
 from harness.incus import ROOT, HarnessError, Incus
 from tests.e2e.host_state import profile, system
-from tests.e2e.incus_stack import PREFIX, IncusEnvironment, begun
+from tests.e2e.incus_stack import PREFIX, IncusEnvironment, create_stack
 from tests.e2e.stack import Workspace
 from tests.faults.host_snapshot import TERMINAL
 from tests.faults.row import Outcome, Row
@@ -72,7 +72,7 @@ class InstanceTarget(Target):
                 app = folder / "app"
                 subprocess.run((ROOT / "demo" / "app-repo", app), check=True, timeout=60)
                 root = Path(parts["image"]["root"])
-                stack = begun(folder, f"git+file://{app}", proxy, root)
+                stack = create_stack(folder, f"git+file://{app}", proxy, root)
                 stack.config |= _config()
                 incus = Incus(project="default", image="", environment=daemon.environment)
                 env = IncusEnvironment(stack=stack, proxy=proxy, incus=incus, pool=POOL)

@@ -35,7 +35,7 @@ WAIT = "wait until `incus cluster list local:` shows all as online"
 
 @pytest.fixture(scope="module")
 def fingerprint(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An image that was sent to the first member."""
+    """An image uploaded to the first member."""
     files = tiny(tmp_path_factory.mktemp("image"), "one")
     said = cluster.one.client("image", "import", str(files.metadata), str(files.rootfs))
     return said.split()[-1]
@@ -43,7 +43,7 @@ def fingerprint(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> s
 
 @pytest.fixture
 def proxy(cluster: Cluster) -> Iterator[IncusProxy]:
-    """Before the first member; there is no instance afterwards."""
+    """A proxy for the first member; afterwards all instances are deleted."""
     with IncusProxy(cluster.folder / "proxy", cluster.one.socket) as before:
         yield before
     cluster.clear()
@@ -62,7 +62,7 @@ def desired(fingerprint: str) -> DesiredInstance:
 
 @pytest.fixture
 def inputs(fingerprint: str) -> dict[str, Json]:
-    """The inputs of an instance on the second member, as the program gives them."""
+    """The inputs of an instance on the second member, as from the program."""
     return {
         "remote": "local",
         "project": "default",
@@ -185,25 +185,25 @@ async def test_an_offline_member(
     inputs: dict[str, Json],
     desired: DesiredInstance,
 ) -> None:
-    """The last one here: what is on that member is neither gone, nor changed, nor forgotten."""
+    """Last in this module: what is on that member is not replaced, changed or dropped."""
     driver = ResourceDriver(kind=INSTANCE, socket=proxy.path, name="web1-instance")
     driver.create(inputs)
     state = dict(driver.state)
     cluster.two.kill()
     unknown = f"{AWAY}what is on node2 is unknown. {WAIT}"
-    # The cluster itself looks for 10 s, once: meanwhile the rest is tried.
+    # The cluster's first try takes 10 s: meanwhile the test goes on.
     deleted = asyncio.create_task(asyncio.to_thread(removed, replace(driver)))
     with failing(unknown):
         driver.read()
     proxy.reset()
     with driver.run() as plugin:
-        assert observed(plugin)["a"]["trouble"] == unknown
+        assert observed(plugin)["a"]["error"] == unknown
         assert driver.diff_in(plugin) == NOTHING
     listings = [one for one in proxy.requests() if "recursion" in one]
-    assert listings == ["GET /1.0/instances?recursion=2&project=default"], "once for all"
+    assert listings == ["GET /1.0/instances?recursion=2&project=default"], "one listing for all"
     assert driver.messages == [f"{unknown}; using the state instead"]
     text = await deleted
-    assert text.startswith(AWAY), "how Incus puts it depends on when it last looked"
+    assert text.startswith(AWAY), "Incus's text depends on when it last tried"
     assert text.endswith(f". {WAIT}")
     text = await refused(incus, replace(desired, name="b"))
     assert text.startswith((AWAY, "cluster member unavailable: b (local, project default): node2 "))
@@ -211,4 +211,4 @@ async def test_an_offline_member(
         driver.update({**inputs, "config": {"limits.cpu": "1"}})
     assert driver.state == state
     assert cluster.one.instances() == ["a"]
-    assert await image._instances_created_from(incus, "0" * 64) == ["a"], "it may be made from it"
+    assert await image._instances_created_from(incus, "0" * 64) == ["a"], "it may use it"

@@ -1,4 +1,4 @@
-"""Images on a real Incus: sent once, marked by whoever uses them, removed when nobody does."""
+"""Images on a real Incus: uploaded once, referenced by their users, deleted with the last one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def split(made: Files) -> image.ImageFiles:
 
 @pytest.fixture
 def proxy(incusd: Incusd) -> Iterator[IncusProxy]:
-    """Between the code under test and the daemon, which is empty again afterwards."""
+    """A proxy for the daemon; afterwards all instances and images are deleted."""
     with IncusProxy(incusd.folder / "proxy", incusd.socket) as before:
         yield before
     incusd.clear()
@@ -89,7 +89,7 @@ async def test_an_image_is_deleted_with_its_last_reference(
     (properties,) = incusd.images().values()
     assert {OTHER.key, ONE.key} & properties.keys() == {OTHER.key}
     await image.remove_reference(incus, digest, ONE)
-    assert digest in incusd.images(), "giving it up twice takes it from nobody"
+    assert digest in incusd.images(), "removing a reference twice affects no other"
     await image.remove_reference(incus, digest, OTHER)
     assert incusd.images() == {}
     await image.remove_reference(incus, digest, OTHER)
@@ -98,13 +98,13 @@ async def test_an_image_is_deleted_with_its_last_reference(
 async def test_an_image_rebuilt_with_the_same_content_is_kept(
     incus: Incus, incusd: Incusd, files: image.ImageFiles
 ) -> None:
-    """The engine makes the replacement first, and deletes the old resource then."""
+    """The engine creates the replacement before it deletes the old resource."""
     digest = await sent(incus, files)
-    anew = ImageReference(resource=ONE.resource, files="c d")
-    await sent(incus, files, anew)
+    rebuilt = ImageReference(resource=ONE.resource, files="c d")
+    await sent(incus, files, rebuilt)
     await image.remove_reference(incus, digest, ONE)
-    assert incusd.images()[digest][anew.key] == "c d"
-    await image.remove_reference(incus, digest, anew)
+    assert incusd.images()[digest][rebuilt.key] == "c d"
+    await image.remove_reference(incus, digest, rebuilt)
     assert incusd.images() == {}
 
 
@@ -114,7 +114,7 @@ async def test_a_resource_references_only_one_image(
     files: image.ImageFiles,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """A state that was lost gives nothing up: its image would stay for ever."""
+    """A lost state never removes its reference: its image would stay for ever."""
     lost = await sent(incus, split(tiny(tmp_path_factory.mktemp("image"), "lost")))
     shared = await sent(incus, split(tiny(tmp_path_factory.mktemp("image"), "shared")))
     await sent(incus, split(tiny(tmp_path_factory.mktemp("image"), "other")), OTHER)
@@ -208,7 +208,7 @@ async def test_repeated_outages_end_the_retries(
 
 
 def disk(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
-    """A virtual machine's, as its first bytes say it."""
+    """The disk of a virtual machine, by its magic number."""
     (folder / "nixos.qcow2").write_bytes(b"QFI\xfb".ljust(4096, b"\0"))
     return replace(files, rootfs=folder / "nixos.qcow2")
 

@@ -1,4 +1,4 @@
-"""Instances on a real Incus: made, made again, changed, renamed, rebuilt, removed, and cut off."""
+"""Instances on a real Incus: create, interrupt, update, rename, rebuild, delete, boot."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Images = dict[str, str]
 
 @pytest.fixture(scope="module")
 def images(incusd: Incusd, tmp_path_factory: pytest.TempPathFactory) -> Images:
-    """Fingerprints of images: two that boot, and two that do so in a way of their own."""
+    """Fingerprints of images: two that boot, and three that boot in a special way."""
     folder = tmp_path_factory.mktemp("images")
     made = {
         "one": tiny(folder, "one"),
@@ -60,7 +60,7 @@ def images(incusd: Incusd, tmp_path_factory: pytest.TempPathFactory) -> Images:
 
 @pytest.fixture
 def proxy(incusd: Incusd) -> Iterator[IncusProxy]:
-    """Between the code under test and the daemon, which has no instance afterwards."""
+    """A proxy for the daemon; afterwards all instances are deleted."""
     with IncusProxy(incusd.folder / "proxy", incusd.socket) as before:
         yield before
     incusd.clear(images=False)
@@ -91,7 +91,7 @@ def mac(incusd: Incusd, name: str = "a") -> str:
     return str(incusd.instance(name)["config"]["volatile.eth0.hwaddr"])
 
 
-# --- made ------------------------------------------------------------------------------------
+# --- create ----------------------------------------------------------------------------------
 
 
 async def test_create_and_start_is_idempotent(
@@ -199,7 +199,7 @@ async def test_a_member_on_a_server_that_is_not_clustered(
 
 
 async def test_a_proxy_port_in_use(incus: Incus, incusd: Incusd, desired: DesiredInstance) -> None:
-    """Incus itself tries for 5 s."""
+    """Incus retries for 5 s."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         listen = f"tcp:127.0.0.1:{server.getsockname()[1]}"
         proxy = {"type": "proxy", "listen": listen, "connect": "tcp:127.0.0.1:80"}
@@ -240,7 +240,7 @@ async def test_a_deleted_image(incus: Incus, incusd: Incusd, desired: DesiredIns
     assert incusd.instances() == []
     await made(incus, desired)
     assert await failure(instance.rebuild(incus, none, print)) == gone(none.image)
-    assert incusd.instance("a")["status"] == "Running", "it has its root, and goes on"
+    assert incusd.instance("a")["status"] == "Running", "it keeps its root, and runs"
 
 
 async def test_an_image_deleted_during_the_creation(
@@ -260,7 +260,7 @@ async def test_an_image_deleted_during_the_creation(
 async def test_a_damaged_image(
     incus: Incus, incusd: Incusd, desired: DesiredInstance, tmp_path: Path
 ) -> None:
-    """Its length is right, and so it is sent."""
+    """Its size is right, so it is uploaded."""
     files = tiny(tmp_path, "damaged")
     root = bytearray(files.rootfs.read_bytes())
     root[200:-3000] = bytes(len(root) - 3200)
@@ -294,7 +294,7 @@ async def test_a_taken_name_is_refused_with_the_import_command(
     assert incusd.instance("a") == before
 
 
-# --- cut off ---------------------------------------------------------------------------------
+# --- interruptions ---------------------------------------------------------------------------
 
 
 async def test_an_instance_left_by_a_killed_up_is_kept(
@@ -310,7 +310,7 @@ async def test_an_instance_left_by_a_killed_up_is_kept(
 async def test_an_incomplete_instance_is_recreated(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
-    """Seen: incusd was killed while it unpacked the image; each later start failed."""
+    """As after a kill of incusd while it unpacked the image: each later start failed."""
     await made(incus, replace(desired, running=False))
     half = uuid(incusd)
     (incusd.folder / "d" / "containers" / "a").unlink()
@@ -363,7 +363,7 @@ async def test_a_broken_connection(
     assert [one.running for one in found.values()] == [True]
 
 
-# --- changed ---------------------------------------------------------------------------------
+# --- update ----------------------------------------------------------------------------------
 
 
 async def test_an_update_restores_our_keys_and_keeps_those_of_others(
@@ -385,7 +385,7 @@ async def test_an_update_restores_our_keys_and_keeps_those_of_others(
 
 
 NONE = {"type": "none"}
-"""A device that hides one of a profile."""
+"""A device that masks one of a profile."""
 
 
 async def test_a_concurrent_change_is_kept(
@@ -436,7 +436,7 @@ async def test_a_stopped_or_frozen_instance_is_started_and_can_be_deleted(
 async def test_starting_an_instance_that_runs_by_then(
     incus: Incus, incusd: Incusd, proxy: IncusProxy, desired: DesiredInstance
 ) -> None:
-    """A server that was restarted starts by itself what ran before."""
+    """A restarted server starts the instances that ran before."""
     await made(incus, replace(desired, running=False))
     fault = proxy.delay("PUT /1.0/instances/a/state", 0.5)
     starting = asyncio.create_task(instance.set_running(incus, desired, print))
@@ -492,7 +492,7 @@ async def test_a_rebuild_keeps_mac_address_and_keys_of_others(
     assert before.root != after.root
 
 
-# --- removed ---------------------------------------------------------------------------------
+# --- delete ----------------------------------------------------------------------------------
 
 
 async def test_a_protected_instance_is_not_deleted(
@@ -538,7 +538,7 @@ async def test_a_renamed_instance_is_found_by_uuid(
     assert incusd.instances() == []
 
 
-# --- booted ----------------------------------------------------------------------------------
+# --- boot ------------------------------------------------------------------------------------
 
 
 async def booted(incus: Incus, seconds: float = 20, *, ssh: bool = True) -> Endpoint | None:
@@ -548,7 +548,7 @@ async def booted(incus: Incus, seconds: float = 20, *, ssh: bool = True) -> Endp
 async def test_a_booted_instance_has_an_endpoint_and_no_probe_output_is_left(
     incus: Incus, incusd: Incusd, images: Images, desired: DesiredInstance
 ) -> None:
-    """A unit that has failed is no reason to wait: the deployment may be what mends it."""
+    """A failed unit is no reason to wait: the deployment may fix it."""
     await made(incus, replace(desired, image=images["degraded"]))
     found = await booted(incus)
     assert found
@@ -601,7 +601,7 @@ async def test_a_stopped_instance_does_not_boot(incus: Incus, desired: DesiredIn
 async def test_instances_of_other_projects_keep_an_image(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
-    """Projects may share their images: one that has none of its own uses the default's."""
+    """Projects may share images: one without the feature uses those of the default project."""
     incusd.request("POST", "/1.0/projects", {"name": "p", "config": {"features.images": "false",
                "features.profiles": "false"}})  # fmt: skip
     remote = incus.remote

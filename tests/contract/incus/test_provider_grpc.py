@@ -1,4 +1,4 @@
-"""The plugin's image and instance over gRPC, on a real Incus: what the engine is told."""
+"""The provider's images and instances over gRPC on a real Incus: what the engine receives."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Images = dict[str, str]
 
 @pytest.fixture(scope="module")
 def images(incusd: Incusd, tmp_path_factory: pytest.TempPathFactory) -> Images:
-    """Fingerprints of images that are there already."""
+    """Fingerprints of images that the server already has."""
     folder = tmp_path_factory.mktemp("images")
     found = {}
     for name, state in (("one", "running"), ("two", "running"), ("never", "starting")):
@@ -49,7 +49,7 @@ def proxy(incusd: Incusd) -> Iterator[IncusProxy]:
 
 @pytest.fixture
 def inputs(images: Images) -> dict[str, Json]:
-    """The inputs of an instance, as the program gives them."""
+    """The inputs of an instance, as from the program."""
     return {
         "remote": "local",
         "project": "default",
@@ -94,7 +94,7 @@ def changed(*paths: str, replaces: bool = False) -> Changes:
 
 
 def stored(path: object) -> str:
-    """A file of its own in the store."""
+    """Add a file to the store."""
     done = subprocess.run(
         ("nix-store", "--add", str(path)), check=True, capture_output=True, text=True, timeout=60
     )
@@ -134,7 +134,7 @@ def test_an_image_is_uploaded_once_restored_and_deleted(
     assert not image.read()
     gone = image.diff()
     assert gone.paths == {"fingerprint"}
-    assert not gone.replaces, "it will be the same one"
+    assert not gone.replaces, "the fingerprint stays the same"
     assert image.update(preview=True)["fingerprint"] == digest
     image.update()
     assert digest in incusd.images()
@@ -190,7 +190,9 @@ def test_a_preview_creates_nothing_and_a_second_run_changes_nothing(
                 }
             }
             assert driver.diff_in(plugin) == NOTHING
-    assert proxy.requests() == ["GET /1.0/instances?recursion=2&project=default"], "once for all"
+    assert proxy.requests() == ["GET /1.0/instances?recursion=2&project=default"], (
+        "one listing for all"
+    )
     state = dict(driver.state)
     assert driver.read()
     assert driver.state == state
@@ -203,10 +205,10 @@ def test_a_preview_creates_nothing_and_a_second_run_changes_nothing(
 
 
 def test_drift_is_detected_and_corrected(incusd: Incusd, existing: ResourceDriver) -> None:
-    """One instance for all of it; what one hand has done is put back before the next."""
+    """All on one instance: each manual change is corrected before the next."""
     uuid = existing.state["uuid"]
-    for hand, paths in HANDS:
-        hand(incusd)
+    for change, paths in MANUAL_CHANGES:
+        change(incusd)
         before, root = existing.state["root"], existing.update(preview=True)["root"]
         assert existing.up() == changed(*paths)
         assert root == existing.state["root"], "known in the preview"
@@ -217,7 +219,7 @@ def test_drift_is_detected_and_corrected(incusd: Incusd, existing: ResourceDrive
         assert found["config"]["user.flakeup.owner"] == OWNER
         assert found["config"]["volatile.uuid"] == uuid
     incusd.set("a", user_note="somebody's", limits_cpu="1")
-    assert existing.diff() == NOTHING, "what others have added is theirs"
+    assert existing.diff() == NOTHING, "keys that others have added stay"
 
 
 def set_keys(incusd: Incusd) -> None:
@@ -242,7 +244,7 @@ def restore(incusd: Incusd) -> None:
     incusd.request("PUT", "/1.0/instances/a", {"restore": "s"})
 
 
-HANDS: tuple[tuple[Callable[[Incusd], None], set[str]], ...] = (
+MANUAL_CHANGES: tuple[tuple[Callable[[Incusd], None], set[str]], ...] = (
     (set_keys, {"config.security.nesting", "owner", "profiles"}),
     (stop, {"config.security.nesting", "running"}),
     (lambda incusd: incusd.state("a", "freeze"), {"running"}),
@@ -263,7 +265,7 @@ def test_a_deleted_instance_is_replaced(
     existing.delete()
     address = existing.state["address"]
     existing.create(inputs)
-    assert existing.state["address"] == address, "its MAC is the same"
+    assert existing.state["address"] == address, "it has the same MAC address"
 
 
 def test_another_instance_of_the_same_name_is_left_alone(
@@ -297,7 +299,7 @@ def test_the_policy_decides_what_a_new_image_does(
     assert existing.diff(new) == NOTHING
     assert existing.diff({**new, "image": UNKNOWN}) == NOTHING
     existing.update(new)
-    assert existing.state["madeFrom"] == images["one"], "with ignore nothing has happened to it"
+    assert existing.state["madeFrom"] == images["one"], "`ignore` keeps the root"
 
     rebuild = {**new, "onImageChange": "rebuild"}
     assert existing.diff({**rebuild, "image": UNKNOWN}) == changed("image")
@@ -305,7 +307,7 @@ def test_the_policy_decides_what_a_new_image_does(
     assert planned["uuid"] == kept[0]
     assert {planned[name] for name in ("address", "hostKey", "root")} == {UNKNOWN}
     before = dict(existing.state)
-    assert existing.up(rebuild) == changed("image"), "though it was wanted before already"
+    assert existing.up(rebuild) == changed("image"), "although the input was the same before"
     assert incusd.client("file", "pull", "a/flavour", "-") == "two"
     assert (existing.state["uuid"], existing.state["address"]) == kept
     assert existing.state["madeFrom"] == images["two"]
@@ -322,7 +324,9 @@ def test_a_new_name_is_an_update_and_another_project_a_replacement(
     incusd: Incusd, existing: ResourceDriver, inputs: dict[str, Json]
 ) -> None:
     renamed = {**inputs, "name": "b"}
-    assert existing.diff({**inputs, "bootTimeout": 600}) == NOTHING, "who only waits longer"
+    assert existing.diff({**inputs, "bootTimeout": 600}) == NOTHING, (
+        "a longer timeout is no change on the server"
+    )
     kept = {name: existing.state[name] for name in ("uuid", "address", "hostKey", "root")}
     assert existing.up(renamed) == changed("name")
     assert incusd.instances() == ["b"]
@@ -347,7 +351,7 @@ def test_a_refresh_reads_the_current_state(incusd: Incusd, existing: ResourceDri
     assert existing.read()
     assert existing.inputs["running"] is False
     assert existing.inputs["config"] == {"security.nesting": "false"}
-    assert existing.state["hostKey"] == key, "one that is stopped says nothing"
+    assert existing.state["hostKey"] == key, "not readable while it is stopped"
     incusd.state("a", "start")
     incusd.address("a")
     assert existing.read()
@@ -359,7 +363,7 @@ def test_a_refresh_reads_the_current_state(incusd: Incusd, existing: ResourceDri
     assert not existing.read()
 
 
-# --- taken into a stack ----------------------------------------------------------------------
+# --- import ----------------------------------------------------------------------------------
 
 
 def test_an_import_changes_nothing_and_the_next_up_takes_ownership(
@@ -375,7 +379,7 @@ def test_an_import_changes_nothing_and_the_next_up_takes_ownership(
     proxy.reset()
     driver.identity = "local/default/a"
     assert driver.read()
-    assert proxy.changes() == [], "whoever looks changes nothing"
+    assert proxy.changes() == [], "an import changes nothing on the server"
     assert driver.inputs == {
         "remote": "local",
         "project": "default",
@@ -414,7 +418,7 @@ def test_a_missing_instance_is_not_imported(driver: ResourceDriver) -> None:
     assert not driver.read()
 
 
-# --- what goes wrong -------------------------------------------------------------------------
+# --- failures --------------------------------------------------------------------------------
 
 
 def test_an_unavailable_server_is_one_warning_and_the_state_is_used(
@@ -498,7 +502,7 @@ def test_an_update_without_a_server_fails_after_the_time_of_a_restart(
 def without_server(
     incusd: Incusd, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Future[tuple[str, float]]]:
-    """An update where nobody answers, which takes its time while other tests run."""
+    """An update without a server, which runs in the background while other tests run."""
     assert incusd.socket.exists()
     inputs = {"remote": "local", "project": "default", "name": "a", "image": "0" * 64}
     nobody = ResourceDriver(

@@ -1,4 +1,4 @@
-"""An Incus server over the network: certificates on both sides, and what is said without one."""
+"""An Incus server over the network: mutual TLS, pins, and the errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NAME = "rack2"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """The folder of a user's client, which knows the server as `rack2`."""
+    """The config folder of a user's client, whose remote `rack2` is the server."""
 
     folder: Path
     port: int
@@ -54,7 +54,7 @@ def port(incusd: Incusd) -> int:
 
 @pytest.fixture(scope="module")
 def trusted(incusd: Incusd, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a certificate that the server lets in, and its key."""
+    """A folder with a client certificate that the server trusts, and its key."""
     folder = tmp_path_factory.mktemp("client")
     certificate(folder, "client")
     body = (folder / "client.crt").read_text().replace("-----BEGIN CERTIFICATE-----", "")
@@ -101,7 +101,7 @@ def certificate(folder: Path, name: str) -> None:
 
 
 def short(certificate: Path) -> str:
-    """The fingerprint of a certificate, as messages have it."""
+    """The fingerprint of a certificate, as in messages."""
     return digest(certificate)[:12]
 
 
@@ -119,7 +119,7 @@ async def failing(kind: type[IncusError] = IncusError, pinned: str = "") -> str:
     began = time.monotonic()
     with pytest.raises(kind) as caught:
         await with_query(pinned)
-    assert time.monotonic() - began < 3, "what another try does not change is said at once"
+    assert time.monotonic() - began < 3, "an error that a retry cannot fix is raised at once"
     return str(caught.value)
 
 
@@ -134,14 +134,14 @@ async def test_the_fingerprint_pinned_by_the_stack(client: Client) -> None:
     certificate(client.folder, "other")
     more = (client.folder / "other.crt").read_text()
     client.pinned.write_text(more + client.pinned.read_text())
-    assert await with_query() == {}, "a file with two in it is the client's own affair"
+    assert await with_query() == {}, "without a pin, a file may contain two"
     assert f"the client has {short(client.folder / 'other.crt')} " in await failing(pinned=pinned)
 
 
 async def test_another_fingerprint_is_refused_before_any_connection(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client is content with it: under that name it knows another server than the stack."""
+    """The client trusts it: its remote of that name is another server than the stack's."""
     other, good = "a" * 64, digest(client.pinned)
     text = await failing(IncusPinError, other)
     assert text == (
@@ -154,7 +154,7 @@ async def test_another_fingerprint_is_refused_before_any_connection(
     spec = IncusSpec(name="web1", remote=NAME, certificate=other)
     with pytest.raises(IncusPinError) as caught:
         preflight.check_fingerprints([None, spec])
-    assert str(caught.value) == text, "and the program does not begin"
+    assert str(caught.value) == text, "the preflight refuses it as well"
     preflight.check_fingerprints([replace(spec, certificate=""), replace(spec, certificate=good)])
     closed = client.folder / "config.yml"
     closed.write_text(closed.read_text().replace(str(client.port), str(free_port())))
@@ -168,7 +168,7 @@ async def test_another_fingerprint_is_refused_before_any_connection(
 def test_the_provider_reports_a_pin_mismatch_and_a_new_pin_changes_nothing(
     incusd: Incusd, client: Client
 ) -> None:
-    """That a server cannot be reached is excused in a preview; that it is another one is not."""
+    """A preview tolerates a server that is unavailable, but not one that is another."""
     place = {"remote": NAME, "project": "default"}
     inputs = {**place, "pool": "pool", "name": f"pinned-{client.port}"}
     pinned = {**inputs, "certificate": digest(client.pinned)}
@@ -177,11 +177,11 @@ def test_the_provider_reports_a_pin_mismatch_and_a_new_pin_changes_nothing(
     other = f"not the stack's server: {NAME}: the client has "
     with made.run() as plugin:
         assert made.diff_in(plugin, pinned).paths == set()
-        made.inputs = made.inputs | pinned  # as the engine keeps them then
+        made.inputs = made.inputs | pinned  # as the engine would
         with failing_in_engine(other):
             made.diff_in(plugin, {**pinned, "certificate": "a" * 64})
         known, made.inputs = made.inputs, made.inputs | {"certificate": "a" * 64}
-        assert made.diff_in(plugin, pinned).paths == set(), "what is pinned by now counts"
+        assert made.diff_in(plugin, pinned).paths == set(), "the pin in the new inputs counts"
     with failing_in_engine(other):
         made.delete()
     made.inputs = known
@@ -203,7 +203,9 @@ async def test_a_certificate_mismatch_is_refused_at_once(
     )
     assert await failing() == text
     also = f"{text} and `incus.fingerprints`"
-    assert await failing(pinned=digest(client.pinned)) == also, "both agree, and are wrong"
+    assert await failing(pinned=digest(client.pinned)) == also, (
+        "the pins agree, and the server differs"
+    )
 
 
 @pytest.mark.parametrize("name", ["client.crt", "client.key", f"servercerts/{NAME}.crt"])

@@ -1,4 +1,4 @@
-"""Storage volumes of instances, in the real Incus, in what tools/bootstrap has made there."""
+"""Storage volumes on the machine's real Incus, in the project that tools/bootstrap creates."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ async def incus(parts: dict[str, dict[str, Any]]) -> AsyncIterator[Incus]:
 
 @pytest_asyncio.fixture
 async def data(incus: Incus, parts: dict[str, dict[str, Any]]) -> AsyncIterator[StorageVolume]:
-    """A volume that is not there yet, and is gone afterwards."""
+    """A volume to create; afterwards it is deleted."""
     one = StorageVolume(
         pool=parts["incus"]["pool"], name=f"contract-{secrets.token_hex(4)}", size="1GiB"
     )

@@ -1,4 +1,4 @@
-"""The two files of an image: which they are, what they are named, and what is wrong with them."""
+"""The two files of an image: where they are, their fingerprint, and their faults."""
 
 import hashlib
 import io
@@ -21,7 +21,7 @@ TWO = StorePath(f"/nix/store/{'2' * 32}-squashfs")
 
 
 def squashfs(*, used: int = 200, size: int = 4096, magic: bytes = b"hsqs") -> bytes:
-    """As much of one as is looked at: its magic, and how many bytes it has."""
+    """The part of one that is checked: its magic number and its size."""
     return struct.pack("<4s36xQ", magic, used).ljust(size, b"\0")
 
 
@@ -72,13 +72,13 @@ def test_an_image_for_another_architecture(files: Callable[..., ImageFiles]) -> 
     )
 
 
-BUILD_AGAIN = "build it again (`nix store repair` where the store is damaged)"
+REBUILD = "build it again (`nix store repair` where the store is damaged)"
 
 
 def test_a_truncated_root(files: Callable[..., ImageFiles]) -> None:
     found = files(rootfs=squashfs(used=5000))
     assert refused(found, ["x86_64"]) == (
-        f"truncated image: {found.rootfs}: it should have 5000 bytes, and has 4096. {BUILD_AGAIN}"
+        f"truncated image: {found.rootfs}: it should have 5000 bytes, and has 4096. {REBUILD}"
     )
 
 
@@ -97,7 +97,7 @@ def test_a_root_that_is_not_a_squashfs(files: Callable[..., ImageFiles], content
         (tar(GOOD, "other.yaml"), "it contains no metadata.yaml"),
         (b"no tar", "file could not be opened successfully"),
         (tar("properties: {os: x}\n"), "its metadata.yaml has no architecture"),
-        # Incus 6.0.4 would end itself at it, where more properties are sent along.
+        # Incus 6.0.4 crashes on it if the upload sets properties.
         (tar("architecture: x86_64\n"), "its metadata.yaml has no properties"),
         (tar("architecture: x86_64\nproperties:\n"), "its metadata.yaml has no properties"),
         (tar("architecture: x86_64\nproperties: [os]\n"), "has no map of properties"),
@@ -112,7 +112,7 @@ def test_invalid_metadata(files: Callable[..., ImageFiles], content: bytes, why:
     text = refused(found, ["x86_64"])
     assert text.startswith(f"not an image's metadata: {found.metadata}: ")
     assert why in text
-    assert text.endswith(BUILD_AGAIN)
+    assert text.endswith(REBUILD)
 
 
 def test_the_files_are_found_in_the_outputs_of_nixos(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""An instance as Incus shows it: where it is, whether it runs, and its MAC address."""
+"""An instance as in Incus's API: its address, state and MAC address."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from components.pipeline.targets.incus.remote import Remote
 
 
 def state(**interfaces: list[tuple[str, str]]) -> dict[str, Any]:
-    """A state with these addresses; what is before its `/` says where they count."""
+    """An instance state with these addresses, each with its scope."""
     return {
         "network": {
             name: {
@@ -80,7 +80,7 @@ def row(**changes: Any) -> dict[str, Any]:
 def test_parsing_an_instance() -> None:
     seen = InstanceState.of(row())
     assert (seen.name, seen.uuid, seen.owner) == ("web1", "one", "shop/prod")
-    assert seen.config == {"security.nesting": "true"}, "without what others write"
+    assert seen.config == {"security.nesting": "true"}, "only configured keys"
     assert seen.devices == {"gpu": {"type": "gpu"}}
     assert (seen.profiles, seen.member, seen.address) == (("default",), "", None)
     assert seen.root == "ffffffffffff two"

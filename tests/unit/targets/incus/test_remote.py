@@ -1,4 +1,4 @@
-"""Which server a remote's name stands for, on this machine and for this user."""
+"""The server that a remote's name stands for on this machine, for this user."""
 
 import base64
 import ssl
@@ -26,7 +26,7 @@ remotes:
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A client's folder that INCUS_CONF names, and nothing of the user's."""
+    """A client's config folder in INCUS_CONF, without anything of the user's."""
     for name in ("INCUS_SOCKET", "INCUS_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("INCUS_CONF", str(tmp_path))
@@ -107,7 +107,7 @@ def test_a_socket_has_no_certificate_to_pin(name: str, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("size", [300, 301, 302])
 def test_of_several_certificates_the_first_counts(folder: Path, size: int) -> None:
-    """Each size ends its lines with another number of `=`, of which base64 makes something else."""
+    """Each size has another base64 padding, and so another form of the concatenation."""
     first, second = (ssl.DER_cert_to_PEM_cert(bytes([one]) * size) for one in (1, 2))
     file = folder / "both.crt"
     file.write_text(f"# of rack2\n{first}{second}")
