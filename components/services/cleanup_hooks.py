@@ -35,7 +35,7 @@ def container(host: str, owner: str, spec: ServiceSpec) -> pulumi.ResourceHookBi
 
 
 def edge(name: str, host: str, owner: str, spec: ServiceSpec) -> pulumi.ResourceHookBinding:
-    """Return the hook of a service's edge: nobody else may have its ports."""
+    """Return the hook of a service's edge: only one container can publish its ports."""
 
     async def clean_up(docker: Daemon) -> None:
         owned = {ownership.OWNER: owner}

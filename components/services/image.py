@@ -16,7 +16,7 @@ IMAGE: Final = "flakeup:docker:Image"
 
 
 class ProviderResource(pulumi.CustomResource):
-    """A resource of the provider `flakeup` whose outputs nobody reads."""
+    """A resource of the provider `flakeup` whose outputs are not used."""
 
     def __init__(
         self, token: str, name: str, props: Mapping[str, object], opts: pulumi.ResourceOptions

@@ -97,7 +97,7 @@ def layered(*layers: bytes) -> dict[str, bytes]:
 
 
 @pytest.fixture(autouse=True)
-def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def logged_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user without any logins, in place of the real one."""
     home = tmp_path / "home"
     home.mkdir()

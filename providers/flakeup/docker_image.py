@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 LOGIN: Final = frozenset({"username", "password"})
-"""Inputs that only say how the image gets there: a change of them is none of the image."""
+"""Inputs for the transfer alone: a change of them does not change the image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

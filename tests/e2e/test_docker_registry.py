@@ -118,7 +118,7 @@ def test_an_image_of_the_app_through_the_registry(
     assert services.outputs()["images"][f"app.{OWN}"] == pinned
     assert docker_proxy.requests("/images/load") == []
     assert docker_inspector.images(APP) + docker_inspector.images(EDGE) == [], (
-        "those of before are gone"
+        "the previous ones are removed"
     )
     kept = [file for file in services.backend.state.rglob("*") if file.is_file()]
     assert not [file for file in kept if PASSWORD.encode() in file.read_bytes()]

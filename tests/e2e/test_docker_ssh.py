@@ -94,7 +94,7 @@ def test_the_first_up_and_a_second_one(
     assert went_well(stack.up()) == CONVERGED
     assert docker_proxy.changes() == []
     assert docker_proxy.requests() != []
-    assert far.server.connections() - asked == 1, "all that is asked goes over one connection"
+    assert far.server.connections() - asked == 1, "all requests use one connection"
     text = json.dumps(stack.state())
     assert str(stack.folder) not in text, "no input depends on the machine that runs the program"
     assert "PRIVATE KEY" not in text

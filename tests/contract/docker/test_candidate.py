@@ -73,7 +73,7 @@ class Place:
     async def wait_for_container(self) -> list[Any]:
         """The candidate, once it exists."""
         async with asyncio.timeout(20):
-            while not (found := self.containers()):  # noqa: ASYNC110 the daemon tells nobody
+            while not (found := self.containers()):  # noqa: ASYNC110 the daemon has no event for it
                 await asyncio.sleep(0.05)
         return found
 

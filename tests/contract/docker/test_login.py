@@ -15,9 +15,17 @@ from components.pipeline.targets.docker.login import Login
 from harness.daemons import registry as registries
 from harness.daemons.programs import replace_program
 from harness.daemons.registry import PASSWORD, USER
-from harness.daemons.registry_place import HASH, Place, closed, locked, message_of, nobody, tools
+from harness.daemons.registry_place import (
+    HASH,
+    Place,
+    closed,
+    locked,
+    logged_out,
+    message_of,
+    tools,
+)
 
-__all__ = ["closed", "locked", "nobody", "tools"]
+__all__ = ["closed", "locked", "logged_out", "tools"]
 pytestmark = pytest.mark.contract
 
 
@@ -67,15 +75,15 @@ async def test_a_refused_login(closed: Place) -> None:
 
 @pytest.mark.parametrize("where", ["REGISTRY_AUTH_FILE", "runtime", "docker"])
 async def test_the_login_of_the_user(
-    closed: Place, where: str, nobody: Path, monkeypatch: pytest.MonkeyPatch
+    closed: Place, where: str, logged_out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `skopeo login` or `docker login` keeps it."""
-    file = nobody / "docker" / "config.json"
+    file = logged_out / "docker" / "config.json"
     if where == "REGISTRY_AUTH_FILE":
-        file = nobody / "own.json"
+        file = logged_out / "own.json"
         monkeypatch.setenv(where, str(file))
     elif where == "runtime":
-        file = nobody / "containers" / "auth.json"
+        file = logged_out / "containers" / "auth.json"
     file.parent.mkdir(exist_ok=True)
     file.write_text(registries.config_with(closed.server.address, (USER, PASSWORD)))
     digest = await closed.push(closed.archive())
@@ -83,9 +91,9 @@ async def test_the_login_of_the_user(
 
 
 def credential_helper(closed: Place, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put `docker-credential-test` on PATH; returns the file of what it was asked for.
+    """Put `docker-credential-test` on PATH; returns the file with what it was asked for.
 
-    It has the login of the registry alone, as a keychain would, and refuses to see the config.
+    It has the login of the registry alone, as a keychain would, and fails if it sees the config.
     """
     host, asked = closed.server.address, closed.folder / "asked"
     answer = json.dumps({"ServerURL": host, "Username": USER, "Secret": PASSWORD})
@@ -102,32 +110,32 @@ def credential_helper(closed: Place, monkeypatch: pytest.MonkeyPatch) -> Path:
     return asked
 
 
-def write_docker_config(nobody: Path, **content: object) -> None:
-    file = nobody / "docker" / "config.json"
+def write_docker_config(logged_out: Path, **content: object) -> None:
+    file = logged_out / "docker" / "config.json"
     file.parent.mkdir()
     file.write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize("key", ["credHelpers", "credsStore"])
 async def test_a_login_in_a_keychain(
-    closed: Place, key: str, nobody: Path, monkeypatch: pytest.MonkeyPatch
+    closed: Place, key: str, logged_out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`docker login` leaves an empty entry in `auths` for what its `credsStore` has."""
     host, asked = closed.server.address, credential_helper(closed, monkeypatch)
     kept = {"credHelpers": {host: "test"}, "credsStore": "test"}[key]
-    write_docker_config(nobody, **{key: kept, "auths": {host: {}}})
+    write_docker_config(logged_out, **{key: kept, "auths": {host: {}}})
     digest = await closed.push(closed.archive())
     assert (await closed.pull(digest)).startswith("sha256:")
     assert asked.read_text().split() == [host, host], "once to push, once to pull"
 
 
 async def test_a_keychain_without_this_login(
-    closed: Place, nobody: Path, monkeypatch: pytest.MonkeyPatch
+    closed: Place, logged_out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Then the list itself may have it, or nobody; a registry may need none."""
+    """Then the list itself may have it; if not, there is none: a registry may not need one."""
     asked = credential_helper(closed, monkeypatch)
     auths = json.loads(registries.config_with("other.example.org", (USER, PASSWORD)))
-    write_docker_config(nobody, credsStore="test", **auths)
+    write_docker_config(logged_out, credsStore="test", **auths)
     registry = Registry(address="other.example.org/team")
     assert await login.find(registry) == Login(username=USER, password=PASSWORD)
     assert await login.find(Registry(address="third.example.org")) == login.NO_LOGIN
@@ -144,12 +152,12 @@ async def test_a_keychain_without_this_login(
     ],
 )
 async def test_a_keychain_that_fails(
-    closed: Place, nobody: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
+    closed: Place, logged_out: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
 ) -> None:
     if script:
         text = f"#!/bin/sh\n{script}\n"
         replace_program(monkeypatch, closed.folder / "bin", "docker-credential-test", text)
-    write_docker_config(nobody, credsStore="test")
+    write_docker_config(logged_out, credsStore="test")
     host = closed.server.address
     for action in (closed.push(closed.archive()), closed.pull("sha256:0")):
         with pytest.raises(RegistryError) as caught:
@@ -160,10 +168,10 @@ async def test_a_keychain_that_fails(
         )
 
 
-async def test_a_token_and_a_namespace(nobody: Path) -> None:
+async def test_a_token_and_a_namespace(logged_out: Path) -> None:
     """The longest path that contains the images; an entry that cannot be read is another's."""
     write_docker_config(
-        nobody,
+        logged_out,
         auths={
             "broken.example.org": {"auth": "%"},
             "r.example.org": {"auth": "YTpi"},
@@ -183,9 +191,9 @@ async def test_a_token_and_a_namespace(nobody: Path) -> None:
     assert await login.find(Registry(address="broken.example.org")) == login.NO_LOGIN
 
 
-async def test_an_empty_list_of_logins(closed: Place, nobody: Path) -> None:
+async def test_an_empty_list_of_logins(closed: Place, logged_out: Path) -> None:
     """What `: >auth.json` leaves, which is not JSON."""
-    file = nobody / "containers" / "auth.json"
+    file = logged_out / "containers" / "auth.json"
     file.parent.mkdir()
     file.touch()
     for action in (closed.push(closed.archive()), closed.pull("sha256:0")):

@@ -383,7 +383,7 @@ def test_an_unused_secrets_container_is_a_change(place: Place) -> None:
     orphan = place.run("orphan", holds)
     assert place.plugin.diff_resource(it, place.traffic(one)).kinds == {"container": "UPDATE"}
     assert place.warnings() == [f"{orphan}: {LEFTOVER}"]
-    # With another container, that of before and what it has stay: they are the engine's to remove.
+    # With another container, the previous one and its secrets stay: the engine removes them.
     held = place.run("held", holds)
     two = place.run("two", {"flakeup.owner": OWNER, "flakeup.service": place.service}, held)
     after = place.plugin.update_resource(it, place.traffic(two))

@@ -18,7 +18,7 @@ from harness.daemons.registry_place import (
     Place,
     closed,
     locked,
-    nobody,
+    logged_out,
     place,
     server,
     tools,
@@ -26,7 +26,7 @@ from harness.daemons.registry_place import (
 from harness.providers.docker_driver import Plugin
 from tests.contract.docker.test_provider import IMAGE, PLUGIN
 
-__all__ = ["closed", "locked", "nobody", "place", "server", "tools"]
+__all__ = ["closed", "locked", "logged_out", "place", "server", "tools"]
 pytestmark = pytest.mark.contract
 
 

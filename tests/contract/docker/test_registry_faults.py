@@ -13,13 +13,13 @@ from components.pipeline.errors import DockerError, RegistryError
 from harness.daemons import registry as registries
 from harness.daemons.programs import replace_program
 from harness.daemons.registry import Wire
-from harness.daemons.registry_place import HASH, Place, message_of, nobody, place, server, tools
+from harness.daemons.registry_place import HASH, Place, logged_out, message_of, place, server, tools
 from tests.contract.incus.test_remote import certificate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["nobody", "place", "server", "tools"]
+__all__ = ["logged_out", "place", "server", "tools"]
 pytestmark = pytest.mark.contract
 
 

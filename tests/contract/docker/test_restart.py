@@ -1,4 +1,4 @@
-"""A Docker daemon of the test's own, which is restarted: a service comes back by itself."""
+"""A Docker daemon of the tests that is restarted: a service comes back by itself."""
 
 from __future__ import annotations
 
@@ -64,8 +64,11 @@ def run(dockerd: Dockerd, name: str, body: Json) -> str:
 async def test_a_service_comes_back_with_the_daemon(
     own: OwnDockerd, parts: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
-    """Also one that was killed, and its edge: to Docker, whoever was sent a signal was stopped by
-    hand; and so was what a dockerd that starts again finds running, and ends."""
+    """Even with one that was killed, and with its edge.
+
+    Docker takes a container that got a signal for stopped by hand, and so what a restarted dockerd
+    finds running and stops.
+    """
     dockerd, busybox = own.seen, static_busybox()
     if busybox is None:
         pytest.skip("no static busybox: install busybox-static")

@@ -17,6 +17,7 @@ import pytest
 from components.pipeline.errors import DockerError, DockerKeyError, DockerUnavailableError
 from components.pipeline.targets.docker.daemon import Daemon, retry_through_restart
 from components.pipeline.values import HostKey
+from harness.daemons.docker_fixtures import wait_for
 from harness.daemons.docker_proxy import DockerProxy
 from harness.daemons.far_docker import NOTHING, FarDocker, another_key
 from harness.daemons.sshd import free_port, make_key, missing
@@ -56,18 +57,18 @@ async def daemon(far: FarDocker) -> AsyncIterator[Daemon]:
         yield docker
 
 
-def ssh_of_ours() -> set[str]:
-    """The ssh processes that this one has started."""
-    mine = set()
+def ssh_commands(parent: int) -> set[str]:
+    """The command lines of the ssh processes that a process has started."""
+    found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 stat = (entry / "stat").read_text().rpartition(")")[2].split()
-                if (entry / "comm").read_text() == "ssh\n" and stat[1] == str(os.getpid()):
-                    mine.add((entry / "cmdline").read_text().replace("\0", " "))
+                if (entry / "comm").read_text() == "ssh\n" and stat[1] == str(parent):
+                    found.add((entry / "cmdline").read_text().replace("\0", " "))
             except OSError:
                 continue
-    return mine
+    return found
 
 
 async def test_requests_share_a_connection(
@@ -81,7 +82,7 @@ async def test_requests_share_a_connection(
         for _ in range(20):
             assert (await docker.get("/version"))["Os"] == "linux"
         assert far.server.connections() == 1
-        (argv,) = ssh_of_ours()
+        (argv,) = ssh_commands(os.getpid())
         assert "PRIVATE KEY" not in argv
         assert "-F none" in argv
         assert "StrictHostKeyChecking=yes" in argv
@@ -101,7 +102,7 @@ async def test_requests_share_a_connection(
         )
         assert len(await asyncio.gather(*asked_again)) == 16
     print(f"20 requests {asked:.2f} s, with one handshake")  # noqa: T201 figures
-    assert ssh_of_ours() == set(), "none is left"
+    assert ssh_commands(os.getpid()) == set(), "none is left"
 
 
 async def test_requests_are_retried_after_an_outage(far: FarDocker, proxy: DockerProxy) -> None:
@@ -127,7 +128,7 @@ async def failure(far: FarDocker) -> DockerError:
     with pytest.raises(DockerError) as caught:
         async with daemon(far) as docker:
             await docker.get("/version")
-    assert ssh_of_ours() == set()
+    assert ssh_commands(os.getpid()) == set()
     return caught.value
 
 
@@ -228,6 +229,9 @@ def test_the_provider_finds_the_files_in_the_folder_of_the_project(
         assert far.server.connections() == 1, "the next request uses it again"
         far.write(host_key=another_key(tmp_path))
         assert far.server.kill_sessions() == 1
+        # A request on the broken connection would only find the machine unavailable.
+        wait_for(lambda: not ssh_commands(plugin.process.pid))
+        time.sleep(0.2)
         with pytest.raises(PluginError, match="host key mismatch"):
             plugin.diff_resource(image, asked)
         far.write()

@@ -1,4 +1,4 @@
-"""The Docker target: a daemon's REST interface, images for it, and who serves requests.
+"""The Docker target: a daemon's REST interface, images for it, and how services are replaced.
 
 In the order of a deployment: `remote` and `daemon` (the client), `archive`, `decompress`, `login`,
 `push`, `pull` and `image` (an image that nix has built gets into the daemon), `ownership` (what a

@@ -20,7 +20,7 @@ MIN_UPTIME: Final = 3.0
 REMEDY: Final = "the previous version keeps serving; fix the release, then run `pulumi up` again"
 _NANO: Final = 1_000_000_000
 _UNUSED_PORT: Final = "1/tcp"
-"""A port of a candidate at which nobody listens."""
+"""A port of a candidate on which nothing listens."""
 _NO_IMAGE: Final = "No such image"
 _PORT_IN_USE: Final = ("port is already allocated", "address already in use")
 
@@ -65,7 +65,7 @@ class Candidate:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """The container in the REST interface; its ports lead to one at which nobody listens."""
+        """The container in the REST interface; its ports lead to one on which nothing listens."""
         bindings = {_UNUSED_PORT: [{"HostPort": str(port)} for port in self.ports]}
         bindings = bindings if self.ports else {}
         payload: dict[str, Any] = {

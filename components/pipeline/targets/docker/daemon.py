@@ -271,7 +271,7 @@ def _tar(files: Mapping[str, str], mode: int) -> bytes:
 
 
 def _demultiplexed(content: bytes) -> str:
-    """Return the output of a container without a terminal, whose pieces have a header each."""
+    """Return the output in a log without a terminal, where each piece has a header."""
     pieces, rest = [], content
     while len(rest) >= _FRAME_HEADER and rest[0] in (0, 1, 2) and rest[1:4] == b"\0\0\0":
         end = _FRAME_HEADER + int.from_bytes(rest[4:_FRAME_HEADER], "big")

@@ -1,4 +1,4 @@
-"""The edge of a service: the container that has its ports, and forwards them to who serves.
+"""The edge of a service: the container that has its ports, and forwards requests to the service.
 
 It is HAProxy in master-worker mode. A new configuration is loaded without closing a port: the
 previous worker serves its connections until they end (HAProxy's management guide, "Stopping and
@@ -26,8 +26,8 @@ _NEXT: Final = f"{_FILE}.next"
 async def send(docker: Daemon, edge: str, route: Route) -> None:
     """Send new requests along `route`; returns once the previous ones are answered.
 
-    These have as long as the route's grace allows. The edge is told each time: the file in it does
-    not say which configuration HAProxy has loaded.
+    These have as long as the route's grace allows. The route is sent each time: the file in the
+    edge does not say which configuration HAProxy has loaded.
 
     Raises:
         DockerError: HAProxy does not accept the route; the traffic is as it was.

@@ -2,7 +2,7 @@
 
 The name's tag is the hash of the store path, and is never moved: an image that has this name is
 the right one. Docker's own id (`sha256:…`) is the digest of the image's configuration, which the
-archive says; with containerd's image store it is another digest, which nobody knows in advance.
+archive says; with containerd's image store it is another digest, which is not known in advance.
 """
 
 import asyncio
@@ -99,7 +99,7 @@ async def _uses_containerd_store(docker: Daemon) -> bool:
 async def remove(docker: Daemon, ref: str, image_id: str = "") -> None:
     """Remove the name, and with an image's last name the image; one that is in use stays.
 
-    An image whose name somebody removed while it was in use has none left: `image_id` finds it.
+    If the name was removed while the image was in use, it has none: `image_id` finds it.
     """
     if await _try_remove(docker, ref) or not image_id:
         return

@@ -1,6 +1,6 @@
 """A login to a registry: the config's, or the one that the user has on this machine.
 
-A daemon has no login of its own, and is told one with each pull; skopeo is given the same one. The
+A daemon has no logins of its own: each pull passes one, and skopeo gets the same. The
 files are looked for in skopeo's order (containers-auth.json(5)), and read as Docker's own client
 does (`docker.auth`), with `credsStore`, which skopeo ignores. Only a credential helper is run here:
 it has to end in time, and must not see the stack's config.

@@ -25,7 +25,7 @@ SECRETS: Final = "flakeup.secrets"
 CANDIDATE: Final = "flakeup.candidate"
 """Label of a candidate: the stack and the service that it is for."""
 SPEC: Final = "flakeup.spec"
-"""Label of a container: a digest of inputs whose changes the provider ignores."""
+"""Label of a service's container: a digest of the inputs that the provider does not compare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

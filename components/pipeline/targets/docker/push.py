@@ -79,7 +79,7 @@ _OTHER: Final = _Failure(
     re.compile(""), "the push failed", "run `pulumi up` again: it sends only what is missing"
 )
 _OF_INSPECT: Final = (_NO_SKOPEO, _PLAIN_HTTP, _UNTRUSTED, _UNREACHABLE)
-"""Failures that a push would have as well; a login that may not look may still push."""
+"""Failures that a push would have too; a login without read permission may still push."""
 _ALL: Final = (*_OF_INSPECT, _UNAUTHORIZED, _OTHER)
 
 
@@ -142,7 +142,7 @@ async def _find_digest(ref: str, registry: Registry, auth: Argv) -> str:
 
 
 def _tls(option: str, registry: Registry) -> Argv:
-    """Only a registry on this machine may have no TLS, or a certificate that nobody trusts."""
+    """Return the option that requires TLS and a trusted certificate, except on this machine."""
     return (f"{option}={'false' if registry.is_here else 'true'}",)
 
 
