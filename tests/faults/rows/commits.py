@@ -184,7 +184,7 @@ ROWS = (
         message="another switch|lock", what="a manual switch is in progress",
     ),
     Row(
-        id="F10c", expected=Outcome.OLD, inject=drifted, message="it runs .* to bring it",
+        id="F10c", expected=Outcome.OLD, inject=drifted, message="it runs .* to deploy this",
         what="the host was switched manually since",
     ),
     Row(

@@ -35,12 +35,12 @@ REPLIES: Final = {
     "R4": (
         "the id of another attempt",
         """sed 's/"id":"[^"]*"/"id":"20200101T000000-0badcafe"/'""",
-        "it speaks of the attempt '20200101T000000-0badcafe', and not of",
+        "it reports attempt '20200101T000000-0badcafe', not ",
     ),
     "R5": (
         "the store path of another system",
         "sed 's|/nix/store/[a-z0-9]*-nixos|/nix/store/00000000000000000000000000000000-nixos|g'",
-        "it speaks of '/nix/store/0{32}-nixos-[^']*', and not of /nix/store/",
+        "it reports '/nix/store/0{32}-nixos-[^']*', not /nix/store/",
     ),
     "R6": (
         "control characters",
@@ -51,7 +51,7 @@ REPLIES: Final = {
     "R8": (
         "the result of the attempt twice",
         r"""sed 's/^\(.*"event":"result".*\)$/&\n&/'""",
-        "it ends the attempt twice",
+        "it reports two results",
     ),
 }
 
