@@ -17,7 +17,7 @@ from .pipeline.config.stack import HostSpec
 from .pipeline.deploy import closure
 from .pipeline.deploy.plan import HostPlan
 from .pipeline.deploy.waves import waves_of
-from .pipeline.evaluate.attribute import ImageBuild
+from .pipeline.evaluate.attribute import EvaluatedAttr, ImageBuild
 from .pipeline.evaluate.service_plan import ServicePlan
 from .pipeline.process.timings import Timings
 from .pipeline.transport.ssh import SshFiles
@@ -41,6 +41,11 @@ class FleetArgs:
     service_plans: tuple[ServicePlan, ...] = ()
     disabled: tuple[HostSpec, ...] = ()
 
+    @property
+    def all_plans(self) -> tuple[HostPlan | ServicePlan, ...]:
+        """Everything that needs a build."""
+        return (*self.plans, *self.service_plans)
+
 
 class Fleet(pulumi.ComponentResource):
     """All hosts of a stack on one release."""
@@ -51,21 +56,8 @@ class Fleet(pulumi.ComponentResource):
         self, name: str, args: FleetArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("flakeup:index:Fleet", name, {}, opts)
-        of_hosts = (part for plan in args.plans for part in plan.builds)
-        of_services = (part for plan in args.service_plans for part in plan.builds)
-        builds = (*of_hosts, *of_services)
+        builds = tuple(part for plan in args.all_plans for part in plan.builds)
         builder = BuildAndCopy(builds, args.timings)
-        build = local.Command(
-            "build",
-            local.CommandArgs(
-                create=closure.shell_command(closure.build_argv(builds)),
-                logging=local.Logging.NONE,
-                add_previous_output_in_env=False,
-            ),
-            pulumi.ResourceOptions(
-                parent=self, depends_on=[args.record.stash], hooks=builder.build_hooks()
-            ),
-        )
         waves = waves_of([plan.host.name for plan in args.plans], args.rollout)
         tracker = RolloutTracker(
             waves,
@@ -75,7 +67,7 @@ class Fleet(pulumi.ComponentResource):
         )
         release = SharedRelease(builder=builder, record=args.record, tracker=tracker)
         self._args, self._release = args, release
-        self._built = depends_even_if_failed(build, "build", self)
+        self._built = self._build(builds)
         self._images: dict[str, IncusImage] = {}
         self.pushed: dict[str, pulumi.Output[str]] = {}
         """Images in the registry, by name: `<address>/<name>@sha256:…`."""
@@ -85,6 +77,23 @@ class Fleet(pulumi.ComponentResource):
             DisabledHost(host, pulumi.ResourceOptions(parent=self))
         self._switch(waves)
         self.register_outputs({})
+
+    def _build(self, builds: tuple[EvaluatedAttr, ...]) -> pulumi.Input[pulumi.Resource]:
+        """The build of everything, for `depends_on`."""
+        build = local.Command(
+            "build",
+            local.CommandArgs(
+                create=closure.shell_command(closure.build_argv(builds)),
+                logging=local.Logging.NONE,
+                add_previous_output_in_env=False,
+            ),
+            pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[self._args.record.stash],
+                hooks=self._release.builder.build_hooks(),
+            ),
+        )
+        return depends_even_if_failed(build, "build", self)
 
     def _host(self, plan: HostPlan) -> NixosHost:
         host, opts = plan.host, pulumi.ResourceOptions(parent=self)

@@ -143,10 +143,13 @@ async def start(
             await terminate(await creation)
         raise
     except OSError as error:
-        # An unreadable folder on PATH makes "not found" look like "permission denied".
-        found = isinstance(error, PermissionError) and ("/" in argv[0] or shutil.which(argv[0]))
-        why = "is not executable" if found else "is not installed, or not on PATH"
-        raise process_error(argv, None, f"{argv[0]} {why}") from error
+        raise process_error(argv, None, f"{argv[0]} {_start_failure(argv[0], error)}") from error
+
+
+def _start_failure(program: str, error: OSError) -> str:
+    # An unreadable folder on PATH makes "not found" look like "permission denied".
+    found = isinstance(error, PermissionError) and ("/" in program or shutil.which(program))
+    return "is not executable" if found else "is not installed, or not on PATH"
 
 
 def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
