@@ -37,7 +37,7 @@ class FleetArgs:
     """The record of the release; it may refuse the release, so the build waits for it."""
     timings: Timings
     rollout: Rollout
-    services: Services = Services()  # noqa: RUF009 frozen
+    services: Services = Services()
     service_plans: tuple[ServicePlan, ...] = ()
     disabled: tuple[HostSpec, ...] = ()
 

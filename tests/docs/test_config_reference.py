@@ -10,7 +10,7 @@ from components.pipeline.config.stack import parse
 PAGE = Path(__file__).parents[2] / "docs" / "config.md"
 
 
-def test_the_page_is_what_the_code_says() -> None:
+def test_the_page_is_current() -> None:
     """To repair: python -m components.pipeline.config.reference > docs/config.md."""
     assert PAGE.read_text() == page()
 

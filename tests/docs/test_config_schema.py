@@ -71,17 +71,17 @@ def stack(name: str) -> dict[str, Any]:
     return file
 
 
-def test_the_file_is_what_the_code_says() -> None:
+def test_the_schema_is_current() -> None:
     """To repair: make docs."""
     assert FILE.read_text() == page()
 
 
 @pytest.mark.parametrize("name", STACKS)
-def test_our_own_stacks_are_accepted(name: str) -> None:
+def test_the_repositorys_stacks_are_accepted(name: str) -> None:
     assert problems(stack(name)) == []
 
 
-def test_whatever_the_program_accepts_is_accepted() -> None:
+def test_every_accepted_config_case_is_accepted() -> None:
     """But not the reverse: the grammar of texts, and what two keys are together, is not in it."""
     for case in cases():
         if not case.messages:
@@ -89,7 +89,7 @@ def test_whatever_the_program_accepts_is_accepted() -> None:
             assert problems({"config": config}) == [], case.name
 
 
-def test_a_secret_and_the_keys_of_others_are_accepted() -> None:
+def test_secrets_and_other_namespaces_are_accepted() -> None:
     config = copy.deepcopy(stack("dev"))
     secure = {"secure": "v1:abc"}
     config["config"]["flakeup:sshKey"] = secure
@@ -112,7 +112,7 @@ def test_a_secret_and_the_keys_of_others_are_accepted() -> None:
         (("services", "app", "command"), "x"),
     ],
 )
-def test_what_is_wrong_is_refused_where_it_is(place: tuple[str, ...], value: object) -> None:
+def test_an_invalid_value_is_refused_where_it_is(place: tuple[str, ...], value: object) -> None:
     config = copy.deepcopy(stack("dev"))
     first, *inner = place
     *parents, last = (f"flakeup:{first}", *inner)

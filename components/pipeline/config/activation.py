@@ -32,27 +32,28 @@ class Activation:
     timeout: Annotated[
         Duration,
         Key(
-            "For `switch-to-configuration` of the new system, and of the old one on the way back.",
+            "For `switch-to-configuration` of the new system, and of the old one when rolling "
+            "back.",
             most="4h",
         ),
-    ] = Duration("10m")  # noqa: RUF009 frozen
+    ] = Duration("10m")
     settle: Annotated[
         Duration,
         Key(
-            "After the activation, how long the host's units must stay good before the checks "
-            "begin. They are looked at from its first moment, and a failed one counts at once; in "
-            "its second half systemd may start no service again.",
+            "How long the host's units must stay good after the activation before the checks "
+            "begin. They are watched from its first moment, and a failed unit counts at once; in "
+            "the second half of it systemd may not start any service again.",
             most="10m",
             zero=True,
         ),
-    ] = Duration("10s")  # noqa: RUF009 frozen
+    ] = Duration("10s")
     check_deadline: Annotated[
         Duration,
         Key(
             "For all checks on the host together, `settle` included: it is longer.",
             most="1h",
         ),
-    ] = Duration("2m")  # noqa: RUF009 frozen
+    ] = Duration("2m")
     confirm: Annotated[
         Duration,
         Key(
@@ -60,30 +61,30 @@ class Activation:
             "are made within it.",
             most="1h",
         ),
-    ] = Duration("2m")  # noqa: RUF009 frozen
+    ] = Duration("2m")
     commit: Annotated[
         Duration, Key("For the commit: the profile and the boot loader.", most="10m")
-    ] = Duration("1m")  # noqa: RUF009 frozen
+    ] = Duration("1m")
     call: Annotated[
         Duration,
         Key(
-            "For a call that asks a host what it runs (10s at most) or takes an attempt back: one "
+            "For a call that asks a host what it runs (10s at most) or aborts an attempt: one "
             "that hangs is given up. An attempt is followed for 60s at a time, whatever this is.",
             most="5m",
         ),
-    ] = Duration("30s")  # noqa: RUF009 frozen
+    ] = Duration("30s")
     mode: Annotated[
         Mode,
         Key(
-            "`switch` runs the new system now. `boot` makes it the boot default: it runs from the "
-            "next start of the host, and no check is made before."
+            "`switch` runs the new system now. `boot` makes it the boot default: it runs from "
+            "the host's next start, and no check is made before."
         ),
     ] = Mode.SWITCH
     keep_generations: Annotated[
         int | None,
         Key(
-            "How many generations of the system profile stay after a commit, the current one "
-            "included; never removed are the one before it and the one that was booted.",
+            "How many generations of the system profile are kept after a commit, the current one "
+            "included; the previous one and the booted one are never removed.",
             takes="a number of generations",
             write="write a number of generations, such as 10",
             otherwise="all are kept",
@@ -109,9 +110,9 @@ class Activation:
 DEFAULTS: Final = Activation()
 ACTIVATION: Final = Table(
     Activation,
-    "How a host is switched, for the stack or in a host. A time is a whole number with one unit: "
-    "`30s`, `10m` or `2h`. `timeout`, `checkDeadline`, `confirm` and `commit` bound one phase "
-    "each: one that takes longer ends with the host back on its old system. The first three "
+    "How a host is switched, for the stack or for one host. A time is a whole number with one "
+    "unit: `30s`, `10m` or `2h`. `timeout`, `checkDeadline`, `confirm` and `commit` each bound "
+    "one phase: a phase that takes longer ends with the host rolled back. The first three "
     "together bound how long a host may run a system that nobody has confirmed.",
 )
 WRITE_ACTIVATION: Final = "write a map, such as activation: {checkDeadline: 2m}"

@@ -59,7 +59,7 @@ class Check:
     target: Annotated[
         str,
         Key(
-            "A GET of this url; redirects are not followed, a certificate is verified.",
+            "A GET of this url; redirects are not followed, and a certificate is verified.",
             name="http",
             takes="a url",
             write='write a url, such as "http://localhost:8080/"',
@@ -92,8 +92,8 @@ class Check:
             parse=unit_name,
         ),
         Key(
-            "A command line for `sh` on the host, as root and with the tools of the system that "
-            "runs, that ends with 0.",
+            "A command line for `sh` on the host, run as root with the tools of the running "
+            "system, that exits with 0.",
             name="command",
             takes="a command",
             write="write the command as one line for sh, such as: systemctl is-active app",
@@ -134,7 +134,7 @@ class Check:
     header: Annotated[
         str,
         Key(
-            "What one header line of the answer contains, in capital or small letters.",
+            "What one header line of the answer contains, in upper or lower case.",
             takes="a text",
             write='write a text of a header line, such as "X-Release: {appRef}"',
             limits=f"{_TEXT_LIMITS}; {_HTTP_ONLY}",
@@ -148,8 +148,8 @@ class Check:
             "deployer from start to start.",
             most="10m",
         ),
-    ] = Duration("1s")  # noqa: RUF009 frozen
-    timeout: Annotated[Duration, Key("For each try.", most="10m")] = Duration("5s")  # noqa: RUF009 frozen
+    ] = Duration("1s")
+    timeout: Annotated[Duration, Key("For each try.", most="10m")] = Duration("5s")
     retries: Annotated[
         int,
         Key(
@@ -167,7 +167,7 @@ class Check:
             zero=True,
             example="30s",
         ),
-    ] = Duration("0s")  # noqa: RUF009 frozen
+    ] = Duration("0s")
 
     @property
     def longest(self) -> int:
@@ -207,17 +207,17 @@ class Check:
 
 CHECK: Final = Table(
     Check,
-    "One health check: exactly one of `http`, `tcp`, `unit` and `command`. It is tried again and "
-    "again until it is good, may fail `retries` times before that, and must then stay good for "
-    "`hold`: a failure within it counts at once. A config is refused where the pauses and `hold` "
-    "alone take too long: on the host `settle + retries * period + hold` fits into "
-    "`checkDeadline`, and from the deployer `retries * period + hold` and 5s for the connection of "
-    "the commit into `confirm`. The time of the tries themselves is not counted there; it is part "
-    "of these times all the same, so leave room for it.\n\n"
-    "`{address}`, `{name}`, `{appRef}`, `{appRev}` and `{toplevel}` stand for those of the host in "
-    "`http`, `tcp`, `command`, `contains` and `header`; a brace itself is written twice, `{{` or "
-    "`}}`. An IPv6 address gets its brackets in `http` and `tcp`. A check with `{appRef}` or "
-    "`{appRev}` needs an `appRef`.",
+    "One health check: exactly one of `http`, `tcp`, `unit` and `command`. It is tried until it "
+    "succeeds, may fail `retries` times before that, and must then keep succeeding for `hold`: a "
+    "failure within it counts at once. A config is refused if the pauses and `hold` alone take "
+    "too long: on the host `settle + retries * period + hold` must fit into `checkDeadline`, and "
+    "from the deployer `retries * period + hold` and 5s for the connection of the commit into "
+    "`confirm`. The time of the tries themselves is not counted there, but is part of these "
+    "times all the same, so leave room for it.\n\n"
+    "`{address}`, `{name}`, `{appRef}`, `{appRev}` and `{toplevel}` stand for those of the host "
+    "in `http`, `tcp`, `command`, `contains` and `header`; a brace itself is written twice, `{{` "
+    "or `}}`. An IPv6 address gets its brackets in `http` and `tcp`. A check with `{appRef}` or "
+    "`{appRev}` requires an `appRef`.",
 )
 _ONLY_ON_HOST: Final = frozenset({CheckKind.UNIT, CheckKind.COMMAND})
 

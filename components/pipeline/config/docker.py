@@ -85,8 +85,8 @@ class DockerSpec:
     host: Annotated[
         str,
         Key(
-            "Where the daemon listens, as DOCKER_HOST has it. Over `ssh` the machine has a Docker "
-            "client, and the user may use it; the login is by `sshKey` or an agent.",
+            "Where the daemon listens, as in DOCKER_HOST. With `ssh` the machine has a Docker "
+            "client that the user may use; the login is by `sshKey` or an agent.",
             takes="a daemon's address",
             write=(
                 "write unix:///var/run/docker.sock, ssh://deploy@docker.example.org, "
@@ -102,8 +102,8 @@ class DockerSpec:
     host_key: Annotated[
         HostKey | None,
         Key(
-            "The public ed25519 key of the daemon's machine. Every connection verifies it; nothing "
-            "turns that off.",
+            "The public ed25519 key of the daemon's machine, which every connection verifies; "
+            "this cannot be turned off.",
             takes="a host key",
             write=(
                 "write the line of /etc/ssh/ssh_host_ed25519_key.pub on the daemon's machine: "
@@ -115,8 +115,8 @@ class DockerSpec:
     registry: Annotated[
         Registry | None,
         Key(
-            "The registry that images are pushed to and pulled from, so that only layers that are "
-            "missing travel.",
+            "The registry to push images to and pull them from, so that only missing layers are "
+            "transferred.",
             takes="a map",
             write="write a map, such as registry: {address: registry.example.org/team}",
             limits="see below",

@@ -60,15 +60,15 @@ class HostSpec:
     target: Annotated[
         Target,
         Key(
-            "How the host is reached and kept: `ssh` is a NixOS machine that exists; `incus` is a "
-            "container that the program makes.",
+            "What the host is: with `ssh` a NixOS machine that exists already, with `incus` a "
+            "container that the program creates.",
             takes="a target",
         ),
     ] = Target.SSH
     address: Annotated[
         HostAddress | None,
         Key(
-            "Where its sshd listens; an instance of Incus says so itself.",
+            "Where its sshd listens. An Incus instance reports its own address.",
             takes="an address",
             write="write a host name or an IP address, such as web1.example.org or 10.0.0.5",
             limits=(
@@ -92,17 +92,17 @@ class HostSpec:
     user: Annotated[
         UserName,
         Key(
-            "Who logs in: root, or a user with `NOPASSWD: ALL` in sudoers.",
+            "The user to log in as: root, or one with `NOPASSWD: ALL` in sudoers.",
             takes="a login name",
             write="write root, or a user with passwordless sudo",
             limits="1 to 32 of `a-z 0-9 _ -`; begins with a letter or `_`",
         ),
-    ] = UserName("root")  # noqa: RUF009 frozen
+    ] = UserName("root")
     host_key: Annotated[
         HostKey | None,
         Key(
-            "Its public ed25519 key. Every connection verifies it; nothing turns that off. That "
-            "of an instance is read through Incus when it is made.",
+            "Its public ed25519 key, which every connection verifies; this cannot be turned off. "
+            "The key of an Incus instance is read through Incus when it is created.",
             takes="a host key",
             write=(
                 "write the line of /etc/ssh/ssh_host_ed25519_key.pub on that host: "
@@ -125,7 +125,7 @@ class HostSpec:
     app_ref: Annotated[
         Ref | None,
         Key(
-            "A release of its own: one host ahead of the others, or behind.",
+            "Its own release: one host ahead of the others, or behind.",
             takes="a ref",
             write=WRITE_REF,
             limits="as the stack's `appRef`",
@@ -135,8 +135,8 @@ class HostSpec:
     activation: Annotated[
         Activation,
         Key(
-            "Times, mode and checks of its own. A key that is left out is the stack's; `checks` "
-            "are laid over the stack's by name.",
+            "Its own timeouts, mode and checks. Keys that are not set are the stack's; `checks` "
+            "are merged with the stack's by name.",
             takes="a map",
             write=WRITE_ACTIVATION,
             limits="see below",
@@ -147,7 +147,7 @@ class HostSpec:
     incus: Annotated[
         IncusSpec | None,
         Key(
-            "The instance that it is: keys that are left out are those of the stack.",
+            "Its instance. Keys that are not set are the stack's.",
             takes="a map",
             write="write a map, such as incus: {image: incus-base}",
             limits="see below; only with `target: incus`",
@@ -158,7 +158,7 @@ class HostSpec:
     substitute: Annotated[
         bool,
         Key(
-            "Whether the host itself fetches what its caches have, so that only the rest is sent "
+            "Whether the host fetches what its own caches have, so that only the rest is sent "
             "(`nix copy --substitute-on-destination`)."
         ),
     ] = True
@@ -299,28 +299,27 @@ def _check_instances(sections: Mapping[str, Section], hosts: Iterable[HostSpec])
 
 
 def _read_host(name: str, section: Section, stack: Defaults) -> HostSpec | None:
+    """Read one host; None where something of it is wrong that nothing else can stand for."""
     before = len(section.problems)
-    is_incus = section.muted().read("target") is Target.INCUS
+    target = section.muted().read("target") if "target" in section.values else Target.SSH
+    is_incus = target is Target.INCUS
     fields = section.read_fields(without=_FROM_INSTANCE if is_incus else ())
     attr = fields.pop("attr", None) or _attr_of(name)
-    is_valid = len(section.problems) == before and attr is not None
+    is_valid = len(section.problems) == before
     if is_incus:
         fields["incus"] = _read_instance(name, section, stack.incus)
-    elif "incus" in section.values and "target" not in section.values.keys() - fields.keys():
+    elif target is Target.SSH and "incus" in section.values:
         section.reject("incus", "does not go with target ssh", "add `target: incus`")
     own = read_overlay(section)
     activation = own.over(stack.activation, section.problems) if own else stack.activation
-    if not is_valid:
+    if attr is None or not is_valid:
         return None
     return HostSpec(
-        **{
-            "name": name,
-            "attr": attr,
-            "app_ref": stack.app_ref,
-            "activation": activation,
-            "overlays": tuple(one for one in (stack.overlay, own) if one),
-            **fields,
-        }
+        name=name,
+        attr=attr,
+        activation=activation,
+        overlays=tuple(one for one in (stack.overlay, own) if one),
+        **{"app_ref": stack.app_ref, **fields},
     )
 
 

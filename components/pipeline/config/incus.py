@@ -9,6 +9,14 @@ from typing import Annotated, Any, Final, TypeVar
 from ..values import Attr, Duration, InvalidValue
 from ..values.names import check_characters
 from .incus_fingerprints import check_fingerprints, read_fingerprints
+from .incus_maps import (
+    MAX_CONFIG,
+    MAX_DEVICES,
+    MAX_PROFILES,
+    read_config,
+    read_devices,
+    read_profiles,
+)
 from .incus_volumes import (
     MAX_VOLUMES,
     NAME_LIMITS,
@@ -19,7 +27,7 @@ from .incus_volumes import (
     read_volumes,
 )
 from .schema import Key, Table
-from .section import Section, is_too_large
+from .section import Section
 
 PROTECTED: Final = "security.protection.delete"
 """Config key of an instance that Incus refuses to delete."""
@@ -27,13 +35,9 @@ RESERVED: Final = ("volatile.", "image.", "user.flakeup.")
 """Beginnings of config keys that the server, the image or flakeup writes: nobody else may."""
 NESTING: Final = {"security.nesting": "true"}
 """NixOS in a container needs it: credentials of units, the firewall, nix's sandbox."""
-MAX_PROFILES: Final = 32
-MAX_CONFIG: Final = 64
-MAX_DEVICES: Final = 32
 
 _MAX_NAME: Final = 63
 _INSTANCE: Final = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
-_CONFIG_KEY: Final = "A-Za-z0-9._-"
 _ROOT: Final = "root"
 _NIC: Final = "eth0"
 
@@ -62,60 +66,6 @@ def parse_instance_name(text: str) -> str:
     return text
 
 
-def _read_profiles(section: Section, key: Key) -> tuple[str, ...] | None:
-    value = section.values[key.name]
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        section.reject(key.name, "is not a list of names")
-        return None
-    if is_too_large(section, key.name, value, MAX_PROFILES, "items"):
-        return None
-    for one in value:
-        try:
-            parse_name(one)
-        except InvalidValue as error:
-            section.reject(key.name, f"has a name that {error.reason()}")
-            return None
-    return tuple(value)
-
-
-def _read_config(section: Section, key: Key) -> dict[str, str] | None:
-    values = section.read_map(key.name)
-    if values is None or is_too_large(section, key.name, values, MAX_CONFIG, "keys"):
-        return None
-    return _texts(section, key.name, values)
-
-
-def _read_devices(section: Section, key: Key) -> dict[str, dict[str, str]] | None:
-    values = section.read_map(key.name)
-    if values is None or is_too_large(section, key.name, values, MAX_DEVICES, "devices"):
-        return None
-    devices = {}
-    for name, device in values.items():
-        if not isinstance(device, Mapping) or not isinstance(device.get("type"), str):
-            section.reject(key.name, f"has {name}, which is not a map with a type")
-            continue
-        devices[name] = _texts(section, key.name, device)
-    return devices
-
-
-def _texts(section: Section, name: str, values: Mapping[str, object]) -> dict[str, str]:
-    """Give the keys and texts in what the key `name` holds; the other ones are reported."""
-    texts = {}
-    for key, text in values.items():
-        try:
-            check_characters(key, _CONFIG_KEY, limit=128)
-        except InvalidValue as error:
-            section.reject(name, f"has a key that {error.reason()}")
-            continue
-        if not isinstance(text, str):
-            section.reject(name, f"has {key}, whose value is not text", "put that value in quotes")
-        elif any(not char.isprintable() and char != "\n" for char in text):
-            section.reject(name, f"has {key}, whose value has a control character in it")
-        else:
-            texts[key] = text
-    return texts
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _InstanceKeys:
     """What both a stack and a host may say of instances."""
@@ -123,8 +73,8 @@ class _InstanceKeys:
     remote: Annotated[
         str,
         Key(
-            "The server, by the name that the Incus client of whoever runs the program has for "
-            "it: `local` is this machine's own; others are added with `incus remote add`.",
+            "The server, by its name in the Incus client of whoever runs the program: `local` is "
+            "the server on this machine; add others with `incus remote add`.",
             takes="a remote's name",
             write="write the name of a remote that `incus remote list` shows, such as local",
             limits=NAME_LIMITS,
@@ -134,7 +84,7 @@ class _InstanceKeys:
     project: Annotated[
         str,
         Key(
-            "The project on it: instances, and their images, are made in it.",
+            "The Incus project that instances and images are created in.",
             takes="a project's name",
             write="write the name of a project that `incus project list` shows, such as default",
             limits=NAME_LIMITS,
@@ -144,9 +94,9 @@ class _InstanceKeys:
     image: Annotated[
         Attr | None,
         Key(
-            "The system that new instances are made from: its `system.build.metadata` and "
-            "`system.build.squashfs`. One that does not hold the app is built and sent once for "
-            "each change of the flake; one that does, at every release.",
+            "The system that new instances are created from: its `system.build.metadata` and "
+            "`system.build.squashfs`. An image without the app is built and sent once for each "
+            "change of the flake; one with the app, at every release.",
             takes="the name of a system",
             write="write the name of a system in nixosConfigurations, such as incus-base",
             limits="as a host's `attr`",
@@ -156,25 +106,25 @@ class _InstanceKeys:
     on_image_change: Annotated[
         OnImageChange,
         Key(
-            "What a new image means for an instance that is there: nothing; a new root, with name, "
-            "address, devices and volumes kept; or a new instance."
+            "What a new image does to an existing instance: nothing; recreate its root disk, and "
+            "keep its name, address, devices and volumes; or recreate the instance."
         ),
     ] = OnImageChange.IGNORE
     profiles: Annotated[
         tuple[str, ...],
         Key(
-            "Its profiles, in their order.",
+            "Its profiles, in order.",
             takes="a list of profiles",
             write="write a list, such as profiles: [default]",
             limits=f"at most {MAX_PROFILES}; each {NAME_LIMITS}",
             otherwise="`[default]`",
-            read=_read_profiles,
+            read=read_profiles,
         ),
     ] = ("default",)
     network: Annotated[
         str | None,
         Key(
-            "Its eth0 is on this network, whatever its profiles say.",
+            "The network of its eth0, whatever its profiles say.",
             takes="a network's name",
             write="write the name of a network that `incus network list` shows, such as incusbr0",
             limits=NAME_LIMITS,
@@ -185,7 +135,7 @@ class _InstanceKeys:
     pool: Annotated[
         str | None,
         Key(
-            "Its root is in this pool, whatever its profiles say.",
+            "The storage pool of its root disk, whatever its profiles say.",
             takes="a storage pool's name",
             write="write the name of a pool that `incus storage list` shows, such as default",
             limits=NAME_LIMITS,
@@ -196,7 +146,7 @@ class _InstanceKeys:
     root_size: Annotated[
         str | None,
         Key(
-            "The size of its root.",
+            "The size of its root disk.",
             takes="a size",
             write="write a size, such as 20GiB",
             limits=f"{SIZE_LIMITS}; requires `pool`",
@@ -207,46 +157,46 @@ class _InstanceKeys:
     own_config: Annotated[
         Mapping[str, str],
         Key(
-            "Its own config, as `incus config set` takes it. `security.nesting` is `true` unless "
-            "you say otherwise: without it systemd's credentials, the firewall and nix's sandbox "
-            "do not work in a NixOS container.",
+            "Its own config, as in `incus config set`. `security.nesting` is `true` unless it is "
+            "set here: without it systemd's credentials, the firewall and Nix's sandbox do not "
+            "work in a NixOS container.",
             name="config",
             takes="a map of texts",
             write='write a map, such as config: {limits.memory: 2GiB, limits.cpu: "2"}',
             limits=f"at most {MAX_CONFIG}; not `volatile.`, `image.` or `user.flakeup.`",
-            read=_read_config,
+            read=read_config,
         ),
     ] = field(default_factory=dict)
     own_devices: Annotated[
         Mapping[str, Mapping[str, str]],
         Key(
-            "Its own devices, as `incus config device add` takes them.",
+            "Its own devices, as in `incus config device add`.",
             name="devices",
             takes="a map of devices",
             write="write a map, such as devices: {gpu: {type: gpu}}, with all values as text",
             limits=f"at most {MAX_DEVICES}; not `root` with `pool`, nor `eth0` with `network`",
-            read=_read_devices,
+            read=read_devices,
         ),
     ] = field(default_factory=dict)
     protect: Annotated[
         bool,
         Key(
-            "Whether Incus and Pulumi both refuse to delete it (`security.protection.delete`). To "
-            "remove it, set this to false and run `pulumi up` first."
+            "Whether Incus and Pulumi both refuse to delete it (`security.protection.delete`). "
+            "To delete it, set this to false and run `pulumi up` first."
         ),
     ] = False
     transport: Annotated[
         TransportKind,
         Key(
-            "How it is deployed to: over `ssh`, at the address that it says, or by `incus exec`, "
-            "which needs no way to it, no sshd and no key; then as root.",
+            "How it is deployed to: over `ssh` at the address that it reports, or by `incus "
+            "exec`, which needs no network, no sshd and no key, and runs as root.",
             limits="no check from the deployer names `{address}` with `exec`",
         ),
     ] = TransportKind.SSH
     boot_timeout: Annotated[
         Duration,
         Key("How long it may take from its start until it can be deployed to.", most="1h"),
-    ] = Duration("2m")  # noqa: RUF009 frozen
+    ] = Duration("2m")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,9 +206,9 @@ class IncusDefaults(_InstanceKeys):
     fingerprints: Annotated[
         Mapping[str, str],
         Key(
-            "The sha256 of servers' certificates, by remote. Another certificate is refused before "
-            "anything is sent, whatever the client of whoever runs the program has pinned under "
-            "that name.",
+            "The SHA-256 fingerprints of the servers' certificates, by remote. Any other "
+            "certificate is refused before anything is sent, whatever the local client has "
+            "pinned under that name.",
             takes="a map of fingerprints",
             write=(
                 "write the certificate_fingerprint that `incus info` on the server shows: 64 hex "
@@ -277,7 +227,7 @@ class IncusSpec(_InstanceKeys):
     name: Annotated[
         str,
         Key(
-            "Its name in Incus. Another one renames it, for which it is stopped.",
+            "Its name in Incus. Another name renames the instance, which is stopped for it.",
             takes="an instance's name",
             write="write 1 to 63 letters, digits and '-', beginning with a letter",
             limits="1 to 63 of `A-Z a-z 0-9 -`; begins with a letter, ends with no `-`",
@@ -288,7 +238,7 @@ class IncusSpec(_InstanceKeys):
     volumes: Annotated[
         tuple[VolumeSpec, ...],
         Key(
-            "Storage volumes that outlive its root.",
+            "Storage volumes that outlive its root disk.",
             takes="a map of volumes",
             write="write a map, such as volumes: {data: {pool: default, path: /var/lib/app}}",
             limits=f"see below; at most {MAX_VOLUMES}",
@@ -336,9 +286,9 @@ Keys = TypeVar("Keys", bound=_InstanceKeys)
 
 INCUS: Final = Table(
     IncusDefaults,
-    "How instances of Incus are made, for all hosts with `target: incus`; each of them may have an "
-    "`incus` of its own, whose keys go before these (`config` and `devices` are laid over key by "
-    "key). They are containers: there are no virtual machines.",
+    "How Incus instances are created, for all hosts with `target: incus`. Each of them may have "
+    "an `incus` of its own, whose keys take precedence (`config` and `devices` are merged key by "
+    "key). They are containers: virtual machines are not supported.",
 )
 INCUS_HOST: Final = Table(
     IncusSpec, "In addition to the keys of the stack's `incus`, an instance has these of its own."

@@ -55,7 +55,7 @@ class VolumeSpec:
     pool: Annotated[
         str,
         Key(
-            "The pool that it is in.",
+            "Its storage pool.",
             takes="a storage pool's name",
             write="write the name of a pool that `incus storage list` shows, such as default",
             limits=NAME_LIMITS,
@@ -65,7 +65,7 @@ class VolumeSpec:
     path: Annotated[
         str,
         Key(
-            "Where it is in the instance.",
+            "Where it is mounted in the instance.",
             takes="a path",
             write="write an absolute path, such as /var/lib/postgresql",
             limits="an absolute path, not `/`",
@@ -75,7 +75,7 @@ class VolumeSpec:
     size: Annotated[
         str,
         Key(
-            "Its size; it may grow.",
+            "Its size, which may grow.",
             takes="a size",
             write="write a size, such as 20GiB",
             limits=SIZE_LIMITS,
@@ -97,8 +97,8 @@ class VolumeSpec:
     protect: Annotated[
         bool,
         Key(
-            "Whether Pulumi refuses to delete it. To remove it with what is on it, set this to "
-            "false and run `pulumi up` first."
+            "Whether Pulumi refuses to delete it. To delete it with its data, set this to false "
+            "and run `pulumi up` first."
         ),
     ] = True
 
@@ -110,8 +110,8 @@ class VolumeSpec:
 
 VOLUME: Final = Table(
     VolumeSpec,
-    "A storage volume of the instance's own. It is made once, and kept when the root disk is "
-    "recreated, when the instance is replaced, and when it goes.",
+    "A storage volume of the instance. It is created once, and kept when the root disk is "
+    "recreated, when the instance is replaced, and when it is deleted.",
 )
 
 

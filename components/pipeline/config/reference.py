@@ -20,8 +20,8 @@ _INTRO: Final = """\
 # Configuration
 
 All settings are Pulumi config, in the project's own namespace (`flakeup:` unless you rename the
-project), one file a stack: `Pulumi.<stack>.yaml`. This page is made from the code by
-`python -m components.pipeline.config.reference > docs/config.md`, and a test compares the two.
+project), in one file per stack: `Pulumi.<stack>.yaml`. This page is made from the code by
+`make docs`, and a test compares the two.
 
 ```yaml
 config:
@@ -33,7 +33,7 @@ config:
       hostKey: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII37QsfaC6TZC04ULDxkqO8IB9/KJvwLWbiP2ORl634Q
   flakeup:activation:
     checks:
-      web:                          # the new release answers, or the host goes back
+      web:                          # the new release answers, or the host rolls back
         http: http://localhost:8080/
         contains: app {appRef} on {name}
       port:
@@ -45,6 +45,13 @@ config:
 
 A ref or commit id that YAML reads as a number needs quotes (`appRef: "2.10"`);
 `pulumi config set appRef 2.10` adds them.
+
+Editors check and complete a stack's file with the JSON schema in `config.schema.json`, made from
+the same code: with the YAML language server, write this line at the top of it.
+
+```yaml
+# yaml-language-server: $schema=docs/config.schema.json
+```
 """
 
 _WRONG: Final = {"apRef": "v2.1.0", "hosts": {"web1": {"address": "10.0.0.5", "port": 65536}}}

@@ -81,7 +81,7 @@ class Registry:
     address: Annotated[
         str,
         Key(
-            "The registry, and the path in it that images are put under.",
+            "The registry, and the path in it to put images under.",
             takes="a registry's address",
             write="write where images go, such as registry.example.org/team",
             limits=(
@@ -95,8 +95,8 @@ class Registry:
     username: Annotated[
         str,
         Key(
-            "Who pushes and pulls. Without it, the login of `skopeo login` or `docker login` on "
-            "the machine that runs `pulumi up` is used, if there is one.",
+            "The user that pushes and pulls. If it is not set, the login of `skopeo login` or "
+            "`docker login` on the machine that runs `pulumi up` is used, if there is one.",
             takes="a user's name",
             write="write the name of a user or a robot account",
             limits="at most 255 characters, no `:`; only with `password`",
@@ -106,7 +106,7 @@ class Registry:
     password: Annotated[
         str,
         Key(
-            "Its password or token.",
+            "The user's password or token.",
             takes="a password",
             write="run: pulumi config set --path docker.registry.password --secret",
             limits="a Pulumi secret; at most 8192 characters; only with `username`",
@@ -133,7 +133,7 @@ class Registry:
 REGISTRY: Final = Table(
     Registry,
     "With a registry, an image is pushed to it as `<address>/<image>:<hash of its path>`, unless "
-    "that name is there already, and the daemon pulls from there what it lacks. Nothing is ever "
+    "that name exists already, and the daemon pulls the layers that it lacks. Nothing is ever "
     "removed from a registry. `skopeo` has to be on `PATH`.",
 )
 

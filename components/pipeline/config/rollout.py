@@ -30,7 +30,7 @@ class Rollout:
     canary: Annotated[
         str | int,
         Key(
-            "Who is switched first, as a wave of its own: this host, or the first so many.",
+            "Which hosts are switched first, as a wave of their own: this host, or so many.",
             takes="a host's name or a number of hosts",
             write="write the name of a host, or a number of hosts, such as 1",
             limits="an enabled host, or 0 to 1000 (digits are a number); 0 is no canary",
@@ -41,8 +41,8 @@ class Rollout:
     waves: Annotated[
         tuple[int, ...],
         Key(
-            "How many hosts each wave after the canary has; the last size is that of all waves "
-            "that follow.",
+            "How many hosts each wave after the canary has; the last size is used for all "
+            "following waves.",
             takes="a list of sizes",
             write="write the sizes of the waves, such as waves: [2, 5, 10]",
             limits=f"1 to {MAX_HOSTS} each, at least one and at most {_MAX_WAVES} of them",
@@ -54,7 +54,7 @@ class Rollout:
     max_parallel: Annotated[
         int | None,
         Key(
-            "How many hosts of a wave switch at the same time.",
+            "How many hosts of a wave are switched at the same time.",
             takes="a number of hosts",
             write="write a number of hosts, such as 4",
             otherwise="no limit",
@@ -67,10 +67,10 @@ CANARY_FIRST: Final = Rollout()
 """One host, then all others: what a stack does that says nothing."""
 ROLLOUT: Final = Table(
     Rollout,
-    "In which order the hosts are switched, for the stack. Hosts are taken in natural order of "
-    "their names (`web2` before `web10`), canaries first. A wave begins when each host of the one "
-    "before it is committed; after a failure, hosts under way finish, and all others stay as they "
-    "are.",
+    "In which order hosts are switched. Hosts are taken in natural order of their names (`web2` "
+    "before `web10`), canaries first. A wave begins when every host of the previous one is "
+    "committed; after a failure, hosts that are being switched finish, and all others stay as "
+    "they are.",
 )
 
 

@@ -85,28 +85,29 @@ class ServiceSpec:
     origin: Annotated[
         Origin,
         Key(
-            "Whose `packages` have the image: this flake's, or those of the app's own flake, at "
-            "the commit of `appRef` and with that flake's own lock. The edge is this flake's.",
+            "Whose `packages` the image is in: this flake's, or those of the app's own flake, at "
+            "the commit of `appRef` and with that flake's own lock file. The edge is always from "
+            "this flake.",
             name="from",
             limits="`app` requires `appRef`",
         ),
     ] = Origin.FLAKE
     system: Annotated[
-        System, Key("For which processor the image is: the daemon's.", takes="a system")
+        System, Key("The platform of the image, which is the daemon's.", takes="a system")
     ] = System.X86_64
     strategy: Annotated[
         Strategy,
         Key(
-            "`blue-green`: the new container runs next to the old one until it is healthy, then "
-            "the edge sends it what is asked, then the old one goes. `recreate`: the old one goes "
-            "first, with a gap; for what may run only once.",
+            "`blue-green`: the new container runs next to the old one until it is healthy; then "
+            "the edge sends requests to it, and the old one is removed. `recreate`: the old one "
+            "is removed first, with a gap, for what may run only once.",
             limits="`blue-green` with `ports` requires an `edge`",
         ),
     ] = Strategy.BLUE_GREEN
     ports: Annotated[
         Mapping[int, int],
         Key(
-            "Ports of the daemon's machine, and the container's that answer there.",
+            "Ports of the daemon's machine, each with the container's port that answers there.",
             takes="a map of ports",
             write='write a map of port here to port in the container, such as {"80": "8080"}',
             limits=f"at most {MAX_PORTS}; each 1 to 65535",
@@ -116,8 +117,8 @@ class ServiceSpec:
     edge: Annotated[
         Attr | None,
         Key(
-            "The image of the edge: HAProxy 2.4 or later. It has the ports of a `blue-green` "
-            "service, and stays where it is when a release comes.",
+            "The image of the edge: HAProxy 2.4 or later. It holds the ports of a `blue-green` "
+            "service, and keeps running when a release comes.",
             takes="the name of a package",
             write="write the name of an image of HAProxy in packages.<system>, such as edge-image",
             limits="as `image`; requires `ports`",
@@ -125,12 +126,15 @@ class ServiceSpec:
     ] = None
     traffic: Annotated[
         Traffic,
-        Key("What goes through the edge; connections of http that stay open are moved too."),
+        Key(
+            "The protocol that the edge forwards; with `http`, connections that stay open are "
+            "moved too."
+        ),
     ] = Traffic.HTTP
     command: Annotated[
         tuple[str, ...],
         Key(
-            "What the container runs.",
+            "The command of the container.",
             takes="a list of words",
             write='write a list, such as command: ["/bin/app", "--port", "8080"]',
             limits=f"at most {MAX_WORDS}",
@@ -141,8 +145,8 @@ class ServiceSpec:
     env: Annotated[
         Mapping[str, str],
         Key(
-            "Environment variables. Everybody who may ask the daemon sees them; one that is set "
-            "with `pulumi config set --secret --path` is in the state as a secret only.",
+            "Environment variables. Everybody with access to the daemon sees them; one that is "
+            "set with `pulumi config set --secret --path` is a secret in the state.",
             takes="a map of texts",
             write='write a map, such as env: {LOG_LEVEL: info, WORKERS: "4"}',
             limits=f"at most {MAX_ENV}; names of `A-Z a-z 0-9 _`",
@@ -154,8 +158,8 @@ class ServiceSpec:
         Mapping[str, str],
         Key(
             "Files in the container, `/run/secrets/<name>`, that everybody in it may read (0444) "
-            "and nobody can write. They are there before it starts, and in no environment, image, "
-            "log or clear state; another text is a new container.",
+            "and nobody can write. They are there before it starts, and in no environment, "
+            "image, log or clear state; another text recreates the container.",
             takes="a map of secrets",
             write="run: pulumi config set --secret --path services.NAME.secrets.FILE",
             limits=(
@@ -171,7 +175,8 @@ class ServiceSpec:
     volumes: Annotated[
         Mapping[str, str],
         Key(
-            "Named volumes of the daemon, and where they are in the container. They stay.",
+            "Named volumes of the daemon, and where they are mounted in the container. They are "
+            "never deleted.",
             takes="a map of paths",
             write="write a map of volume to path, such as volumes: {data: /var/lib/app}",
             limits=f"at most {MAX_VOLUMES}; absolute paths, each once; no folders of the machine",
@@ -181,7 +186,7 @@ class ServiceSpec:
     user: Annotated[
         str,
         Key(
-            "Who it runs as.",
+            "The user that it runs as.",
             takes="a user",
             write='write a user and group by number, such as user: "1000:1000"',
             limits="`UID` or `UID:GID`",
@@ -193,8 +198,8 @@ class ServiceSpec:
     healthcheck: Annotated[
         tuple[str, ...],
         Key(
-            "What Docker runs in the container to see whether it is well. Without it, one that has "
-            "run for 3 s counts as healthy.",
+            "The command that Docker runs in the container to check its health. If it is not "
+            "set, a container that has run for 3 s counts as healthy.",
             takes="a list of words",
             write='write a list, such as healthcheck: ["/bin/wget", "-q", "http://localhost:8080/"]',
             limits=f"at most {MAX_WORDS}",
@@ -202,21 +207,25 @@ class ServiceSpec:
         ),
     ] = ()
     health_interval: Annotated[
-        Duration, Key("Time between two looks; three bad ones in a row are a verdict.", most="1h")
-    ] = Duration("2s")  # noqa: RUF009 frozen
+        Duration,
+        Key(
+            "The time between two health checks; three failures in a row make it unhealthy.",
+            most="1h",
+        ),
+    ] = Duration("2s")
     wait: Annotated[
         Duration,
         Key("How long a candidate, and then the container, may take to become healthy.", most="1h"),
-    ] = Duration("1m")  # noqa: RUF009 frozen
+    ] = Duration("1m")
     grace: Annotated[
         Duration,
-        Key("How long the old container may take to stop once it is told to.", most="1h"),
-    ] = Duration("10s")  # noqa: RUF009 frozen
+        Key("How long the old container may take to stop.", most="1h"),
+    ] = Duration("10s")
 
 
 SERVICE: Final = Table(
     ServiceSpec,
-    "A service is a container from an image of the flake. A new release is first tried as a "
+    "A service is a container from an image of the flake. A new release first runs as a "
     "candidate, which has to become healthy; only then is anything changed.",
 )
 

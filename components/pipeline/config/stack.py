@@ -65,8 +65,8 @@ class Settings:
     app_ref: Annotated[
         Ref | None,
         Key(
-            "The application's release: the one thing that changes on a deployment. Without it the "
-            "application is what the flake's own lock says.",
+            "The release of the application: the only thing that changes on a deployment. If it "
+            "is not set, the flake's own lock file decides.",
             takes="a ref",
             write=WRITE_REF,
             limits=(
@@ -78,8 +78,8 @@ class Settings:
     app_rev: Annotated[
         Rev | None,
         Key(
-            "The commit that `appRef` must resolve to. A tag that was moved is then refused, from "
-            "the pull request to production.",
+            "The commit that `appRef` must resolve to: a tag that has been moved since is "
+            "refused, in the pull request and in production.",
             takes="a commit id",
             write="write the full commit id that appRef resolves to, or remove the key",
             limits="40 hex digits in lower case; requires `appRef`",
@@ -99,12 +99,12 @@ class Settings:
                 "`./`"
             ),
         ),
-    ] = FlakeUrl(kind=FlakeKind.FOLDER, base="flake")  # noqa: RUF009 frozen
+    ] = FlakeUrl(kind=FlakeKind.FOLDER, base="flake")
     flake_ref: Annotated[
         Ref | None,
         Key(
-            "The flake's own release, where `flake` is a git repository. A folder or a path has "
-            "none: it is taken as it is, and identified by its content.",
+            "The flake's own release, if `flake` is a git repository. A folder or a path has "
+            "none: it is used as it is, and identified by its content.",
             takes="a ref",
             write=WRITE_REF,
             limits="as `appRef`; required for git, refused for a folder or a path",
@@ -136,8 +136,8 @@ class Settings:
     ssh_key: Annotated[
         str | None,
         Key(
-            "The private key to log in with, the same for everybody who runs the stack. Without "
-            "it, whatever agent `SSH_AUTH_SOCK` names is asked.",
+            "The private key to log in with, the same for everybody who runs the stack. If it is "
+            "not set, the agent at `SSH_AUTH_SOCK` is used.",
             takes="a private key",
             write="run: pulumi config set --secret sshKey < KEY_FILE",
             limits="a Pulumi secret; in OpenSSH's form or PEM, without a passphrase",
@@ -148,7 +148,7 @@ class Settings:
     activation: Annotated[
         Activation,
         Key(
-            "How hosts are switched: times, health checks, mode.",
+            "How hosts are switched: timeouts, health checks, mode.",
             takes="a map",
             write=WRITE_ACTIVATION,
             limits="see below",
@@ -158,7 +158,7 @@ class Settings:
     rollout: Annotated[
         Rollout,
         Key(
-            "In which order the hosts are switched, and how many at a time.",
+            "In which order hosts are switched, and how many at a time.",
             takes="a map",
             write="write a map, such as rollout: {canary: 1, maxParallel: 4}",
             limits="see below",
@@ -168,13 +168,13 @@ class Settings:
     incus: Annotated[
         IncusDefaults,
         Key(
-            "How instances of Incus are made: server, image, profiles, devices.",
+            "How Incus instances are created: server, image, profiles, devices.",
             takes="a map",
             write="write a map, such as incus: {image: incus-base, remote: local}",
             limits="see below",
             of=IncusDefaults,
         ),
-    ] = IncusDefaults()  # noqa: RUF009 frozen
+    ] = IncusDefaults()
     services: Annotated[
         Services,
         Key(
@@ -186,18 +186,18 @@ class Settings:
             of=DockerSpec,
         ),
         Key(
-            "Containers of Docker, by name, from images of the flake.",
+            "Docker containers by name, from images of the flake.",
             takes="a map of services",
             write="write a map, such as services: {app: {image: app-image}}",
             limits="see below; a name has 1 to 40 of `A-Z a-z 0-9 _ -`; no `-` or `_` at its start",
             each=ServiceSpec,
         ),
-    ] = Services()  # noqa: RUF009 frozen
+    ] = Services()
     observe: Annotated[
         Observe,
         Key(
-            "Whether the hosts are asked what they run, so that a preview can show it: `auto` "
-            "asks, and goes on without an answer; `never` asks nothing before a deployment."
+            "Whether a preview asks the hosts what they run: `auto` asks, and continues without "
+            "an answer; `never` asks nothing before a deployment."
         ),
     ] = Observe.AUTO
     source: Source | None = field(default=None, repr=False, compare=False)

@@ -41,12 +41,12 @@ def activations(stack: dict[str, Any], host: dict[str, Any]) -> tuple[Activation
     return settings.activation, settings.hosts[0].activation
 
 
-def test_a_check_that_names_its_target_alone() -> None:
+def test_a_check_with_nothing_but_its_target() -> None:
     (check,) = activations({"checks": {"web": {"http": "http://localhost:8080/"}}}, {})[0].checks
     assert check == WEB
 
 
-def test_a_hosts_checks_are_laid_over_the_stacks_by_name() -> None:
+def test_a_hosts_checks_override_the_stacks_by_name() -> None:
     stack, host = activations(
         {
             "settle": "0s",
@@ -77,7 +77,7 @@ def test_a_hosts_checks_are_laid_over_the_stacks_by_name() -> None:
     assert stack.settle.seconds == host.settle.seconds == 0
 
 
-def test_disabled_hosts_are_apart_and_have_all_their_settings() -> None:
+def test_disabled_hosts_are_listed_apart_with_all_their_settings() -> None:
     other = VALID["hosts"]["web1"] | {"address": "10.0.0.6"}
     hosts = {
         "web3": other | {"address": "10.0.0.7", "enabled": "false"},
@@ -133,7 +133,7 @@ def test_placeholders_of_a_target(check: Check, values: dict[str, str], target: 
     assert check.filled(values) == replace(check, target=target)
 
 
-def test_placeholders_of_what_an_answer_must_have() -> None:
+def test_placeholders_in_contains_and_header() -> None:
     check = replace(WEB, contains='{{"app": "{appRef}"}}', header="X-Host: {name} {address}")
     filled = check.filled(IPV6)
     assert filled.contains == '{"app": "feature/a+b"}'
@@ -141,7 +141,7 @@ def test_placeholders_of_what_an_answer_must_have() -> None:
     assert check.placeholders == {"appRef", "name", "address"}
 
 
-def test_a_value_with_braces_is_no_placeholder() -> None:
+def test_braces_in_a_value_are_not_a_placeholder() -> None:
     check = replace(WEB, kind=CheckKind.COMMAND, target="echo {appRef}")
     assert check.filled({"appRef": "{name}", "name": "web1"}).target == "echo {name}"
 

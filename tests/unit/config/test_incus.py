@@ -34,7 +34,7 @@ def one(settings: Settings) -> HostSpec:
 
 
 @pytest.mark.parametrize("place", PLACES, ids=".".join)
-def test_each_key_of_the_tables_is_read(place: tuple[str, ...]) -> None:
+def test_each_declared_key_is_read(place: tuple[str, ...]) -> None:
     """A key that is in the documentation and that nobody reads would be accepted in silence."""
     raw = config({}, {})
     parent = raw
@@ -46,7 +46,7 @@ def test_each_key_of_the_tables_is_read(place: tuple[str, ...]) -> None:
     assert {problem.path for problem in caught.value.problems} == {".".join(place)}
 
 
-def test_the_least_of_it() -> None:
+def test_a_minimal_instance_has_the_documented_defaults() -> None:
     host = one(parse(config()))
     assert (host.target, host.endpoint, host.attr.text) == (Target.INCUS, None, "web2")
     assert host.incus == IncusSpec(name="web2")
@@ -99,18 +99,18 @@ def test_network_pool_and_size_are_devices() -> None:
     }
 
 
-def test_one_that_is_protected_says_so_to_incus() -> None:
+def test_protect_sets_the_servers_own_protection() -> None:
     assert read({}, {"protect": True}).config == {
         "security.nesting": "true",
         "security.protection.delete": "true",
     }
 
 
-def test_who_says_otherwise_has_no_nesting() -> None:
+def test_nesting_can_be_turned_off() -> None:
     assert read({"config": {"security.nesting": "false"}}).config == {"security.nesting": "false"}
 
 
-def test_one_with_a_name_of_its_own_keeps_the_hosts_system() -> None:
+def test_another_instance_name_keeps_the_hosts_system() -> None:
     host = one(parse(config({}, {"name": "shop-web2"})))
     assert host.incus
     assert (host.incus.name, host.attr.text) == ("shop-web2", "web2")

@@ -19,7 +19,7 @@ from tests.unit.config.config_cases import VALID
 from tests.unit.hosts import HOST_KEY
 
 
-def test_the_least_service_has_the_defaults_of_the_documentation() -> None:
+def test_a_minimal_service_has_the_documented_defaults() -> None:
     settings = parse({"services": {"app": {"image": "app-image"}}})
     assert settings.hosts == ()
     assert settings.services == Services(
@@ -94,7 +94,7 @@ def test_services_are_sorted_by_name_and_numbers_are_numbers() -> None:
         ("ssh://root@[2001:0db8::1]", "ssh://root@[2001:db8::1]:22"),
     ],
 )
-def test_a_daemon_over_ssh_has_one_spelling_and_a_key(written: str, read: str) -> None:
+def test_a_daemon_over_ssh_has_one_spelling_and_a_host_key(written: str, read: str) -> None:
     """Another spelling would be another daemon: all would be made anew."""
     services = parse({**VALID, "docker": {"host": written, "hostKey": HOST_KEY.line}}).services
     assert services == Services(host=read, host_key=HOST_KEY)
@@ -113,14 +113,14 @@ def test_a_registry_and_its_login() -> None:
     assert found.without_password("said pw1, twice pw1") == "said [secret], twice [secret]"
 
 
-def test_which_registries_are_on_this_machine() -> None:
+def test_registries_on_this_machine() -> None:
     for address in ("localhost/x", "localhost:5000", "127.0.0.1:5000/team", "127.8.8.8"):
         assert Registry(address=address).is_here, address
     for address in ("localhost.example.org", "10.0.0.1:5000/x", "registry:5000"):
         assert not Registry(address=address).is_here, address
 
 
-def test_an_image_of_the_apps_own_flake() -> None:
+def test_an_image_from_the_apps_own_flake() -> None:
     raw = {**VALID, "appRef": "v1", "services": {"app": {"image": "a", "from": "app"}}}
     (app,) = parse(raw).services.specs
     assert app.origin is Origin.APP

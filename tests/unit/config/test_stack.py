@@ -63,7 +63,7 @@ def test_each_case_is_accepted_or_gives_its_whole_message(case: Case) -> None:
     assert str(caught.value) == "\n".join([head, *case.messages])
 
 
-def test_the_least_config_has_the_defaults_of_the_documentation() -> None:
+def test_a_minimal_config_has_the_documented_defaults() -> None:
     activation = Activation(
         timeout=Duration("10m"),
         settle=Duration("10s"),
@@ -102,7 +102,7 @@ def test_the_least_config_has_the_defaults_of_the_documentation() -> None:
     assert Activation() == activation
 
 
-def test_production_as_a_user_fills_it_in() -> None:
+def test_the_production_stack() -> None:
     settings = parse(stack_file("prod"))
     assert settings.app_ref == Ref("v2.1.0")
     assert settings.app_rev == Rev("8c1d6f0b7a2e94d35c60f1e2b8a97d4c3e5f6071")
@@ -151,7 +151,7 @@ POSTGRESQL = replace(
 )
 
 
-def test_staging_as_a_user_fills_it_in() -> None:
+def test_the_staging_stack() -> None:
     settings = parse(stack_file("staging"))
     assert settings.flake == FlakeUrl(
         kind=FlakeKind.GIT, base="git+ssh://git@git.example.org/infra/hosts.git", dir="nixos"
@@ -163,7 +163,7 @@ def test_staging_as_a_user_fills_it_in() -> None:
     ]
 
 
-def test_the_template_of_the_demo() -> None:
+def test_the_demo_stack() -> None:
     settings = parse(stack_file("dev"))
     assert [host.name for host in settings.hosts] == ["web1", "web2"]
     assert settings.flake == FlakeUrl(kind=FlakeKind.FOLDER, base="flake")
@@ -198,14 +198,14 @@ def put(place: tuple[str, ...], value: object) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("place", PLACES, ids=".".join)
-def test_each_key_of_the_tables_is_read(place: tuple[str, ...]) -> None:
+def test_each_declared_key_is_read(place: tuple[str, ...]) -> None:
     """A key that is in the documentation and that nobody reads would be accepted in silence."""
     found = problems(put(place, [[]]), secret_keys=frozenset({"sshKey"}))
     path = ".".join(place)
     assert {problem.path for problem in found} & {path, f"{path}[0]"}
 
 
-def test_problems_are_sorted_by_path_and_the_head_counts_them() -> None:
+def test_problems_are_sorted_by_path_and_counted() -> None:
     raw = {"zzz": "1", "appRef": "-x", "hosts": {"b": {}, "a": {}}}
     with pytest.raises(ConfigError) as caught:
         parse(raw, project="acme", stack="prod")
@@ -222,7 +222,7 @@ def test_problems_are_sorted_by_path_and_the_head_counts_them() -> None:
     assert all(line.startswith("config acme:") for line in lines[1:])
 
 
-def test_a_host_that_is_given_twice_in_json_is_refused() -> None:
+def test_a_repeated_host_is_refused() -> None:
     (problem,) = problems({"hosts": {"web1": Repeated()}})
     assert problem.line("flakeup") == (
         "config flakeup:hosts.web1: (more than one): is given more than once. "
@@ -286,7 +286,9 @@ JSON = st.recursive(
 )
 
 
-@examples(max_examples=50, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
+@examples(  # on a busy machine
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(raw=st.dictionaries(st.text() | st.sampled_from([key.name for key in STACK.keys]), JSON))
 def test_whatever_json_comes_is_settings_or_a_printable_message(raw: dict[str, object]) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -323,7 +325,7 @@ print(json.dumps({**counts, "seen": seen, "control": len(tripped)}))
 """
 
 
-def test_no_process_socket_or_file_is_touched() -> None:
+def test_parsing_touches_no_process_socket_or_file() -> None:
     """All cases in a process of its own, since an audit hook cannot be taken away."""
     known = list(cases())
     given = [{"raw": case.raw, "secret": sorted(case.secret_keys)} for case in known]

@@ -41,7 +41,7 @@ def checks_of(host: HostSpec) -> dict[str, Check]:
     return {one.name: one for one in host.activation.checks}
 
 
-def test_a_host_that_says_nothing_is_not_among_them() -> None:
+def test_a_host_without_an_activation_in_the_flake_is_not_listed() -> None:
     assert host_defaults.read({"web1": system({})}, [host("web1")]) == {}
 
 
@@ -54,7 +54,7 @@ def test_checks_and_times_of_the_flake() -> None:
     ]
 
 
-def test_the_config_goes_before_the_flake() -> None:
+def test_the_config_overrides_the_flake() -> None:
     flake = read({"checks": {"web": WEB, "unit": {"unit": "app.service"}}, "settle": "3s"})
     plain = resolve(flake)
     assert plain.activation == flake
@@ -71,7 +71,7 @@ def test_the_config_goes_before_the_flake() -> None:
     assert found["unit"].target == "app.service"
 
 
-def test_all_that_is_wrong_in_the_flake_is_one_message() -> None:
+def test_all_problems_in_the_flake_are_one_message() -> None:
     wrong = {"checks": {"web": {"http": "ftp://x"}}, "settle": "soon", "colour": "red"}
     with pytest.raises(EvaluationError) as caught:
         read(wrong)
@@ -85,7 +85,7 @@ def test_all_that_is_wrong_in_the_flake_is_one_message() -> None:
     ]
 
 
-def test_what_does_not_go_together_is_said_once() -> None:
+def test_a_conflict_with_the_flake_is_reported_once() -> None:
     flake = host_defaults.read(
         {"web1": system({"checkDeadline": "20s", "settle": "5s"})}, [host("web1")]
     )["web1"]

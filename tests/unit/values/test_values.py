@@ -77,8 +77,8 @@ def assert_safe(word: str) -> None:
     assert not re.search(r"[;|<>()$`\\\"'*{}!#%^,]", word), "shells and Nix make something of it"
 
 
-def check(grammar: str, text: str) -> None:
-    parse, _ = WORDS[grammar]
+def check(kind: str, text: str) -> None:
+    parse, _ = WORDS[kind]
     try:
         word = parse(text)
     except InvalidValue as error:
@@ -90,48 +90,46 @@ def check(grammar: str, text: str) -> None:
     assert str(refused).isprintable()
 
 
-@pytest.mark.parametrize("grammar", WORDS)
-def test_what_it_is_made_for_is_accepted_and_safe(grammar: str) -> None:
-    parse, good = WORDS[grammar]
+@pytest.mark.parametrize("kind", WORDS)
+def test_valid_texts_are_accepted_and_safe(kind: str) -> None:
+    parse, good = WORDS[kind]
     for text in good:
         assert_safe(parse(text))
 
 
-@pytest.mark.parametrize("grammar", WORDS)
+@pytest.mark.parametrize("kind", WORDS)
 @given(text=st.text())
 @example("")
 @example("\ud800")
 @example("-")
-def test_any_text_is_refused_or_safe(grammar: str, text: str) -> None:
-    check(grammar, text)
+def test_any_text_is_refused_or_safe(kind: str, text: str) -> None:
+    check(kind, text)
 
 
-@pytest.mark.parametrize("grammar", WORDS)
+@pytest.mark.parametrize("kind", WORDS)
 @examples(max_examples=200)
 @given(data=st.data())
-def test_a_good_text_with_something_put_in_is_refused_or_safe(
-    grammar: str, data: st.DataObject
-) -> None:
+def test_a_valid_text_with_an_insertion_is_refused_or_safe(kind: str, data: st.DataObject) -> None:
     """Random text is almost never accepted: this stays near the border."""
-    _, good = WORDS[grammar]
+    _, good = WORDS[kind]
     text = data.draw(st.sampled_from(good))
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, min(len(text), start + 3)))
     piece = data.draw(st.text(max_size=2) | st.sampled_from(HOSTILE))
-    check(grammar, text[:start] + piece + text[end:])
+    check(kind, text[:start] + piece + text[end:])
 
 
 HOSTILE = ("-", "--", "..", "//", "/", "?", "&", "=", "@", ":", "\n", "\0", "\x1b", "\u202e", "%2e")
 
 
-@pytest.mark.parametrize("grammar", WORDS)
-def test_ten_thousand_texts_of_its_own_characters(grammar: str) -> None:
+@pytest.mark.parametrize("kind", WORDS)
+def test_ten_thousand_texts_of_allowed_characters(kind: str) -> None:
     """No escape in what one gets by shuffling what is allowed; the seed is fixed."""
-    draw = random.Random(grammar)  # noqa: S311 repeatable, nothing secret
-    _, good = WORDS[grammar]
+    draw = random.Random(kind)  # noqa: S311 repeatable, nothing secret
+    _, good = WORDS[kind]
     alphabet = "".join(good) + "".join(HOSTILE) + "; $'\"\\`"
     for _ in range(10_000):
-        check(grammar, "".join(draw.choices(alphabet, k=draw.randint(0, 12))))
+        check(kind, "".join(draw.choices(alphabet, k=draw.randint(0, 12))))
 
 
 @given(text=st.text())
@@ -146,7 +144,7 @@ def test_a_private_key_is_refused_or_not_shown(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", WORDS["flake"][1])
-def test_a_flake_url_is_read_back_as_it_was(text: str) -> None:
+def test_a_flake_url_round_trips(text: str) -> None:
     url = FlakeUrl.parse(text)
     assert FlakeUrl.parse(url.text) == url
 
@@ -179,7 +177,7 @@ def test_only_git_is_pinned_by_a_ref() -> None:
 @pytest.mark.parametrize(
     ("text", "commit"), [(COMMIT, True), (COMMIT[:-1], False), ("v1", False), ("f" * 41, False)]
 )
-def test_a_full_commit_id_is_told_from_a_name(text: str, *, commit: bool) -> None:
+def test_a_full_commit_id_is_not_a_name(text: str, *, commit: bool) -> None:
     assert Ref.parse(text).is_commit is commit
 
 
@@ -218,7 +216,7 @@ def test_the_name_of_a_store_path() -> None:
         "",
     ],
 )
-def test_what_is_no_store_path(path: str) -> None:
+def test_invalid_store_paths(path: str) -> None:
     with pytest.raises(InvalidValue) as caught:
         StorePath.parse(path)
     assert str(caught.value) == "is not a store path: /nix/store/<32 characters>-<name>"
