@@ -70,7 +70,7 @@ class Story:
             incus = Incus.ready()
             self._find_docker()
             if self.fresh and (removed := self._sweep(incus)):
-                self.terminal.say(f"  removed, left by an unfinished run: {', '.join(removed)}")
+                self.terminal.say(f"  removed, left by an earlier run: {', '.join(removed)}")
             self.workspace.prepare(incus.root, self.docker.layer if self.docker else None)
             new = self.workspace.configure(services=self.docker is not None)
             step.detail = f"{self.workspace.config} {'written' if new else 'is up to date'}"

@@ -67,7 +67,8 @@ class DockerStack(Workspace):
     def with_service(cls, folder: Path, layer: str, proxy: DockerProxy | Dockerd) -> DockerStack:
         """A stack with nothing deployed yet; `layer` is the edge image's layer with HAProxy."""
         app = folder / "app"
-        subprocess.run((ROOT / "demo" / "app-repo", app), check=True, timeout=60)
+        quiet = subprocess.DEVNULL
+        subprocess.run((ROOT / "demo" / "app-repo", app), check=True, timeout=60, stdout=quiet)
         made = cls.create(folder, Backend(state=folder / "state"), f"git+file://{app}")
         made._rename_images(layer)
         made.backend.state.mkdir()

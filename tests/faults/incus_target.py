@@ -70,7 +70,8 @@ class InstanceTarget(Target):
                 IncusProxy(folder / "sock", daemon.socket) as proxy,
             ):
                 app = folder / "app"
-                subprocess.run((ROOT / "demo" / "app-repo", app), check=True, timeout=60)
+                argv = (ROOT / "demo" / "app-repo", app)
+                subprocess.run(argv, check=True, timeout=60, stdout=subprocess.DEVNULL)
                 root = Path(parts["image"]["root"])
                 stack = create_stack(folder, f"git+file://{app}", proxy, root)
                 stack.config |= _config()

@@ -27,6 +27,7 @@ _ALL: Final = (
 )  # fmt: skip
 PARTS: Final[Mapping[str, Part]] = {part.name: part for part in _ALL}
 NAMES: Final = tuple(name for name, part in PARTS.items() if not part.helper)
+_SOURCES: Final = {"machine": "this machine's own", "cache": "by tools/bootstrap"}
 INTERRUPTED: Final = 130
 
 
@@ -111,10 +112,11 @@ def _status(*, as_json: bool) -> int:
         print(json.dumps(state, indent=1))
         return 0 if state["ready"] else 1
     for name, row in state["parts"].items():
-        ready = row["state"] == "ready"
-        print(f"{name:<8} {row['detail'] if ready else 'missing: ' + row['reason']}")
-        if not ready:
-            print(f"         -> {row['remedy']}")
+        if row["state"] == "ready":
+            print(f"{name:<8} {row['detail']} ({_SOURCES[row['source']]})")
+        else:
+            print(f"{name:<8} missing: {row['reason']}\n         -> {row['remedy']}")
+    print(f"cache: {state['cache']}")
     return 0 if state["ready"] else 1
 
 
