@@ -51,7 +51,7 @@ async def _serve(plugin: Plugin, engine: Engine, parent: int) -> None:
     await server.start()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
-    # A killed engine does not end its plugins: without this check they would run for ever.
+    # A killed engine does not end its plugins: without this check they would run forever.
     while not ended.is_set() and os.getppid() == parent:
         try:
             await asyncio.wait_for(ended.wait(), _POLL_INTERVAL)

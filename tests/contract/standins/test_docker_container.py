@@ -57,14 +57,14 @@ def test_a_container_runs_as_configured(plugin: Plugin, dockerd: Dockerd) -> Non
         restart="unless-stopped",
     )  # fmt: skip
     with made(plugin, dockerd, CONTAINER, inputs, "web") as web:
-        seen = dockerd.container(web.id)
-        assert seen["State"]["Running"]
-        assert seen["Name"] == f"/{web.state['name']}"
-        assert seen["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
-        assert seen["HostConfig"]["Memory"] == 64 << 20
-        assert seen["HostConfig"]["CapDrop"] == ["ALL"]
-        told = dockerd.run(web.id, "sh", "-c", "echo $A $D; cat /etc/hostname /etc/one /etc/two")
-        assert told.split() == ["b", "c", "e", "inside", "firstsecond"]
+        inspected = dockerd.container(web.id)
+        assert inspected["State"]["Running"]
+        assert inspected["Name"] == f"/{web.state['name']}"
+        assert inspected["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+        assert inspected["HostConfig"]["Memory"] == 64 << 20
+        assert inspected["HostConfig"]["CapDrop"] == ["ALL"]
+        output = dockerd.run(web.id, "sh", "-c", "echo $A $D; cat /etc/hostname /etc/one /etc/two")
+        assert output.split() == ["b", "c", "e", "inside", "firstsecond"]
         assert dockerd.run(web.id, "stat", "-c", "%a", "/etc/two") == "600"
         assert "192.0.2.1\tother" in dockerd.run(web.id, "cat", "/etc/hosts")
         assert "size=1024k" in dockerd.run(web.id, "cat", "/proc/mounts")
@@ -82,11 +82,11 @@ def test_an_update_in_place_keeps_the_container(plugin: Plugin, dockerd: Dockerd
         started = dockerd.container(before.id)["State"]["StartedAt"]
         inputs = sleeper(dockerd, restart="on-failure", maxRetryCount=3, memory=64, memorySwap=64)
         after = plugin.update_resource(before, inputs)
-        seen = dockerd.container(before.id)
-        assert seen["State"]["StartedAt"] == started
-        assert seen["HostConfig"]["Memory"] == 64 << 20
+        inspected = dockerd.container(before.id)
+        assert inspected["State"]["StartedAt"] == started
+        assert inspected["HostConfig"]["Memory"] == 64 << 20
         policy = {"Name": "on-failure", "MaximumRetryCount": 3}
-        assert seen["HostConfig"]["RestartPolicy"] == policy
+        assert inspected["HostConfig"]["RestartPolicy"] == policy
         assert after.state["hostname"] == before.state["hostname"]
         assert plugin.diff_resource(after, inputs).kinds == {}
 
@@ -94,10 +94,10 @@ def test_an_update_in_place_keeps_the_container(plugin: Plugin, dockerd: Dockerd
 def test_memory_without_swap_differs_after_each_read(plugin: Plugin, dockerd: Dockerd) -> None:
     """The daemon sets swap to twice the memory, which the released plugin reads as drift."""
     inputs = sleeper(dockerd, memory=64)
-    with made(plugin, dockerd, CONTAINER, inputs, "swap") as it:
-        assert it.state["memorySwap"] == 128
-        assert plugin.diff_resource(it, inputs).kinds == {"memorySwap": "DELETE"}
-        assert plugin.diff_resource(plugin.update_resource(it, inputs), inputs).kinds == {}
+    with made(plugin, dockerd, CONTAINER, inputs, "swap") as resource:
+        assert resource.state["memorySwap"] == 128
+        assert plugin.diff_resource(resource, inputs).kinds == {"memorySwap": "DELETE"}
+        assert plugin.diff_resource(plugin.update_resource(resource, inputs), inputs).kinds == {}
 
 
 def test_a_changed_healthcheck_changes_the_state_only(plugin: Plugin, dockerd: Dockerd) -> None:
@@ -114,8 +114,8 @@ def test_a_changed_healthcheck_changes_the_state_only(plugin: Plugin, dockerd: D
 def test_a_duration_must_have_the_form_that_go_prints(plugin: Plugin, dockerd: Dockerd) -> None:
     """`1m` is read as `1m0s`, a difference until the next update."""
     inputs = sleeper(dockerd, healthcheck={**HEALTHY, "interval": "1m"})
-    with made(plugin, dockerd, CONTAINER, inputs, "minute") as it:
-        assert plugin.diff_resource(it, inputs).kinds == {"healthcheck.interval": "UPDATE"}
+    with made(plugin, dockerd, CONTAINER, inputs, "minute") as resource:
+        assert plugin.diff_resource(resource, inputs).kinds == {"healthcheck.interval": "UPDATE"}
 
 
 @pytest.mark.parametrize("grace", [None, 5])
@@ -138,78 +138,78 @@ def test_without_a_grace_period_it_is_killed_at_once(
 
 
 def test_delete_succeeds_if_it_is_gone(plugin: Plugin, dockerd: Dockerd) -> None:
-    it = plugin.create_resource(CONTAINER, sleeper(dockerd), name=named(dockerd, "gone"))
-    dockerd.request("DELETE", f"/containers/{it.id}?force=1")
-    plugin.delete_resource(it)
-    assert plugin.refresh(it) is None
+    resource = plugin.create_resource(CONTAINER, sleeper(dockerd), name=named(dockerd, "gone"))
+    dockerd.request("DELETE", f"/containers/{resource.id}?force=1")
+    plugin.delete_resource(resource)
+    assert plugin.refresh(resource) is None
 
 
 def test_a_stopped_container_is_started_again(plugin: Plugin, dockerd: Dockerd) -> None:
-    with made(plugin, dockerd, CONTAINER, sleeper(dockerd), "stopped") as it:
-        dockerd.request("POST", f"/containers/{it.id}/stop?t=0")
+    with made(plugin, dockerd, CONTAINER, sleeper(dockerd), "stopped") as resource:
+        dockerd.request("POST", f"/containers/{resource.id}/stop?t=0")
         # Only a refresh notices.
-        assert plugin.diff_resource(it, sleeper(dockerd)).kinds == {}
-        seen = plugin.refresh(it)
-        assert seen is not None
-        assert (seen.state["mustRun"], seen.state["exitCode"]) == (False, 137)
-        assert plugin.diff_resource(seen, sleeper(dockerd)).kinds == {"mustRun": "UPDATE"}
-        after = plugin.update_resource(seen, sleeper(dockerd))
-        assert dockerd.container(it.id)["State"]["Running"]
+        assert plugin.diff_resource(resource, sleeper(dockerd)).kinds == {}
+        refreshed = plugin.refresh(resource)
+        assert refreshed is not None
+        assert (refreshed.state["mustRun"], refreshed.state["exitCode"]) == (False, 137)
+        assert plugin.diff_resource(refreshed, sleeper(dockerd)).kinds == {"mustRun": "UPDATE"}
+        after = plugin.update_resource(refreshed, sleeper(dockerd))
+        assert dockerd.container(resource.id)["State"]["Running"]
         assert plugin.diff_resource(after, sleeper(dockerd)).kinds == {}
 
 
 def test_a_stopped_container_with_ports_is_replaced(plugin: Plugin, dockerd: Dockerd) -> None:
     inputs = sleeper(dockerd, ports=[{"internal": 80}])
-    with made(plugin, dockerd, CONTAINER, inputs, "ports") as it:
-        assert plugin.diff_resource(it, inputs).kinds == {}
-        dockerd.request("POST", f"/containers/{it.id}/stop?t=0")
-        seen = plugin.refresh(it)
-        assert seen is not None
-        assert plugin.diff_resource(seen, inputs).replaces
+    with made(plugin, dockerd, CONTAINER, inputs, "ports") as resource:
+        assert plugin.diff_resource(resource, inputs).kinds == {}
+        dockerd.request("POST", f"/containers/{resource.id}/stop?t=0")
+        refreshed = plugin.refresh(resource)
+        assert refreshed is not None
+        assert plugin.diff_resource(refreshed, inputs).replaces
 
 
 def test_a_container_without_must_run_may_stop(plugin: Plugin, dockerd: Dockerd) -> None:
     inputs = sleeper(dockerd, command=["true"], mustRun=False)
-    with made(plugin, dockerd, CONTAINER, inputs, "once") as it:
-        wait_for(lambda: not dockerd.container(it.id)["State"]["Running"])
-        seen = plugin.refresh(it)
-        assert seen is not None
-        assert seen.state["exitCode"] == 0
-        assert plugin.diff_resource(seen, inputs).kinds == {}
+    with made(plugin, dockerd, CONTAINER, inputs, "once") as resource:
+        wait_for(lambda: not dockerd.container(resource.id)["State"]["Running"])
+        refreshed = plugin.refresh(resource)
+        assert refreshed is not None
+        assert refreshed.state["exitCode"] == 0
+        assert plugin.diff_resource(refreshed, inputs).kinds == {}
     inputs = sleeper(dockerd, start=False, mustRun=False)
-    with made(plugin, dockerd, CONTAINER, inputs, "created") as it:
-        assert dockerd.container(it.id)["State"]["Status"] == "created"
+    with made(plugin, dockerd, CONTAINER, inputs, "created") as resource:
+        assert dockerd.container(resource.id)["State"]["Status"] == "created"
 
 
 def test_an_image_given_by_id_is_no_difference(plugin: Plugin, dockerd: Dockerd) -> None:
     identity = dockerd.request("GET", f"/images/{dockerd.image}/json")["Id"]
     for image in (identity, dockerd.image):
         inputs = sleeper(dockerd, image=image)
-        with made(plugin, dockerd, CONTAINER, inputs, "image") as it:
-            assert it.state["image"] == image
-            assert plugin.refresh(it) == it
-            assert plugin.diff_resource(it, inputs).kinds == {}
+        with made(plugin, dockerd, CONTAINER, inputs, "image") as resource:
+            assert resource.state["image"] == image
+            assert plugin.refresh(resource) == resource
+            assert plugin.diff_resource(resource, inputs).kinds == {}
 
 
 def test_a_refresh_detects_drift(plugin: Plugin, dockerd: Dockerd) -> None:
-    with made(plugin, dockerd, CONTAINER, sleeper(dockerd), "drift") as it:
+    with made(plugin, dockerd, CONTAINER, sleeper(dockerd), "drift") as resource:
         policy = {"RestartPolicy": {"Name": "always"}}
-        dockerd.request("POST", f"/containers/{it.id}/update", policy)
-        seen = plugin.refresh(it)
-        assert seen is not None
-        assert (seen.inputs["restart"], seen.state["restart"]) == ("always", "always")
-        assert plugin.diff_resource(seen, sleeper(dockerd)).kinds == {"restart": "UPDATE"}
+        dockerd.request("POST", f"/containers/{resource.id}/update", policy)
+        refreshed = plugin.refresh(resource)
+        assert refreshed is not None
+        assert (refreshed.inputs["restart"], refreshed.state["restart"]) == ("always", "always")
+        assert plugin.diff_resource(refreshed, sleeper(dockerd)).kinds == {"restart": "UPDATE"}
 
 
 def test_import_needs_the_full_id(plugin: Plugin, dockerd: Dockerd) -> None:
     inputs = sleeper(dockerd, restart="always", memory=64, memorySwap=64)
-    with made(plugin, dockerd, CONTAINER, inputs, "import") as it:
-        assert plugin.import_resource(CONTAINER, it.state["name"]) is None
-        found = plugin.import_resource(CONTAINER, it.id)
+    with made(plugin, dockerd, CONTAINER, inputs, "import") as resource:
+        assert plugin.import_resource(CONTAINER, resource.state["name"]) is None
+        found = plugin.import_resource(CONTAINER, resource.id)
         assert found is not None
         expected = {
             "image": dockerd.image,
-            "name": it.state["name"],
+            "name": resource.state["name"],
             "command": ["sleep", "1000"],
             "restart": "always",
             "memory": 64,
@@ -250,19 +250,19 @@ def test_a_port_conflict_leaves_a_created_container(plugin: Plugin, dockerd: Doc
         with pytest.raises(PluginError) as caught:
             plugin.create_resource(CONTAINER, inputs, name=named(dockerd, "busy"))
     assert "Unable to start container: Error response from daemon: " in str(caught.value)
-    it = partial_state(caught.value, CONTAINER)
-    assert dockerd.container(it.id)["State"]["Status"] == "created"
-    assert plugin.diff_resource(it, inputs).kinds == {}
-    plugin.update_resource(it, inputs)
-    assert dockerd.container(it.id)["State"]["Status"] == "created"
-    plugin.delete_resource(it)
-    assert not dockerd.is_there(it.id)
+    resource = partial_state(caught.value, CONTAINER)
+    assert dockerd.container(resource.id)["State"]["Status"] == "created"
+    assert plugin.diff_resource(resource, inputs).kinds == {}
+    plugin.update_resource(resource, inputs)
+    assert dockerd.container(resource.id)["State"]["Status"] == "created"
+    plugin.delete_resource(resource)
+    assert not dockerd.is_there(resource.id)
 
 
 def test_wait_waits_until_healthy(plugin: Plugin, dockerd: Dockerd) -> None:
     inputs = sleeper(dockerd, healthcheck=HEALTHY, wait=True)
-    with made(plugin, dockerd, CONTAINER, inputs, "healthy") as it:
-        assert dockerd.container(it.id)["State"]["Health"]["Status"] == "healthy"
+    with made(plugin, dockerd, CONTAINER, inputs, "healthy") as resource:
+        assert dockerd.container(resource.id)["State"]["Health"]["Status"] == "healthy"
 
 
 def test_an_expired_wait_leaves_the_container_running_and_recorded(
@@ -275,13 +275,13 @@ def test_an_expired_wait_leaves_the_container_running_and_recorded(
     # Unhealthy after two seconds, and still waited for.
     assert 4 <= time.monotonic() - started < 8
     assert "container failed to be in healthy state" in str(caught.value)
-    it = partial_state(caught.value, CONTAINER)
-    state = dockerd.container(it.id)["State"]
+    resource = partial_state(caught.value, CONTAINER)
+    state = dockerd.container(resource.id)["State"]
     assert (state["Running"], state["Health"]["Status"]) == (True, "unhealthy")
-    assert it.inputs["waitTimeout"] == 4
+    assert resource.inputs["waitTimeout"] == 4
     # The next update ignores its health.
-    plugin.update_resource(it, inputs)
-    plugin.delete_resource(it)
+    plugin.update_resource(resource, inputs)
+    plugin.delete_resource(resource)
 
 
 def test_wait_without_a_healthcheck_is_an_error(plugin: Plugin, dockerd: Dockerd) -> None:
@@ -296,15 +296,15 @@ def test_wait_without_a_healthcheck_is_an_error(plugin: Plugin, dockerd: Dockerd
 def test_a_failed_update_is_recorded_as_if_it_had_succeeded(
     plugin: Plugin, dockerd: Dockerd
 ) -> None:
-    with made(plugin, dockerd, CONTAINER, sleeper(dockerd), "refused") as it:
+    with made(plugin, dockerd, CONTAINER, sleeper(dockerd), "refused") as resource:
         inputs = sleeper(dockerd, memory=1, memorySwap=1)  # below the daemon's minimum
         with pytest.raises(PluginError) as caught:
-            plugin.update_resource(it, inputs)
+            plugin.update_resource(resource, inputs)
         assert "Unable to update a container: Error response from daemon: " in str(caught.value)
         after = partial_state(caught.value, CONTAINER)
-        assert after.id == it.id
+        assert after.id == resource.id
         assert plugin.diff_resource(after, inputs).kinds == {}
-        assert dockerd.container(it.id)["HostConfig"]["Memory"] == 0
+        assert dockerd.container(resource.id)["HostConfig"]["Memory"] == 0
 
 
 def test_a_timeout_and_cancel_end_the_wait(docker_host: str, dockerd: Dockerd) -> None:
@@ -315,14 +315,14 @@ def test_a_timeout_and_cancel_end_the_wait(docker_host: str, dockerd: Dockerd) -
         assert "context deadline exceeded" in str(caught.value)
         plugin.delete_resource(partial_state(caught.value, CONTAINER))
         with ThreadPoolExecutor(1) as pool:
-            name, seen = named(dockerd, "cancelled"), len(plugin.messages())
+            name, inspected = named(dockerd, "cancelled"), len(plugin.messages())
             running = pool.submit(plugin.create_resource, CONTAINER, inputs, name=name)
-            wait_for(lambda: len(plugin.messages()) > seen)
+            wait_for(lambda: len(plugin.messages()) > inspected)
             plugin.cancel()
             with pytest.raises(PluginError) as caught:
                 running.result(10)
         assert "context canceled" in str(caught.value)
-        it = partial_state(caught.value, CONTAINER)
-        assert dockerd.is_there(it.id)
+        resource = partial_state(caught.value, CONTAINER)
+        assert dockerd.is_there(resource.id)
     with Plugin.start({"host": docker_host}) as plugin:
-        plugin.delete_resource(it)
+        plugin.delete_resource(resource)

@@ -67,12 +67,12 @@ def test_a_network_in_use_is_waited_for(plugin: Plugin, dockerd: Dockerd) -> Non
         NETWORK, {"labels": [dockerd.label]}, name=named(dockerd, "used")
     )
     inputs = sleeper(dockerd, networksAdvanced=[{"name": network.id}])
-    it = plugin.create_resource(CONTAINER, inputs, name=named(dockerd, "user"))
+    resource = plugin.create_resource(CONTAINER, inputs, name=named(dockerd, "user"))
     with ThreadPoolExecutor(1) as pool:
         removal = pool.submit(plugin.delete_resource, network)
         time.sleep(1.5)
         assert not removal.done()
-        plugin.delete_resource(it)
+        plugin.delete_resource(resource)
         removal.result(10)
     assert plugin.refresh(network) is None
     plugin.delete_resource(network)
@@ -118,12 +118,12 @@ def test_a_volume_outlives_its_containers(plugin: Plugin, dockerd: Dockerd) -> N
 def test_import_of_a_network_and_a_volume(plugin: Plugin, dockerd: Dockerd) -> None:
     inputs = {"labels": [dockerd.label]}
     for kind in (NETWORK, VOLUME):
-        with made(plugin, dockerd, kind, inputs, "known") as it:
-            found = plugin.import_resource(kind, it.id)
+        with made(plugin, dockerd, kind, inputs, "known") as resource:
+            found = plugin.import_resource(kind, resource.id)
             assert found is not None
-            assert found.inputs["name"] == it.state["name"]
+            assert found.inputs["name"] == resource.state["name"]
             assert found.inputs["labels"] == [dockerd.label]
-        assert plugin.import_resource(kind, it.id) is None
+        assert plugin.import_resource(kind, resource.id) is None
 
 
 # Secrets.
@@ -132,11 +132,11 @@ def test_import_of_a_network_and_a_volume(plugin: Plugin, dockerd: Dockerd) -> N
 def test_secrets_stay_secret(docker_host: str, dockerd: Dockerd) -> None:
     inputs = sleeper(dockerd, envs=secret(["A=sesame-open"]))
     with Plugin.start({"host": docker_host}) as plugin:
-        with made(plugin, dockerd, CONTAINER, inputs, "secret") as it:
-            assert is_secret(it.state["envs"])
-            assert reveal(it.state["envs"]) == ["A=sesame-open"]
-            assert dockerd.run(it.id, "sh", "-c", "echo $A") == "sesame-open"
-            again = plugin.refresh(it)
+        with made(plugin, dockerd, CONTAINER, inputs, "secret") as resource:
+            assert is_secret(resource.state["envs"])
+            assert reveal(resource.state["envs"]) == ["A=sesame-open"]
+            assert dockerd.run(resource.id, "sh", "-c", "echo $A") == "sesame-open"
+            again = plugin.refresh(resource)
             assert again is not None
             assert is_secret(again.state["envs"])
             assert is_secret(again.inputs["envs"])
@@ -153,17 +153,17 @@ def test_over_tcp(docker_host: str, dockerd: Dockerd) -> None:
     with (
         _forwarded(docker_host) as port,
         Plugin.start({"host": f"tcp://127.0.0.1:{port}"}) as plugin,
-        made(plugin, dockerd, CONTAINER, sleeper(dockerd), "tcp") as it,
+        made(plugin, dockerd, CONTAINER, sleeper(dockerd), "tcp") as resource,
     ):
-        assert dockerd.is_there(it.id)
+        assert dockerd.is_there(resource.id)
 
 
 def test_docker_host_of_the_environment_is_used(docker_host: str, dockerd: Dockerd) -> None:
     with (
         Plugin.start(environment={"DOCKER_HOST": docker_host}) as plugin,
-        made(plugin, dockerd, VOLUME, {"labels": [dockerd.label]}, "env") as it,
+        made(plugin, dockerd, VOLUME, {"labels": [dockerd.label]}, "env") as resource,
     ):
-        assert dockerd.request("GET", f"/volumes/{it.id}")["Name"] == it.id
+        assert dockerd.request("GET", f"/volumes/{resource.id}")["Name"] == resource.id
 
 
 @pytest.mark.skipif(bool(missing()), reason=missing() or "never")
@@ -181,9 +181,9 @@ def test_over_ssh(docker_host: str, dockerd: Dockerd, tmp_path: Path) -> None:
         settings = {"host": host, "sshOpts": json.dumps(options)}
         with (
             Plugin.start(settings) as plugin,
-            made(plugin, dockerd, CONTAINER, sleeper(dockerd), "ssh") as it,
+            made(plugin, dockerd, CONTAINER, sleeper(dockerd), "ssh") as resource,
         ):
-            assert dockerd.is_there(it.id)
+            assert dockerd.is_there(resource.id)
         known.write_text("")
         settings["sshOpts"] = json.dumps([*options, "-o", "BatchMode=yes"])
         with Plugin.start(settings) as plugin, failing("Host key verification failed"):
@@ -201,8 +201,8 @@ def test_an_image_is_pulled_from_a_registry(
         dockerd.request("DELETE", f"/images/{name}:1")
         inputs = sleeper(dockerd, image=f"{name}:1")
         try:
-            with made(plugin, dockerd, CONTAINER, inputs, "pulled") as it:
-                assert it.state["image"] == f"{name}:1"
+            with made(plugin, dockerd, CONTAINER, inputs, "pulled") as resource:
+                assert resource.state["image"] == f"{name}:1"
             with failing("unable to pull image", "not found"):
                 plugin.create_resource(CONTAINER, sleeper(dockerd, image=f"{name}:2"), name="it")
         finally:

@@ -40,7 +40,7 @@ _MOUNT: Final = {
 _PORT: Final = {
     "external": Field(kind="integer", computed=True),
     "internal": Field(kind="integer", required=True),
-    "ip": Field(default="0.0.0.0"),  # noqa: S104 the release's default
+    "ip": Field(default="0.0.0.0"),  # noqa: S104 the released plugin's default
     "protocol": Field(default="tcp"),
 }
 _HEALTHCHECK: Final = {

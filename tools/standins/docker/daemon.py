@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Version = tuple[int, ...]
 _NEWEST: Final[Version] = (1, 51)
-"""The newest API version that the release's client knows."""
+"""The newest API version that the released plugin's client knows."""
 _JSON: Final = "application/json"
 
 
