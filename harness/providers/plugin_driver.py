@@ -118,8 +118,28 @@ class _Engine(engine_pb2_grpc.EngineServicer):
         return empty_pb2.Empty()
 
 
-def _stop(server: grpc.Server) -> None:
-    server.stop(grace=0).wait()
+def _serve(engine: _Engine, stack: contextlib.ExitStack) -> str:
+    """Serve the engine until the stack is closed; returns its address."""
+    server = grpc.server(futures.ThreadPoolExecutor(16))
+    engine_pb2_grpc.add_EngineServicer_to_server(engine, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    stack.callback(lambda: server.stop(grace=0).wait())
+    return f"127.0.0.1:{port}"
+
+
+def _start(
+    binary: Path, address: str, environment: Mapping[str, str] | None, cwd: Path | None
+) -> subprocess.Popen[bytes]:
+    without_agent = {k: v for k, v in os.environ.items() if k != "SSH_AUTH_SOCK"}
+    return subprocess.Popen(
+        (str(binary), address),
+        env={**without_agent, **(environment or {})},
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 @dataclass(slots=True)
@@ -144,35 +164,9 @@ class Plugin:
         """Start and configure it; `environment` is added to that of the tests."""
         stack = contextlib.ExitStack()
         engine = _Engine()
-        server = grpc.server(futures.ThreadPoolExecutor(16))
-        engine_pb2_grpc.add_EngineServicer_to_server(engine, server)
-        address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-        server.start()
-        stack.callback(_stop, server)
-        without_agent = {k: v for k, v in os.environ.items() if k != "SSH_AUTH_SOCK"}
-        process = subprocess.Popen(
-            (str(binary), address),
-            env={**without_agent, **(environment or {})},
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        process = _start(binary, _serve(engine, stack), environment, cwd)
         plugin = cls(process, None, engine, stack)
-        assert process.stdout is not None
-        assert process.stderr is not None
-        stack.callback(process.stdout.close)
-        reader = threading.Thread(target=plugin._stderr.extend, args=(process.stderr,))
-        reader.start()
-        stack.callback(process.stderr.close)
-        stack.callback(reader.join)
-        port = process.stdout.readline().decode().strip()
-        if not port.isdigit():
-            plugin.stop()
-            msg = f"no port, but {port!r}: {plugin.stderr()}"
-            raise RuntimeError(msg)
-        channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}", options=_LIMITS))
-        plugin.stub = provider_pb2_grpc.ResourceProviderStub(channel)
+        plugin.stub = plugin._connect()
         plugin.stub.Configure(
             provider_pb2.ConfigureRequest(
                 args=to_struct(settings or {}),
@@ -183,6 +177,23 @@ class Plugin:
             )
         )
         return plugin
+
+    def _connect(self) -> Any:
+        """Read the port that the process prints, and connect to it."""
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self._stack.callback(self.process.stdout.close)
+        reader = threading.Thread(target=self._stderr.extend, args=(self.process.stderr,))
+        reader.start()
+        self._stack.callback(self.process.stderr.close)
+        self._stack.callback(reader.join)
+        port = self.process.stdout.readline().decode().strip()
+        if not port.isdigit():
+            self.stop()
+            msg = f"no port, but {port!r}: {self.stderr()}"
+            raise RuntimeError(msg)
+        channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=_LIMITS)
+        return provider_pb2_grpc.ResourceProviderStub(self._stack.enter_context(channel))
 
     def __enter__(self) -> Self:
         return self
