@@ -1,4 +1,4 @@
-# The runner: the only script of flakeup that runs on a host (design: docs/decisions.md).
+# The runner: the only script of flakeup that runs on a host (design: docs/decisions/activation.md).
 #
 # It needs what every NixOS host has: sh, coreutils, util-linux' flock, systemd and nix (curl and
 # bash for network checks). Nothing of it is in a closure, so it can roll back to any system.
