@@ -77,23 +77,23 @@ def inputs(fingerprint: str) -> dict[str, Json]:
     }
 
 
-async def made(incus: Incus, desired: DesiredInstance) -> None:
+async def create(incus: Incus, desired: DesiredInstance) -> None:
     await instance.create(incus, desired, STACK, print)
 
 
-async def refused(incus: Incus, desired: DesiredInstance) -> str:
+async def refusal(incus: Incus, desired: DesiredInstance) -> str:
     with pytest.raises(IncusError) as caught:
-        await made(incus, desired)
+        await create(incus, desired)
     return str(caught.value)
 
 
-def removed(driver: ResourceDriver) -> str:
+def failed_deletion(driver: ResourceDriver) -> str:
     with pytest.raises(PluginError) as caught:
         driver.delete()
     return str(caught.value)
 
 
-def told(cluster: Cluster, name: str = "a") -> tuple[str, str, str]:
+def placement(cluster: Cluster, name: str = "a") -> tuple[str, str, str]:
     row = cluster.one.instance(name)
     return row["location"], row["status"], row["config"]["volatile.uuid"]
 
@@ -101,25 +101,25 @@ def told(cluster: Cluster, name: str = "a") -> tuple[str, str, str]:
 async def test_create_on_the_configured_member_with_an_image_from_another(
     incus: Incus, cluster: Cluster, proxy: IncusProxy, desired: DesiredInstance
 ) -> None:
-    await made(incus, desired)
-    assert told(cluster)[:2] == (TWO, "Running")
+    await create(incus, desired)
+    assert placement(cluster)[:2] == (TWO, "Running")
     up = await boot.wait_until_booted(incus, "a", seconds=20, ssh=False, say=print)
     assert up is None
     proxy.reset()
-    await made(incus, desired)
+    await create(incus, desired)
     assert proxy.changes() == []
 
 
 async def test_an_unavailable_member_is_refused_before_any_change(
     incus: Incus, cluster: Cluster, desired: DesiredInstance
 ) -> None:
-    assert await refused(incus, replace(desired, member="rack")) == (
+    assert await refusal(incus, replace(desired, member="rack")) == (
         f"no such cluster member: {PLACE}: rack: the members are node1, node2. "
         "set `hosts.web1.incus.member` to one"
     )
     cluster.one.request("POST", f"/1.0/cluster/members/{TWO}/state", {"action": "evacuate"})
     try:
-        assert await refused(incus, desired) == (
+        assert await refusal(incus, desired) == (
             f"cluster member unavailable: {PLACE}: node2 is evacuated. wait until it is online "
             "(`incus cluster list local:`), or change `hosts.web1.incus.member`"
         )
@@ -133,7 +133,7 @@ async def test_a_changed_member_is_refused_and_a_move_by_hand_is_accepted(
 ) -> None:
     driver = ResourceDriver(kind=INSTANCE, socket=proxy.path, name="web1-instance")
     driver.create(inputs)
-    before = told(cluster)
+    before = placement(cluster)
     elsewhere = {**inputs, "member": ONE}
     command = f"incus move local:a --target {ONE} --project default"
     refusal = (
@@ -146,7 +146,7 @@ async def test_a_changed_member_is_refused_and_a_move_by_hand_is_accepted(
         driver.diff(elsewhere)
     with failing(refusal):  # an `up` without a preview, or after one that could not ask
         driver.update(elsewhere)
-    assert told(cluster) == before
+    assert placement(cluster) == before
     assert proxy.changes() == []
 
     cluster.one.state("a", "stop")
@@ -154,7 +154,7 @@ async def test_a_changed_member_is_refused_and_a_move_by_hand_is_accepted(
     cluster.one.state("a", "start")
     assert driver.diff() == NOTHING, "moved by hand or evacuated: left where it is"
     assert driver.up(elsewhere).paths == {"member"}
-    assert told(cluster) == (ONE, *before[1:])
+    assert placement(cluster) == (ONE, *before[1:])
     assert driver.diff() == NOTHING
 
 
@@ -173,9 +173,9 @@ async def test_create_on_the_member_that_has_its_volumes(
         f"volume on another member: {PLACE}: its volume data (pool pool) is on node2, and it would "
         "be created on node1. set `hosts.web1.incus.member` to node2, or remove the volume from it"
     )
-    assert await refused(incus, elsewhere) == text
-    await made(incus, free)
-    assert told(cluster)[0] == TWO
+    assert await refusal(incus, elsewhere) == text
+    await create(incus, free)
+    assert placement(cluster)[0] == TWO
 
 
 async def test_an_offline_member(
@@ -192,7 +192,7 @@ async def test_an_offline_member(
     cluster.two.kill()
     unknown = f"{AWAY}what is on node2 is unknown. {WAIT}"
     # The cluster's first try takes 10 s: meanwhile the test goes on.
-    deleted = asyncio.create_task(asyncio.to_thread(removed, replace(driver)))
+    deleted = asyncio.create_task(asyncio.to_thread(failed_deletion, replace(driver)))
     with failing(unknown):
         driver.read()
     proxy.reset()
@@ -205,7 +205,7 @@ async def test_an_offline_member(
     text = await deleted
     assert text.startswith(AWAY), "Incus's text depends on when it last tried"
     assert text.endswith(f". {WAIT}")
-    text = await refused(incus, replace(desired, name="b"))
+    text = await refusal(incus, replace(desired, name="b"))
     assert text.startswith((AWAY, "cluster member unavailable: b (local, project default): node2 "))
     with failing(AWAY):
         driver.update({**inputs, "config": {"limits.cpu": "1"}})

@@ -55,7 +55,7 @@ async def incus(proxy: IncusProxy) -> AsyncIterator[Incus]:
         yield server
 
 
-async def sent(incus: Incus, files: image.ImageFiles, use: ImageReference = ONE) -> str:
+async def upload(incus: Incus, files: image.ImageFiles, use: ImageReference = ONE) -> str:
     return await image.ensure(incus, files, use, "a text", print)
 
 
@@ -63,7 +63,7 @@ async def test_the_fingerprint_is_known_before_the_only_upload(
     incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles
 ) -> None:
     digest = hashlib.sha256(files.metadata.read_bytes() + files.rootfs.read_bytes()).hexdigest()
-    assert await sent(incus, files) == digest == await files.fingerprint()
+    assert await upload(incus, files) == digest == await files.fingerprint()
     assert incusd.images() == {
         digest: {
             "description": "a text",
@@ -74,16 +74,16 @@ async def test_the_fingerprint_is_known_before_the_only_upload(
     }
     assert await image.list_fingerprints(incus) == {digest}
     proxy.reset()
-    assert await sent(incus, files) == digest
+    assert await upload(incus, files) == digest
     assert proxy.changes() == []
 
 
 async def test_an_image_is_deleted_with_its_last_reference(
     incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles
 ) -> None:
-    digest = await sent(incus, files)
+    digest = await upload(incus, files)
     proxy.reset()
-    assert await sent(incus, files, OTHER) == digest
+    assert await upload(incus, files, OTHER) == digest
     assert proxy.requests("POST") == []
     await image.remove_reference(incus, digest, ONE)
     (properties,) = incusd.images().values()
@@ -99,9 +99,9 @@ async def test_an_image_rebuilt_with_the_same_content_is_kept(
     incus: Incus, incusd: Incusd, files: image.ImageFiles
 ) -> None:
     """The engine creates the replacement before it deletes the old resource."""
-    digest = await sent(incus, files)
+    digest = await upload(incus, files)
     rebuilt = ImageReference(resource=ONE.resource, files="c d")
-    await sent(incus, files, rebuilt)
+    await upload(incus, files, rebuilt)
     await image.remove_reference(incus, digest, ONE)
     assert incusd.images()[digest][rebuilt.key] == "c d"
     await image.remove_reference(incus, digest, rebuilt)
@@ -115,11 +115,11 @@ async def test_a_resource_references_only_one_image(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """A lost state never removes its reference: its image would stay for ever."""
-    lost = await sent(incus, split(tiny(tmp_path_factory.mktemp("image"), "lost")))
-    shared = await sent(incus, split(tiny(tmp_path_factory.mktemp("image"), "shared")))
-    await sent(incus, split(tiny(tmp_path_factory.mktemp("image"), "other")), OTHER)
+    lost = await upload(incus, split(tiny(tmp_path_factory.mktemp("image"), "lost")))
+    shared = await upload(incus, split(tiny(tmp_path_factory.mktemp("image"), "shared")))
+    await upload(incus, split(tiny(tmp_path_factory.mktemp("image"), "other")), OTHER)
     incusd.request("PATCH", f"/1.0/images/{shared}", {"properties": {OTHER.key: "x"}})
-    digest = await sent(incus, files)
+    digest = await upload(incus, files)
     await image.prune(incus, digest, ONE)
     found = incusd.images()
     assert lost not in found
@@ -130,7 +130,7 @@ async def test_a_resource_references_only_one_image(
 async def test_an_image_is_kept_while_an_instance_of_it_exists(
     incus: Incus, incusd: Incusd, files: image.ImageFiles
 ) -> None:
-    digest = await sent(incus, files)
+    digest = await upload(incus, files)
     desired = DesiredInstance(name="a", image=digest, running=False)
     await instance.create(incus, desired, OWNER, print)
     await image.remove_reference(incus, digest, ONE)
@@ -147,7 +147,7 @@ async def test_an_image_imported_by_a_user_is_used_and_never_deleted(
 ) -> None:
     incusd.client("image", "import", str(files.metadata), str(files.rootfs), "--alias", "mine")
     (digest,) = incusd.images()
-    assert await sent(incus, files) == digest
+    assert await upload(incus, files) == digest
     assert proxy.requests("POST") == []
     await image.remove_reference(incus, digest, ONE)
     assert await image.prune(incus) == []
@@ -157,7 +157,7 @@ async def test_an_image_imported_by_a_user_is_used_and_never_deleted(
 async def test_concurrent_uploads_give_one_image_with_both_references(
     incus: Incus, incusd: Incusd, files: image.ImageFiles
 ) -> None:
-    digests = await asyncio.gather(sent(incus, files), sent(incus, files, OTHER))
+    digests = await asyncio.gather(upload(incus, files), upload(incus, files, OTHER))
     assert incusd.images().keys() == set(digests)
     (properties,) = incusd.images().values()
     assert {ONE.key, OTHER.key} <= properties.keys()
@@ -168,7 +168,7 @@ async def test_a_broken_connection_during_the_upload(
     incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles, when: str
 ) -> None:
     fault = proxy.disconnect("POST /1.0/images", when=when, seconds=0.3)
-    digest = await retry_through_restart(incus, lambda: sent(incus, files))
+    digest = await retry_through_restart(incus, lambda: upload(incus, files))
     assert fault.triggered.is_set()
     assert incusd.images()[digest][ONE.key] == "a b"
 
@@ -177,7 +177,7 @@ async def test_a_server_crash_during_the_upload(
     incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles
 ) -> None:
     fault = proxy.delay("POST /1.0/images", 0.5)
-    sending = asyncio.create_task(retry_through_restart(incus, lambda: sent(incus, files)))
+    sending = asyncio.create_task(retry_through_restart(incus, lambda: upload(incus, files)))
     await asyncio.to_thread(fault.wait)
     await asyncio.to_thread(incusd.restart, 0.5)
     digest = await sending
@@ -189,7 +189,7 @@ async def test_an_unavailable_server_is_one_message(
 ) -> None:
     monkeypatch.setattr("components.pipeline.process.retry.RESTART", 0.5)
     with proxy.down(), pytest.raises(IncusUnavailableError) as caught:
-        await retry_through_restart(incus, lambda: sent(incus, files))
+        await retry_through_restart(incus, lambda: upload(incus, files))
     assert str(caught.value) == (
         f"cannot reach Incus: local ({proxy.path}): [Errno 2] No such file or directory. "
         "check that incusd is running, and that `incus list` works for you"
@@ -203,48 +203,51 @@ async def test_repeated_outages_end_the_retries(
     fault = proxy.disconnect("POST /1.0/images", when="before", seconds=0.0)
     fault.times = 100
     with pytest.raises(IncusUnavailableError):
-        await retry_through_restart(incus, lambda: sent(incus, files))
+        await retry_through_restart(incus, lambda: upload(incus, files))
     assert 90 < fault.times < 97
 
 
-def disk(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
+def vm_disk(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
     """The disk of a virtual machine, by its magic number."""
     (folder / "nixos.qcow2").write_bytes(b"QFI\xfb".ljust(4096, b"\0"))
     return replace(files, rootfs=folder / "nixos.qcow2")
 
 
-def docker(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
+def docker_archive(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
     (folder / "manifest.json").write_text("[]")
-    return replace(files, metadata=packed(folder, "manifest.json"))
+    return replace(files, metadata=archive(folder, "manifest.json"))
 
 
-def another(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
+def other_architecture(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
     (folder / "metadata.yaml").write_text("architecture: aarch64\nproperties: {os: nixos}\n")
-    return replace(files, metadata=packed(folder, "metadata.yaml"))
+    return replace(files, metadata=archive(folder, "metadata.yaml"))
 
 
-def short(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
+def truncated_root(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
     (folder / "root.squashfs").write_bytes(files.rootfs.read_bytes()[:-5000])
     return replace(files, rootfs=folder / "root.squashfs")
 
 
-def short_metadata(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
+def truncated_metadata(files: image.ImageFiles, folder: Path) -> image.ImageFiles:
     (folder / "metadata.tar.xz").write_bytes(lzma.compress(files.metadata.read_bytes())[:-60])
     return replace(files, metadata=folder / "metadata.tar.xz")
 
 
-def packed(folder: Path, name: str) -> Path:
+def archive(folder: Path, name: str) -> Path:
     with tarfile.open(folder / "made.tar", "w") as tar:
         tar.add(folder / name, name)
     return folder / "made.tar"
 
 
 BAD = [
-    (disk, "not a squashfs: F/nixos.qcow2: wrong magic number. flakeup uploads split images: "),
-    (docker, "not an image's metadata: F/made.tar: it contains no metadata.yaml. build it again"),
-    (another, "wrong architecture: F/made.tar: it is for aarch64, and the server runs "),
-    (short, "truncated image: F/root.squashfs: it should have "),
-    (short_metadata, "not an image's metadata: F/metadata.tar.xz: Compressed file ended "),
+    (vm_disk, "not a squashfs: F/nixos.qcow2: wrong magic number. flakeup uploads split images: "),
+    (
+        docker_archive,
+        "not an image's metadata: F/made.tar: it contains no metadata.yaml. build it again",
+    ),
+    (other_architecture, "wrong architecture: F/made.tar: it is for aarch64, and the server runs "),
+    (truncated_root, "truncated image: F/root.squashfs: it should have "),
+    (truncated_metadata, "not an image's metadata: F/metadata.tar.xz: Compressed file ended "),
 ]
 
 
@@ -258,7 +261,7 @@ async def test_an_invalid_image_is_not_uploaded(
 ) -> None:
     change, said = bad
     with pytest.raises(IncusError) as caught:
-        await sent(incus, change(files, tmp_path))
+        await upload(incus, change(files, tmp_path))
     text = str(caught.value)
     assert text.startswith(said.replace("F/", f"{tmp_path}/"))
     assert text.endswith(
@@ -275,7 +278,7 @@ async def test_a_missing_project(proxy: IncusProxy, files: image.ImageFiles) -> 
     remote = Remote(name="local", socket=proxy.path)
     async with Incus(remote, "nope") as incus:
         with pytest.raises(IncusError) as caught:
-            await sent(incus, files)
+            await upload(incus, files)
     assert str(caught.value) == (
         "no such project: nope: local. use one that `incus project list local:` shows, or create it"
     )

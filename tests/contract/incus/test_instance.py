@@ -79,7 +79,7 @@ def desired(images: Images) -> DesiredInstance:
     )
 
 
-async def made(incus: Incus, desired: DesiredInstance, owner: Owner = OWNER) -> None:
+async def create(incus: Incus, desired: DesiredInstance, owner: Owner = OWNER) -> None:
     await instance.create(incus, desired, owner, print, importing="`import`")
 
 
@@ -100,14 +100,14 @@ async def test_create_and_start_is_idempotent(
     source = str(incusd.folder)
     devices = {"shared": {"type": "disk", "source": source, "path": "/mnt", "readonly": "true"}}
     whole = replace(desired, config={**NESTING, "limits.memory": "200MiB"}, devices=devices)
-    await made(incus, whole)
+    await create(incus, whole)
     found = incusd.instance("a")
     assert (found["status"], found["profiles"]) == ("Running", ["default"])
     assert found["devices"] == devices
     assert found["config"]["limits.memory"] == "200MiB"
     assert found["config"]["user.flakeup.owner"] == "shop/prod"
     proxy.reset()
-    await made(incus, whole)
+    await create(incus, whole)
     assert proxy.changes() == []
     assert incusd.instance("a")["config"] == found["config"]
 
@@ -115,12 +115,12 @@ async def test_create_and_start_is_idempotent(
 async def test_the_mac_address_is_unique_and_kept_when_recreated(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
-    await asyncio.gather(made(incus, desired), made(incus, replace(desired, name="b")))
+    await asyncio.gather(create(incus, desired), create(incus, replace(desired, name="b")))
     first, address = mac(incusd), incusd.address("a")
     assert first.startswith("10:66:6a:")
     assert first != mac(incusd, "b")
     await instance.delete(incus, desired, uuid(incusd))
-    await made(incus, desired)
+    await create(incus, desired)
     assert (mac(incusd), incusd.address("a")) == (first, address)
 
 
@@ -177,7 +177,7 @@ async def test_a_refusal_is_one_message_and_leaves_nothing(
 ) -> None:
     _, changes, said, key = refused
     with pytest.raises(IncusError) as caught:
-        await made(incus, replace(desired, **changes))
+        await create(incus, replace(desired, **changes))
     text = str(caught.value)
     assert text.startswith(f"Incus refused the instance: {PLACE}: ")
     where = f"`hosts.web1.incus.{key}`, or `incus.{key}`, in the config"
@@ -190,7 +190,7 @@ async def test_a_member_on_a_server_that_is_not_clustered(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     with pytest.raises(IncusError) as caught:
-        await made(incus, replace(desired, member="node1"))
+        await create(incus, replace(desired, member="node1"))
     assert str(caught.value) == (
         f"no such cluster member: {PLACE}: node1: the server is not clustered. "
         "remove `hosts.web1.incus.member`"
@@ -203,7 +203,7 @@ async def test_a_proxy_port_in_use(incus: Incus, incusd: Incusd, desired: Desire
     with socket.create_server(("127.0.0.1", 0)) as server:
         listen = f"tcp:127.0.0.1:{server.getsockname()[1]}"
         proxy = {"type": "proxy", "listen": listen, "connect": "tcp:127.0.0.1:80"}
-        text = await failure(made(incus, replace(desired, devices={"web": proxy})))
+        text = await failure(create(incus, replace(desired, devices={"web": proxy})))
     about = "Error occurred when starting proxy device: Error: "
     assert text.startswith(f"Incus refused the instance: {PLACE}: {about}")
     assert text.endswith(". check `hosts.web1.incus.devices`, or `incus.devices`, in the config")
@@ -214,7 +214,7 @@ async def test_an_existing_instance_that_cannot_start(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     stopped = replace(desired, devices={"x": {"type": "gpu"}}, running=False)
-    await made(incus, stopped)
+    await create(incus, stopped)
     text = await failure(instance.set_running(incus, replace(stopped, running=True), print))
     assert text.startswith(f"Incus refused the instance: {PLACE}: Failed to start device ")
     assert text.endswith(". check `hosts.web1.incus.devices`, or `incus.devices`, in the config")
@@ -227,7 +227,7 @@ async def failure(work: Awaitable[None]) -> str:
     return str(caught.value)
 
 
-def gone(digest: str) -> str:
+def no_such_image(digest: str) -> str:
     return (
         f"no such image: {PLACE}: {digest[:12]} has been deleted from the server. "
         "run `pulumi up` again: it uploads the image first"
@@ -236,10 +236,10 @@ def gone(digest: str) -> str:
 
 async def test_a_deleted_image(incus: Incus, incusd: Incusd, desired: DesiredInstance) -> None:
     none = replace(desired, image="0" * 64)
-    assert await failure(made(incus, none)) == gone(none.image)
+    assert await failure(create(incus, none)) == no_such_image(none.image)
     assert incusd.instances() == []
-    await made(incus, desired)
-    assert await failure(instance.rebuild(incus, none, print)) == gone(none.image)
+    await create(incus, desired)
+    assert await failure(instance.rebuild(incus, none, print)) == no_such_image(none.image)
     assert incusd.instance("a")["status"] == "Running", "it keeps its root, and runs"
 
 
@@ -250,10 +250,10 @@ async def test_an_image_deleted_during_the_creation(
     said = incusd.client("image", "import", str(files.metadata), str(files.rootfs))
     digest = said.split()[-1]
     fault = proxy.delay(r"POST /1.0/instances\?", 0.5)
-    making = asyncio.create_task(failure(made(incus, replace(desired, image=digest))))
+    making = asyncio.create_task(failure(create(incus, replace(desired, image=digest))))
     await asyncio.to_thread(fault.wait)
     await asyncio.to_thread(incusd.request, "DELETE", f"/1.0/images/{digest}")
-    assert await making == gone(digest)
+    assert await making == no_such_image(digest)
     assert incusd.instances() == []
 
 
@@ -268,7 +268,7 @@ async def test_a_damaged_image(
     use, split = ImageReference(resource="shop/prod/x", files="a b"), image.ImageFiles
     made_of = split(metadata=files.metadata, rootfs=files.rootfs)
     digest = await image.ensure(incus, made_of, use, "a text", print)
-    text = await failure(made(incus, replace(desired, image=digest)))
+    text = await failure(create(incus, replace(desired, image=digest)))
     assert text.startswith(f"damaged image: {PLACE}, image {digest[:12]}: Failed to run: un")
     assert text.endswith(
         ". the server has exactly what was uploaded: repair the local build (`nix store repair` of "
@@ -283,10 +283,10 @@ async def test_a_damaged_image(
 async def test_a_taken_name_is_refused_with_the_import_command(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
-    await made(incus, desired, STRANGER)
+    await create(incus, desired, STRANGER)
     before = incusd.instance("a")
     with pytest.raises(IncusError) as caught:
-        await made(incus, desired)
+        await create(incus, desired)
     assert str(caught.value) == (
         f"name taken: {PLACE}: an instance that is not part of this stack has that name. "
         "choose another `name`, or import the instance: `import`"
@@ -300,9 +300,9 @@ async def test_a_taken_name_is_refused_with_the_import_command(
 async def test_an_instance_left_by_a_killed_up_is_kept(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
-    await made(incus, desired)
+    await create(incus, desired)
     kept = uuid(incusd)
-    await made(incus, replace(desired, config={**NESTING, "limits.memory": "100MiB"}))
+    await create(incus, replace(desired, config={**NESTING, "limits.memory": "100MiB"}))
     assert uuid(incusd) == kept
     assert incusd.instance("a")["config"]["limits.memory"] == "100MiB"
 
@@ -311,10 +311,10 @@ async def test_an_incomplete_instance_is_recreated(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     """As after a kill of incusd while it unpacked the image: each later start failed."""
-    await made(incus, replace(desired, running=False))
+    await create(incus, replace(desired, running=False))
     half = uuid(incusd)
     (incusd.folder / "d" / "containers" / "a").unlink()
-    await made(incus, desired)
+    await create(incus, desired)
     assert incusd.instance("a")["status"] == "Running"
     assert uuid(incusd) != half
 
@@ -323,11 +323,11 @@ async def test_an_incomplete_instance_is_recreated(
 async def test_an_up_repeated_right_after_it_was_killed(
     incus: Incus, incusd: Incusd, desired: DesiredInstance, when: float
 ) -> None:
-    task = asyncio.create_task(made(incus, desired))
+    task = asyncio.create_task(create(incus, desired))
     await asyncio.sleep(when)
     task.cancel()
     await asyncio.wait({task})
-    await made(incus, desired)
+    await create(incus, desired)
     assert incusd.instance("a")["status"] == "Running"
     assert incusd.instances() == ["a"]
 
@@ -336,7 +336,7 @@ async def test_an_up_repeated_right_after_it_was_killed(
 async def test_a_server_crash_at_any_moment(
     incus: Incus, incusd: Incusd, desired: DesiredInstance, when: float
 ) -> None:
-    task = asyncio.create_task(retry_through_restart(incus, lambda: made(incus, desired)))
+    task = asyncio.create_task(retry_through_restart(incus, lambda: create(incus, desired)))
     await asyncio.sleep(when)
     await asyncio.to_thread(incusd.restart)
     await task
@@ -357,7 +357,7 @@ async def test_a_broken_connection(
     incus: Incus, proxy: IncusProxy, desired: DesiredInstance, when: str, what: str
 ) -> None:
     fault = proxy.disconnect(what, when=when, seconds=0.1)
-    await retry_through_restart(incus, lambda: made(incus, desired))
+    await retry_through_restart(incus, lambda: create(incus, desired))
     assert fault.triggered.is_set()
     found = await list_instances(incus)
     assert [one.running for one in found.values()] == [True]
@@ -370,7 +370,7 @@ async def test_an_update_restores_our_keys_and_keeps_those_of_others(
     incus: Incus, incusd: Incusd, proxy: IncusProxy, desired: DesiredInstance
 ) -> None:
     old = replace(desired, config={**NESTING, "limits.memory": "100MiB", "limits.cpu": "1"})
-    await made(incus, old)
+    await create(incus, old)
     incusd.set("a", limits_memory="300MiB", user_note="somebody's")
     new = replace(desired, config={**NESTING, "limits.memory": "100MiB"}, devices={"x": NONE})
     await instance.update(incus, old, new, OWNER)
@@ -391,7 +391,7 @@ NONE = {"type": "none"}
 async def test_a_concurrent_change_is_kept(
     incus: Incus, incusd: Incusd, proxy: IncusProxy, desired: DesiredInstance
 ) -> None:
-    await made(incus, desired)
+    await create(incus, desired)
     fault = proxy.delay(r"PUT /1.0/instances/a\?", 0.3)
     new = replace(desired, config={**NESTING, "limits.memory": "100MiB"})
     changing = asyncio.create_task(instance.update(incus, desired, new, OWNER))
@@ -405,7 +405,7 @@ async def test_a_concurrent_change_is_kept(
 async def test_a_refused_update_changes_nothing(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
-    await made(incus, desired)
+    await create(incus, desired)
     before = incusd.instance("a")
     with pytest.raises(IncusError) as caught:
         await instance.update(incus, desired, replace(desired, profiles=("nope",)), OWNER)
@@ -420,7 +420,7 @@ async def test_a_refused_update_changes_nothing(
 async def test_a_stopped_or_frozen_instance_is_started_and_can_be_deleted(
     incus: Incus, incusd: Incusd, desired: DesiredInstance, action: str
 ) -> None:
-    await made(incus, desired)
+    await create(incus, desired)
     incusd.state("a", action)
     await instance.set_running(incus, desired, print)
     assert incusd.instance("a")["status"] == "Running"
@@ -437,7 +437,7 @@ async def test_starting_an_instance_that_runs_by_then(
     incus: Incus, incusd: Incusd, proxy: IncusProxy, desired: DesiredInstance
 ) -> None:
     """A restarted server starts the instances that ran before."""
-    await made(incus, replace(desired, running=False))
+    await create(incus, replace(desired, running=False))
     fault = proxy.delay("PUT /1.0/instances/a/state", 0.5)
     starting = asyncio.create_task(instance.set_running(incus, desired, print))
     await asyncio.to_thread(fault.wait)
@@ -449,7 +449,7 @@ async def test_starting_an_instance_that_runs_by_then(
 async def test_a_rename_keeps_root_mac_and_address(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
-    await made(incus, desired)
+    await create(incus, desired)
     before = (uuid(incusd), mac(incusd), incusd.address("a"))
     seen, new = await get_instance(incus, "a"), replace(desired, name="b")
     assert seen
@@ -462,7 +462,9 @@ async def test_a_rename_keeps_root_mac_and_address(
 async def test_a_rename_to_a_taken_name_is_refused(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
-    await asyncio.gather(made(incus, desired), made(incus, replace(desired, name="b"), STRANGER))
+    await asyncio.gather(
+        create(incus, desired), create(incus, replace(desired, name="b"), STRANGER)
+    )
     seen = await get_instance(incus, "a")
     assert seen
     with pytest.raises(IncusError) as caught:
@@ -477,7 +479,7 @@ async def test_a_rename_to_a_taken_name_is_refused(
 async def test_a_rebuild_keeps_mac_address_and_keys_of_others(
     incus: Incus, incusd: Incusd, images: Images, desired: DesiredInstance
 ) -> None:
-    await made(incus, desired)
+    await create(incus, desired)
     before, address = await get_instance(incus, "a"), incusd.address("a")
     incusd.set("a", user_note="somebody's")
     kept = (uuid(incusd), mac(incusd))
@@ -499,7 +501,7 @@ async def test_a_protected_instance_is_not_deleted(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
     key = "security.protection.delete"
-    await made(incus, replace(desired, config={**NESTING, key: "true"}))
+    await create(incus, replace(desired, config={**NESTING, key: "true"}))
     with pytest.raises(IncusError) as caught:
         await instance.delete(incus, desired, uuid(incusd))
     assert str(caught.value) == (
@@ -515,11 +517,11 @@ async def test_a_protected_instance_is_not_deleted(
 async def test_deleting_a_missing_instance_spares_another_of_its_name(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
-    await made(incus, desired)
+    await create(incus, desired)
     ours = uuid(incusd)
     incusd.clear(images=False)
     await instance.delete(incus, desired, ours)
-    await made(incus, desired, STRANGER)
+    await create(incus, desired, STRANGER)
     await instance.delete(incus, desired, ours)
     assert incusd.instance("a")["status"] == "Running"
 
@@ -527,7 +529,7 @@ async def test_deleting_a_missing_instance_spares_another_of_its_name(
 async def test_a_renamed_instance_is_found_by_uuid(
     incus: Incus, incusd: Incusd, desired: DesiredInstance
 ) -> None:
-    await made(incus, desired)
+    await create(incus, desired)
     ours = uuid(incusd)
     incusd.state("a", "stop")
     incusd.request("POST", "/1.0/instances/a", {"name": "c"})
@@ -541,7 +543,9 @@ async def test_a_renamed_instance_is_found_by_uuid(
 # --- boot ------------------------------------------------------------------------------------
 
 
-async def booted(incus: Incus, seconds: float = 20, *, ssh: bool = True) -> Endpoint | None:
+async def wait_until_booted(
+    incus: Incus, seconds: float = 20, *, ssh: bool = True
+) -> Endpoint | None:
     return await boot.wait_until_booted(incus, "a", seconds=seconds, ssh=ssh, say=print)
 
 
@@ -549,8 +553,8 @@ async def test_a_booted_instance_has_an_endpoint_and_no_probe_output_is_left(
     incus: Incus, incusd: Incusd, images: Images, desired: DesiredInstance
 ) -> None:
     """A failed unit is no reason to wait: the deployment may fix it."""
-    await made(incus, replace(desired, image=images["degraded"]))
-    found = await booted(incus)
+    await create(incus, replace(desired, image=images["degraded"]))
+    found = await wait_until_booted(incus)
     assert found
     assert found.address.text == incusd.address("a")
     key = incusd.client("file", "pull", "a/etc/ssh/ssh_host_ed25519_key.pub", "-")
@@ -564,10 +568,10 @@ async def test_a_booted_instance_has_an_endpoint_and_no_probe_output_is_left(
 async def test_a_boot_timeout_is_one_message(
     incus: Incus, images: Images, desired: DesiredInstance
 ) -> None:
-    await made(incus, replace(desired, image=images["never"]))
+    await create(incus, replace(desired, image=images["never"]))
     began = time.monotonic()
     with pytest.raises(IncusError) as caught:
-        await booted(incus, 1)
+        await wait_until_booted(incus, 1)
     assert time.monotonic() - began < 6
     assert str(caught.value) == (
         f"the instance is not up: {PLACE}: systemd says 'starting' after 1 s. "
@@ -578,10 +582,10 @@ async def test_a_boot_timeout_is_one_message(
 async def test_an_instance_without_a_host_key_is_up_only_without_ssh(
     incus: Incus, images: Images, desired: DesiredInstance
 ) -> None:
-    await made(incus, replace(desired, image=images["keyless"]))
-    assert await booted(incus, ssh=False) is None
+    await create(incus, replace(desired, image=images["keyless"]))
+    assert await wait_until_booted(incus, ssh=False) is None
     with pytest.raises(IncusError) as caught:
-        await booted(incus, 1)
+        await wait_until_booted(incus, 1)
     assert str(caught.value) == (
         f"the instance is not up: {PLACE}: /etc/ssh/ssh_host_ed25519_key.pub: Not Found after 1 s. "
         "inspect it with `incus exec local:a --project default -- sh`"
@@ -589,9 +593,9 @@ async def test_an_instance_without_a_host_key_is_up_only_without_ssh(
 
 
 async def test_a_stopped_instance_does_not_boot(incus: Incus, desired: DesiredInstance) -> None:
-    await made(incus, replace(desired, running=False))
+    await create(incus, replace(desired, running=False))
     with pytest.raises(IncusError) as caught:
-        await booted(incus, 1)
+        await wait_until_booted(incus, 1)
     assert str(caught.value) == (
         f"the instance is not up: {PLACE}: Instance is not running after 1 s. "
         "inspect it with `incus exec local:a --project default -- sh`"
@@ -607,7 +611,7 @@ async def test_instances_of_other_projects_keep_an_image(
     remote = incus.remote
     try:
         async with Incus(remote, "p") as other:
-            await made(other, desired)
+            await create(other, desired)
             use = ImageReference(resource="shop/prod/x", files="a b")
             digest = desired.image
             properties = {**incusd.images()[digest], "user.flakeup": "image"}

@@ -76,7 +76,7 @@ def existing(driver: ResourceDriver, inputs: dict[str, Json]) -> ResourceDriver:
     return driver
 
 
-def away(socket: Path) -> str:
+def unavailable(socket: Path) -> str:
     return (
         f"cannot reach Incus: local ({socket}): [Errno 2] No such file or directory. "
         "check that incusd is running, and that `incus list` works for you"
@@ -93,7 +93,7 @@ def changed(*paths: str, replaces: bool = False) -> Changes:
 # --- an image --------------------------------------------------------------------------------
 
 
-def stored(path: object) -> str:
+def add_to_store(path: object) -> str:
     """Add a file to the store."""
     done = subprocess.run(
         ("nix-store", "--add", str(path)), check=True, capture_output=True, text=True, timeout=60
@@ -113,8 +113,8 @@ def test_an_image_is_uploaded_once_restored_and_deleted(
     inputs = {
         "remote": "local",
         "project": "default",
-        "metadata": stored(files.metadata),
-        "rootfs": stored(files.rootfs),
+        "metadata": add_to_store(files.metadata),
+        "rootfs": add_to_store(files.rootfs),
         "system": "base",
     }
     before = incusd.images()
@@ -140,11 +140,11 @@ def test_an_image_is_uploaded_once_restored_and_deleted(
     assert digest in incusd.images()
     assert image.read()
 
-    moved = image.diff({**inputs, "rootfs": inputs["metadata"]})
-    assert moved.replaces == {"rootfs"}
+    other_root = image.diff({**inputs, "rootfs": inputs["metadata"]})
+    assert other_root.replaces == {"rootfs"}
     with proxy.down():
         assert image.diff().paths == set()
-    assert image.messages == [f"{away(proxy.path)}; using the state instead"]
+    assert image.messages == [f"{unavailable(proxy.path)}; using the state instead"]
     image.delete()
     assert incusd.images() == before
 
@@ -427,9 +427,9 @@ def test_an_unavailable_server_is_one_warning_and_the_state_is_used(
     with proxy.down():
         with existing.run() as plugin:
             assert [existing.diff_in(plugin) for _ in range(3)] == [NOTHING] * 3
-            with failing(away(proxy.path)):
+            with failing(unavailable(proxy.path)):
                 observed(plugin)
-        assert existing.messages == [f"{away(proxy.path)}; using the state instead"]
+        assert existing.messages == [f"{unavailable(proxy.path)}; using the state instead"]
         assert existing.update(preview=True) == existing.state
 
 
@@ -494,7 +494,7 @@ def test_an_update_without_a_server_fails_after_the_time_of_a_restart(
     without_server: Future[tuple[str, float]],
 ) -> None:
     text, seconds = without_server.result(60)
-    assert re.fullmatch(re.escape(away(Path("X"))).replace("X", r"/\S+/socket"), text)
+    assert re.fullmatch(re.escape(unavailable(Path("X"))).replace("X", r"/\S+/socket"), text)
     assert 15 < seconds < 40
 
 

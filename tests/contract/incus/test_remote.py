@@ -22,7 +22,7 @@ from components.pipeline.targets.incus.observed import list_instances
 from components.pipeline.targets.incus.remote import Remote
 from harness.daemons.incusd import Incusd, free_port, incusd
 from harness.providers.incus_driver import VOLUME, ResourceDriver
-from harness.providers.plugin_driver import failing as failing_in_engine
+from harness.providers.plugin_driver import failing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,7 +115,7 @@ async def with_query(pinned: str = "") -> dict[str, object]:
         return dict(await retry_through_restart(incus, lambda: list_instances(incus)))
 
 
-async def failing(kind: type[IncusError] = IncusError, pinned: str = "") -> str:
+async def failure(kind: type[IncusError] = IncusError, pinned: str = "") -> str:
     began = time.monotonic()
     with pytest.raises(kind) as caught:
         await with_query(pinned)
@@ -135,7 +135,7 @@ async def test_the_fingerprint_pinned_by_the_stack(client: Client) -> None:
     more = (client.folder / "other.crt").read_text()
     client.pinned.write_text(more + client.pinned.read_text())
     assert await with_query() == {}, "without a pin, a file may contain two"
-    assert f"the client has {short(client.folder / 'other.crt')} " in await failing(pinned=pinned)
+    assert f"the client has {short(client.folder / 'other.crt')} " in await failure(pinned=pinned)
 
 
 async def test_another_fingerprint_is_refused_before_any_connection(
@@ -143,7 +143,7 @@ async def test_another_fingerprint_is_refused_before_any_connection(
 ) -> None:
     """The client trusts it: its remote of that name is another server than the stack's."""
     other, good = "a" * 64, digest(client.pinned)
-    text = await failing(IncusPinError, other)
+    text = await failure(IncusPinError, other)
     assert text == (
         f"not the stack's server: {NAME}: the client has {short(client.pinned)} ({client.pinned}), "
         "and `incus.fingerprints` in the config has aaaaaaaaaaaa. compare with `incus info` on the "
@@ -158,10 +158,10 @@ async def test_another_fingerprint_is_refused_before_any_connection(
     preflight.check_fingerprints([replace(spec, certificate=""), replace(spec, certificate=good)])
     closed = client.folder / "config.yml"
     closed.write_text(closed.read_text().replace(str(client.port), str(free_port())))
-    assert await failing(IncusPinError, other) == text, "no connection was tried"
+    assert await failure(IncusPinError, other) == text, "no connection was tried"
     client.pinned.unlink()
     monkeypatch.setenv("SSL_CERT_FILE", str(client.folder / "client.crt"))
-    assert (await failing(pinned=other)).startswith(f"no certificate: {NAME}: {client.pinned} ")
+    assert (await failure(pinned=other)).startswith(f"no certificate: {NAME}: {client.pinned} ")
     preflight.check_fingerprints([spec])
 
 
@@ -178,11 +178,11 @@ def test_the_provider_reports_a_pin_mismatch_and_a_new_pin_changes_nothing(
     with made.run() as plugin:
         assert made.diff_in(plugin, pinned).paths == set()
         made.inputs = made.inputs | pinned  # as the engine would
-        with failing_in_engine(other):
+        with failing(other):
             made.diff_in(plugin, {**pinned, "certificate": "a" * 64})
         known, made.inputs = made.inputs, made.inputs | {"certificate": "a" * 64}
         assert made.diff_in(plugin, pinned).paths == set(), "the pin in the new inputs counts"
-    with failing_in_engine(other):
+    with failing(other):
         made.delete()
     made.inputs = known
     made.delete()
@@ -201,9 +201,9 @@ async def test_a_certificate_mismatch_is_refused_at_once(
         f"self-signed certificate: {both}. find out why it changed before you pin the new one "
         f"in {client.pinned}"
     )
-    assert await failing() == text
+    assert await failure() == text
     also = f"{text} and `incus.fingerprints`"
-    assert await failing(pinned=digest(client.pinned)) == also, (
+    assert await failure(pinned=digest(client.pinned)) == also, (
         "the pins agree, and the server differs"
     )
 
@@ -211,7 +211,7 @@ async def test_a_certificate_mismatch_is_refused_at_once(
 @pytest.mark.parametrize("name", ["client.crt", "client.key", f"servercerts/{NAME}.crt"])
 async def test_a_missing_certificate_is_named(client: Client, name: str) -> None:
     (client.folder / name).unlink()
-    assert await failing() == (
+    assert await failure() == (
         f"no certificate: {NAME}: {client.folder / name} does not exist. "
         f"make `incus list {NAME}:` work on this machine first"
     )
@@ -219,14 +219,14 @@ async def test_a_missing_certificate_is_named(client: Client, name: str) -> None
 
 async def test_an_invalid_certificate(client: Client) -> None:
     (client.folder / "client.crt").write_text("nothing\n")
-    text = await failing()
+    text = await failure()
     assert text.startswith(f"no certificate: {NAME}: [SSL] PEM lib")
     assert text.endswith(f". make `incus list {NAME}:` work on this machine first")
 
 
 async def test_an_untrusted_client(client: Client) -> None:
     certificate(client.folder, "client")
-    assert await failing() == (
+    assert await failure() == (
         f"permission denied by the server: {NAME}, project default: not authorized. "
         f"check that `incus list {NAME}: --project default` works here"
     )
@@ -238,7 +238,7 @@ async def test_an_unreachable_server(client: Client, monkeypatch: pytest.MonkeyP
     (client.folder / "config.yml").write_text(
         f"remotes: {{{NAME}: {{addr: 'https://127.0.0.1:{closed}', protocol: incus}}}}\n"
     )
-    assert await failing(IncusUnavailableError) == (
+    assert await failure(IncusUnavailableError) == (
         f"cannot reach Incus: {NAME} (https://127.0.0.1:{closed}): All connection attempts failed. "
         f"check the network, and that `incus list {NAME}:` works for you"
     )

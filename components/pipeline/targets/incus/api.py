@@ -115,16 +115,16 @@ class Incus:
     async def get_with_etag(self, path: str) -> tuple[Any, str]:
         """Get the object at a path, and its ETag for `change`."""
         with self._errors():
-            answer = await self._send("GET", path)
-            return _envelope(answer)["metadata"], answer.headers.get("ETag", "")
+            response = await self._send("GET", path)
+            return _envelope(response)["metadata"], response.headers.get("ETag", "")
 
     async def get_bytes(self, path: str) -> bytes:
         """Get a file: of an instance, or the recorded output of a command."""
         with self._errors():
-            answer = await self._send("GET", path)
-            if answer.status_code != HTTPStatus.OK:
-                _envelope(answer)
-            return answer.content
+            response = await self._send("GET", path)
+            if response.status_code != HTTPStatus.OK:
+                _envelope(response)
+            return response.content
 
     async def change(
         self,
@@ -150,8 +150,8 @@ class Incus:
         with self._errors():
             while True:
                 try:
-                    answer = await self._request(method, path, json=body, headers=headers)
-                    return await self._wait_for_result(answer, seconds)
+                    response = await self._request(method, path, json=body, headers=headers)
+                    return await self._wait_for_result(response, seconds)
                 except ApiError as error:
                     if time.monotonic() - began >= _retry_seconds(error.text, seconds):
                         raise
@@ -165,28 +165,28 @@ class Incus:
                 for part, file in files.items()
             ]
             timeout = httpx.Timeout(UPLOAD_TIMEOUT, connect=CONNECT_TIMEOUT)
-            answer = await self._request(
+            response = await self._request(
                 "POST", path, files=parts, headers=dict(headers), timeout=timeout
             )
-            return await self._wait_for_result(answer, UPLOAD_TIMEOUT)
+            return await self._wait_for_result(response, UPLOAD_TIMEOUT)
 
-    async def _wait_for_result(self, answer: dict[str, Any], seconds: float) -> Any:
-        if answer["type"] != "async":
-            return answer["metadata"]
+    async def _wait_for_result(self, response: dict[str, Any], seconds: float) -> Any:
+        if response["type"] != "async":
+            return response["metadata"]
         # The operation's URL already names the project.
-        place = answer["operation"].partition("?")[0]
+        url = response["operation"].partition("?")[0]
         timeout = httpx.Timeout(seconds + RESPONSE_TIMEOUT, connect=CONNECT_TIMEOUT)
-        waiting = with_query(f"{place}/wait", timeout=f"{seconds:.0f}")
-        answer = await self._request("GET", waiting, timeout=timeout)
-        ended: dict[str, Any] = answer["metadata"]
-        if ended["status_code"] == HTTPStatus.OK:
-            return ended.get("metadata")
-        if ended["status_code"] < HTTPStatus.OK:
+        wait_path = with_query(f"{url}/wait", timeout=f"{seconds:.0f}")
+        response = await self._request("GET", wait_path, timeout=timeout)
+        operation: dict[str, Any] = response["metadata"]
+        if operation["status_code"] == HTTPStatus.OK:
+            return operation.get("metadata")
+        if operation["status_code"] < HTTPStatus.OK:
             with contextlib.suppress(ApiError, IncusError):
-                await self._request("DELETE", place)
+                await self._request("DELETE", url)
             detail = f"still running after {seconds:.0f} s, so it was cancelled"
             raise IncusError(message("operation timed out", self.where, detail))
-        raise ApiError(ended["status_code"], _text(ended.get("err")))
+        raise ApiError(operation["status_code"], _text(operation.get("err")))
 
     async def _request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         return _envelope(await self._send(method, path, **options))
@@ -218,15 +218,15 @@ class Incus:
 
     async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
-            answer = await self._http.request(method, self._in_project(path), **options)
+            response = await self._http.request(method, self._in_project(path), **options)
         except httpx.TimeoutException as error:
             raise self._unavailable(_text(error) or TIMED_OUT) from error
         except httpx.TransportError as error:
-            if refused := _certificate_error(error):
-                raise await self._certificate_mismatch(refused) from error
+            if reason := _certificate_error(error):
+                raise await self._certificate_mismatch(reason) from error
             raise self._unavailable(_text(error) or type(error).__name__) from error
         self.last_response = time.monotonic()
-        return answer
+        return response
 
     def _in_project(self, path: str) -> str:
         if ALL_PROJECTS in path:
@@ -274,16 +274,16 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def _envelope(answer: httpx.Response) -> dict[str, Any]:
+def _envelope(response: httpx.Response) -> dict[str, Any]:
     try:
-        content = answer.json()
+        content = response.json()
     except ValueError:
         content = None
     if not isinstance(content, dict) or content.get("type") not in {"sync", "async", "error"}:
-        text = f"not a response of Incus (HTTP status {answer.status_code})"
-        raise ApiError(answer.status_code, text)
+        text = f"not a response of Incus (HTTP status {response.status_code})"
+        raise ApiError(response.status_code, text)
     if content["type"] == "error":
-        status = int(content.get("error_code") or answer.status_code)
+        status = int(content.get("error_code") or response.status_code)
         raise ApiError(status, _text(content.get("error")))
     return content
 

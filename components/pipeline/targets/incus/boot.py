@@ -37,7 +37,7 @@ async def wait_until_booted(
     """Wait until the instance is up.
 
     With `ssh`, also until it has an address and its sshd a host key. The key is read through
-    Incus, so that already the first connection checks it. Without `ssh` it returns None.
+    Incus, so that even the first connection checks it. Without `ssh` it returns None.
 
     Raises:
         IncusError: it is not up in time; the message says what was missing.
@@ -55,10 +55,8 @@ async def wait_until_booted(
                 return found
             missing = found
         await asyncio.sleep(PAUSE)
-    remedy = (
-        f"inspect it with `incus exec {incus.remote.name}:{name} --project {incus.project} -- sh`"
-    )
-    detail = f"{missing} after {seconds:g} s"
+    command = f"incus exec {incus.remote.name}:{name} --project {incus.project} -- sh"
+    detail, remedy = f"{missing} after {seconds:g} s", f"inspect it with `{command}`"
     raise IncusError(message("the instance is not up", f"{name} ({incus.where})", detail, remedy))
 
 

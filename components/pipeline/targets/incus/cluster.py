@@ -6,13 +6,7 @@ A server that is not clustered has none, and gives `none` as the location of eve
 from collections.abc import Mapping
 from typing import Final
 
-from ...errors import (
-    IncusError,
-    IncusNotFoundError,
-    IncusPermissionError,
-    message,
-    printable,
-)
+from ...errors import IncusError, IncusNotFoundError, IncusPermissionError, message, printable
 from . import messages
 from .api import Incus, segment, with_query
 from .observed import DesiredInstance, InstanceState
@@ -62,7 +56,7 @@ async def _member_statuses(incus: Incus) -> Mapping[str, str] | None:
 
 
 async def choose_member(incus: Incus, desired: DesiredInstance) -> str:
-    """The member to create it on: the one in the config, else the one with its volumes.
+    """Choose the member to create it on: the one in the config, else the one with its volumes.
 
     Raises:
         IncusError: the member does not exist, is not online, or lacks one of its volumes.
@@ -94,10 +88,8 @@ def refuse_move(
     """
     if new.member in ("", old.member, current.member):
         return
-    key, where = (
-        f"`{new.config_path}.member`",
-        f"{printable(current.name)} ({remote}, project {project})",
-    )
+    key = f"`{new.config_path}.member`"
+    where = f"{printable(current.name)} ({remote}, project {project})"
     if not current.member:
         detail = f"{new.member}: the server is not clustered"
         raise IncusError(message("no such cluster member", where, detail, f"remove {key}"))

@@ -10,8 +10,7 @@ OWNER: Final = "user.flakeup.owner"
 HOST_KEY: Final = "user.flakeup.host-key"
 """Config key of an instance: a preview pins this key without reading it from each instance."""
 MAC: Final = "volatile.eth0.hwaddr"
-
-
+"""Config key of an instance: the MAC address of its eth0."""
 UUID: Final = "volatile.uuid"
 """Config key of an instance: stays the same when it is renamed, and is never used again."""
 

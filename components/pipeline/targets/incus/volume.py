@@ -46,12 +46,10 @@ async def ensure(incus: Incus, volume: StorageVolume, owner: Owner) -> None:
     try:
         if row is None:
             config = {**volume.config, OWNER: owner.text}
-            target = (
-                with_query(volume.collection, target=volume.member)
-                if volume.member
-                else volume.collection
-            )
-            await incus.change("POST", target, {"name": volume.name, "config": config})
+            path = volume.collection
+            if volume.member:
+                path = with_query(path, target=volume.member)
+            await incus.change("POST", path, {"name": volume.name, "config": config})
         elif row["config"].get("size", "") != volume.size:
             kept = {key: text for key, text in row["config"].items() if key != "size"}
             body = {"config": {**kept, **volume.config}, "description": row["description"]}
