@@ -246,14 +246,14 @@ def _remedy(value: object) -> str:
 
 def _read_check(name: str, checks: Section, values: Mapping[str, object]) -> Check | None:
     section = checks.open(name, values, CHECK)
-    before = len(section.problems)
     kind = _kind(name, checks, section)
-    others = frozenset(CheckKind) - {kind}
-    read = section.read_fields(without=others)
+    before = len(section.problems)
+    read = section.read_fields(without=frozenset(CheckKind) - {kind})
+    is_valid = len(section.problems) == before
     if kind is None:
         return None
     _check_fit(section, kind, read.get("origin"))
-    if len(section.problems) > before:
+    if not is_valid:
         return None
     return Check(name=name, kind=kind, **read)
 

@@ -299,17 +299,20 @@ def _check_instances(sections: Mapping[str, Section], hosts: Iterable[HostSpec])
 
 
 def _read_host(name: str, section: Section, stack: Defaults) -> HostSpec | None:
-    """Read one host; None where something of it is wrong that nothing else can stand for."""
+    """Read one host; None where a key has a problem that nothing else can stand for."""
     before = len(section.problems)
     target = section.muted().read("target") if "target" in section.values else Target.SSH
     is_incus = target is Target.INCUS
-    fields = section.read_fields(without=_FROM_INSTANCE if is_incus else ())
+    fields = section.read_fields(
+        without={"appRef", "enabled", *(_FROM_INSTANCE if is_incus else ())}
+    )
     attr = fields.pop("attr", None) or _attr_of(name)
     is_valid = len(section.problems) == before
     if is_incus:
         fields["incus"] = _read_instance(name, section, stack.incus)
     elif target is Target.SSH and "incus" in section.values:
         section.reject("incus", "does not go with target ssh", "add `target: incus`")
+    app_ref, enabled = section.read("appRef") or stack.app_ref, section.read("enabled")
     own = read_overlay(section)
     activation = own.over(stack.activation, section.problems) if own else stack.activation
     if attr is None or not is_valid:
@@ -317,9 +320,11 @@ def _read_host(name: str, section: Section, stack: Defaults) -> HostSpec | None:
     return HostSpec(
         name=name,
         attr=attr,
+        app_ref=app_ref,
         activation=activation,
+        enabled=enabled is not False,
         overlays=tuple(one for one in (stack.overlay, own) if one),
-        **{"app_ref": stack.app_ref, **fields},
+        **fields,
     )
 
 
