@@ -1,4 +1,4 @@
-"""Reads the config of the stack that runs: the only reader of pulumi.Config."""
+"""Reads the config of the current stack: the only reader of pulumi.Config."""
 
 import json
 from collections.abc import Iterable
@@ -15,11 +15,11 @@ from pulumi.runtime.config import (
 
 from ..pipeline.config.section import Repeated
 from ..pipeline.config.service_secrets import mark_clear_text
-from ..pipeline.config.stack import Settings, parse
+from ..pipeline.config.stack import STACK, Settings, parse
 from ..pipeline.transport.ssh import folder_of
 
-STRUCTURED: Final = frozenset({"hosts", "activation", "rollout", "incus", "docker", "services"})
-"""Keys that hold a map: the engine hands it over as JSON text."""
+STRUCTURED: Final = frozenset(key.name for key in STACK.keys if key.is_read_by_its_module)
+"""Keys that hold a map: the engine passes it as JSON text."""
 
 
 def load() -> Settings:
@@ -35,9 +35,11 @@ def load() -> Settings:
     full = [key for key in {**CONFIG.get(), **get_config_env()} if key.startswith(prefix)]
     secrets = frozenset(get_config_secret_keys_env())
     names = {key: key.removeprefix(prefix) for key in full}
-    values = {name: _decoded(name, config.get(name)) for name in names.values()}
+    values = {name: _decode(name, config.get(name)) for name in names.values()}
     if "secrets" in (config.get("services") or ""):
-        values["services"] = mark_clear_text(values["services"], _written(f"{prefix}services"))
+        values["services"] = mark_clear_text(
+            values["services"], _read_from_file(f"{prefix}services")
+        )
     return parse(
         values,
         secret_keys=frozenset(
@@ -49,16 +51,16 @@ def load() -> Settings:
 
 
 def folder() -> Path:
-    """The private folder of this stack's ssh files, relative to the program's."""
+    """The private folder for this stack's ssh files, relative to the program's."""
     return folder_of(pulumi.get_stack())
 
 
-def _written(key: str) -> object:
-    """What the stack's file has under a key, before anything is decrypted; None without a file.
+def _read_from_file(key: str) -> object:
+    """Read what the stack's file has under a key, still encrypted; None if it cannot be read.
 
-    With `--config-file` it is another one: then the engine's word is all there is.
+    With `--config-file` the stack has another file: then only the engine knows.
     """
-    import yaml  # noqa: PLC0415 for stacks with such secrets alone
+    import yaml  # noqa: PLC0415 only for stacks with such secrets
 
     try:
         whole = yaml.safe_load(Path(f"Pulumi.{pulumi.get_stack()}.yaml").read_text())
@@ -67,8 +69,8 @@ def _written(key: str) -> object:
         return None
 
 
-def _decoded(name: str, text: str | None) -> object:
-    """Decode the JSON of a structured key; a text that is none stays, and is refused as text."""
+def _decode(name: str, text: str | None) -> object:
+    """Decode the JSON of a structured key; any other text stays, and is refused as text."""
     if name not in STRUCTURED or text is None:
         return text
     try:

@@ -1,1 +1,1 @@
-"""What a stack's config may say, and as which values the program has it."""
+"""The config of a stack: its keys, each declared once, and how it is parsed into values."""

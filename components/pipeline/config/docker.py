@@ -17,7 +17,7 @@ PORT: Final = 22
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A machine as DOCKER_HOST has it: `ssh://deploy@docker.example.org:22`."""
+    """The machine of a daemon, in the form of DOCKER_HOST: `ssh://deploy@docker.example.org:22`."""
 
     user: UserName
     address: HostAddress
@@ -25,7 +25,7 @@ class Machine:
 
     @property
     def url(self) -> str:
-        """One spelling for each: another one would be another daemon to all that runs there."""
+        """One spelling for each machine: another one would count as another daemon."""
         address = self.address.canonical
         bracketed = f"[{address}]" if ":" in address else address
         return f"{SCHEME}://{self.user.text}@{bracketed}:{self.port}"

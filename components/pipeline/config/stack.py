@@ -38,8 +38,6 @@ __all__ = [
 ]
 
 ADDRESS: Final = "address"
-ALWAYS_SECRET: Final = frozenset({"sshKey"})
-"""Keys whose value is in no message, also where somebody wrote it in clear."""
 
 
 class Observe(StrEnum):
@@ -222,6 +220,8 @@ class Settings:
 
 
 STACK: Final = Table(Settings, "Top-level keys, each set with `pulumi config set KEY VALUE`.")
+ALWAYS_SECRET: Final = frozenset(key.name for key in STACK.keys if key.is_secret)
+"""Keys whose value is in no message, even if it is in clear text."""
 
 
 def parse(

@@ -1,4 +1,4 @@
-"""What hosts say in the flake of how they are switched: the config is laid over it."""
+"""Defaults for `activation` that a host's flake gives: the config is laid over them."""
 
 from collections.abc import Iterable, Mapping
 
@@ -15,7 +15,7 @@ def read(
     """The `config.flakeup.activation` of each host that has one, by host name.
 
     Raises:
-        EvaluationError: it is not what `activation` in a config may be; all problems at once.
+        EvaluationError: one is not a valid `activation`; all problems at once.
     """
     problems: list[Problem] = []
     found = {
