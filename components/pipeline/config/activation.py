@@ -196,7 +196,7 @@ def _check_durations(
             else _first_set(section, "checkDeadline", "settle")
         )
         if key and not _excess(check, base):
-            why = f"does not go with the check {check.name}: {excess}"
+            why = f"conflicts with the check {check.name}: {excess}"
             section.reject(key, why, _remedy(check))
 
 
@@ -231,6 +231,6 @@ def _check_count(section: Section, activation: Activation) -> None:
     if len(activation.checks) > MAX_CHECKS and "checks" in section.values:
         section.reject(
             "checks",
-            f"makes {len(activation.checks)} checks for one host, of at most {MAX_CHECKS}",
+            f"makes {len(activation.checks)} checks for one host: at most {MAX_CHECKS} are allowed",
             "write fewer checks, or several in one command",
         )

@@ -63,11 +63,11 @@ def template(text: str) -> str:
         raise InvalidValue(msg, sample=control)
     for brace in _BRACES.findall(text):
         if brace in {"{", "}"}:
-            msg = "has a brace without its other half"
+            msg = "has an unmatched brace"
             raise InvalidValue(msg, remedy="write {{ or }} for a brace itself")
         if brace not in {"{{", "}}"} and brace[1:-1] not in PLACEHOLDERS:
             known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-            msg = "has a placeholder that nothing fills"
+            msg = "has an unknown placeholder"
             raise InvalidValue(
                 msg, sample=brace, remedy=f"write {known}, or {{{{ and }}}} for braces"
             )

@@ -259,7 +259,7 @@ def _read_check(name: str, checks: Section, values: Mapping[str, object]) -> Che
 
 
 def _kind(name: str, checks: Section, section: Section) -> CheckKind | None:
-    """Find the one kind of a check; none and a second one are problems."""
+    """Find the kind of a check; exactly one is required."""
     kinds = [kind for kind in CheckKind if kind in section.values]
     if not kinds:
         unknown = (key for key in section.values if key not in CHECK)
@@ -277,9 +277,9 @@ def _check_fit(section: Section, kind: CheckKind, origin: CheckOrigin | None) ->
     for key in ("status", "contains", "header"):
         if kind is not CheckKind.HTTP and key in section.values:
             section.reject(
-                key, f"does not go with {kind}", "remove the key, or write an http check"
+                key, f"cannot be used with {kind}", "remove the key, or write an http check"
             )
     if origin is CheckOrigin.DEPLOYER and kind in _ONLY_ON_HOST:
         section.reject(
-            "from", f"does not go with {kind}: only the host can look at it", "write from: host"
+            "from", f"cannot be used with {kind}: only the host can look at it", "write from: host"
         )

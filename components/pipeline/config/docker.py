@@ -43,7 +43,7 @@ class Machine:
             msg = "is not the address of a machine"
             raise InvalidValue(msg)
         if not place.username:
-            msg = "does not say who logs in"
+            msg = "has no user"
             raise InvalidValue(msg)
         if place.password is not None:
             msg = "has a password in it"
@@ -144,5 +144,5 @@ def read_docker(stack: Section) -> DockerSpec:
         section.reject("hostKey", "is required for a daemon over ssh")
     is_host_valid = section.muted().read("host") if "host" in values else docker.host
     if is_host_valid and scheme != SCHEME and "hostKey" in values:
-        section.reject("hostKey", f"does not go with {scheme}://", "remove the key")
+        section.reject("hostKey", f"cannot be used with {scheme}://", "remove the key")
     return docker

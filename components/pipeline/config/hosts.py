@@ -263,7 +263,7 @@ def _check_name(hosts: Section, name: str, spelt: Mapping[str, str]) -> None:
         hosts.reject(
             name,
             f"the name differs from {path_to('hosts', twin)} only in case",
-            "write names that differ in more: ssh does not tell these two apart",
+            "write names that differ in more than case: ssh does not tell these two apart",
         )
 
 
@@ -280,7 +280,7 @@ def _check_addresses(hosts: Mapping[str, Section]) -> None:
         if other != name:
             section.reject(
                 "address",
-                f"is the address and port of {path_to('hosts', other)} too",
+                f"is also the address and port of {path_to('hosts', other)}",
                 "write each host once, with an address or port of its own",
             )
 
@@ -294,7 +294,7 @@ def _check_instances(sections: Mapping[str, Section], hosts: Iterable[HostSpec])
         place = (host.incus.remote, host.incus.project, host.incus.name)
         other = taken.setdefault(place, host.name)
         if other != host.name:
-            why = f"is the instance of {path_to('hosts', other)} too"
+            why = f"is also the instance of {path_to('hosts', other)}"
             sections[host.name].reject("incus", why, "write each instance once")
 
 
@@ -311,7 +311,7 @@ def _read_host(name: str, section: Section, stack: Defaults) -> HostSpec | None:
     if is_incus:
         fields["incus"] = _read_instance(name, section, stack.incus)
     elif target is Target.SSH and "incus" in section.values:
-        section.reject("incus", "does not go with target ssh", "add `target: incus`")
+        section.reject("incus", "cannot be used with target ssh", "add `target: incus`")
     app_ref, enabled = section.read("appRef") or stack.app_ref, section.read("enabled")
     own = read_overlay(section)
     activation = own.over(stack.activation, section.problems) if own else stack.activation
@@ -331,18 +331,18 @@ def _read_host(name: str, section: Section, stack: Defaults) -> HostSpec | None:
 def _read_instance(name: str, section: Section, stack: IncusDefaults) -> IncusSpec:
     """Read the instance that a host is, which makes some of the host's own keys wrong."""
     for key in _FROM_INSTANCE & section.values.keys():
-        why = "does not go with target incus: the instance says it itself"
+        why = "cannot be used with target incus: the instance says it itself"
         section.reject(key, why, "remove the key")
     incus = read_instance(section, name, stack)
     if incus.transport is TransportKind.EXEC:
         for key in _OF_LOGIN & section.values.keys():
-            why = "does not go with transport exec, which is root and has no sshd"
+            why = "cannot be used with transport exec, which is root and has no sshd"
             section.reject(key, why, "remove the key, or write transport: ssh in its `incus`")
     return incus
 
 
 def _attr_of(name: str) -> Attr | None:
-    """Give the attribute of a host that names none; a bad name is reported already."""
+    """Give the default attribute of a host; an invalid name is reported elsewhere."""
     try:
         return Attr.parse(name)
     except InvalidValue:

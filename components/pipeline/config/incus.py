@@ -260,7 +260,7 @@ class IncusSpec(_InstanceKeys):
         ),
     ] = ""
     certificate: str = ""
-    """The fingerprint that the stack has pinned for its server; empty where it has none."""
+    """The fingerprint that the stack has pinned for its server, or empty."""
 
     @property
     def config(self) -> dict[str, str]:
@@ -304,7 +304,7 @@ def read_incus(stack: Section) -> IncusDefaults:
 
 
 def check_remotes(stack: Section, specs: Iterable[IncusSpec]) -> None:
-    """Reject a pin of a server that none of these instances is on."""
+    """Reject a pinned certificate of a server that these instances do not use."""
     remotes = [spec.remote for spec in specs]
     values = stack.muted().read_map("incus")
     if remotes and values is not None:
@@ -352,8 +352,8 @@ def _check(section: Section, spec: _InstanceKeys) -> None:
         is_set_here = key in section.values or "devices" in section.values
         if is_set_here and value is not None and device in spec.own_devices:
             remedy = f"write its {device} in one of the two places"
-            section.reject("devices", f"has {device}, which {key} makes already", remedy)
+            section.reject("devices", f"has {device}, which {key} creates already", remedy)
     for key in section.muted().read_map("config") or ():
         if key.startswith(RESERVED):
-            remedy = "remove it: Incus or flakeup writes such keys itself"
+            remedy = "remove it: Incus or flakeup sets such keys itself"
             section.reject("config", f"has the key {key}", remedy)

@@ -31,7 +31,7 @@ def read_fingerprints(incus: Section, key: Key) -> dict[str, str] | None:
     found = {}
     for name, value in values.items():
         if name == LOCAL:
-            why = "is this machine's own server, by a socket, which shows no certificate"
+            why = "is the server on this machine, reached by a socket, which has no certificate"
             section.reject(name, why, "remove it, or name a remote that `incus remote list` shows")
             continue
         try:
@@ -42,10 +42,10 @@ def read_fingerprints(incus: Section, key: Key) -> dict[str, str] | None:
 
 
 def check_fingerprints(incus: Section, key: Key, remotes: Iterable[str]) -> None:
-    """Reject a pin of a server that no host is on: a misspelt name would pin nothing."""
+    """Reject a pinned certificate of a server that no host uses: it may be misspelt."""
     values = incus.read_map(key.name) or {}
     section = incus.open(key.name, values)
     names = ", ".join(sorted(set(remotes)))
     for name in values.keys() - {*remotes, LOCAL}:
         remedy = f"remove it, or write one of the hosts' remotes: {names}"
-        section.reject(name, "is a remote that no host is on", remedy)
+        section.reject(name, "is a remote that no host uses", remedy)

@@ -66,7 +66,7 @@ def _texts(section: Section, name: str, values: Mapping[str, object]) -> dict[st
         if not isinstance(text, str):
             section.reject(name, f"has {key}, whose value is not text", "put that value in quotes")
         elif any(not char.isprintable() and char != "\n" for char in text):
-            section.reject(name, f"has {key}, whose value has a control character in it")
+            section.reject(name, f"has {key}, whose value has a control character")
         else:
             texts[key] = text
     return texts

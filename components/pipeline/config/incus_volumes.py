@@ -22,11 +22,11 @@ def parse_name(text: str) -> str:
     """Parse the name of a remote, project, profile, network, pool or member.
 
     Raises:
-        InvalidValue: it is none.
+        InvalidValue: it is not one.
     """
     check_characters(text, "A-Za-z0-9._-", limit=_MAX_NAME)
     if not text[0].isalnum():
-        msg = "begins with neither a letter nor a digit"
+        msg = "does not begin with a letter or digit"
         raise InvalidValue(msg)
     return text
 
@@ -123,7 +123,7 @@ def read_volumes(section: Section, instance: str, taken: frozenset[str]) -> tupl
     volumes = section.open("volumes", values)
     found = [_read_volume(volumes, key, instance) for key in sorted(values)]
     for one in (one for one in found if one and one.key in taken):
-        volumes.reject(one.key, "is the name of a device that it has already", "write another name")
+        volumes.reject(one.key, "is the name of another device", "write another name")
     return tuple(one for one in found if one)
 
 

@@ -47,7 +47,7 @@ def parse_address(text: str) -> str:
     HostAddress.parse(host)
     for part in parts:
         if not _PART.fullmatch(part):
-            msg = "has a part in its path that no repository's name may have"
+            msg = "has a part in its path that is not valid in a repository's name"
             raise InvalidValue(msg, sample=part)
     return text
 
@@ -139,7 +139,7 @@ REGISTRY: Final = Table(
 
 
 def read_registry(docker: Section) -> Registry | None:
-    """Read `docker.registry`; None where there is none, or a problem, which is then reported."""
+    """Read `docker.registry`; None if it is not set, or has a problem, which is then reported."""
     values = docker.read_map("registry", "write a map with at least address")
     if values is None:
         return None

@@ -10,7 +10,7 @@ docs/config.md (reference.py) and the JSON schema for editors (json_schema.py).
 
 No library does this here. pydantic costs more processor time to import than all of this program's
 own modules (0.11 s), cattrs a third of them (0.03 s), and neither takes off what is left to do: a
-value that is refused must not hide what is wrong beside it, nor show a secret; a host's map is
+value that is refused must not hide other problems, nor show a secret; a host's map is
 laid over the stack's and the flake's; and half of all messages are about two keys together.
 """
 

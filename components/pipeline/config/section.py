@@ -101,7 +101,7 @@ class Section:
         return {name: value for name, value in read.items() if value is not None}
 
     def read(self, name: str) -> Any:
-        """Read the value of a key; None where it is left out, or where it has a problem."""
+        """Read the value of a key; None if it is not set, or has a problem (reported then)."""
         key = self.table[name]
         if name not in self.values:
             if key.required:
@@ -113,7 +113,7 @@ class Section:
         return None if text is None else self.parse(name, text, key.parse or str)
 
     def parse(self, name: str, text: str, parse: Callable[[str], object]) -> Any:
-        """Parse the text of a key; None where there is a problem, which is then reported."""
+        """Parse the text of a key; None if it has a problem, which is then reported."""
         try:
             return parse(text)
         except InvalidValue as error:
@@ -121,7 +121,7 @@ class Section:
             return None
 
     def read_map(self, name: str, remedy: str = "") -> Mapping[str, object] | None:
-        """Give the map under a key, or None where there is none; anything else is a problem."""
+        """Give the map under a key, or None if it is not set; anything else is a problem."""
         if name not in self.values:
             return None
         value = self.values[name]
@@ -131,7 +131,7 @@ class Section:
         return None
 
     def read_list(self, name: str) -> list[Any] | None:
-        """Give the list under a key, or None where there is none; anything else is a problem."""
+        """Give the list under a key, or None if it is not set; anything else is a problem."""
         if name not in self.values:
             return None
         value = self.values[name]

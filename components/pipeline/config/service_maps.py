@@ -46,7 +46,7 @@ def _matching(pattern: re.Pattern[str], what: str) -> Callable[[str], object]:
 
 def _printable(text: str) -> None:
     if any(not char.isprintable() and char not in "\n\t" for char in text):
-        msg = "has a control character in it"
+        msg = "has a control character"
         raise InvalidValue(msg)
 
 
@@ -135,5 +135,5 @@ def read_words(section: Section, key: Key) -> tuple[str, ...] | None:
     if not all(value):
         section.reject(key.name, "has an empty word")
     elif any("\0" in word for word in value):
-        section.reject(key.name, "has a word that no program can be given")
+        section.reject(key.name, "has a word with a NUL character")
     return tuple(value)

@@ -40,7 +40,7 @@ def check_secrets(
 ) -> None:
     """Reject secrets that are not encrypted, and volumes that would hide them."""
     for name, text in secrets.items():
-        # Where nothing of all services is a secret, this is none.
+        # If nothing in the services is a secret, neither is this.
         if not section.hidden or isinstance(text, ClearText):
             remedy = f"run: pulumi config set --secret --path {_argument(service, name)}"
             section.reject("secrets", f"has {name}, which is in clear text", remedy)

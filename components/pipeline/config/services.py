@@ -268,7 +268,7 @@ def _read_service(services: Section, name: str, *, has_app: bool) -> ServiceSpec
     spec = ServiceSpec(**{"name": name, "image": Attr("none"), **section.read_fields()})
     _check_edge(section, spec)
     if spec.origin is Origin.APP and not has_app:
-        why = "is the app's flake, and nothing says at which commit"
+        why = "is the app's flake, whose commit only appRef says"
         section.reject("from", why, "set appRef, or write from: flake")
     check_secrets(section, spec.name, spec.secrets, spec.volumes)
     return spec
@@ -287,7 +287,7 @@ def _check_name(name: str) -> None:
 def _check_edge(section: Section, spec: ServiceSpec) -> None:
     has_ports, has_edge = "ports" in section.values, "edge" in section.values
     if has_edge and (not has_ports or spec.strategy is not Strategy.BLUE_GREEN):
-        why = "has nothing to do: it is for the ports of a blue-green service"
+        why = "has no effect: it is for the ports of a blue-green service"
         section.reject("edge", why, "remove it, or write ports and strategy: blue-green")
     if has_ports and spec.strategy is Strategy.BLUE_GREEN and not has_edge:
         why = "cannot be used by two containers at once, as blue-green runs them"
@@ -300,5 +300,5 @@ def _check_ports(services: Section, specs: tuple[ServiceSpec, ...]) -> None:
         for port in spec.ports:
             other = taken.setdefault(port, spec.name)
             if other != spec.name:
-                why = f"has the port {port}, which {path_to('services', other)} has too"
+                why = f"has the port {port}, which {path_to('services', other)} has as well"
                 services.reject(spec.name, why, "write each port once")

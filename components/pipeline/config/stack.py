@@ -280,7 +280,7 @@ def _check_flake_ref(stack: Section, flake: FlakeUrl) -> None:
     if not flake.kind.is_pinned_by_ref and "flakeRef" in stack.values:
         stack.reject(
             "flakeRef",
-            f"does not go with a flake that is a {flake.kind}, which is taken as it is",
+            f"cannot be used with a flake that is a {flake.kind}, which is used as it is",
             "remove the key, or write a git repository as flake",
         )
 
@@ -289,7 +289,7 @@ def _check_app_rev(stack: Section, app_ref: Ref | None, app_rev: Rev | None) -> 
     if "appRev" in stack.values and "appRef" not in stack.values:
         stack.reject("appRev", "is set without appRef", "set appRef too, or remove the key")
     if app_ref and app_rev and app_ref.is_commit and app_ref.text != app_rev.text:
-        stack.reject("appRev", "is another commit than appRef")
+        stack.reject("appRev", "is a different commit than appRef")
 
 
 def _over(host: HostSpec, activation: Activation, problems: list[Problem]) -> HostSpec:

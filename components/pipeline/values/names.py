@@ -191,7 +191,7 @@ class UserName:
     def __post_init__(self) -> None:
         check_characters(self.text, "a-z0-9_-", limit=MAX_USER)
         if self.text[0] in "-0123456789":
-            msg = "starts with neither a letter nor '_'"
+            msg = "does not start with a letter or '_'"
             raise InvalidValue(msg)
 
     @classmethod

@@ -113,7 +113,7 @@ def _is_encrypted(kind: str, body: str) -> bool:
 
 
 def _decoded(encoded: str) -> bytes:
-    """Decode base64, or give nothing where it is none."""
+    """Decode base64; invalid text gives nothing."""
     try:
         return base64.b64decode(encoded, validate=True)
     except ValueError:

@@ -103,9 +103,9 @@ let
       (rule (matches "[[:space:]]*" text) "is empty")
       (rule (stringLength text > maxText) "is longer than ${toString maxText} bytes")
       (rule (matches ".*[[:cntrl:]].*" text) "has a control character")
-      (rule (stray != [ ]) "has a brace without its other half: write {{ or }} for a brace itself")
+      (rule (stray != [ ]) "has an unmatched brace: write {{ or }} for a brace itself")
       (rule (elem "{}" (bracesIn text)) "has a placeholder without a name")
-      (rule (unknown != [ ]) "has a placeholder that nothing fills: {${concatStringsSep "}, {" unknown}}")
+      (rule (unknown != [ ]) "has an unknown placeholder: {${concatStringsSep "}, {" unknown}}")
     ];
 in
 {

@@ -1,7 +1,8 @@
 """Reads the cases of tests/data/config: a new case is an entry in one of these files.
 
 An entry has a `name`, what it does to `_valid.yaml` (`set`: path to value, `unset`: paths), which
-keys are secret (`secret`), and the whole `messages` it gives, one a problem; none: it is accepted.
+keys are secret (`secret`), and the whole `messages` it gives, one per problem:
+without any it is accepted.
 """
 
 import copy

@@ -17,7 +17,7 @@ PLACES = [
 
 
 def config(stack: object = None, host: object = None) -> dict[str, Any]:
-    """A stack with an instance beside a host that exists."""
+    """A stack with an instance and an existing host."""
     raw: dict[str, Any] = copy.deepcopy(VALID)
     raw["hosts"]["web2"] = {"target": "incus", **({"incus": host} if host is not None else {})}
     return {**raw, **({"incus": stack} if stack is not None else {})}

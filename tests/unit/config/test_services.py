@@ -95,7 +95,7 @@ def test_services_are_sorted_by_name_and_numbers_are_numbers() -> None:
     ],
 )
 def test_a_daemon_over_ssh_has_one_spelling_and_a_host_key(written: str, read: str) -> None:
-    """Another spelling would be another daemon: all would be made anew."""
+    """Another spelling would count as another daemon: everything would be recreated."""
     services = parse({**VALID, "docker": {"host": written, "hostKey": HOST_KEY.line}}).services
     assert services == Services(host=read, host_key=HOST_KEY)
     assert Machine.parse(read).url == read

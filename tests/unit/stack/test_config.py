@@ -150,7 +150,7 @@ def test_a_services_secret_must_be_encrypted_in_the_file(tmp_path: Path) -> None
         f"{place} PIN, {run}.PIN",
         f"{place} PLAIN, {run}.PLAIN",
     ]
-    # Another file than the engine has read, or none that can be: its word is taken.
+    # The engine has read another file, or this one is unreadable: only the engine knows.
     for text in (written.replace("hunter3", "x").replace("1234", "y"), "- no map", "{"):
         (tmp_path / "Pulumi.prod.yaml").write_text(text)
         out = load(config, ("acme:services",), tmp_path)

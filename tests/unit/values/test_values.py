@@ -1,4 +1,4 @@
-"""The grammars: no text gets past them that could be anything but one plain word to a shell.
+"""Parsed values: none of them can be anything but one plain word to a shell.
 
 What each refuses, and with which words, is in tests/data/config.
 """
