@@ -4,14 +4,14 @@
   inputs = {
     nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
 
-    # What `appRef` pins: a repository with a `package.nix` (README.md). It is no flake here, so
+    # What `appRef` pins: a repository with a `package.nix` (README.md). It is not used as a flake, so
     # that it brings no nixpkgs of its own that would have to be fetched, locked and evaluated.
     app = {
       url = "git+https://git.example.org/you/app";
       flake = false;
     };
 
-    # Secrets (modules/secrets.nix). Commented out, since nix fetches and locks every input that is
+    # Secrets (modules/secrets.nix). Commented out, because nix fetches and locks every input that is
     # named here, used or not:
     # sops-nix = {
     #   url = "github:Mic92/sops-nix";
@@ -35,7 +35,7 @@
         specialArgs = { inherit inputs; };
       };
 
-      # For who keeps hosts elsewhere; `default` and `secrets` ask for the special argument `inputs`.
+      # For hosts in another flake; `default` and `secrets` need the special argument `inputs`.
       nixosModules = {
         default = ./modules;
         app = ./modules/app.nix;

@@ -1,5 +1,5 @@
-# `nix flake check ./flake`: every host evaluates, the options have their documentation, the files are
-# formatted, and the guard holds in virtual machines (which need KVM).
+# `nix flake check ./flake`: every host evaluates, the options are documented, the files are
+# formatted, and the guard works in virtual machines (which need KVM).
 {
   inputs,
   lib,
@@ -12,7 +12,7 @@ let
     _: host: host.pkgs.stdenv.hostPlatform.system == system
   ) self.nixosConfigurations;
 
-  # The evaluation is the check: the host itself is not built for it.
+  # The evaluation is the check: the host itself is not built.
   evaluated = lib.mapAttrs' (
     name: host:
     lib.nameValuePair "host-${name}" (

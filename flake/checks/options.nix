@@ -1,4 +1,4 @@
-# The documentation of this flake's options, as a page. An option without a description fails it.
+# The documentation of this flake's options, as a page. It fails for an option without a description.
 {
   lib,
   nixosOptionsDoc,
@@ -9,11 +9,11 @@ let
   root = "${self}/";
 in
 (nixosOptionsDoc {
-  # All of them: those of a machine are only there on a host that is one.
+  # Options of a kind of machine exist only on such a host.
   options.flakeup = optionsOf "web" // {
     inherit (optionsOf "staging-web") incus;
   };
-  # Where an option is declared is a path in the store, which every change would move.
+  # Declarations are store paths, which every change would change.
   transformOptions =
     option:
     option

@@ -1,9 +1,9 @@
 # The script that flakeup sends to hosts, assembled from its parts in the order given by
 # components/pipeline/activation/runner/__init__.py; a test compares it with what is really sent.
 #
-# It lies outside of this folder. Where the flake is addressed as a folder of its repository
-# (`nix flake check ./flake`, or `git+file:…?dir=flake`) the whole repository is there; flakeup itself
-# takes `path:./flake`, which is the folder alone, and needs no runner from it: then `null`.
+# It is outside this folder. If the flake is addressed as a folder of its repository (`nix flake check
+# ./flake`, or `git+file:…?dir=flake`) the whole repository is there; flakeup itself uses
+# `path:./flake`, which is only the folder, and needs no runner from it: then `null`.
 let
   inherit (builtins)
     concatStringsSep

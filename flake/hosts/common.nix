@@ -1,8 +1,8 @@
-# What the roles share, and what an environment changes about them.
+# What all roles share, and how the environment changes it.
 { environment, lib, ... }:
 {
   flakeup = {
-    # Your own keys: CI's, and those of the people who deploy.
+    # Put your own keys here: CI's, and those of the people who deploy.
     deploy.authorizedKeys = [ (import ../modules/placeholder-key.nix) ];
 
     app.environment = {
@@ -10,10 +10,10 @@
       LOG_LEVEL = if environment == "production" then "info" else "debug";
     };
 
-    # Nobody sits beside staging: a host that comes up whole may keep what it has booted.
+    # Nobody watches staging: a host that boots without failed units may keep the release.
     bootGuard.confirm = lib.mkIf (environment == "staging") "healthy";
   };
 
-  # The release that a host was first installed with; it stays when nixpkgs moves on.
+  # The release that a host was first installed with; it does not change with nixpkgs.
   system.stateVersion = "26.05";
 }

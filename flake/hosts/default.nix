@@ -1,10 +1,10 @@
 # The hosts: `nixosConfigurations.<name>`, which flakeup calls a host's `attr` (by default its name).
 #
 #   role         what it is for: a folder here, shared by the environments
-#   environment  what modules are told as the argument `environment`
+#   environment  the argument `environment` of modules
 #   machine      where it runs: one of ../modules/{ec2,incus,uefi}.nix
 #   system       its architecture
-#   buildOn      optional: cross-compiled on this architecture instead of built on its own
+#   buildOn      optional: cross-compile on this architecture instead of building natively
 { nixpkgs, specialArgs }:
 let
   inherit (nixpkgs) lib;
@@ -48,7 +48,7 @@ let
       system = "x86_64-linux";
     };
 
-    # What new Incus instances are made from; flakeup then switches them to their own system.
+    # The image of new Incus instances; flakeup then switches them to their own system.
     incus-base = {
       role = ./incus-base;
       environment = "image";

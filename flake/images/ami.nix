@@ -1,7 +1,7 @@
-# Laid over a host for its image alone (`system.build.images.amazon`), not over the host itself.
+# Applied to a host's image only (`system.build.images.amazon`), not to the host itself.
 {
-  # What the EBS direct APIs take, block by block; a VHD uploads too, and does not boot.
+  # For the EBS direct APIs, which take it block by block; a VHD can be uploaded, but does not boot.
   amazonImage.format = "raw";
-  # As large as its content, and some room: the disk grows with the volume at the first boot.
+  # The size of its content plus some room: the disk grows to its volume at the first boot.
   virtualisation.diskSize = "auto";
 }

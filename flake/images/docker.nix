@@ -1,8 +1,8 @@
-# The app as a container image, for hosts that are no NixOS: one process, `web`, and no systemd.
+# The app as a container image, for hosts without NixOS: one process, `web`, and no systemd.
 #
-# Its result is a script that writes the image to stdout (`result | docker load`), so that nothing
+# The result is a script that writes the image to stdout (`result | docker load`), so that nothing
 # large is in the store. The tag is left out on purpose: it is then the hash of the image's inputs,
-# which an evaluation knows (`imageTag`), and which no other image can have.
+# which evaluation knows (`imageTag`), and which no other image has.
 {
   app,
   cacert,
@@ -12,7 +12,7 @@
 }:
 let
   port = "8080";
-  # Numbers, so that a host can see that this is not root without reading the image.
+  # A number, so that it is obvious without reading the image that this is not root.
   uid = "1000";
 in
 dockerTools.streamLayeredImage {
@@ -34,7 +34,7 @@ dockerTools.streamLayeredImage {
     ];
     ExposedPorts."${port}/tcp" = { };
     StopSignal = "SIGTERM";
-    # Docker's own form: times in nanoseconds. A container that never gets well is not taken.
+    # Times are in nanoseconds. A container that does not become healthy is not deployed.
     Healthcheck = {
       Test = [
         "CMD"

@@ -1,5 +1,5 @@
-# The edge of a service in Docker: HAProxy, which flakeup gives its configuration
-# (/etc/haproxy/haproxy.cfg) and its command. It stays where it is when a release comes.
+# The edge of a service in Docker: HAProxy. flakeup gives it its configuration
+# (/etc/haproxy/haproxy.cfg) and its command, and keeps it running when a release is deployed.
 {
   dockerTools,
   haproxy,
@@ -17,19 +17,19 @@ dockerTools.streamLayeredImage {
       extraGroupLines = [ "edge:x:${uid}:" ];
     })
   ];
-  # The folder has to be there before its file can be put into it.
+  # The folder has to exist before flakeup can put the file into it.
   extraCommands = ''
     mkdir -p etc/haproxy
     mkdir -m 1777 tmp
   '';
   config = {
-    # Docker lets everybody in a container listen on any of its ports.
+    # In a container of Docker, every user may listen on any port.
     User = "${uid}:${uid}";
     Cmd = [
       (lib.getExe haproxy)
       "-v"
     ];
-    # flakeup calls it by its name.
+    # flakeup calls `haproxy` by its name.
     Env = [ "PATH=/bin" ];
     StopSignal = "SIGUSR1";
   };

@@ -1,4 +1,4 @@
-# The two files of an Incus image in its split form: `incus image import METADATA ROOTFS`.
+# The two files of a split Incus image: `incus image import METADATA ROOTFS`.
 host:
 let
   inherit (host.config.system.build) metadata squashfs;

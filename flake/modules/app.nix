@@ -1,5 +1,5 @@
-# The app: one systemd service for each of its processes that a host runs, and a health check for
-# each, so that a release that does not come up is taken back.
+# The app: a systemd service for each of its processes that a host runs, and a health check for each,
+# so that a release that does not come up is rolled back.
 {
   config,
   inputs,
@@ -26,14 +26,14 @@ let
           type = types.nullOr types.port;
           default = null;
           example = 8080;
-          description = "Where the process listens; it is told as `PORT`, and the firewall lets it through.";
+          description = "The port that the process listens on: it is passed as `PORT`, and opened in the firewall.";
         };
         healthPath = mkOption {
           type = types.nullOr (types.strMatching "/[A-Za-z0-9._~/-]*");
           default = null;
           example = "/health";
           description = ''
-            The path that answers 200 when the process is well. Without it, its unit has to stay
+            The path that answers 200 when the process is healthy. Without it, its unit has to stay
             active.
           '';
         };
@@ -41,7 +41,7 @@ let
           type = types.attrsOf types.str;
           default = { };
           example.QUEUES = "mail,default";
-          description = "Variables for this process alone. What is secret belongs into `credentials`.";
+          description = "Environment variables of this process only. Secrets belong in `credentials`.";
         };
       };
     };
@@ -64,7 +64,7 @@ let
       LoadCredential = lib.mapAttrsToList (key: path: "${key}:${path}") cfg.credentials;
       Restart = "on-failure";
       RestartSec = 2;
-      # What an app has no use for, and what took it over would have.
+      # What an app does not need, and an attacker would use.
       CapabilityBoundingSet = "";
       LockPersonality = true;
       NoNewPrivileges = true;
@@ -113,7 +113,7 @@ in
       example = lib.literalExpression "inputs.app.packages.\${pkgs.stdenv.hostPlatform.system}.default";
       description = ''
         The app, built with this flake's packages: `package.nix` of the input `app`, which `appRef`
-        pins. Its programs are named as the processes are.
+        pins. Its programs have the names of the processes.
       '';
     };
     processes = mkOption {
@@ -132,15 +132,15 @@ in
       type = types.attrsOf types.str;
       default = { };
       example.LOG_LEVEL = "info";
-      description = "Variables for all processes of the app.";
+      description = "Environment variables of all processes of the app.";
     };
     credentials = mkOption {
       type = types.attrsOf (types.strMatching "/.*");
       default = { };
       example = lib.literalExpression "{ database-url = config.sops.secrets.database-url.path; }";
       description = ''
-        Secrets for all processes of the app: files on the host, which it reads as
-        `$CREDENTIALS_DIRECTORY/<name>`. Neither the store nor the environment holds them.
+        Secrets of all processes of the app: files on the host, which it reads as
+        `$CREDENTIALS_DIRECTORY/<name>`. They are neither in the store nor in the environment.
       '';
     };
   };
@@ -148,7 +148,7 @@ in
   config = lib.mkIf (cfg.processes != { }) {
     assertions = lib.mapAttrsToList (name: path: {
       assertion = !lib.hasPrefix builtins.storeDir path;
-      message = "flakeup.app.credentials.${name} is in the store, where everybody can read it";
+      message = "flakeup.app.credentials.${name} is in the store, where every user can read it";
     }) cfg.credentials;
 
     users.users.app = {
@@ -161,7 +161,7 @@ in
     systemd.services = lib.mapAttrs' (
       name: it: lib.nameValuePair "app-${name}" (service name it)
     ) cfg.processes;
-    # A check of that name that a host writes itself takes the place of this one.
+    # A check of the same name in a host's own configuration replaces this one.
     flakeup.activation.checks = lib.mapAttrs (name: it: lib.mkDefault (check name it)) cfg.processes;
     networking.firewall.allowedTCPPorts = ports;
   };

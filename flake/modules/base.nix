@@ -1,11 +1,11 @@
 # What every host has: one way in (ssh, with pinned keys), one user who may deploy, and a Nix that
-# takes signed paths alone.
+# accepts only signed paths.
 { config, lib, ... }:
 let
   inherit (lib) mkOption types;
   cfg = config.flakeup;
   hostKey = "/etc/ssh/ssh_host_ed25519_key";
-  # Nobody has the private half: the template's own key, which gives way to yours.
+  # The template's key, to be replaced with yours: nobody has its private half.
   placeholder = import ./placeholder-key.nix;
 in
 {
@@ -16,7 +16,7 @@ in
         default = "deploy";
         example = "release";
         description = ''
-          The user that flakeup logs in as (`hosts.<name>.user` of the stack). Who may activate a
+          The user that flakeup logs in as (`hosts.<name>.user` of the stack). Whoever may activate a
           system is root, so it has one sudo rule, `NOPASSWD: ALL`, and no password.
         '';
       };
@@ -28,7 +28,7 @@ in
         example = [ "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII37QsfaC6TZC04ULDxkqO8IB9/KJvwLWbiP2ORl634Q ci" ];
         description = ''
           The ed25519 keys that may log in as the deploy user. They are the only ones: keys in home
-          directories are not looked at.
+          directories are ignored.
         '';
       };
     };
@@ -38,15 +38,15 @@ in
         type = types.listOf types.str;
         default = [ ];
         example = [ "https://cache.example.org" ];
-        description = "Binary caches that the host asks, besides NixOS's own.";
+        description = "Binary caches that the host uses in addition to NixOS's own.";
       };
       publicKeys = mkOption {
         type = types.listOf (types.strMatching "[^:[:space:]]+:[A-Za-z0-9+/]+={0,2}");
         default = [ ];
         example = [ "cache.example.org-1:kNpCGPQyA0nR0y0aBcpCTXzvcrSEuBTmTWJ2BWxnQDk=" ];
         description = ''
-          The keys that paths from these caches are signed with. What comes through a cache is
-          signed, always; what a deployment pushes over ssh needs no signature.
+          The keys that paths from these caches are signed with. Paths from a cache are always
+          signed; those that a deployment copies over ssh need no signature.
         '';
       };
     };
@@ -56,15 +56,15 @@ in
         type = types.str;
         default = "weekly";
         example = "Sun 03:15";
-        description = "When the store is cleaned up, in the form of {manpage}`systemd.time(7)`.";
+        description = "When the store is garbage-collected, as a calendar event of {manpage}`systemd.time(7)`.";
       };
       olderThan = mkOption {
         type = types.strMatching "[1-9][0-9]*d";
         default = "30d";
         example = "14d";
         description = ''
-          How old generations are when they are removed. The system from before the last release
-          is kept whatever its age: flakeup holds it as a GC root.
+          The age at which generations are deleted. The system before the last release is kept
+          whatever its age: flakeup holds it as a GC root.
         '';
       };
     };
@@ -78,7 +78,7 @@ in
       }
       {
         assertion = cfg.cache.substituters == [ ] || cfg.cache.publicKeys != [ ];
-        message = "flakeup.cache.publicKeys is empty: nothing from flakeup.cache.substituters would be trusted";
+        message = "flakeup.cache.publicKeys is empty: no path from flakeup.cache.substituters would be trusted";
       }
       {
         assertion = cfg.deploy.user != "root";
@@ -87,12 +87,12 @@ in
     ];
     warnings = lib.optional (lib.elem placeholder cfg.deploy.authorizedKeys) "flakeup.deploy.authorizedKeys still has the template's key, which nobody can log in with";
 
-    # One daemon that runs all the time: with a socket, a configuration that sshd refuses is seen
-    # by the first login alone, and not by systemd.
+    # A daemon that always runs: with socket activation, only the first login would notice a
+    # configuration that sshd refuses, and systemd would not.
     services.openssh = {
       enable = true;
       startWhenNeeded = false;
-      # One key to pin, of the one kind that flakeup takes.
+      # One key to pin, of the only type that flakeup accepts.
       hostKeys = [
         {
           type = "ed25519";
@@ -103,23 +103,23 @@ in
       settings = {
         PasswordAuthentication = false;
         KbdInteractiveAuthentication = false;
-        # By force: NixOS's modules for EC2 and for images let root in with a key.
+        # Forced: NixOS's modules for EC2 and for images let root log in with a key.
         PermitRootLogin = lib.mkForce "no";
       };
     };
 
     users = {
-      # What is not written here is gone at the next activation: a password that somebody set, too.
+      # What is not declared here is removed at the next activation, such as a password set by hand.
       mutableUsers = false;
       users.root = {
         hashedPassword = "!";
-        # NixOS's module for containers lets root in without a password.
+        # NixOS's module for containers lets root log in without a password.
         initialHashedPassword = lib.mkForce null;
       };
       users.${cfg.deploy.user} = {
         isNormalUser = true;
         description = "deploys with flakeup";
-        # Among the users that may run sudo; what it may do there is the rule below.
+        # It may run sudo; what it may do with it is the rule below.
         extraGroups = [ "wheel" ];
         openssh.authorizedKeys.keys = cfg.deploy.authorizedKeys;
       };
@@ -127,7 +127,7 @@ in
 
     security.sudo = {
       enable = true;
-      # sudo cannot be run by the users of services.
+      # Users of services cannot run sudo.
       execWheelOnly = true;
       extraRules = [
         {
@@ -148,7 +148,7 @@ in
           "nix-command"
           "flakes"
         ];
-        # A trusted user of the daemon is as good as root: the deploy user copies through sudo.
+        # A trusted user of the daemon is equivalent to root: the deploy user copies through sudo.
         trusted-users = [ "root" ];
         substituters = cfg.cache.substituters;
         trusted-public-keys = cfg.cache.publicKeys;
@@ -158,17 +158,17 @@ in
         inherit (cfg.gc) dates;
         options = "--delete-older-than ${cfg.gc.olderThan}";
       };
-      # Hosts are built from the flake; a channel would be a second source of packages.
+      # Hosts come from the flake; a channel would be a second source of packages.
       channel.enable = false;
     };
-    # The source of nixpkgs would be part of every host's closure, and of every copy.
+    # nixpkgs' sources would be part of every host's closure, and of every copy.
     nixpkgs.flake = {
       setFlakeRegistry = false;
       setNixPath = false;
     };
 
-    # NixOS's manual depends on all modules, and is nothing that a fleet reads on its hosts. Above
-    # what the module for containers asks for (890).
+    # NixOS's manual depends on all modules, and nobody reads it on a server. The priority is above
+    # that of the module for containers (890).
     documentation.enable = lib.mkOverride 880 false;
     documentation.nixos.enable = lib.mkOverride 880 false;
   };

@@ -1,5 +1,5 @@
-# Guards the first boot of a release that became the boot default before it had run (`mode: boot`):
-# the script beside this file says how, and README.md which files it reads and writes.
+# Guards the first boot of a release that became the boot default before it ever ran (`mode: boot`):
+# the script next to this file says how, and README.md which files it reads and writes.
 {
   config,
   lib,
@@ -15,7 +15,7 @@ let
       systemdBoot.xbootldrMountPoint
     else
       config.boot.loader.efi.efiSysMountPoint;
-  # loader.conf is on the ESP, and entries may be elsewhere: only where both are one folder can a
+  # loader.conf is on the ESP, and entries may be elsewhere: only if both are in one folder can a
   # system be started once.
   canStartOnce = systemdBoot.enable && systemdBoot.xbootldrMountPoint == null;
 
@@ -43,8 +43,8 @@ in
       default = true;
       example = false;
       description = ''
-        Whether a release that was staged with `mode: boot` is taken back when nobody confirms its
-        first boot: OLD becomes the boot default, and the machine reboots once. Where nothing is
+        Whether a release that was staged with `mode: boot` is rolled back if nobody confirms its
+        first boot: OLD becomes the boot default, and the machine reboots once. If nothing is
         staged, nothing is done.
       '';
     };
@@ -53,7 +53,7 @@ in
       default = "10m";
       example = "30m";
       description = ''
-        How long the first boot waits to be confirmed, from the moment when file systems are
+        How long the first boot waits for its confirmation, from the moment file systems are
         mounted.
       '';
     };
@@ -65,10 +65,10 @@ in
       default = "command";
       example = "healthy";
       description = ''
-        Who confirms: `command` is somebody who comes in and runs `sudo flakeup-boot-guard confirm`,
-        or who begins another deployment; it proves network, sshd, keys and sudo. `healthy` is the
-        host itself, when the boot has come to its end and no unit has failed: for hosts that may
-        reboot when nobody looks.
+        Who confirms: `command` is somebody who logs in and runs `sudo flakeup-boot-guard confirm`,
+        or starts another deployment; this proves network, sshd, keys and sudo. `healthy` is the
+        host itself, once the boot has finished and no unit has failed: for hosts that may reboot
+        unattended.
       '';
     };
   };
@@ -76,7 +76,7 @@ in
   config = lib.mkIf cfg.enable {
     environment.systemPackages = [ guard ];
 
-    # As early as the store can be read, and waited for by nothing: a boot that hangs in a unit is
+    # As early as the store can be read, and nothing waits for it: a boot that hangs in a unit is
     # guarded too.
     systemd.services.flakeup-boot-guard = {
       description = "Guard of a release that runs for the first time";
@@ -93,13 +93,13 @@ in
         RemainAfterExit = true;
         ExecStart = "${lib.getExe guard} boot";
       };
-      # It belongs to the boot, not to a release: a switch leaves it alone.
+      # It belongs to the boot, not to a release: a switch does not touch it.
       restartIfChanged = false;
       stopIfChanged = false;
     };
 
     boot.loader.systemd-boot.extraInstallCommands = lib.mkIf canStartOnce ''
-      # The argument is the system that the boot loader was written for.
+      # The argument is the system that the boot loader was installed for.
       ${lib.getExe guard} installed "$1" || true
     '';
   };

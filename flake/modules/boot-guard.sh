@@ -1,50 +1,51 @@
-# The boot guard: a release that became the boot default before it had run (`mode: boot`) is taken
-# back when nobody confirms its first boot.
+# The boot guard: a release that became the boot default before it ever ran (`mode: boot`) is rolled
+# back if nobody confirms its first boot.
 #
-#   boot             at each boot: arm the way back, or finish what the last boot has begun
+#   boot             at each boot: arm the rollback, or finish the one that the last boot started
 #   confirm          the host is well: the release stays
-#   revert ID        the time is up: OLD becomes the boot default, and the machine reboots, once
-#   watch            confirm as soon as the boot has come to its end without a failed unit
-#   installed NEW    the boot loader has been written for NEW: let it start NEW once only, if it can
-#   status           what the guard has to say, in a line
+#   revert ID        time is up: OLD becomes the boot default, and the machine reboots, once
+#   watch            confirm as soon as the boot has finished without a failed unit
+#   installed NEW    the boot loader was installed for NEW: make it start NEW only once, if it can
+#   status           the state of the guard, in one line
 #
-# The attempt that flakeup's runner leaves in /nix/var/flakeup is all that it goes by. It reads
+# It goes by the attempt that flakeup's runner leaves in /nix/var/flakeup, and nothing else. It reads
 # `current` and the attempt's `state`, `spec`, `old`, `new`, `boot-id`; it writes `guard`,
-# `guard-boot` and `guard-once` beside them and, on the way back, what the runner itself would have
-# written: `state`, `reason`, `exit`. Where nothing is staged it does nothing.
+# `guard-boot` and `guard-once` next to them and, in a rollback, what the runner itself would have
+# written: `state`, `reason`, `exit`. If nothing is staged it does nothing.
 #
 # `guard` is one word: once (the boot loader starts NEW a single time), armed, confirmed,
-# going-back (OLD is the default, and the machine reboots), back (it runs OLD), stuck (it does not).
+# rolling-back (OLD is the default, and the machine reboots), rolled-back (it runs OLD),
+# rollback-failed (it does not).
 set -u
 umask 077
 
-ROOT=${FLAKEUP_GUARD_ROOT:-} # of a host that a test has made
+ROOT=${FLAKEUP_GUARD_ROOT:-} # of a test's host
 LIMIT=${FLAKEUP_GUARD_LIMIT:-10m}
 CONFIRM=${FLAKEUP_GUARD_CONFIRM:-command}
-BOOT=${FLAKEUP_GUARD_BOOT:-} # the folder of systemd-boot's entries, where that is the boot loader
+BOOT=${FLAKEUP_GUARD_BOOT:-} # the folder of systemd-boot's entries, if that is the boot loader
 ETC=$ROOT/nix/var/flakeup
 RUN=$ROOT/run/flakeup
 PROFILE=$ROOT/nix/var/nix/profiles/system
-BOOT_LIMIT=300 # seconds for writing the boot loader
+BOOT_LIMIT=300 # seconds for installing the boot loader
 BOOT_ID=$(cat "$ROOT/proc/sys/kernel/random/boot_id")
 
 say() { printf '%s\n' "$1"; }
 complain() { printf '%s\n' "$1" >&2; }
 get() { cat "$1" 2>/dev/null || true; }
-put() { # FILE TEXT: whole or not at all, as the runner does it
+put() { # FILE TEXT: atomically, as the runner does
     printf '%s\n' "$2" >"$1.tmp" && sync "$1.tmp" && mv -f "$1.tmp" "$1"
 }
 
-locked() { # the runner's own lock: every change of state is made under it
+lock() { # the runner's own lock: every change of state is made under it
     mkdir -p "$RUN"
     exec 9>"$RUN/lock"
     flock -w 120 9 || {
-        complain "the lock of flakeup is held by another call"
+        complain "another flakeup call holds the lock"
         exit 75
     }
 }
 
-use_attempt() { # the attempt that holds the host: `id`, `folder`, `old`, `new`
+load_attempt() { # the attempt that holds the host: `id`, `folder`, `old`, `new`
     id=$(readlink "$ETC/current" 2>/dev/null) || id=
     id=${id##*/}
     folder=$ETC/attempts/${id:-none}
@@ -56,7 +57,7 @@ use_attempt() { # the attempt that holds the host: `id`, `folder`, `old`, `new`
 word() { get "$folder/guard"; }
 enter() { put "$folder/guard" "$1"; } # WORD
 
-is_staged() { # by a boot before this one, for the next start, and committed
+is_staged() { # committed in an earlier boot, to run after the next one
     [ -n "$id" ] && grep -qx 'mode boot' "$folder/spec" 2>/dev/null || return 1
     case $(get "$folder/state") in
     committed | rolling-back) ;;
@@ -65,44 +66,48 @@ is_staged() { # by a boot before this one, for the next start, and committed
     [ -n "$booted" ] && [ "$(get "$folder/boot-id")" != "$BOOT_ID" ]
 }
 
-is_of_this_boot() { [ "$(get "$folder/guard-boot")" = "$BOOT_ID" ]; }
+is_armed_in_this_boot() { [ "$(get "$folder/guard-boot")" = "$BOOT_ID" ]; }
 
 # --- at boot ------------------------------------------------------------------------------
 
 boot() {
-    locked
-    use_attempt
+    lock
+    load_attempt
     is_staged || return 0
     case $(word):$booted in
-    confirmed:* | back:* | stuck:*) ;;
-    going-back:"$old") end_back ;;
-    going-back:*) end_stuck "OLD was made the boot default, and the machine started $booted" ;;
+    confirmed:* | rolled-back:* | rollback-failed:*) ;;
+    rolling-back:"$old") end_rollback ;;
+    rolling-back:*) fail_rollback "OLD was made the boot default, and the machine started $booted" ;;
     armed:"$new")
-        # It went down before anybody had confirmed it: what crashes before its time is up would
-        # otherwise start over for ever.
-        is_of_this_boot || go_back "the host went down before its first boot was confirmed"
+        # It went down before anybody confirmed it. Without this, a system that crashes early would
+        # start again forever.
+        is_armed_in_this_boot || roll_back "the host went down before its first boot was confirmed"
         ;;
-    armed:"$old" | once:"$old") # the boot loader has fallen back by itself
-        begin_back "the new system did not come up, and the boot loader started the old one"
-        if make_default "$old"; then end_back; else end_stuck "the boot loader could not be put back"; fi
+    armed:"$old" | once:"$old") # the boot loader fell back by itself
+        begin_rollback "the new system did not come up, and the boot loader started the old one"
+        if make_default "$old"; then
+            end_rollback
+        else
+            fail_rollback "the boot loader could not be restored"
+        fi
         ;;
     :"$new" | once:"$new") arm ;;
-    *) ;; # somebody has chosen another system from the boot menu: theirs to decide
+    *) ;; # somebody chose another system from the boot menu: theirs to decide
     esac
 }
 
 arm() {
     if [ "$old" = "$new" ] || [ ! -x "$old/bin/switch-to-configuration" ]; then
-        complain "$new runs for the first time, and there is no system to go back to: $old"
+        complain "$new runs for the first time, and there is no system to roll back to: $old"
         return 0
     fi
     put "$folder/guard-boot" "$BOOT_ID" && enter armed || return 1
-    # Monotonic, and PID 1's own: it depends on no unit of the system that it guards.
+    # A monotonic timer of PID 1: it depends on no unit of the system that it guards.
     systemd-run --quiet --collect --unit=flakeup-boot-revert --on-active="$LIMIT" \
         --timer-property=AccuracySec=1s -p Restart=on-failure -p RestartSec=5 \
         -p StartLimitIntervalSec=3600 -p StartLimitBurst=3 \
         -- "$(self)" revert "$id" || {
-        complain "systemd did not arm the timer of the way back"
+        complain "systemd did not start the rollback timer"
         return 1
     }
     say "$new runs for the first time: confirm it within $LIMIT with 'flakeup-boot-guard confirm'"
@@ -110,41 +115,41 @@ arm() {
         systemd-run --quiet --collect --no-block --unit=flakeup-boot-watch -- "$(self)" watch
 }
 
-self() { readlink -f "$0"; } # by its store path: the system that is being guarded may be switched
+self() { readlink -f "$0"; } # by its store path: the guarded system may be switched
 
-# --- the two ends -------------------------------------------------------------------------
+# --- the outcomes -------------------------------------------------------------------------
 
 confirm() {
-    locked
-    use_attempt
+    lock
+    load_attempt
     case $(word) in
     armed)
-        is_of_this_boot || {
-            complain "it was armed in an earlier boot: $new is not confirmed"
+        is_armed_in_this_boot || {
+            complain "the guard was armed in an earlier boot: $new is not confirmed"
             exit 1
         }
         end_confirmed
         ;;
-    going-back | back | stuck)
+    rolling-back | rolled-back | rollback-failed)
         complain "too late: $(get "$folder/reason")"
         exit 1
         ;;
-    confirmed) say "$new is confirmed already" ;;
-    *) # who confirms may be here before the guard
+    confirmed) say "$new is already confirmed" ;;
+    *) # the confirmation may come before the guard has started
         if is_staged && [ "$booted" = "$new" ]; then
             end_confirmed
         else
-            say "nothing waits for a confirmation"
+            say "nothing awaits confirmation"
         fi
         ;;
     esac
 }
 
 end_confirmed() {
-    # A boot loader that starts it once only is told to go on.
+    # A boot loader that starts it only once has to be told to keep it.
     if [ -e "$folder/guard-once" ] && [ "$(profile)" = "$new" ]; then
         make_default "$new" || {
-            complain "the boot loader could not be written: $new is not confirmed"
+            complain "the boot loader could not be installed: $new is not confirmed"
             exit 1
         }
     fi
@@ -156,58 +161,58 @@ end_confirmed() {
 watch() {
     state=$(systemctl is-system-running --wait 2>/dev/null) || true
     if [ "$state" != running ]; then
-        complain "the boot ended $state: it is not confirmed"
+        complain "the boot finished as $state: it is not confirmed"
         exit 1
     fi
     confirm
 }
 
 revert() { # ID
-    locked
-    use_attempt
+    lock
+    load_attempt
     if [ "$id" != "$1" ]; then
-        # A deployment has begun in this boot: somebody has come in over ssh, and through sudo.
+        # A deployment has started in this boot: ssh and sudo work.
         folder=$ETC/attempts/$1
         new=$(get "$folder/new")
         [ "$(word)" != armed ] || end_confirmed
         exit 0
     fi
     case $(word) in
-    armed | going-back) # a way back that was cut off goes on
-        ! is_of_this_boot || go_back "nobody confirmed its first boot in time"
+    armed | rolling-back) # an interrupted rollback continues
+        ! is_armed_in_this_boot || roll_back "its first boot was not confirmed in time"
         ;;
     esac
 }
 
-go_back() { # WHY
-    begin_back "$1"
+roll_back() { # WHY
+    begin_rollback "$1"
     if ! make_default "$old"; then
         # Rebooting would start NEW again.
-        end_stuck "the boot loader could not be put back"
+        fail_rollback "the boot loader could not be restored"
     fi
     sync
     say "rebooting into $old"
     systemctl reboot
 }
 
-begin_back() { # WHY
-    complain "$new is taken back: $1"
+begin_rollback() { # WHY
+    complain "rolling back from $new: $1"
     [ -e "$folder/reason" ] || printf '%s\n' "$1" >"$folder/reason"
     printf '%s\n' 22 >"$folder/exit"
-    enter going-back && put "$folder/state" rolling-back || exit 1
+    enter rolling-back && put "$folder/state" rolling-back || exit 1
 }
 
-end_back() {
-    put "$folder/state" rolled-back && enter back || exit 1
+end_rollback() {
+    put "$folder/state" rolled-back && enter rolled-back || exit 1
     rm -f "$folder/guard-once"
-    say "back on $old: $(get "$folder/reason")"
+    say "rolled back to $old: $(get "$folder/reason")"
 }
 
-end_stuck() { # WHY: said loudly, by a unit that has failed, and never a second reboot
+fail_rollback() { # WHY: the unit fails, so that it is noticed; there is never a second reboot
     printf '%s\n' "$1" >"$folder/trouble"
     printf '%s\n' 50 >"$folder/exit"
-    put "$folder/state" rollback-failed && enter stuck
-    complain "not taken back: $1"
+    put "$folder/state" rollback-failed && enter rollback-failed
+    complain "rollback failed: $1"
     exit 1
 }
 
@@ -235,18 +240,18 @@ make_default() { # SYSTEM: the profile first, since boot entries are made from i
     [ "$(profile)" = "$1" ]
 }
 
-# --- systemd-boot: NEW is started once, and what boots without a word is still OLD ----------
+# --- systemd-boot: NEW is started once, while OLD stays the default -------------------------
 
-installed() { # NEW; within the runner's commit, which holds the lock
-    use_attempt
+installed() { # NEW; called in the runner's commit, which holds the lock
+    load_attempt
     [ -n "$BOOT" ] && [ "$1" = "$new" ] && [ "$1" != "$booted" ] || return 0
     [ "$(get "$folder/state")" = committing ] && grep -qx 'mode boot' "$folder/spec" || return 0
     [ "$(get "$folder/boot-id")" = "$BOOT_ID" ] || return 0
-    # With its own counting of boots systemd-boot falls back by itself.
+    # With boot counting, systemd-boot falls back by itself.
     ! grep -q '^preferred' "$BOOT/loader/loader.conf" || return 0
     entry_new=$(entry_of "$new") entry_old=$(entry_of "$old")
     [ -n "$entry_new" ] && [ -n "$entry_old" ] || return 0
-    # What cannot be had is done without: then NEW is the default, and the timer alone guards it.
+    # If this fails, NEW stays the default, and only the timer guards it.
     bootctl --esp-path="$BOOT" set-oneshot "$entry_new" || return 0
     sed "s/^default .*/default $entry_old/" "$BOOT/loader/loader.conf" >"$BOOT/loader/loader.tmp" &&
         sync "$BOOT/loader/loader.tmp" &&
@@ -255,14 +260,14 @@ installed() { # NEW; within the runner's commit, which holds the lock
     enter once
 }
 
-entry_of() { # SYSTEM: its entry, whatever the release of NixOS calls it
+entry_of() { # SYSTEM: its boot entry, however NixOS names it
     grep -lF "init=$1/init" "$BOOT"/loader/entries/*.conf 2>/dev/null | while read -r entry; do
         printf '%s\n' "${entry##*/}"
     done | sort | tail -n 1
 }
 
 status() {
-    use_attempt
+    load_attempt
     say "${id:-no attempt}: $(get "$folder/state"), guard: $(word)"
 }
 

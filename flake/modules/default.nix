@@ -1,5 +1,5 @@
-# What every host of this flake imports; `incus.nix`, `ec2.nix` and `uefi.nix` say where it runs, and
-# a host imports one of them (hosts/default.nix).
+# What every host of this flake imports. hosts/default.nix adds where it runs: one of `incus.nix`,
+# `ec2.nix` and `uefi.nix`.
 {
   imports = [
     ./app.nix

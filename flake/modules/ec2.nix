@@ -1,5 +1,5 @@
-# A host that is an EC2 instance, or the image of one: NixOS's own profile, without what lets user
-# data change or reveal anything.
+# An EC2 instance, or the image for one: NixOS's own profile, without the parts that let user data
+# change or reveal anything.
 {
   config,
   lib,
@@ -19,8 +19,8 @@ in
       default = true;
       example = false;
       description = ''
-        Whether the instance boots by UEFI, as all Nitro types can and aarch64 has to. An image and
-        the hosts made from it have the same.
+        Whether the instance boots by UEFI, as all Nitro types can and aarch64 must. An image and the
+        hosts created from it need the same value.
       '';
     };
     userData = mkOption {
@@ -28,9 +28,9 @@ in
       default = false;
       example = true;
       description = ''
-        Whether the instance asks the metadata service for its host name, the key pair of its launch
-        and an ssh host key in its user data. Everything on the instance that reaches the metadata
-        service can read what is there, so nothing secret belongs into it. It is never run.
+        Whether the instance asks the metadata service for its host name, its launch key pair and an
+        ssh host key in its user data. Every process on the instance that reaches the metadata service
+        can read them, so user data must not hold secrets. It is never run as a script.
       '';
     };
     sessionManager = mkOption {
@@ -38,8 +38,8 @@ in
       default = false;
       example = true;
       description = ''
-        Whether AWS's Session Manager lets people in. It is a second way in beside ssh, and the rights
-        to use it are IAM's: its user has a sudo rule of its own.
+        Whether people can log in through AWS's Session Manager. It is a second way in besides ssh,
+        governed by IAM: its user has a sudo rule of its own.
       '';
     };
   };
@@ -47,7 +47,7 @@ in
   config = {
     ec2.efi = cfg.uefi;
 
-    # It runs user data at every boot, and a switch from it would undo a deployment.
+    # It runs user data at every boot, and a switch by it would undo a deployment.
     virtualisation.amazon-init.enable = false;
     systemd.services = lib.mkIf (!cfg.userData) {
       fetch-ec2-metadata.enable = false;
@@ -56,10 +56,10 @@ in
 
     services.amazon-ssm-agent.enable = lib.mkForce cfg.sessionManager;
 
-    # The boot partition of the image has 256 MiB, and each kernel takes some forty of it.
+    # The image's boot partition has 256 MiB, and each kernel takes about 40 of them.
     boot.loader.grub.configurationLimit = 4;
-    # The host key is printed on the serial console (`print-host-key` of NixOS's profile), which is
-    # where flakeup can learn it from, over AWS's own authenticated API.
+    # NixOS's profile prints the host key on the serial console (`print-host-key`), where flakeup can
+    # read it through AWS's own authenticated API.
     networking.nftables.enable = true;
 
     image.modules.amazon = import ../images/ami.nix;

@@ -1,15 +1,15 @@
-# The host's own part of flakeup's `activation` map: what must hold before a release is committed.
+# The host's own part of flakeup's `activation`: what must hold before a release is committed.
 #
-# `nix eval --json .#nixosConfigurations.web.config.flakeup.activation` gives it in the shape that
-# docs/config.md has for `activation`: keys that are left out here are left out there, so that the
-# defaults stay flakeup's own. What flakeup would refuse fails the evaluation of the host.
+# `nix eval --json .#nixosConfigurations.web.config.flakeup.activation` returns it in the form that
+# docs/config.md describes for `activation`. Keys that are not set here are absent there, so that the
+# defaults stay flakeup's own. A value that flakeup would refuse fails the evaluation of the host.
 { config, lib, ... }:
 let
   inherit (lib) mkOption types;
   grammar = import ./grammar;
 
   isSet = _: value: value != null;
-  left = default: "Left out, it is flakeup's own default, ${default}.";
+  unset = default: "If unset, flakeup's own default: ${default}.";
   key =
     type: example: description:
     mkOption {
@@ -21,30 +21,30 @@ let
   check = {
     options = {
       http = key types.str "http://localhost:8080/health" ''
-        A GET of this url; redirects are not followed. In its host only `{address}` and `{name}`
-        may stand.
+        A GET of this URL; redirects are not followed. Its host may contain only the placeholders
+        `{address}` and `{name}`.
       '';
       tcp = key types.str "{address}:5432" "A connection to this host and port.";
-      unit = key types.str "app-worker.service" "This systemd unit is active.";
+      unit = key types.str "app-worker.service" "This systemd unit has to be active.";
       command = key types.str "test -e /run/app/ready" ''
-        A command line for `sh` on the host, as root, that ends with 0.
+        A command line for `sh` on the host, run as root, that has to exit with status 0.
       '';
       from = key (types.enum [
         "host"
         "deployer"
-      ]) "deployer" "Who makes the check. ${left "`host`"} `deployer` goes with `http` and `tcp`.";
-      status = key types.int 204 "The status of the answer to `http`. ${left "200"}";
-      contains = key types.str "app {appRef} on {name}" "What the body of the answer contains.";
+      ]) "deployer" "Who runs the check. ${unset "`host`"} `deployer` is for `http` and `tcp`.";
+      status = key types.int 204 "The status of the response to `http`. ${unset "200"}";
+      contains = key types.str "app {appRef} on {name}" "A text in the body of the response.";
       header = key types.str "X-Release: {appRef}" ''
-        What one header line of the answer contains, in capital or small letters.
+        A text in a header line of the response, in upper or lower case.
       '';
-      period = key types.str "2s" "Between two tries. ${left "`1s`"}";
-      timeout = key types.str "10s" "For each try. ${left "`5s`"}";
+      period = key types.str "2s" "The time between two attempts. ${unset "`1s`"}";
+      timeout = key types.str "10s" "The time for each attempt. ${unset "`5s`"}";
       retries = key types.int 30 ''
-        How many tries may fail before the first good one. ${left "10"}
+        How many attempts may fail before the first successful one. ${unset "10"}
       '';
       hold = key types.str "30s" ''
-        How long the check must stay good after its first good try. ${left "`0s`"}
+        How long the check has to stay successful after its first success. ${unset "`0s`"}
       '';
     };
   };
@@ -52,15 +52,15 @@ let
   activation = {
     options = {
       settle = key types.str "20s" ''
-        After the activation, how long the host's units must stay good before the checks begin.
-        ${left "`10s`"}
+        After the activation, how long the host's units have to stay healthy before checks start.
+        ${unset "`10s`"}
       '';
       checkDeadline = key types.str "5m" ''
-        For all checks on the host together, `settle` included. ${left "`2m`"}
+        The time for all checks on the host together, including `settle`. ${unset "`2m`"}
       '';
       confirm = key types.str "3m" ''
-        From the end of the checks on the host to the commit; the checks from the deployer are made
-        within it. ${left "`2m`"}
+        The time from the end of the checks on the host to the commit, including the checks from the
+        deployer. ${unset "`2m`"}
       '';
       checks = mkOption {
         type = types.attrsOf (types.submodule check);
@@ -73,8 +73,8 @@ let
           worker.unit = "app-worker.service";
         };
         description = ''
-          The health checks by name, at most 16: exactly one of `http`, `tcp`, `unit` and `command`
-          in each.
+          The health checks by name, at most 16. Each has exactly one of `http`, `tcp`, `unit` and
+          `command`.
         '';
       };
     };
@@ -89,8 +89,8 @@ in
       checks.web.http = "http://localhost:8080/health";
     };
     description = ''
-      How flakeup looks at this host before it commits a release: the keys of `activation` that
-      belong to the host, in the same shape.
+      How flakeup checks this host before it commits a release: the keys of `activation` that
+      belong to the host, in the same form.
     '';
     apply =
       set:

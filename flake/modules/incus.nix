@@ -1,4 +1,4 @@
-# A host that is an Incus container: NixOS's module for LXC, and what its users found to be missing.
+# An Incus container: NixOS's module for LXC, and what its users found missing.
 {
   config,
   lib,
@@ -17,13 +17,13 @@ in
     example = false;
     description = ''
       Whether the instance has `security.nesting=true`. Without it, systemd units with credentials
-      fail in a container, and Nix cannot make its sandbox: it is turned off then, so build
+      fail in a container, and Nix cannot create its sandbox: it is turned off then, so build
       elsewhere.
     '';
   };
 
   config = {
-    # systemd-networkd alone: the container profile would take the host's resolv.conf.
+    # systemd-networkd only: the container profile would use the host's resolv.conf.
     networking = {
       dhcpcd.enable = false;
       useDHCP = false;
@@ -41,7 +41,7 @@ in
       linkConfig.RequiredForOnline = "routable";
     };
 
-    # A reload of dbus-broker stalls in a container, and the switch then ends with status 4.
+    # A reload of dbus-broker hangs in a container, and the switch then exits with status 4.
     systemd.services.dbus-broker = {
       reloadIfChanged = lib.mkForce false;
       restartIfChanged = lib.mkForce false;
@@ -49,7 +49,7 @@ in
 
     nix.settings = lib.mkIf (!cfg.nesting) { sandbox = false; };
 
-    # The image is for instances that flakeup deploys to: neither a channel nor a configuration.nix.
+    # flakeup deploys to instances of this image: no channel, no configuration.nix.
     system.installer.channel.enable = false;
     installer.cloneConfig = false;
     services.getty.helpLine = lib.mkForce "";

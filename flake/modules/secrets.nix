@@ -1,5 +1,5 @@
-# Secrets with sops-nix, for who has uncommented that input in flake.nix: nix locks every input that
-# flake.nix names, also one that nothing uses, so it is not there for who does without it.
+# Secrets with sops-nix, if its input in flake.nix is uncommented. It is not by default, because nix
+# locks every input that flake.nix names, used or not.
 {
   config,
   inputs,
@@ -20,8 +20,8 @@ in
       default = null;
       example = lib.literalExpression "./secrets.yaml";
       description = ''
-        This host's secrets, encrypted by sops for its ssh host key (as ssh-to-age writes it). It is
-        decrypted on the host at activation; the store holds the encrypted file alone.
+        This host's secrets, encrypted by sops for its ssh host key (converted by ssh-to-age). They
+        are decrypted on the host at activation; only the encrypted file is in the store.
       '';
     };
     names = mkOption {
@@ -29,7 +29,7 @@ in
       default = [ ];
       example = [ "database-url" ];
       description = ''
-        The keys of the file that the app gets as credentials, each under its own name
+        The keys in the file that the app gets as credentials of the same name
         (`flakeup.app.credentials`).
       '';
     };
@@ -40,7 +40,7 @@ in
       assertions = [
         {
           assertion = cfg.file == null || hasSops;
-          message = "flakeup.secrets.file needs the input sops-nix: uncomment it in flake.nix, and lock it";
+          message = "flakeup.secrets.file needs the input sops-nix: uncomment it in flake.nix, then run nix flake lock";
         }
         {
           assertion = cfg.names == [ ] || cfg.file != null;
@@ -52,11 +52,11 @@ in
       lib.mkIf (cfg.file != null) {
         sops = {
           defaultSopsFile = cfg.file;
-          # The key that the host has anyway, and the one kind that it has.
+          # The key that the host has anyway, and the only type that it has.
           age.sshKeyPaths = [ "/etc/ssh/ssh_host_ed25519_key" ];
           gnupg.sshKeyPaths = [ ];
           secrets = lib.genAttrs cfg.names (_: {
-            # A service that reads a credential reads it when it starts.
+            # Services read their credentials when they start.
             restartUnits = map (name: "app-${name}.service") (lib.attrNames config.flakeup.app.processes);
           });
         };

@@ -1,5 +1,5 @@
-# A machine, or a virtual one, that boots by UEFI: systemd-boot, and a disk that is found by its
-# labels (`nixos` and `ESP`, as NixOS's own images and disko's examples have them).
+# A physical or virtual machine that boots by UEFI: systemd-boot, and file systems that are found by
+# their labels (`nixos` and `ESP`, as in NixOS's own images and disko's examples).
 { lib, modulesPath, ... }:
 {
   imports = [ "${modulesPath}/profiles/qemu-guest.nix" ];
@@ -7,9 +7,9 @@
   boot.loader = {
     systemd-boot = {
       enable = true;
-      # A full ESP is a failed commit.
+      # With a full ESP, the commit fails.
       configurationLimit = 8;
-      # Who edits the kernel's command line is root.
+      # Whoever can edit the kernel's command line is root.
       editor = false;
     };
     efi.canTouchEfiVariables = true;

@@ -1,4 +1,4 @@
-# A small app that keeps to what the flake asks of one (README.md): for checks, and to begin with.
+# A minimal app that meets the flake's requirements (README.md): for checks, and to start from.
 {
   lib,
   python3Minimal,

@@ -1,5 +1,5 @@
-# A release that is staged for the next start (`mode: boot`): its first boot is taken back when nobody
-# confirms it, also where it does not come up at all.
+# A release that is staged for the next boot (`mode: boot`): it is rolled back if nobody confirms its
+# first boot, or if it does not come up at all.
 runner:
 {
   begin,
@@ -18,7 +18,7 @@ runner:
         wantedBy = [ "multi-user.target" ];
         serviceConfig.ExecStart = "${lib.getExe' pkgs.coreutils "sleep"} infinity";
       };
-      # Its kernel finds no init, and the machine starts over.
+      # Its kernel finds no init, and the machine resets.
       dead.configuration.boot.kernelParams = [
         "rdinit=/none"
         "panic=2"
@@ -46,7 +46,7 @@ runner:
           machine.connected = False
           machine.wait_for_unit("multi-user.target")
 
-      # Nothing of the boot waits for the guard, so it is asked until it has said its word.
+      # The boot does not wait for the guard, so poll for its state.
       def is_guarded(name: str, word: str) -> None:
           machine.wait_until_succeeds(
               f"grep -qx {word} /nix/var/flakeup/attempts/{name}/guard", timeout=60
@@ -63,7 +63,7 @@ runner:
           is_guarded("a1", "armed")
           comes_up_again()
           is_on(OLD)
-          is_guarded("a1", "back")
+          is_guarded("a1", "rolled-back")
           boots(OLD)
           assert state("a1") == "rolled-back"
 
@@ -73,11 +73,11 @@ runner:
           machine.reboot()
           machine.wait_for_unit("multi-user.target")
           is_on(OLD)
-          is_guarded("a2", "back")
+          is_guarded("a2", "rolled-back")
           boots(OLD)
           assert state("a2") == "rolled-back"
 
-      with subtest("confirmed over ssh: it stays, and the next boot waits for nobody"):
+      with subtest("confirmed over ssh: it stays, and the next boot awaits nothing"):
           publish()
           stage("a3", GOOD)
           machine.reboot()

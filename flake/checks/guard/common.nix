@@ -1,5 +1,5 @@
-# Two machines: `machine` is deployed to, `deployer` comes in over ssh. New systems are specialisations
-# of `machine`, so that everything that they need is there.
+# Two machines: `machine` is deployed to, `deployer` logs in over ssh. New systems are specialisations
+# of `machine`, so that everything they need is there.
 runner:
 { hostPkgs, lib, ... }:
 let
@@ -16,12 +16,12 @@ in
 
     flakeup.deploy.authorizedKeys = [ keys.snakeOilEd25519PublicKey ];
     system.switch.enable = true;
-    # On a disk of its own it has no other part of this machine's store.
+    # The machine has a disk of its own, so the script must be in its closure.
     system.extraDependencies = [ script ];
-    # Tests give root a password of their own.
+    # The test driver sets a password for root.
     users.users.root.hashedPassword = lib.mkForce null;
 
-    # A boot loader on a disk of its own, as a machine has it: what boots next is what it says.
+    # A real boot loader on a disk, so that it decides what boots next.
     virtualisation = {
       useBootLoader = true;
       useEFIBoot = true;
@@ -32,7 +32,7 @@ in
       efi.canTouchEfiVariables = true;
       timeout = 0;
     };
-    # The disk of a test has no room for a second copy of the store; nothing is built here.
+    # The test's disk has no room for a second copy of the store; nothing is built here.
     nix.gc.automatic = lib.mkForce false;
   };
 
@@ -43,7 +43,7 @@ in
     };
   };
 
-  # Each test begins with both machines up, the runner in its place and the host key pinned.
+  # Each test starts with both machines up, the runner published and the host key pinned.
   _module.args.begin =
     { nodes }:
     # python
@@ -69,7 +69,7 @@ in
           deployer.wait_for_unit("multi-user.target")
           key = machine.succeed("cat /etc/ssh/ssh_host_ed25519_key.pub").strip()
           deployer.succeed(f"mkdir -p /root/.ssh; echo 'machine {key}' > /root/.ssh/known_hosts")
-          # That it comes in now is what makes it a finding when it does not later.
+          # It can log in now, so that a later failure means something.
           deployer.wait_until_succeeds(f"{SSH} sudo -n true", timeout=60)
           publish()
           machine.succeed(f"test $(readlink -e {PROFILE}) = {OLD}")
@@ -77,7 +77,7 @@ in
       def reaches() -> bool:
           return deployer.execute(f"{SSH} sudo -n true")[0] == 0
 
-      # The attempt, as flakeup starts it: a spec on stdin, and JSON lines that end with the last word.
+      # The attempt, as flakeup starts it: a spec on stdin, and JSON lines, the last one the result.
       def attempt(name: str, new: str, **changed: object) -> tuple[int, dict[str, str]]:
           settings = {
               "mode": "switch",

@@ -1,5 +1,5 @@
-# What the guard of an activation has to hold against, on real NixOS: with the script that flakeup
-# sends, and over ssh as flakeup sends it.
+# The faults that the guard of an activation has to survive, on real NixOS: with the script that
+# flakeup sends, and over ssh, as flakeup does.
 {
   boot = ./boot.nix;
   reboot = ./reboot.nix;

@@ -1,5 +1,5 @@
-# A host that goes down before its release was confirmed comes up with the old one: the boot loader
-# has not been touched.
+# A host that goes down before its release is confirmed comes up with the old one: the boot loader was
+# not touched.
 runner:
 {
   begin,
@@ -36,7 +36,7 @@ runner:
           boots(OLD)
           machine.fail("systemctl is-active good.service")
 
-      with subtest("its confirmation comes too late"):
+      with subtest("a confirmation after that is refused"):
           publish()
           status, output = commit(NEW)
           assert status == 31, output

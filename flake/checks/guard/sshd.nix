@@ -1,5 +1,5 @@
-# A release whose sshd runs and lets nobody in: no check on the host sees it. It cannot be confirmed,
-# so the host goes back by itself.
+# A release whose sshd runs but lets nobody in: no check on the host notices. It cannot be confirmed,
+# so the host rolls back by itself.
 runner:
 {
   begin,
@@ -26,7 +26,7 @@ runner:
 
       begin()
 
-      with subtest("the host takes it for well"):
+      with subtest("the host considers it healthy"):
           status, last = attempt("a1", NEW)
           assert (status, last["state"]) == (0, "awaiting-confirm"), last
           is_on(NEW)
@@ -36,7 +36,7 @@ runner:
           assert commit(NEW)[0] == 255
           boots(OLD)
 
-      with subtest("the host goes back alone"):
+      with subtest("the host rolls back alone"):
           machine.wait_until_succeeds(
               "grep -qx rolled-back /nix/var/flakeup/attempts/a1/state", timeout=120
           )

@@ -1,5 +1,5 @@
-# A release with a unit that fails is taken back before anybody is asked; one that is well, and then
-# confirmed over ssh, stays.
+# A release with a failing unit is rolled back before any confirmation; a healthy one that is
+# confirmed over ssh stays.
 runner:
 {
   begin,
@@ -31,7 +31,7 @@ runner:
 
       begin()
 
-      with subtest("a failed unit is a verdict"):
+      with subtest("a failed unit is a rollback"):
           status, last = attempt("a1", BROKEN)
           assert (status, last["state"]) == (21, "rolled-back"), last
           assert last["units"] == "broken.service", last
@@ -39,7 +39,7 @@ runner:
           boots(OLD)
           assert commit(BROKEN)[0] == 31
 
-      with subtest("a good release becomes the boot default by its confirmation alone"):
+      with subtest("a good release becomes the boot default only when confirmed"):
           status, last = attempt("a2", GOOD)
           assert (status, last["state"]) == (0, "awaiting-confirm"), last
           is_on(GOOD)

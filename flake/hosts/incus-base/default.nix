@@ -2,6 +2,6 @@
 {
   imports = [ ../common.nix ];
 
-  # Nothing is ever staged on it, and the instance's own system brings its own guard.
+  # Nothing is ever staged on it, and the instance's own system has a guard.
   flakeup.bootGuard.enable = false;
 }

@@ -1,5 +1,5 @@
-# Runs scheduled jobs. It gets longer to settle: a job runner that cannot reach its queue gives up
-# only after some tries.
+# Runs scheduled jobs. It gets more time to settle: a job runner that cannot reach its queue gives up
+# only after several attempts.
 {
   imports = [ ../common.nix ];
 

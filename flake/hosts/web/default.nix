@@ -1,4 +1,4 @@
-# Answers http requests.
+# Serves HTTP requests.
 {
   imports = [ ../common.nix ];
 
@@ -6,7 +6,7 @@
     port = 8080;
     healthPath = "/health";
   };
-  # Seen from outside too: that the firewall lets requests through is part of being well.
+  # Checked from outside too: a healthy host's firewall lets requests through.
   flakeup.activation.checks.outside = {
     http = "http://{address}:8080/health";
     from = "deployer";

@@ -1,4 +1,4 @@
-# Works on what the web hosts have put into the queue; nothing connects to it.
+# Processes the queue of the web hosts; nothing connects to it.
 {
   imports = [ ../common.nix ];
 

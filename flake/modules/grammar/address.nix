@@ -1,4 +1,4 @@
-# A host and a port, as a check names them.
+# The host and port in a health check.
 let
   inherit (builtins)
     all
@@ -13,7 +13,7 @@ let
     match
     split
     ;
-  inherit (import ./words.nix)
+  inherit (import ./text.nix)
     fill
     firstOf
     matches
@@ -42,7 +42,7 @@ let
       ) "is not the address of one host")
     ];
 
-  # Of the addresses that no host can have, the usual ones.
+  # Addresses that no host can have: the common ones.
   ipv6 =
     text:
     let

@@ -1,8 +1,8 @@
-# What flakeup refuses in a map `activation` (docs/config.md), said while the host is evaluated.
+# What flakeup refuses in `activation` (docs/config.md), reported when the host is evaluated.
 #
-# Builtins alone, so that it can be tried without nixpkgs: a test holds it against flakeup's own
-# parser. Two things are left to that parser: characters outside of ASCII that cannot be printed,
-# and whether a release has what `{appRef}` stands for.
+# Only builtins are used, so that it works without nixpkgs: a test compares it with flakeup's own
+# parser. Two things are left to that parser: unprintable characters outside ASCII, and whether a
+# release has what `{appRef}` stands for.
 let
   inherit (builtins)
     any
@@ -16,7 +16,7 @@ let
     length
     match
     ;
-  inherit (import ./words.nix)
+  inherit (import ./text.nix)
     fill
     firstOf
     matches
@@ -63,7 +63,7 @@ let
     };
   };
 
-  # --- what is looked at ---------------------------------------------------------------------
+  # --- what is checked -----------------------------------------------------------------------
 
   targets = {
     command = template;
@@ -153,7 +153,7 @@ let
 
   isName = matches "[A-Za-z0-9_][A-Za-z0-9_-]{0,62}";
 
-  # Whether the pauses and `hold` alone take longer than there is; only asked of what can be read.
+  # Whether the pauses and `hold` alone take longer than the deadline; for values that can be read.
   misfit =
     activation: check:
     let
@@ -171,7 +171,7 @@ let
       ) "may take too long: retries and hold, and ${toString commitReserve}s, are more than confirm")
     ];
 
-  # Every problem of a map `activation` whose keys that were left out are absent.
+  # All problems of `activation`; keys that are not set are absent.
   problems =
     activation:
     let

@@ -1,6 +1,6 @@
-"""The flake that users fork: all that can be shown of it without nixpkgs, and its hosts with it.
+"""The flake that users fork: what can be shown without nixpkgs, and its hosts if there is nixpkgs.
 
-`FLAKEUP_NIXPKGS` names a folder with the source of nixpkgs; without it the hosts are not evaluated.
+`FLAKEUP_NIXPKGS` names a folder with the sources of nixpkgs; without it no host is evaluated.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ needs_nixpkgs = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """An environment whose nix has a store of its own."""
+    """An environment in which nix has a store of its own."""
     root = tmp_path_factory.mktemp("nix")
     own = {
         "NIX_STORE_DIR": "store",
@@ -83,7 +83,7 @@ def evaluate(expression: str, env: dict[str, str]) -> Any:
     return json.loads(run("nix", "eval", "--impure", "--json", "--expr", expression, env=env))
 
 
-# --- what can be shown without nixpkgs ----------------------------------------------------------
+# --- without nixpkgs ----------------------------------------------------------------------------
 
 
 @needs_nix
@@ -92,7 +92,7 @@ def test_every_file_is_nix(env: dict[str, str]) -> None:
 
 
 @needs_nix
-def test_every_option_says_what_it_is(env: dict[str, str]) -> None:
+def test_every_option_is_documented(env: dict[str, str]) -> None:
     declared = evaluate(f"import {DATA}/options.nix {{ modules = {FLAKE}/modules; }}", env)
     names = [option["name"] for option in declared]
     assert {
@@ -112,7 +112,7 @@ def test_every_option_says_what_it_is(env: dict[str, str]) -> None:
 
 
 @needs_nix
-def test_the_guards_tests_get_the_script_that_is_sent(env: dict[str, str]) -> None:
+def test_the_guards_tests_run_the_script_that_is_sent(env: dict[str, str]) -> None:
     assert evaluate(f"import {FLAKE}/checks/runner.nix", env) == runner.text().decode()
 
 
@@ -153,7 +153,7 @@ def test_wheels_need_no_other_library_than_the_shell_has() -> None:
 
 
 def activations() -> Iterator[dict[str, Any]]:
-    """Maps of a config that each have one thing to look at."""
+    """Values of `activation` that each differ in one point."""
     cases = json.loads((DATA / "activations.json").read_text())
     yield from cases["activations"]
     for key, values in cases["checks"].items():
@@ -196,12 +196,12 @@ def test_scripts_are_clean() -> None:
     run(shellcheck, "--shell=sh", "--", *map(str, scripts), env=dict(os.environ))
 
 
-# --- the boot guard, on a host that is a folder -------------------------------------------------
+# --- the boot guard, on a host made of files ----------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A host's files below `root`, and a log of what was asked of its systemd and boot loader."""
+    """A host's files below `root`, and a log of the calls of its systemd and boot loader."""
 
     root: Path
 
@@ -266,7 +266,7 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
-    """A host that has a release staged for its next start, and has not been rebooted yet."""
+    """A host that has a release staged for its next boot, and was not rebooted yet."""
     host = Host(tmp_path)
     old, new = host.system("old"), host.system("new")
     host.link("nix/var/nix/profiles/system-7-link", old)
@@ -302,28 +302,28 @@ def test_guard_does_nothing_on_a_host_that_never_had_an_attempt(tmp_path: Path) 
     assert (host.guard("boot"), host.guard("confirm"), host.calls()) == (0, 0, [])
 
 
-def test_guard_takes_back_what_nobody_confirms_and_reboots_once(host: Host) -> None:
+def test_guard_rolls_back_what_nobody_confirms_and_reboots_once(host: Host) -> None:
     host.boots("new", "two")
     assert (host.guard("boot"), host.calls()) == (0, ["systemd-run revert a1"])
     assert host.guard("revert", "a1") == 0
     assert host.calls() == ["nix-env --switch-generation 7", "old boot", "systemctl reboot"]
-    assert host.verdict == ("going-back", "rolling-back", "old")
+    assert host.verdict == ("rolling-back", "rolling-back", "old")
     host.boots("old", "three")
     assert (host.guard("boot"), host.calls()) == (0, [])
-    assert host.verdict == ("back", "rolled-back", "old")
+    assert host.verdict == ("rolled-back", "rolled-back", "old")
     assert (host.says("exit"), host.says("reason")) == (
         "22",
-        "nobody confirmed its first boot in time",
+        "its first boot was not confirmed in time",
     )
 
 
-def test_guard_stays_where_the_boot_loader_cannot_be_put_back(host: Host) -> None:
+def test_guard_does_not_reboot_if_the_boot_loader_cannot_be_restored(host: Host) -> None:
     host.boots("new", "two")
     host.guard("boot")
     host.put("boot-is-full", "")
     assert host.guard("revert", "a1") == 1
     assert "systemctl reboot" not in host.calls()
-    assert host.verdict[:2] == ("stuck", "rollback-failed")
+    assert host.verdict[:2] == ("rollback-failed", "rollback-failed")
     assert (host.guard("revert", "a1"), host.guard("confirm"), host.calls()) == (0, 1, [])
 
 
@@ -334,20 +334,20 @@ def test_guard_does_not_reboot_twice(host: Host) -> None:
     host.boots("new", "three")  # the boot loader ignored the new default
     host.calls()
     assert (host.guard("boot"), host.calls()) == (1, [])
-    assert host.verdict[:2] == ("stuck", "rollback-failed")
+    assert host.verdict[:2] == ("rollback-failed", "rollback-failed")
 
 
-def test_guard_takes_back_what_went_down_before_it_was_confirmed(host: Host) -> None:
+def test_guard_rolls_back_what_went_down_before_it_was_confirmed(host: Host) -> None:
     host.boots("new", "two")
     host.guard("boot")
     host.boots("new", "three")
     host.calls()
     assert (host.guard("boot"), host.calls()[-1]) == (0, "systemctl reboot")
-    assert host.verdict == ("going-back", "rolling-back", "old")
+    assert host.verdict == ("rolling-back", "rolling-back", "old")
 
 
 @pytest.mark.parametrize("by", ["confirm", "another deployment", "the host itself"])
-def test_guard_leaves_what_was_confirmed(host: Host, by: str) -> None:
+def test_guard_keeps_what_was_confirmed(host: Host, by: str) -> None:
     host.boots("new", "two")
     host.guard("boot")
     if by == "another deployment":
@@ -364,15 +364,15 @@ def test_guard_leaves_what_was_confirmed(host: Host, by: str) -> None:
     assert (host.guard("boot"), host.calls()) == (0, [])
 
 
-def test_guard_may_be_confirmed_before_it_has_begun(host: Host) -> None:
+def test_guard_accepts_a_confirmation_before_it_has_started(host: Host) -> None:
     assert host.guard("confirm") == 0
-    assert host.says("guard") == ""  # it is staged, and does not run yet
+    assert host.says("guard") == ""  # staged, but not running yet
     host.boots("new", "two")
     assert (host.guard("confirm"), host.guard("boot")) == (0, 0)
     assert (host.verdict, len(host.calls())) == (("confirmed", "committed", "new"), 1)
 
 
-def test_guard_does_not_confirm_itself_with_a_failed_unit(host: Host) -> None:
+def test_guard_does_not_confirm_a_boot_with_a_failed_unit(host: Host) -> None:
     host.boots("new", "two")
     assert host.guard("boot", FLAKEUP_GUARD_CONFIRM="healthy") == 0
     assert len(host.calls()) == 2
@@ -382,7 +382,7 @@ def test_guard_does_not_confirm_itself_with_a_failed_unit(host: Host) -> None:
 
 @pytest.fixture
 def esp(host: Host) -> dict[str, str]:
-    """systemd-boot's files, as they are when the runner's commit has written them for NEW."""
+    """systemd-boot's files, as the runner's commit has written them for NEW."""
     for number, name in ((7, "old"), (8, "new")):
         host.put(
             f"esp/loader/entries/nixos-generation-{number}.conf",
@@ -393,7 +393,7 @@ def esp(host: Host) -> dict[str, str]:
     return {"FLAKEUP_GUARD_BOOT": str(host.root / "esp")}
 
 
-def test_guard_has_systemd_boot_start_it_once(host: Host, esp: dict[str, str]) -> None:
+def test_guard_makes_systemd_boot_start_it_once(host: Host, esp: dict[str, str]) -> None:
     assert host.guard("installed", f"{host.root}/new", **esp) == 0
     assert host.calls() == [
         f"bootctl --esp-path={host.root}/esp set-oneshot nixos-generation-8.conf"
@@ -401,12 +401,12 @@ def test_guard_has_systemd_boot_start_it_once(host: Host, esp: dict[str, str]) -
     config = (host.root / "esp/loader/loader.conf").read_text()
     assert config == "timeout 3\ndefault nixos-generation-7.conf\neditor 0\n"
     host.put("nix/var/flakeup/attempts/a1/state", "committed")
-    host.boots("old", "two")  # it did not come up, and the boot loader fell back
+    host.boots("old", "two")  # NEW did not come up, and the boot loader fell back
     assert (host.guard("boot"), host.calls()) == (0, ["nix-env --switch-generation 7", "old boot"])
-    assert host.verdict == ("back", "rolled-back", "old")
+    assert host.verdict == ("rolled-back", "rolled-back", "old")
 
 
-def test_guard_makes_it_the_default_once_it_is_confirmed(host: Host, esp: dict[str, str]) -> None:
+def test_guard_makes_it_the_default_when_it_is_confirmed(host: Host, esp: dict[str, str]) -> None:
     host.guard("installed", f"{host.root}/new", **esp)
     host.put("nix/var/flakeup/attempts/a1/state", "committed")
     host.boots("new", "two")
@@ -437,7 +437,7 @@ def test_guard_leaves_the_boot_loader_alone(host: Host, esp: dict[str, str], why
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """The flake with the nixpkgs that the environment names, and a lock file for it."""
+    """The flake, locked to the nixpkgs that the environment names."""
 
     lock: Path
     env: dict[str, str]
@@ -461,7 +461,7 @@ class Locked:
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory, env: dict[str, str]) -> Locked:
     folder = tmp_path_factory.mktemp("real-flake")
-    # Added once: a path of the store is locked and read without another copy.
+    # Added once: a store path is locked and read without another copy.
     source = run("nix", "store", "add", "--name", "source", NIXPKGS, env=env).strip()
     lock = folder / "flake.lock"
     run(
@@ -496,7 +496,7 @@ def test_host_evaluates(locked: Locked, name: str) -> None:
 
 @needs_nix
 @needs_nixpkgs
-def test_every_host_is_tried(locked: Locked) -> None:
+def test_every_host_is_evaluated(locked: Locked) -> None:
     done = run(
         "nix",
         "eval",

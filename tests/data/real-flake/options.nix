@@ -1,5 +1,5 @@
-# The options of flake/modules as plain data, without nixpkgs: a stand-in for the few functions of
-# its library that a declaration needs. What a module configures is not looked at.
+# The options of flake/modules as plain data, without nixpkgs: stubs of the few library functions that
+# a declaration needs. What a module configures is not evaluated.
 { modules }:
 let
   inherit (builtins)
@@ -38,10 +38,10 @@ let
       submodule = nested: type "submodule" // { inherit nested; };
     };
   };
-  # What a module takes as arguments; asking for a value of the configuration is an error here.
+  # The arguments of a module; evaluating a value of the configuration is an error here.
   arguments = {
     inherit lib;
-    config.flakeup = throw "the configuration was looked at";
+    config.flakeup = throw "the configuration was evaluated";
     inputs = { };
     modulesPath = "";
     name = "name";

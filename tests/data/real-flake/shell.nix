@@ -1,4 +1,4 @@
-# `devShells` of the flake, without nixpkgs: a stand-in for the functions and packages that it takes.
+# `devShells` of the flake, without nixpkgs: stubs of the functions and packages that it uses.
 { flake, pulumi }:
 let
   inherit (builtins) compareVersions functionArgs listToAttrs;

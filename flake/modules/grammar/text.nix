@@ -1,5 +1,4 @@
-# What the other two files here are written with, and the texts that they share: a time, and a text
-# with placeholders.
+# What the other two files share: rules, times, and texts with placeholders.
 let
   inherit (builtins)
     concatStringsSep
@@ -25,7 +24,7 @@ let
   ];
 
   matches = pattern: text: match pattern text != null;
-  # The first complaint whose condition holds, or nothing.
+  # The message of the first rule that applies, or nothing.
   firstOf =
     rules:
     if rules == [ ] then
@@ -68,7 +67,7 @@ let
   named = brace: match "\\{([^{}]+)}" brace;
   namesIn =
     text: map (brace: head (named brace)) (filter (brace: named brace != null) (bracesIn text));
-  # As flakeup tries a text: an address where one is asked for, and a plain word elsewhere.
+  # As flakeup checks a text: `{address}` becomes an address, every other placeholder a word.
   fill =
     text:
     concatStringsSep "" (
