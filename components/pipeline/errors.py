@@ -12,12 +12,12 @@
     │   └── ReplyError        a reply outside the protocol
     ├── ActivationError       a host that refused NEW, or rolled back to OLD
     ├── IncusError            an Incus server that cannot be used, or did not do what was asked
-    │   ├── IncusRefusedError the server refused a request, or failed to carry it out
-    │   │   ├── IncusNotFoundError  what the request is about does not exist
-    │   │   └── IncusConflictError  it was changed since it was read
-    │   ├── IncusPermissionError    this client may not make the request
-    │   ├── IncusUnavailableError     one that does not respond
-    │   └── IncusPinError     one that is not the server which the stack means
+    │   ├── IncusRefusedError       the server refused a request, or failed to carry it out
+    │   │   ├── IncusNotFoundError      what the request is about does not exist
+    │   │   └── IncusConflictError      it was changed since it was read
+    │   ├── IncusForbiddenError     this client may not make the request
+    │   ├── IncusUnavailableError   the server does not respond
+    │   └── IncusPinError           the server's certificate is not the one that the stack pins
     ├── DockerError           a Docker daemon that cannot be used, or did not do what was asked
     │   ├── DockerRefusedError      the daemon refused a request, or failed to carry it out
     │   │   ├── DockerNotFoundError     what the request is about does not exist
@@ -173,19 +173,19 @@ class IncusNotFoundError(IncusRefusedError):
 
 
 class IncusConflictError(IncusRefusedError):
-    """A change based on a version that is not the current one: somebody else changed it first."""
+    """A change of an outdated version: another client changed the object first."""
 
 
-class IncusPermissionError(IncusError):
+class IncusForbiddenError(IncusError):
     """A request that this client has no permission for."""
 
 
 class IncusUnavailableError(IncusError):
-    """An Incus server that does not answer: what was asked for may be done, or not."""
+    """An Incus server that does not respond; a change may have been made, or not."""
 
 
 class IncusPinError(IncusError):
-    """An Incus server whose certificate is not the one that the stack has pinned."""
+    """An Incus server whose certificate is not the one that the stack pins."""
 
 
 class DockerError(FlakeupError):

@@ -95,12 +95,12 @@ def cluster(parts: dict[str, dict[str, Any]]) -> Iterator[Cluster]:
     one, two = (Incusd(folder=folder / name, network="") for name in (ONE, TWO))
     for daemon in (one, two):
         daemon.folder.mkdir(mode=0o711)
-    made = Cluster(folder=folder, one=one, two=two)
-    made.form()
+    members = Cluster(folder=folder, one=one, two=two)
+    members.form()
     try:
-        yield made
+        yield members
     finally:
-        made.remove()
+        members.remove()
 
 
 def _sweep() -> None:
@@ -120,7 +120,7 @@ def _is_of(process: Path, folder: str) -> bool:
     if f"INCUS_DIR={folder}/".encode() in (process / "environ").read_bytes():
         return True
     mounts = (line.split() for line in (process / "mountinfo").read_text().splitlines())
-    return any(words[4] == "/" and f"{folder}/" in words[3] for words in mounts)
+    return any(fields[4] == "/" and f"{folder}/" in fields[3] for fields in mounts)
 
 
 def _remove(folder: Path) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 DAEMONS: Final = (Path("/usr/libexec/incus/incusd"), Path("/usr/bin/incusd"))
 PROFILE: Final = "default"
-_PATIENCE: Final = 30.0
+_TIMEOUT: Final = 30.0
 _FOLDER: Final = "flakeup-incusd-"
 
 
@@ -72,7 +72,7 @@ class Incusd:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _TIMEOUT
         while True:
             with suppress(OSError, ApiError):
                 self.request("GET", "/1.0")
@@ -154,7 +154,7 @@ class Incusd:
 
     def request(self, method: str, path: str, body: Json = None) -> Json:
         """Send one request and wait for its operation; retried while an instance is busy."""
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _TIMEOUT
         while True:
             try:
                 return IncusApi(socket_path=self.socket).request(method, path, body)
@@ -163,10 +163,10 @@ class Incusd:
                     raise
             time.sleep(0.1)
 
-    def client(self, *words: str) -> str:
+    def client(self, *arguments: str) -> str:
         """Run its client; returns what that prints."""
         done = subprocess.run(
-            ("incus", *words),
+            ("incus", *arguments),
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -192,7 +192,7 @@ class Incusd:
 
     def address(self, name: str) -> str:
         """Wait for an instance's IPv4 address."""
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _TIMEOUT
         while time.monotonic() < end:
             state = self.request("GET", f"/1.0/instances/{name}/state")
             for one in ((state["network"] or {}).get("eth0") or {}).get("addresses") or ():
@@ -224,7 +224,7 @@ class Incusd:
 
     def remove_instance(self, name: str) -> None:
         """Delete an instance; retries while a daemon that has just started starts it again."""
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _TIMEOUT
         while True:
             with suppress(ApiError):  # it is stopped
                 self.state(name, "stop")

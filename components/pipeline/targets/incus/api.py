@@ -19,8 +19,8 @@ import httpx
 from ...errors import (
     IncusConflictError,
     IncusError,
+    IncusForbiddenError,
     IncusNotFoundError,
-    IncusPermissionError,
     IncusRefusedError,
     IncusUnavailableError,
     message,
@@ -204,7 +204,7 @@ class Incus:
         if error.status == HTTPStatus.FORBIDDEN:
             remedy = f"check that `incus list {name}: --project {project}` works here"
             what = "permission denied by the server"
-            return IncusPermissionError(message(what, self.where, error.text, remedy))
+            return IncusForbiddenError(message(what, self.where, error.text, remedy))
         if any(text in error.text for text in MEMBER_OFFLINE):
             return IncusError(member_offline(name, project, error.text))
         text = message("Incus refused the request", self.where, error.text)

@@ -6,7 +6,7 @@ A server that is not clustered has none, and gives `none` as the location of eve
 from collections.abc import Mapping
 from typing import Final
 
-from ...errors import IncusError, IncusNotFoundError, IncusPermissionError, message, printable
+from ...errors import IncusError, IncusForbiddenError, IncusNotFoundError, message, printable
 from . import messages
 from .api import Incus, segment, with_query
 from .observed import DesiredInstance, InstanceState
@@ -50,7 +50,7 @@ async def _member_statuses(incus: Incus) -> Mapping[str, str] | None:
         if not server["environment"]["server_clustered"]:
             return {}
         rows = await incus.get(with_query("/1.0/cluster/members", recursion="1"))
-    except (IncusPermissionError, IncusNotFoundError):
+    except (IncusForbiddenError, IncusNotFoundError):
         return None
     return {str(row["server_name"]): str(row["status"]) for row in rows}
 

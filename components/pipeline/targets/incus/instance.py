@@ -46,8 +46,7 @@ async def create(
     if found and found.owner != owner.text:
         raise IncusError(messages.name_taken(incus, desired, importing))
     if found and not found.ever_started:
-        # Its creation was interrupted, maybe with its root incomplete; nobody has used it yet.
-        say("removing an incomplete instance that an interrupted `up` left")
+        say("removing an incomplete instance that an interrupted `up` left")  # never used
         await _delete(incus, desired)
         found = None
     if found is None:
@@ -260,9 +259,9 @@ async def _delete(incus: Incus, desired: DesiredInstance) -> None:
 
 
 def _without_dropped(
-    there: Mapping[str, T], old: Mapping[str, T], new: Mapping[str, T]
+    current: Mapping[str, T], old: Mapping[str, T], new: Mapping[str, T]
 ) -> dict[str, T]:
-    return {key: it for key, it in there.items() if key not in old or key in new}
+    return {key: it for key, it in current.items() if key not in old or key in new}
 
 
 def _mac_address(incus: Incus, desired: DesiredInstance, owner: Owner) -> str:

@@ -38,7 +38,7 @@ def refused_instance(incus: Incus, desired: DesiredInstance, reason: str) -> Inc
         where = f"{describe(incus, desired)}, image {detail}"
         text = message("damaged image", where, "", DAMAGED)
     else:
-        key = next((key for word, key in _KEY_OF_TEXT if word in reason), "")
+        key = next((key for part, key in _KEY_OF_TEXT if part in reason), "")
         where, remedy = describe(incus, desired), config_hint(desired, key)
         text = message("Incus refused the instance", where, reason, remedy)
     return IncusRefusedError(text, reason=reason)
