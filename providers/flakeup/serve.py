@@ -3,7 +3,9 @@
 import sys
 from pathlib import Path
 
-# The repository: the packages `providers` and `components`.
+# The repository, with the packages `providers` and `components`, in place of this folder, whose
+# docker.py would be taken for the package `docker`.
+sys.path.pop(0)
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from providers.flakeup.plugin import FlakeupPlugin

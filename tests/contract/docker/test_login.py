@@ -13,6 +13,7 @@ from components.pipeline.errors import DockerError, RegistryError
 from components.pipeline.targets.docker import login
 from components.pipeline.targets.docker.login import Login
 from harness.daemons import registry as registries
+from harness.daemons.git_repositories import run
 from harness.daemons.programs import replace_program
 from harness.daemons.registry import PASSWORD, USER
 from harness.daemons.registry_place import (
@@ -24,6 +25,8 @@ from harness.daemons.registry_place import (
     message_of,
     tools,
 )
+from harness.providers.docker_driver import Plugin
+from tests.contract.docker.test_provider import IMAGE, PLUGIN
 
 __all__ = ["closed", "locked", "logged_out", "tools"]
 pytestmark = pytest.mark.contract
@@ -88,6 +91,23 @@ async def test_the_login_of_the_user(
     file.write_text(registries.config_with(closed.server.address, (USER, PASSWORD)))
     digest = await closed.push(closed.archive())
     assert (await closed.pull(digest)).startswith("sha256:")
+
+
+def test_the_provider_finds_the_login_of_the_user(closed: Place, logged_out: Path) -> None:
+    """In its own process, in whose folder there is a `docker.py` too."""
+    if shutil.which("nix-store") is None:
+        pytest.skip("nix is not on PATH; tools/bootstrap installs it")
+    built = run("nix-store", "--add", closed.archive())
+    auths = json.loads(registries.config_with(closed.server.address, (USER, PASSWORD)))
+    write_docker_config(logged_out, **auths)
+    registry, tag = closed.registry(), built[11:43]
+    inputs = {"host": closed.dockerd.host, "ref": closed.ref(registry, tag), "built": built}
+    with Plugin.run(PLUGIN) as plugin:
+        image = plugin.create_resource(
+            IMAGE, {**inputs, "registry": registry.address}, name="image"
+        )
+        assert image.state["digest"] == closed.server.digest(closed.path, tag)
+    run("nix-store", "--delete", built)
 
 
 def credential_helper(closed: Place, monkeypatch: pytest.MonkeyPatch) -> Path:
