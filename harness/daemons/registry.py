@@ -82,21 +82,8 @@ def running(
     if not port_file.exists():
         port_file.write_text(str(free_port()))
     port = int(port_file.read_text())
-    config: dict[str, object] = {
-        "version": "0.1",
-        "log": {"accesslog": {"disabled": False}},
-        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
-        "http": {"addr": f"{host}:{port}"},
-    }
-    if certificate:
-        key = str(certificate.with_suffix(".key"))
-        tls = {"certificate": str(certificate), "key": key}
-        config["http"] = {"addr": f"{host}:{port}", "tls": tls}
-    if with_login:
-        hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(rounds=4)).decode()
-        (folder / "htpasswd").write_text(f"{USER}:{hashed}\n")
-        config["auth"] = {"htpasswd": {"realm": "test", "path": str(folder / "htpasswd")}}
     file = folder / "config.yml"
+    config = _config(folder, f"{host}:{port}", with_login=with_login, certificate=certificate)
     file.write_text(yaml.safe_dump(config))
     with log.open("ab") as opened:
         process = subprocess.Popen(
@@ -113,6 +100,26 @@ def running(
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+def _config(
+    folder: Path, address: str, *, with_login: bool, certificate: Path | None
+) -> dict[str, object]:
+    http: dict[str, object] = {"addr": address}
+    if certificate:
+        key = str(certificate.with_suffix(".key"))
+        http["tls"] = {"certificate": str(certificate), "key": key}
+    config: dict[str, object] = {
+        "version": "0.1",
+        "log": {"accesslog": {"disabled": False}},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
+        "http": http,
+    }
+    if with_login:
+        hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(rounds=4)).decode()
+        (folder / "htpasswd").write_text(f"{USER}:{hashed}\n")
+        config["auth"] = {"htpasswd": {"realm": "test", "path": str(folder / "htpasswd")}}
+    return config
 
 
 def _wait(registry: Registry, process: subprocess.Popen[bytes]) -> None:

@@ -75,9 +75,7 @@ def _run(options: argparse.Namespace) -> int:
         _print(f"faults: no such row: {', '.join(unknown)}; see --list")
         return 2
     if options.list:
-        for row in rows.ALL:
-            _print(f"{row.id:6} {row.expected:6} {row.driver:8} {row.times:4} {row.what}")
-        return 0
+        return _list()
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     wanted = injections(rows.ALL, seed, only=only, quick=options.quick, times=options.times)
     began = datetime.now(UTC)
@@ -98,13 +96,18 @@ def _run(options: argparse.Namespace) -> int:
         "skipped": skipped,
     }
     report.save(FOLDER / "faults.json", results, meta)
-    whole = not (only or options.quick or options.times)
-    if whole:
+    if not (only or options.quick or options.times):
         report.write_page(PAGE, rows.ALL, results, meta)
     for line in report.summary_lines(results):
         _print(line)
     complete = len(results) == len(on_hosts) + len(others)
     return 0 if complete and all(one.ok for one in results) else 1
+
+
+def _list() -> int:
+    for row in rows.ALL:
+        _print(f"{row.id:6} {row.expected:6} {row.driver:8} {row.times:4} {row.what}")
+    return 0
 
 
 def _on_hosts(options: argparse.Namespace, wanted: list[Injection]) -> list[Result]:

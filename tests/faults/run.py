@@ -65,12 +65,7 @@ def run_injection(host: HostUnderTest, row: Row, seed: int, *, fail_fast: bool =
     try:
         scenario = _scenario(host, row, seed)
         result = _inject(scenario, problems)
-        timeout = FAIL_FAST_TIMEOUT if fail_fast else IDLE_TIMEOUT
-        last = wait_until_idle(host, unrecorded=row.unrecorded, timeout=timeout)
-        scenario.cleanup.close()
-        last = host.shell.snapshot()
-        if row.unrecorded:
-            last = replace(last, state="")
+        last = _settle(scenario, FAIL_FAST_TIMEOUT if fail_fast else IDLE_TIMEOUT)
         outcome = _outcome(scenario, last)
         seconds = _seconds(scenario, last)
         problems += _verify(scenario, result, last, outcome)
@@ -127,6 +122,15 @@ def _inject(scenario: Scenario, problems: list[str]) -> CommandResult | None:
     except (AssertionError, HarnessError) as error:
         problems.append(f"during the injection: {error}")
         return None
+
+
+def _settle(scenario: Scenario, timeout: float) -> HostSnapshot:
+    """Wait until the host is idle, and take the fault away; returns the state after that."""
+    unrecorded = scenario.row.unrecorded
+    wait_until_idle(scenario.host, unrecorded=unrecorded, timeout=timeout)
+    scenario.cleanup.close()
+    last = scenario.host.shell.snapshot()
+    return replace(last, state="") if unrecorded else last
 
 
 def wait_until_idle(
