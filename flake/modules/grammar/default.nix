@@ -131,9 +131,9 @@ let
       if found == [ ] then
         [ "does not say what to check: write one of http, tcp, unit and command" ]
       else if length found > 1 then
-        [ "has more than one kind: ${concatStringsSep ", " found}; write a check for each" ]
+        [ "has more than one kind: ${concatStringsSep ", " found}; write one check for each" ]
       else
-        map (key: "${key}: goes only with http") (
+        map (key: "${key}: cannot be used with ${kind}") (
           filter (key: kind != "http" && check ? ${key}) [
             "status"
             "contains"
@@ -147,7 +147,7 @@ let
               "unit"
               "command"
             ]
-          ) "from: only the host can look at a ${kind}")
+          ) "from: cannot be used with ${kind}: only the host can look at it")
         ]
     );
 
@@ -195,7 +195,7 @@ let
       if broken then
         [ ]
       else if of "settle" >= of "checkDeadline" then
-        [ "settle: leaves no time to check: it is not shorter than checkDeadline" ]
+        [ "settle: leaves no time to check: settle is not shorter than checkDeadline" ]
       else
         concatLists (
           map (name: map (why: "checks.${name}: ${why}") (misfit activation named.${name})) (attrNames named)
@@ -204,7 +204,7 @@ let
     ++ firstOf [
       (rule (
         length (attrNames named) > maxChecks
-      ) "checks: are ${toString (length (attrNames named))}, of at most ${toString maxChecks}")
+      ) "checks: ${toString (length (attrNames named))} for one host: at most ${toString maxChecks} are allowed")
     ];
 in
 {
