@@ -52,7 +52,7 @@ class RolloutTracker:
 
     @contextmanager
     def copying(self, name: str) -> Iterator[None]:
-        """Track a copy to a host; after its failure no host starts."""
+        """Track a copy to a host; if it fails, no further host is switched."""
         self._status[name] = HostStatus.COPYING
         try:
             yield

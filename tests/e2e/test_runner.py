@@ -171,10 +171,10 @@ async def test_a_reboot_before_the_commit(
     await wait_until_booted(web1)
     assert await web1.systems() == (systems["old"].out_path, systems["old"].out_path)
     gone = await run(
-        web1.ssh.argv(protocol.ENTRY, systems["new"].out_path.path), timeout=30, check=False
+        web1.ssh.argv(protocol.RUNNER_PATH, systems["new"].out_path.path), timeout=30, check=False
     )
     assert (gone.code, gone.stdout) == (127, b"")
-    code, reply = await web1.call_runner(*protocol.publish(systems["new"].out_path.path))
+    code, reply = await web1.call_runner(*protocol.publish_argv(systems["new"].out_path.path))
     assert (code, reply["reason"]) == (
         31,
         "its attempt has ended: rolled-back: the host was rebooted",
@@ -358,7 +358,7 @@ async def test_a_long_log_with_control_characters_is_cleaned(
     assert await one.run() is State.AWAITING
     assert "\x1b" in web1.log()
     assert all(line.isprintable() for line in one._log)
-    argv = web1.ssh.argv(*protocol.publish(*protocol.follow_argv(one.id, 0)))
+    argv = web1.ssh.argv(*protocol.publish_argv(*protocol.follow_argv(one.id, 0)))
     raw = (await run(argv, timeout=60, stdin=runner.text())).stdout
     assert b"a very long line of output [31m with control characters" in raw
     assert not [byte for byte in raw if byte < 0x20 and byte != 0x0A]

@@ -164,7 +164,7 @@ class Attempt:
         else:
             verb = protocol.start_argv(self.id, self.old, self.new)
         stdin = runner.text() + (b"" if self._started else self.request.text)
-        return self.transport.argv(*protocol.publish(*verb)), stdin
+        return self.transport.argv(*protocol.publish_argv(*verb)), stdin
 
     def _require_first(self, reply: Reply, before: Reply | None) -> Reply:
         if before:
@@ -227,7 +227,7 @@ class Attempt:
 
     async def abort(self, why: str) -> Reply | None:
         """Abort an attempt that awaits confirmation; the host's last reply, if there is one."""
-        argv = self.transport.argv(*protocol.publish(*protocol.abort_argv(self.id, why)))
+        argv = self.transport.argv(*protocol.publish_argv(*protocol.abort_argv(self.id, why)))
         last = None
         with contextlib.suppress(ProcessError, HostError):
             seconds = self.request.activation.call.seconds

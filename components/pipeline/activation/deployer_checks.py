@@ -49,7 +49,7 @@ async def run_checks(checks: tuple[Check, ...], *, deadline: float) -> None:
         for task in runs:
             task.cancel()
         results = await asyncio.gather(*runs, return_exceptions=True)
-    # Of several failures the first in order is reported, whichever came first.
+    # If several failed, the first in the order of the config is reported, not the first to finish.
     if failed := [it for it in results if isinstance(it, Exception)]:
         raise failed[0]
     if overdue := [run for task, run in runs.items() if task in late]:
@@ -62,40 +62,42 @@ class _CheckRun:
     def __init__(self, check: Check) -> None:
         self.check = check
         self._fault = ""
-        self._good_since: float | None = None
+        self._passing_since: float | None = None
 
     async def run(self) -> None:
         """Try until the check has succeeded for its hold time."""
         clock, failures = asyncio.get_running_loop().time, 0
         while True:
             started = clock()
-            self._fault = await fault_of(self.check)
+            self._fault = await probe(self.check)
             now = clock()
             failures += bool(self._fault)
-            if self._good_since is None and not self._fault:
-                self._good_since = now
-            if self._good_since is not None:
-                held = now - self._good_since
+            if self._passing_since is None and not self._fault:
+                self._passing_since = now
+            if self._passing_since is not None:
+                held = now - self._passing_since
                 if self._fault:
-                    raise CheckError(self.check, f"was good for {held:.0f} s, then: {self._fault}")
+                    raise CheckError(
+                        self.check, f"passed for {held:.0f} s, then failed: {self._fault}"
+                    )
                 if held >= self.check.hold.seconds:
                     return
             elif failures > self.check.retries:
                 raise CheckError(self.check, self._fault)
             due = started + self.check.period.seconds
-            if self._good_since is not None:
-                due = min(due, self._good_since + self.check.hold.seconds)
+            if self._passing_since is not None:
+                due = min(due, self._passing_since + self.check.hold.seconds)
             await asyncio.sleep(due - now)
 
     def timeout_detail(self, deadline: float) -> str:
         """What was missing when the deadline passed."""
-        if self._good_since is not None:
-            return f"was good, and had not held for {self.check.hold.text} after {deadline:g} s"
-        return f"not good after {deadline:g} s: {self._fault or 'no answer'}"
+        if self._passing_since is not None:
+            return f"passed, but not for {self.check.hold.text} before {deadline:g} s were over"
+        return f"still failing after {deadline:g} s: {self._fault or 'no response'}"
 
 
-async def fault_of(check: Check) -> str:
-    """Try a check once, within its own timeout; what is wrong, or an empty text."""
+async def probe(check: Check) -> str:
+    """Run a check once, within its own timeout; the reason why it failed, or an empty string."""
     import httpx  # noqa: PLC0415 a preview runs no checks, and should not pay for it
 
     try:
@@ -116,7 +118,7 @@ async def fault_of(check: Check) -> str:
                     msg = f"only the host can check a {check.kind}"
                     raise ValueError(msg)
     except TimeoutError as error:
-        return describe(error) if error.errno else f"no answer in {check.timeout.seconds} s"
+        return describe(error) if error.errno else f"no response in {check.timeout.seconds} s"
     except httpx.RemoteProtocolError as error:
         broke_off = str(error).startswith(("Server disconnected", "peer closed connection"))
         what = "the connection was closed before the response was complete"
@@ -124,7 +126,7 @@ async def fault_of(check: Check) -> str:
     except (httpx.TransportError, OSError) as error:
         return describe(error)
     except UnicodeError:
-        return "no such host: a part of its name is too long"
+        return "invalid host name: a label is too long"
 
 
 def _http_fault(check: Check, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> str:
@@ -151,7 +153,7 @@ def describe(error: BaseException | None) -> str:
         case ssl.SSLCertVerificationError():
             return f"invalid certificate: {printable(error.verify_message)}"
         case ssl.SSLError():
-            return f"no TLS: {printable(error.reason or str(error)).lower().replace('_', ' ')}"
+            return f"TLS error: {printable(error.reason or str(error)).lower().replace('_', ' ')}"
         case OSError(__cause__=None):
             # Several addresses give several errors in one text, without an errno.
             numbers = [error.errno] if error.errno else map(int, _ERRNO.findall(str(error)))

@@ -1,6 +1,6 @@
 """The protocol of the runner: its arguments, and its replies, one JSON object per line.
 
-What a host sends is hostile input: lines have at most 64 KiB, only known fields are used, store
+Host output is untrusted: lines have at most 64 KiB, only known fields are used, store
 paths are parsed, and everything is made printable before it is kept.
 """
 
@@ -14,14 +14,15 @@ from ..process.run import LINE_LIMIT
 from ..values import StorePath
 from . import runner
 
-ENTRY = "/run/flakeup/switch"
+RUNNER_PATH = "/run/flakeup/switch"
 """Where the runner is on the host; the resource `switch` calls it."""
 
 _PUBLISH = (
-    f"umask 077; mkdir -p {ENTRY.rsplit('/', 1)[0]}"
-    f' && {{ head -c "$1" >{ENTRY}.$$ && test "$(stat -c %s {ENTRY}.$$)" = "$1"'
-    f" || {{ rm -f {ENTRY}.$$; exit 1; }}; }} && shift"
-    f' && chmod 0700 {ENTRY}.$$ && mv -f {ENTRY}.$$ {ENTRY} && exec {ENTRY} "$@"'
+    f"umask 077; mkdir -p {RUNNER_PATH.rsplit('/', 1)[0]}"
+    f' && {{ head -c "$1" >{RUNNER_PATH}.$$ && test "$(stat -c %s {RUNNER_PATH}.$$)" = "$1"'
+    f" || {{ rm -f {RUNNER_PATH}.$$; exit 1; }}; }} && shift"
+    f" && chmod 0700 {RUNNER_PATH}.$$ && mv -f {RUNNER_PATH}.$$ {RUNNER_PATH}"
+    f' && exec {RUNNER_PATH} "$@"'
 )
 """Written under a temporary name, verified, renamed: a shell must never read a script that changes,
 nor a truncated one. The rest of stdin is for the verb."""
@@ -51,7 +52,7 @@ ENDED = frozenset(
 """Final states."""
 
 
-def publish(*verb: str) -> tuple[str, ...]:
+def publish_argv(*verb: str) -> tuple[str, ...]:
     """The remote command that installs the runner from stdin, then runs one of its verbs."""
     return ("/bin/sh", "-c", _PUBLISH, "flakeup", str(len(runner.text())), *verb)
 
@@ -81,12 +82,12 @@ def abort_argv(attempt: str, why: str) -> tuple[str, ...]:
 
 def commit_argv(new: StorePath) -> tuple[str, ...]:
     """The commit as argv, for root."""
-    return (ENTRY, new.path)
+    return (RUNNER_PATH, new.path)
 
 
 def commit_command(new: StorePath, *, root: bool) -> str:
-    """The commit as a command line; short, since a pull request shows two of them."""
-    return f"{'' if root else 'sudo -n '}{ENTRY} {new.path}"
+    """The commit as a command line; short: a preview shows the old one and the new one."""
+    return f"{'' if root else 'sudo -n '}{RUNNER_PATH} {new.path}"
 
 
 def committed_path(text: str) -> StorePath | None:
@@ -181,7 +182,7 @@ def commit_outcome(host: str, stdout: object) -> str:
     text = stdout if isinstance(stdout, str) else ""
     reply = parse(host, text.encode())
     if reply.event not in {"committed", "unchanged"}:
-        remedy = "the host is not confirmed; check what replies there"
+        remedy = "the host is not confirmed; check which program answers on that host"
         raise unusable(host, f"'{reply.event}'", remedy)
     return reply["outcome"] or reply.event
 

@@ -30,7 +30,7 @@ def placeholders_in(text: str) -> frozenset[str]:
 
 
 def fill(text: str, value: Callable[[str], str]) -> str:
-    """Replace the placeholders, once; a brace that was written twice is then a single one."""
+    """Replace the placeholders, once; `{{` and `}}` become literal braces."""
 
     def replacement(match: re.Match[str]) -> str:
         brace = match[0]
@@ -118,7 +118,7 @@ def _check_endpoint(text: str, *, needs_port: bool = False) -> None:
         raise InvalidValue(msg, remedy="write host:port, with an IPv6 address in brackets")
     bracketed, name, port = parts.groups()
     if bracketed is not None and ":" not in bracketed:
-        msg = "has brackets around what is not an IPv6 address"
+        msg = "has brackets around something other than an IPv6 address"
         raise InvalidValue(msg, remedy="write {address} alone: it gets the brackets it needs")
     if not (host := name if bracketed is None else bracketed):
         msg = "has no host"

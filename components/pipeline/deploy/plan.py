@@ -28,7 +28,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostPlan:
-    """One host: what it should run, what it runs, and why that is not known."""
+    """The desired and the observed system of one host, or the error from observing it."""
 
     host: HostSpec
     system: EvaluatedAttr
@@ -55,9 +55,8 @@ def plan_hosts(
     images: Mapping[str, ImageBuild] | None = None,
 ) -> tuple[HostPlan, ...]:
     """Compare desired and observed state, in the order of `hosts`."""
-    made = images or {}
     plans = (_plan_host(host, systems[host.name], observed.get(host.name)) for host in hosts)
-    return tuple(replace(plan, image=made.get(plan.host.name)) for plan in plans)
+    return tuple(replace(plan, image=(images or {}).get(plan.host.name)) for plan in plans)
 
 
 def _plan_host(
@@ -92,7 +91,7 @@ def _is_staged(host: HostSpec, system: EvaluatedAttr, seen: Observation) -> bool
 
 
 def interrupted_commit(plan: HostPlan, recorded: StorePath | None, stack: str) -> str | None:
-    """The line for a host whose last commit is not in the state, because `up` was killed.
+    """The remark on a host whose last commit is not in the state, because `up` was killed.
 
     The next attempt continues from what the host runs.
     """
@@ -104,7 +103,7 @@ def interrupted_commit(plan: HostPlan, recorded: StorePath | None, stack: str) -
 
 
 def drift(plan: HostPlan, recorded: StorePath | None, urn: str) -> str | None:
-    """The line for a host that somebody else changed: what it runs, or what it boots.
+    """The remark on a host that was changed outside this stack: what it runs, or what it boots.
 
     `recorded` is the last deployed system in the state, if there is one. `urn` is the resource to
     replace.

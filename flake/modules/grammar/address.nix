@@ -104,7 +104,7 @@ let
     else if parts == null then
       [ "is not a host and port" ]
     else if numeric != null && !matches ".*:.*" numeric then
-      [ "has brackets around what is not an IPv6 address" ]
+      [ "has brackets around something other than an IPv6 address" ]
     else if name == "" then
       [ "has no host" ]
     else

@@ -44,7 +44,7 @@ ROWS = (
         checked(
             "silent", http="http://{address}:8081/", timeout="1s", retries=3, **{"from": "deployer"}
         ),
-        r"check asked: no answer in 1 s",
+        r"check asked: no response in 1 s",
     ),
     _row(
         "F9c", "the app answers, but has the wrong version",

@@ -120,7 +120,7 @@ async def test_deployer_checks_leave_time_to_commit(web1: Host, make: Make, conf
         began = time.monotonic()
         await failure(make(request=AttemptRequest(activation=times, checks=(outside,))))
     assert time.monotonic() - began >= 1
-    assert web1.verbs[1][2].startswith("check outside: not good after 1 s")
+    assert web1.verbs[1][2].startswith("check outside: still failing after 1 s")
 
 
 @pytest.mark.parametrize(

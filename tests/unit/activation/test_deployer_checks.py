@@ -142,9 +142,9 @@ async def test_a_good_response(answer: bytes, wanted: dict[str, object]) -> None
         (flood_headers, {}, "the response is not HTTP: Receive buffer too long"),
         (flood_line, {}, "the response is not HTTP: Receive buffer too long"),
         (reset, {}, "connection reset by peer"),
-        (hang, {}, "no answer in 1 s"),
-        (drip, {}, "no answer in 1 s"),
-        (drip_headers, {}, "no answer in 1 s"),
+        (hang, {}, "no response in 1 s"),
+        (drip, {}, "no response in 1 s"),
+        (drip_headers, {}, "no response in 1 s"),
     ],
 )
 async def test_a_bad_response(answer: Answer, wanted: dict[str, object], expected: str) -> None:
@@ -210,7 +210,7 @@ async def test_connection_refused(kind: CheckKind, host: str) -> None:
 
 async def test_a_name_that_is_too_long() -> None:
     check = replace(WEB, kind=CheckKind.TCP, target=f"{'a' * 64}:22")
-    assert await fault(check) == "check web: no such host: a part of its name is too long"
+    assert await fault(check) == "check web: invalid host name: a label is too long"
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ async def test_a_check_that_fails_during_its_hold_time() -> None:
     async with serving(BUSY, GOOD, BUSY, GOOD) as server:
         check = replace(WEB, target=server.url, retries=10, hold=Duration("10s"))
         assert await fault(check) == (
-            "check web: was good for 0 s, then: expected status 200, got 503"
+            "check web: passed for 0 s, then failed: expected status 200, got 503"
         )
         assert len(server.requests) == 3
 
@@ -282,15 +282,18 @@ async def test_the_deadline_is_for_all_checks() -> None:
         started = time.monotonic()
         retried = replace(WEB, target=busy.url, retries=1000, period=Duration("1s"))
         for checks, expected in (
-            ((retried,), "check web: not good after 0.5 s: expected status 200, got 503"),
-            ((replace(WEB, target=silent.url),), "check web: not good after 0.5 s: no answer"),
+            ((retried,), "check web: still failing after 0.5 s: expected status 200, got 503"),
+            (
+                (replace(WEB, target=silent.url),),
+                "check web: still failing after 0.5 s: no response",
+            ),
             (
                 (replace(WEB, target=good.url, hold=Duration("10s"), period=Duration("1s")),),
-                "check web: was good, and had not held for 10s after 0.5 s",
+                "check web: passed, but not for 10s before 0.5 s were over",
             ),
             (
                 (replace(WEB, name="good", target=good.url), retried),
-                "check web: not good after 0.5 s: expected status 200, got 503",
+                "check web: still failing after 0.5 s: expected status 200, got 503",
             ),
         ):
             with pytest.raises(CheckError) as caught:
@@ -369,4 +372,4 @@ async def test_https_on_a_port_without_tls(greeting: bytes, detail: str) -> None
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as listening:
         port = listening.sockets[0].getsockname()[1]
         expected = await fault(replace(WEB, target=f"https://127.0.0.1:{port}/"))
-        assert expected == f"check web: no TLS: {detail}"
+        assert expected == f"check web: TLS error: {detail}"

@@ -51,7 +51,9 @@ class Published:
     script: bytes
 
     def __call__(self, stdin: bytes, *words: str) -> subprocess.CompletedProcess[bytes]:
-        argv = [word.replace("/run/flakeup", str(self.folder)) for word in protocol.publish(*words)]
+        argv = [
+            word.replace("/run/flakeup", str(self.folder)) for word in protocol.publish_argv(*words)
+        ]
         return subprocess.run(argv, input=stdin, capture_output=True, check=False, timeout=10)
 
     @property
@@ -67,7 +69,7 @@ def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Published:
 
 
 def test_publish_passes_the_length_of_the_runner() -> None:
-    words = protocol.publish("follow", ID, "0")
+    words = protocol.publish_argv("follow", ID, "0")
     assert words[:2] == ("/bin/sh", "-c")
     assert words[3:] == ("flakeup", str(len(runner.text())), "follow", ID, "0")
 
@@ -161,7 +163,8 @@ def test_only_two_events_are_a_successful_commit(event: str) -> None:
     with pytest.raises(ReplyError) as caught:
         protocol.commit_outcome("web1", stdout)
     assert str(caught.value) == (
-        f"unusable reply: web1: '{event}'. the host is not confirmed; check what replies there"
+        f"unusable reply: web1: '{event}'. "
+        "the host is not confirmed; check which program answers on that host"
     )
 
 
