@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from components.pipeline.config.stack import parse
-from components.pipeline.transport.ssh import Ssh, SshFiles
+from components.pipeline.transport.ssh import Ssh
+from components.pipeline.transport.ssh_files import SshFiles
 from harness.incus import HarnessError
 
 TIMEOUT: Final = 120

@@ -20,7 +20,8 @@ from components.pipeline.config.stack import parse
 from components.pipeline.errors import FlakeupError
 from components.pipeline.process.run import Argv, run
 from components.pipeline.process.timings import Timings
-from components.pipeline.transport.ssh import Ssh, write_ssh_files
+from components.pipeline.transport.ssh import Ssh
+from components.pipeline.transport.ssh_files import write_ssh_files
 from components.pipeline.values import StorePath
 from harness.hosts import ContainerHost, public_key
 from harness.incus import HarnessError

@@ -20,7 +20,7 @@ from .pipeline.deploy.waves import waves_of
 from .pipeline.evaluate.attribute import EvaluatedAttr, ImageBuild
 from .pipeline.evaluate.service_plan import ServicePlan
 from .pipeline.process.timings import Timings
-from .pipeline.transport.ssh import SshFiles
+from .pipeline.transport.ssh_files import SshFiles
 from .stack.dependency import depends_even_if_failed
 from .stack.release_record import ReleaseRecord
 from .stack.rollout import RolloutTracker

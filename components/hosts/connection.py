@@ -14,7 +14,8 @@ from ..pipeline.config.stack import Endpoint, HostSpec
 from ..pipeline.deploy import closure
 from ..pipeline.transport import ssh
 from ..pipeline.transport.incus_exec import IncusExec
-from ..pipeline.transport.ssh import Ssh, SshFiles
+from ..pipeline.transport.ssh import Ssh
+from ..pipeline.transport.ssh_files import SshFiles
 from ..pipeline.transport.transport import Transport
 from ..pipeline.values import HostAddress, HostKey, StorePath
 
@@ -89,7 +90,7 @@ class SshConnection:
     @property
     def environment(self) -> dict[str, str] | None:
         """NIX_SSHOPTS, which contains no address."""
-        return {"NIX_SSHOPTS": ssh.nix_sshopts(self._host, self._files)}
+        return {"NIX_SSHOPTS": self._files.nix_sshopts(self._host)}
 
     def text(self, make: Callable[[Transport], str]) -> pulumi.Input[str]:
         """See Connection."""

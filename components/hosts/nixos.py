@@ -10,7 +10,7 @@ from pulumi_command import local
 from ..pipeline.activation import protocol
 from ..pipeline.deploy import closure
 from ..pipeline.deploy.plan import HostPlan
-from ..pipeline.transport.ssh import SshFiles
+from ..pipeline.transport.ssh_files import SshFiles
 from ..stack.dependency import depends_even_if_failed
 from .connection import ReportedEndpoint, connect
 from .switch_hooks import SharedRelease, SwitchHooks

@@ -15,7 +15,8 @@ from ..pipeline.errors import HostError, UnreachableError
 from ..pipeline.targets.incus.ownership import Owner
 from ..pipeline.transport import ssh
 from ..pipeline.transport.incus_exec import IncusExec
-from ..pipeline.transport.ssh import Ssh, SshFiles
+from ..pipeline.transport.ssh import Ssh
+from ..pipeline.transport.ssh_files import SshFiles
 from ..pipeline.transport.transport import Transport
 from ..pipeline.values import HostAddress, HostKey, InvalidValue
 from .incus_resources import server_inputs

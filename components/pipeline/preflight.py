@@ -8,8 +8,7 @@ from pathlib import Path
 from .config.stack import Settings
 from .targets.docker import remote
 from .targets.incus import preflight
-from .transport import ssh
-from .transport.ssh import SshFiles
+from .transport.ssh_files import SshFiles, write_ssh_files
 
 
 def check(settings: Settings, folder: Path) -> SshFiles:
@@ -21,6 +20,6 @@ def check(settings: Settings, folder: Path) -> SshFiles:
         FlakeupError: a target cannot be used as the config says.
     """
     preflight.check_fingerprints(host.incus for host in settings.hosts)
-    files = ssh.write_ssh_files(folder, settings.hosts, settings.ssh_key)
+    files = write_ssh_files(folder, settings.hosts, settings.ssh_key)
     remote.pin(settings.services.host, settings.services.host_key, files)
     return files

@@ -9,7 +9,7 @@ from ..pipeline.config.services import Services
 from ..pipeline.evaluate.attribute import EvaluatedAttr
 from ..pipeline.evaluate.service_plan import ServicePlan
 from ..pipeline.targets.docker import ownership, remote
-from ..pipeline.transport.ssh import ssh_files_in
+from ..pipeline.transport.ssh_files import ssh_files_in
 from ..stack import config
 from ..stack.dependency import depends_even_if_failed, output_or
 from . import cleanup_hooks

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from components.pipeline.config.docker import Machine
 from components.pipeline.targets.docker import remote
-from components.pipeline.transport import ssh
+from components.pipeline.transport import ssh_files
 from components.pipeline.values import HostKey
 from harness.daemons.sshd import Sshd, make_key, public_key
 
@@ -35,7 +35,7 @@ class FarDocker:
 
     def write(self, *, key: str | None = None, host_key: str | None = None) -> None:
         """Write the ssh files, as the program does first."""
-        identity = ssh.write_ssh_files(self.folder, (), key or self.server.client_key_text)
+        identity = ssh_files.write_ssh_files(self.folder, (), key or self.server.client_key_text)
         remote.pin(self.host, HostKey.parse(host_key or self.server.host_key_line), identity)
 
     @property

@@ -23,7 +23,8 @@ from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.process.concurrency import all_of
 from components.pipeline.process.run import run
 from components.pipeline.release import release
-from components.pipeline.transport.ssh import Ssh, write_ssh_files
+from components.pipeline.transport.ssh import Ssh
+from components.pipeline.transport.ssh_files import write_ssh_files
 from components.pipeline.values import (
     Attr,
     Duration,

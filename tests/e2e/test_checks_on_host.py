@@ -13,7 +13,8 @@ from components.pipeline.activation.protocol import State
 from components.pipeline.config.checks import Check, CheckKind, CheckOrigin
 from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.process.run import run
-from components.pipeline.transport.ssh import Ssh, write_ssh_files
+from components.pipeline.transport.ssh import Ssh
+from components.pipeline.transport.ssh_files import write_ssh_files
 from components.pipeline.values import Duration
 from tests.e2e.host_state import Hosts
 from tests.e2e.runner_hosts import RunnerHost, failure, spec

@@ -38,7 +38,7 @@ MUTANTS: Final = (
         removes="host key pinning, both of our connections and of the commit's",
         edits=(
             Edit(
-                file="components/pipeline/transport/ssh.py",
+                file="components/pipeline/transport/ssh_files.py",
                 text='"StrictHostKeyChecking=yes"',
                 replacement='"StrictHostKeyChecking=no"',
             ),

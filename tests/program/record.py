@@ -27,7 +27,7 @@ from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.process.timings import Timings
 from components.pipeline.release.git import Pin, RefKind
 from components.pipeline.release.release import Flake, Release
-from components.pipeline.transport.ssh import SshFiles
+from components.pipeline.transport.ssh_files import SshFiles
 from components.pipeline.values import (
     Attr,
     FlakeUrl,

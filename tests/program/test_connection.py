@@ -7,7 +7,7 @@ import pytest
 
 from components.hosts.connection import Connection, IncusExecConnection, SshConnection, connect
 from components.pipeline.config.incus import IncusSpec, TransportKind
-from components.pipeline.transport.ssh import SshFiles
+from components.pipeline.transport.ssh_files import SshFiles
 from tests.unit.hosts import host
 
 FILES = SshFiles(known_hosts=PurePosixPath(".flakeup/dev/ssh/known_hosts"), key=None)

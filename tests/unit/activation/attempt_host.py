@@ -13,7 +13,8 @@ from components.pipeline.activation.attempt import Attempt
 from components.pipeline.activation.request import AttemptRequest
 from components.pipeline.config.activation import Activation
 from components.pipeline.errors import ActivationError, FlakeupError
-from components.pipeline.transport.ssh import Ssh, SshFiles
+from components.pipeline.transport.ssh import Ssh
+from components.pipeline.transport.ssh_files import SshFiles
 from tests.unit.hosts import host, toplevel
 
 OLD, NEW, OTHER = toplevel("a"), toplevel("b"), toplevel("c")

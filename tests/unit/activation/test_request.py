@@ -13,7 +13,8 @@ from components.pipeline.activation import runner
 from components.pipeline.activation.request import SEPARATOR, TEXT_LIMIT, AttemptRequest
 from components.pipeline.config.activation import Activation, Mode
 from components.pipeline.config.checks import CheckKind, CheckOrigin
-from components.pipeline.transport.ssh import Ssh, SshFiles
+from components.pipeline.transport.ssh import Ssh
+from components.pipeline.transport.ssh_files import SshFiles
 from components.pipeline.values import Duration
 from tests.unit.hosts import check, host, toplevel
 

@@ -15,7 +15,8 @@ from components.pipeline.errors import (
     UnreachableError,
     printable,
 )
-from components.pipeline.transport.ssh import Ssh, SshFiles, explain, write_ssh_files
+from components.pipeline.transport.ssh import Ssh, explain
+from components.pipeline.transport.ssh_files import SshFiles, write_ssh_files
 from tests.unit.hosts import FINGERPRINT, HOST_KEY, host
 
 AGENT = SshFiles(known_hosts=PurePosixPath(".flakeup/prod/known_hosts"), key=None)
@@ -244,13 +245,13 @@ FIND_OUT = "find out why it changed; only then put the new key into hosts' hostK
         pytest.param(
             1, "cat: write error: No space left on device", HostError,
             f"the host could not run the command: {WHERE}: cat: write error: No space left on"
-            " device. look at it: a full disk, its PATH, the login shell",
+            " device. check it: a full disk, its PATH, the login shell",
             id="full disk",
         ),
         pytest.param(
             126, "sh: 1: exec: /run/flakeup/switch: Permission denied", HostError,
             f"the host could not run the command: {WHERE}: sh: 1: exec: /run/flakeup/switch:"
-            " Permission denied. look at it: a full disk, its PATH, the login shell",
+            " Permission denied. check it: a full disk, its PATH, the login shell",
             id="no login's fault",
         ),
     ],

@@ -19,8 +19,9 @@ from ...errors import (
     message,
 )
 from ...process.run import Argv
-from ...transport.ssh import SSH_FAILED, SshFiles, ssh_files_in, write_private
+from ...transport.ssh import SSH_FAILED
 from ...transport.ssh_errors import explain_refusal
+from ...transport.ssh_files import SshFiles, ssh_files_in, write_private
 from ...values import HostKey, InvalidValue
 
 ALIAS: Final = "docker.host"

@@ -9,7 +9,7 @@ from components.pipeline.config.docker import Machine
 from components.pipeline.errors import DockerError, DockerUnavailableError, ProcessError
 from components.pipeline.targets.docker import remote
 from components.pipeline.targets.docker.remote import SshEndpoint
-from components.pipeline.transport.ssh import SshFiles, folder_of, write_ssh_files
+from components.pipeline.transport.ssh_files import SshFiles, folder_of, write_ssh_files
 from tests.unit.hosts import HOST_KEY
 from tests.unit.transport.test_ssh import AGENT, KEY, WITH_KEY
 
