@@ -43,7 +43,7 @@ check: bootstrap ## run the linters: ruff, mypy, shellcheck
 	exit $$status
 
 coverage: bootstrap ## which lines of components/pipeline the unit and program tests reach
-	@tools/env python -m pytest -q -n 4 --cov tests/unit tests/program
+	@tools/env python -m pytest -q -n 4 --cov=components/pipeline tests/unit tests/program
 
 bench: bootstrap ## measure deployments against their limits (.flakeup/bench.json)
 	@tools/env python -m bench
