@@ -1,4 +1,4 @@
-# The commands of this project. Each sets up the tools first (tools/bootstrap, which does nothing if
+# The commands of this project. Most set up the tools first (tools/bootstrap, which does nothing if
 # they exist), and runs with them (tools/env). Variables: PYTEST="-k name" for `make test`,
 # FAULTS="--rows F2,F9b" for `make faults`.
 .POSIX:
@@ -54,7 +54,7 @@ faults: bootstrap ## inject hundreds of faults on real hosts (.flakeup/faults.js
 mutants: bootstrap ## remove each safeguard: a fault must notice (.flakeup/mutants.json)
 	@tools/env python -m tests.faults.mutants
 
-docs: bootstrap ## generate docs/config.md from the code
+docs: bootstrap ## generate docs/config.md and its JSON schema from the code
 	@tools/env python -m components.pipeline.config.reference > docs/.config.md
 	@mv docs/.config.md docs/config.md
 	@tools/env python -m components.pipeline.config.json_schema > docs/.config.schema.json

@@ -95,8 +95,11 @@ class ContainerHost:
         Raises:
             HarnessError: the units cannot be listed.
         """
-        # Once in some thousand times `incus exec` loses the output of a command.
-        units = next(filter(None, (self._show_units() for _ in range(3))), "")
+        units = self.incus.query(
+            self.instance, "systemctl", "show",
+            "--property=Id,ActiveState,ActiveEnterTimestampMonotonic",
+            "--", "*.service", "*.socket", "*.timer", "*.mount",
+        )  # fmt: skip
         if not units:
             msg = f"{self.name} lists no units"
             raise HarnessError(msg)
@@ -108,12 +111,6 @@ class ContainerHost:
             for row in rows
             if row.get("ActiveState") == "active" and not row["Id"].startswith(TRANSIENT)
         }
-
-    def _show_units(self) -> str:
-        return self.exec(
-            "systemctl", "show", "--property=Id,ActiveState,ActiveEnterTimestampMonotonic",
-            "--", "*.service", "*.socket", "*.timer", "*.mount",
-        )  # fmt: skip
 
 
 def launch(

@@ -24,16 +24,19 @@ class IsolatedInstance:
         return self._incus.call("exec", INSTANCE, "-T", "--", *argv).strip()
 
     def runs(self) -> str:
-        return self.exec("readlink", "-f", "/run/current-system")
+        return self._query("readlink", "-f", "/run/current-system")
 
     def boots(self) -> str:
-        return self.exec("readlink", "-f", "/nix/var/nix/profiles/system")
+        return self._query("readlink", "-f", "/nix/var/nix/profiles/system")
 
     def uuid(self) -> str:
         return self._incus.call("config", "get", INSTANCE, "volatile.uuid").strip()
 
     def answers(self) -> str:
-        return self.exec("curl", "--silent", "http://localhost:8080/")
+        return self._query("curl", "--silent", "http://localhost:8080/")
+
+    def _query(self, *argv: str) -> str:
+        return self._incus.query(INSTANCE, *argv).strip()
 
 
 @pytest.fixture(scope="module")
