@@ -50,7 +50,7 @@ class Release:
     @classmethod
     def running(cls, host: ContainerHost) -> "Release":
         """The release that a host runs now."""
-        path = host.exec("readlink", "-e", "/run/current-system").strip()
+        path = host.query("readlink", "-e", "/run/current-system").strip()
         return cls(system=StorePath.parse(path), answer=host.http())
 
 

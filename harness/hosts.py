@@ -56,6 +56,14 @@ class ContainerHost:
         """
         return self.incus.call("exec", self.instance, "-T", "--", *argv, timeout=timeout)
 
+    def query(self, *argv: str) -> str:
+        """Run a read-only command as `exec` does; again if it prints nothing (Incus.query).
+
+        Raises:
+            HarnessError: it failed.
+        """
+        return self.incus.query(self.instance, *argv)
+
     def http(self, path: str = "/", *, timeout: float = 5) -> str:
         """What the app answers; refused connections are retried until `timeout`.
 
@@ -95,9 +103,8 @@ class ContainerHost:
         Raises:
             HarnessError: the units cannot be listed.
         """
-        units = self.incus.query(
-            self.instance, "systemctl", "show",
-            "--property=Id,ActiveState,ActiveEnterTimestampMonotonic",
+        units = self.query(
+            "systemctl", "show", "--property=Id,ActiveState,ActiveEnterTimestampMonotonic",
             "--", "*.service", "*.socket", "*.timer", "*.mount",
         )  # fmt: skip
         if not units:

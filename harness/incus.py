@@ -73,7 +73,7 @@ class Incus:
         return done.stdout
 
     def query(self, instance: str, *argv: str) -> str:
-        """The output of a read-only command in an instance that always prints something.
+        """The output of a read-only command in an instance that normally prints something.
 
         Once in some thousand times, more often under load, `incus exec` succeeds and loses the
         output: the command is then run again.

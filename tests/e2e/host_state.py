@@ -22,9 +22,7 @@ def profile(host: ContainerHost) -> str:
 
 
 def _link(host: ContainerHost, path: str) -> str:
-    # `incus exec` has been seen to succeed and lose its output, which is never empty here.
-    outputs = (host.exec("readlink", "-f", path).strip() for _ in range(3))
-    return next(filter(None, outputs))
+    return host.query("readlink", "-f", path).strip()
 
 
 def systems(hosts: Hosts) -> dict[str, str]:
@@ -50,33 +48,33 @@ def started(hosts: Hosts) -> dict[str, dict[str, int]]:
 
 def worker_starts(host: ContainerHost) -> int:
     """How often the app's worker was started, by the journal."""
-    journal = host.exec("journalctl", "--unit", WORKER, "--output=cat", "--no-pager")
+    journal = host.query("journalctl", "--unit", WORKER, "--output=cat", "--no-pager")
     return len(re.findall(r"^app worker v\d+ is running$", journal, re.MULTILINE))
 
 
 def attempts(host: ContainerHost) -> list[dict[str, str]]:
     """The attempts recorded on a host, oldest first, by `history` of its runner."""
-    output = host.exec("/run/flakeup/switch", "history")
+    output = host.query("/run/flakeup/switch", "history")
     return [json.loads(line) for line in output.splitlines()]
 
 
 def attempt_state(host: ContainerHost) -> str:
     """The state of a host's latest attempt."""
-    return host.exec("cat", "/nix/var/flakeup/current/state").strip()
+    return host.query("cat", "/nix/var/flakeup/current/state").strip()
 
 
 def logins(host: ContainerHost) -> int:
     """The number of ssh logins since the host booted, by the journal."""
-    lines = host.exec("journalctl", "--boot", "--output=cat", "--no-pager").splitlines()
+    lines = host.query("journalctl", "--boot", "--output=cat", "--no-pager").splitlines()
     return sum(line.startswith("Accepted publickey for ") for line in lines)
 
 
 def boot_default(host: ContainerHost) -> str:
     """The system in the default entry of the boot loader's own files."""
     loader = "/boot/loader"
-    entry = re.search(r"^default (\S+)$", host.exec("cat", f"{loader}/loader.conf"), re.MULTILINE)
+    entry = re.search(r"^default (\S+)$", host.query("cat", f"{loader}/loader.conf"), re.MULTILINE)
     assert entry, "no default entry"
-    text = host.exec("cat", f"{loader}/entries/{entry[1]}")
+    text = host.query("cat", f"{loader}/entries/{entry[1]}")
     found = re.search(r"^options init=(\S+)/init ", text, re.MULTILINE)
     assert found, text
     return found[1]

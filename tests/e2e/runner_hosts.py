@@ -120,10 +120,10 @@ class RunnerHost:
         assert code == 0, reply
 
     def attempts(self) -> list[str]:
-        return self.container.exec("ls", "/nix/var/flakeup/attempts").split()
+        return self.container.query("ls", "/nix/var/flakeup/attempts").split()
 
     def log(self) -> str:
-        return self.container.exec("cat", "/nix/var/flakeup/current/log")
+        return self.container.query("cat", "/nix/var/flakeup/current/log")
 
 
 def spec(name: str, address: str, user: str, key: str) -> HostSpec:

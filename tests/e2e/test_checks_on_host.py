@@ -109,7 +109,7 @@ def attempt(machine: RunnerHost, new: EvaluatedAttr, *checks: Check) -> Attempt:
 
 
 def tries(machine: RunnerHost, name: str) -> int:
-    return len(machine.container.exec("cat", f"{TRACES}/{name}").splitlines())
+    return len(machine.container.query("cat", f"{TRACES}/{name}").splitlines())
 
 
 async def test_all_checks_succeed(web1: RunnerHost, new: EvaluatedAttr) -> None:

@@ -24,18 +24,18 @@ class IsolatedInstance:
         return self._incus.call("exec", INSTANCE, "-T", "--", *argv).strip()
 
     def runs(self) -> str:
-        return self._query("readlink", "-f", "/run/current-system")
+        return self.query("readlink", "-f", "/run/current-system")
 
     def boots(self) -> str:
-        return self._query("readlink", "-f", "/nix/var/nix/profiles/system")
+        return self.query("readlink", "-f", "/nix/var/nix/profiles/system")
 
     def uuid(self) -> str:
         return self._incus.call("config", "get", INSTANCE, "volatile.uuid").strip()
 
     def answers(self) -> str:
-        return self._query("curl", "--silent", "http://localhost:8080/")
+        return self.query("curl", "--silent", "http://localhost:8080/")
 
-    def _query(self, *argv: str) -> str:
+    def query(self, *argv: str) -> str:
         return self._incus.query(INSTANCE, *argv).strip()
 
 
@@ -86,7 +86,7 @@ def system(workspace: Workspace) -> str:
 def test_an_instance_without_network_runs_the_release(
     workspace: Workspace, web1: IsolatedInstance
 ) -> None:
-    addresses = web1.exec("ip", "-brief", "address", "show", "scope", "global")
+    addresses = web1.query("ip", "-brief", "address", "show", "scope", "global")
     assert addresses == ""
     assert web1.answers() == "app v1 on web1"
     assert web1.runs() == web1.boots() == system(workspace)

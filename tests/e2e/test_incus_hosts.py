@@ -63,7 +63,7 @@ def test_deleted_and_stopped_resources_are_restored(two: IncusEnvironment) -> No
     assert answers(hosts) == serving("v1", *hosts)
     assert systems(hosts) == profiles(hosts) == two.stack.recorded()
     assert {name: host.address for name, host in hosts.items()} == addresses
-    assert hosts["web1"].exec("cat", "/srv/data/file") == "kept\n"
+    assert hosts["web1"].query("cat", "/srv/data/file") == "kept\n"
     after = two.uuids()
     assert (after["web2"], after["web1"] != before["web1"]) == (before["web2"], True)
     assert two.images().keys() == {image}
@@ -94,7 +94,7 @@ def test_a_changed_host_key_is_refused_until_a_refresh(two: IncusEnvironment) ->
 
 
 def fingerprint(host: ContainerHost, key: str) -> str:
-    return host.exec("ssh-keygen", "-lf", f"{key}.pub").split()[1]
+    return host.query("ssh-keygen", "-lf", f"{key}.pub").split()[1]
 
 
 def test_a_taken_name_affects_no_other_host_and_can_be_imported(

@@ -198,9 +198,9 @@ def is_up(host: ContainerHost) -> bool:
 
 def generations(host: ContainerHost) -> list[str]:
     """The systems of a host's generations, oldest first."""
-    links = host.exec("find", PROFILES, "-name", "system-*-link").split()
+    links = host.query("find", PROFILES, "-name", "system-*-link").split()
     ordered = sorted(links, key=lambda link: int(link.split("-")[-2]))
-    return [host.exec("readlink", "-f", link).strip() for link in ordered]
+    return [host.query("readlink", "-f", link).strip() for link in ordered]
 
 
 def assert_clean(result: CommandResult) -> None:

@@ -48,9 +48,9 @@ async def test_the_first_release_and_the_second(
     assert reply.path("toplevel") == new.out_path
     assert await host.systems() == (new.out_path, new.out_path)
     assert (await host.observe()).attempt == ""
-    last = host.container.exec("readlink", "/nix/var/nix/gcroots/flakeup/last").strip()
+    last = host.container.query("readlink", "/nix/var/nix/gcroots/flakeup/last").strip()
     assert last == old.out_path.path
-    mode = host.container.exec("stat", "-c", "%U %a", "/run/flakeup/switch", "/nix/var/flakeup")
+    mode = host.container.query("stat", "-c", "%U %a", "/run/flakeup/switch", "/nix/var/flakeup")
     assert mode.splitlines() == ["root 700", "root 700"]
 
 
