@@ -93,9 +93,8 @@ def _graph(folder: Path) -> dict[Path, set[Path]]:
 
 def _imported(path: Path) -> Iterator[Path]:
     tree = ast.parse(path.read_text())
-    for_types = set(map(id, _type_checking_imports(tree)))
     for node in ast.walk(tree):
-        if not isinstance(node, ast.ImportFrom) or id(node) in for_types:
+        if not isinstance(node, ast.ImportFrom):
             continue
         base = path.parents[node.level - 1] if node.level else ROOT
         if (node.module or "").startswith("standins"):
@@ -109,13 +108,6 @@ def _imported(path: Path) -> Iterator[Path]:
                 module / "__init__.py",
             )
             yield from [one for one in candidates if one.exists()][:1]
-
-
-def _type_checking_imports(tree: ast.Module) -> Iterator[ast.AST]:
-    """Imports that only a type checker sees."""
-    for node in tree.body:
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            yield from node.body
 
 
 def _absolute_imports(path: Path) -> Iterator[str]:

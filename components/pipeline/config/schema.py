@@ -21,12 +21,9 @@ from dataclasses import KW_ONLY, MISSING, Field, dataclass, fields, replace
 from enum import Enum, StrEnum
 from functools import cache
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import Any, Final, get_args
 
 from ..values import Duration, InvalidValue
-
-if TYPE_CHECKING:
-    from .section import Section
 
 SIMILAR: Final = 0.6
 """How alike (0 to 1) an unknown key and a known one must be for the second to be suggested."""
@@ -65,8 +62,11 @@ class Key:
     """The smallest and the largest whole number."""
     parse: Callable[[str], object] | None = None
     """Makes a value of a text, or raises InvalidValue; None: what the type of the field says."""
-    read: Callable[["Section", "Key"], object] | None = None
-    """Reads a list or a map; None where it has problems, which it has then reported."""
+    read: Callable[[Any, "Key"], object] | None = None
+    """Reads a list or a map from a section; None where it has problems, which it has then reported.
+
+    The section is a `section.py: Section`; that module imports this one.
+    """
     of: type | None = None
     """The class of a map, whose own keys are declared in it: its module reads it."""
     each: type | None = None
