@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import itertools
-import socket
 import threading
 import time
 from dataclasses import dataclass, field
@@ -20,13 +19,6 @@ PERIOD: Final = 0.02
 SHORT_PERIOD: Final = 0.005
 """200 requests a second."""
 CLIENTS: Final = 8
-
-
-def free_port() -> int:
-    """A TCP port of this machine that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 def http_get(port: int, timeout: float = 5.0, network: str = "") -> str:

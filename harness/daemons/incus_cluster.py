@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from harness.daemons.incusd import PROFILE, Incusd, free_port, why_not
+from harness.daemons.incusd import PROFILE, Incusd, why_not
+from harness.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

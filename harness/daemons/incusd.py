@@ -10,7 +10,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -235,12 +234,6 @@ class Incusd:
                     raise
             else:
                 return
-
-
-def free_port() -> int:
-    """A free port of this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def why_not(parts: dict[str, dict[str, Any]]) -> str:

@@ -18,7 +18,7 @@ import bcrypt
 import httpx
 import yaml
 
-from harness.http_load import free_port
+from harness.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

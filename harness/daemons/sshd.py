@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from harness.ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -164,14 +166,6 @@ def make_key(path: Path, *, kind: str = "ed25519", passphrase: str = "", form: s
 def public_key(path: Path) -> str:
     """The public half of a key pair, without its comment."""
     return " ".join(path.with_name(f"{path.name}.pub").read_text().split()[:2])
-
-
-def free_port() -> int:
-    """A free loopback port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _spawn(folder: Path) -> subprocess.Popen[bytes]:

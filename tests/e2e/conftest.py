@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness import hosts as containers
+from harness.daemons.git_server import git_daemon
 from harness.hosts import ContainerHost
 from harness.incus import ROOT
 from tests.e2e.docker_stack import (  # noqa: F401 fixtures
@@ -22,7 +22,7 @@ from tests.e2e.docker_stack import (  # noqa: F401 fixtures
     services,
 )
 from tests.e2e.runner_hosts import runner_hosts, runner_place, systems, web1  # noqa: F401 fixtures
-from tests.e2e.stack import PREFIX, Backend, Workspace, wait_for
+from tests.e2e.stack import PREFIX, Backend, Workspace
 
 PARTS = ("pulumi", "nix", "incus", "image")
 
@@ -79,30 +79,8 @@ def app(place: Path) -> Path:
 @pytest.fixture(scope="session")
 def app_url(app: Path) -> Iterator[str]:
     """The app's URL of the git protocol, as nix resolves refs of local paths differently."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    argv = (
-        "git",
-        "daemon",
-        "--export-all",
-        "--reuseaddr",
-        "--listen=127.0.0.1",
-        f"--port={port}",
-        f"--base-path={app.parent}",
-        str(app.parent),
-    )
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True) as daemon:
-        wait_for(lambda: _answers(port))
-        yield f"git://127.0.0.1:{port}/app"
-        daemon.terminate()
-
-
-def _answers(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-    except OSError:
-        return False
+    with git_daemon(app.parent) as base:
+        yield f"{base}/app"
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,8 @@ import yaml
 
 from harness.daemons.docker_proxy import DockerProxy
 from harness.daemons.dockerd import Dockerd
-from harness.http_load import free_port, http_get
+from harness.http_load import http_get
+from harness.ports import free_port
 from harness.unix_http import ApiError
 from tests.e2e.stack import ROOT, Backend, Workspace
 
@@ -58,6 +59,7 @@ class DockerStack(Workspace):
     app: str = APP
     edge: str = EDGE
     port: int
+    """The first of three that are reserved, side by side."""
     network: str = ""
     """The file of the daemon's network namespace, if it is not this machine's."""
     release: str = ""
@@ -75,7 +77,7 @@ class DockerStack(Workspace):
         made._do("pulumi", "stack", "init", cls.name)
         salt = yaml.safe_load(made._file.read_text())["encryptionsalt"]
         made.backend.secrets["encryptionsalt"] = salt
-        made.port = free_port()
+        made.port = free_port(count=3)
         docker = {"host": proxy.host}
         made.config = {"flake": "./flake", "docker": docker, "services": {"app": made.service()}}
         return made

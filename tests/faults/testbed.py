@@ -3,7 +3,6 @@
 import asyncio
 import json
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +19,10 @@ from components.pipeline.process.run import run
 from components.pipeline.release import release
 from harness import hosts as containers
 from harness.caches import isolated_caches
+from harness.daemons.git_server import git_daemon
 from harness.hosts import ContainerHost
 from harness.incus import ROOT
-from tests.e2e.stack import ENV, Backend, Workspace, host_config, wait_for
+from tests.e2e.stack import Backend, Workspace, host_config
 from tests.faults.fleet import Fleet
 from tests.faults.host_under_test import FAST_ACTIVATION, HostUnderTest
 from tests.faults.pipeline_driver import PipelineDriver
@@ -74,7 +74,7 @@ class Testbed:
         self.say(f"{len(launched)} hosts are up")
         made = (ROOT / "demo" / "app-repo", self.app)
         subprocess.run(made, check=True, timeout=60, stdout=subprocess.DEVNULL)
-        with isolated_caches(work / "cache"), serve_git(self.app.parent) as base:
+        with isolated_caches(work / "cache"), git_daemon(self.app.parent) as base:
             self._url = f"{base}/app"
             self._systems = asyncio.run(self._build())
             self.say(f"{len(self._systems)} systems are built")
@@ -135,30 +135,3 @@ class Testbed:
             for name, path in host.prebuilt.items()
         )
         host.shell.run(links)
-
-
-@contextmanager
-def serve_git(folder: Path) -> Iterator[str]:
-    """Serve the repositories in a folder by the git protocol; yields the URL of the folder."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    argv = (
-        ENV, "git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1",
-        f"--port={port}", f"--base-path={folder}", str(folder),
-    )  # fmt: skip
-    # It complains about each client that disconnects early.
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen(argv, stdin=quiet, stderr=quiet, start_new_session=True) as daemon:
-        wait_for(lambda: _answers(port))
-        try:
-            yield f"git://127.0.0.1:{port}"
-        finally:
-            daemon.terminate()
-
-
-def _answers(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-    except OSError:
-        return False

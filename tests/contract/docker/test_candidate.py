@@ -22,7 +22,7 @@ from components.pipeline.targets.docker.candidate import (
 from components.pipeline.targets.docker.daemon import Daemon, retry_through_restart
 from harness.daemons.docker_proxy import DockerProxy
 from harness.daemons.dockerd import LABEL
-from harness.http_load import free_port
+from harness.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,8 @@ from components.pipeline.targets.docker.daemon import Daemon
 from components.pipeline.targets.docker.image import in_thread
 from components.pipeline.targets.docker.route import COMMAND, CONFIG, FOLDER, Route
 from harness.daemons.dockerd import LABEL, static_busybox
-from harness.http_load import SHORT_PERIOD, Load, free_port, http_get
+from harness.http_load import SHORT_PERIOD, Load, http_get
+from harness.ports import free_port
 from tests.unit.targets.docker.archives import layer, members, write
 
 if TYPE_CHECKING:

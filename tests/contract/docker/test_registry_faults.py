@@ -14,6 +14,7 @@ from harness.daemons import registry as registries
 from harness.daemons.programs import replace_program
 from harness.daemons.registry import Wire
 from harness.daemons.registry_place import HASH, Place, logged_out, message_of, place, server, tools
+from harness.ports import free_port
 from tests.contract.incus.test_remote import certificate
 
 if TYPE_CHECKING:
@@ -34,8 +35,7 @@ async def test_without_skopeo(place: Place, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_an_unreachable_registry(place: Place) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     registry = place.registry(port)
     with pytest.raises(RegistryError) as caught:
         await place.push(place.archive(), registry)

@@ -20,7 +20,8 @@ from components.pipeline.values import HostKey
 from harness.daemons.docker_fixtures import wait_for
 from harness.daemons.docker_proxy import DockerProxy
 from harness.daemons.far_docker import NOTHING, FarDocker, another_key
-from harness.daemons.sshd import free_port, make_key, missing
+from harness.daemons.sshd import make_key, missing
+from harness.ports import free_port
 from harness.providers.docker_driver import Plugin, ResourceState
 from harness.providers.plugin_driver import PluginError
 from tests.contract.docker.test_provider import CANDIDATE, IMAGE, PLUGIN

@@ -20,7 +20,8 @@ from components.pipeline.targets.incus import preflight
 from components.pipeline.targets.incus.api import Incus, retry_through_restart
 from components.pipeline.targets.incus.observed import list_instances
 from components.pipeline.targets.incus.remote import Remote
-from harness.daemons.incusd import Incusd, free_port, incusd
+from harness.daemons.incusd import Incusd, incusd
+from harness.ports import free_port
 from harness.providers.incus_driver import VOLUME, ResourceDriver
 from harness.providers.plugin_driver import failing
 

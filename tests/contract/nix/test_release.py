@@ -18,7 +18,7 @@ from components.pipeline.release.git import RefKind
 from components.pipeline.release.release import Release
 from components.pipeline.values import Ref, Rev
 from harness.daemons.git_repositories import SIMPLE, GitRepositories, commit, git, settings
-from harness.daemons.git_server import free_port
+from harness.ports import free_port
 from tests.unit.hosts import host
 
 pytest_plugins = ["harness.daemons.servers"]

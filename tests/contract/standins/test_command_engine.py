@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.daemons.engine_stack import Stack, missing_engine
-from harness.daemons.sshd import Sshd, free_port, make_key, missing, public_key
+from harness.daemons.sshd import Sshd, make_key, missing, public_key
+from harness.ports import free_port
 from harness.providers.command_driver import STAND_IN, is_stand_in, plugin_path
 
 if TYPE_CHECKING:

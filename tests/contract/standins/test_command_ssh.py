@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.daemons.password_server import PasswordServer
-from harness.daemons.sshd import Sshd, free_port, make_key, missing, public_key
+from harness.daemons.sshd import Sshd, make_key, missing, public_key
+from harness.ports import free_port
 from harness.providers.command_driver import REMOTE, Plugin, is_stand_in
 from harness.providers.plugin_driver import Json, PluginError, failing, is_secret, secret, urn
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.daemons.docker_fixtures import HEALTHY, SICK, made, named, sleeper, wait_for
-from harness.daemons.sshd import free_port
+from harness.ports import free_port
 from harness.providers.docker_driver import CONTAINER, Plugin, partial_state
 from harness.providers.plugin_driver import PluginError
 

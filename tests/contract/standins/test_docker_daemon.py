@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.daemons.docker_fixtures import HEALTHY, made, named, sleeper, wait_for
-from harness.daemons.sshd import Sshd, free_port, missing
+from harness.daemons.sshd import Sshd, missing
+from harness.ports import free_port
 from harness.providers.docker_driver import CONTAINER, NETWORK, VOLUME, Plugin
 from harness.providers.plugin_driver import PluginError, failing, is_secret, reveal, secret
 from harness.unix_http import ApiError
