@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -148,22 +148,43 @@ def runner_place(
         yield base
 
 
+async def build(
+    place: Path, app: Path, hosts: dict[str, dict[str, object]]
+) -> dict[str, EvaluatedAttr]:
+    """The systems of a demo flake with these hosts (their options in hosts.json), built."""
+    flake = place / "flake"
+    await run((str(ROOT / "demo/render-flake"), str(flake), f"git+file://{app}"), timeout=60)
+    (flake / "hosts.json").write_text(json.dumps(hosts))
+    specs = tuple(spec(name, "192.0.2.1", "root", KEY) for name in hosts)
+    settings = Settings(flake=FlakeUrl.parse(str(flake)), hosts=specs)
+    found = await evaluate.evaluate_hosts(await release.resolve(settings, place), specs)
+    await closure.realise(tuple(found.values()))
+    return found
+
+
+async def copy(host: RunnerHost, systems: Iterable[EvaluatedAttr]) -> None:
+    """Copy systems to a host in one go."""
+    first, *others = [system.drv_path for system in systems]
+    more = tuple(f"{drv.path}^out" for drv in others)
+    argv = (*host.ssh.copy_argv(first), *more)
+    await run(argv, timeout=120, env={"NIX_SSHOPTS": host.ssh.nix_sshopts})
+
+
+def launch(prefix: str, place: Path, users: dict[str, str]) -> dict[str, RunnerHost]:
+    """Start a container for each host name, and make it reachable over ssh as its user."""
+    keys = place / "keys"
+    hosts = containers.launch(prefix, tuple(users), keys)
+    specs = [spec(n, h.address, users[n], h.host_key) for n, h in hosts.items()]
+    identity = write_ssh_files(place / "ssh", specs, (keys / "client").read_text())
+    return {
+        one.name: RunnerHost(ssh=Ssh.of(one, identity), container=hosts[one.name]) for one in specs
+    }
+
+
 @pytest.fixture(scope="module")
 def systems(runner_place: Path, app: Path) -> dict[str, EvaluatedAttr]:
     """The systems by name, built."""
-
-    async def build() -> dict[str, EvaluatedAttr]:
-        flake = runner_place / "flake"
-        url = f"git+file://{app}"
-        await run((str(ROOT / "demo/render-flake"), str(flake), url), timeout=60)
-        (flake / "hosts.json").write_text(json.dumps(SYSTEMS))
-        hosts = tuple(spec(name, "192.0.2.1", "root", KEY) for name in SYSTEMS)
-        settings = Settings(flake=FlakeUrl.parse(str(flake)), hosts=hosts)
-        found = await evaluate.evaluate_hosts(await release.resolve(settings, runner_place), hosts)
-        await closure.realise(tuple(found.values()))
-        return found
-
-    return asyncio.run(build())
+    return asyncio.run(build(runner_place, app, SYSTEMS))
 
 
 @pytest.fixture(scope="module")
@@ -173,22 +194,15 @@ def runner_hosts(
     """Two hosts that have the systems in their stores: web1 all but `absent`."""
     containers.remove(PREFIX)
     try:
-        keys = runner_place / "keys"
-        hosts = containers.launch(PREFIX, tuple(USERS), keys)
-        specs = [spec(n, h.address, USERS[n], h.host_key) for n, h in hosts.items()]
-        identity = write_ssh_files(runner_place / "ssh", specs, (keys / "client").read_text())
-        made = {
-            one.name: RunnerHost(ssh=Ssh.of(one, identity), container=hosts[one.name])
-            for one in specs
-        }
-
-        async def copy(host: RunnerHost, first: str, *others: str) -> None:
-            argv = host.ssh.copy_argv(systems[first].drv_path)
-            more = tuple(f"{systems[name].drv_path.path}^out" for name in others)
-            await run((*argv, *more), timeout=120, env={"NIX_SSHOPTS": host.ssh.nix_sshopts})
+        made = launch(PREFIX, runner_place, USERS)
 
         async def copy_all() -> None:
-            await all_of([copy(made["web1"], *COPIED), copy(made["web2"], "old", "new")])
+            await all_of(
+                [
+                    copy(made["web1"], [systems[name] for name in COPIED]),
+                    copy(made["web2"], [systems["old"], systems["new"]]),
+                ]
+            )
 
         asyncio.run(copy_all())
         yield made

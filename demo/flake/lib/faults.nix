@@ -14,6 +14,16 @@ let
     activate-hangs = "the activation script never ends, and ignores SIGTERM";
     activate-eats = "the activation script takes this many MB of memory";
     activate-floods = "the activation script writes this many MB, with control characters in them";
+    snippet-fails = "this snippet of the activation script fails, and the others run";
+    restart-list = "the activation script wants these units restarted, whether they exist or not";
+    reload-list = "the activation script wants these units reloaded, whether they can or not";
+    user-activation-fails = "the units of this user cannot be activated";
+    stops-dbus = "the system bus is stopped: `stop`, with the units; `activate`, by the activation script";
+    stops-logind = "logind is masked, and stopped by the activation script";
+    freezes-logind = "the activation script freezes logind; a call then waits this many seconds";
+    points-init = "the activation script points /sbin/init at this file of the system: `init`, `prepare-root`";
+    reload-loop = "a unit makes systemd reload all the time, with pauses of this many seconds";
+    isolates = "a unit isolates multi-user.target after this many seconds";
     unit-fails = "a unit exits 1 at once";
     unit-fails-late = "a unit exits 1 after this many seconds";
     tools-broken = "the system's own cat, flock, mv, readlink and systemctl do nothing but fail";
@@ -28,13 +38,24 @@ let
     net-drop = "all that comes in by this network interface is dropped";
   };
   unknown = builtins.attrNames (removeAttrs faults (builtins.attrNames known));
-  service = command: ''
+  service = description: command: ''
     [Unit]
-    Description=A unit that fails
+    Description=${description}
     [Service]
     Type=exec
     ExecStart=/bin/sh -c "${command}"
   '';
+  # Fault -> the unit that it adds.
+  units = {
+    unit-fails."broken.service" =
+      service "A unit that fails" "echo cannot read its configuration; exit 1";
+    unit-fails-late."breaks-later.service" =
+      service "A unit that fails" "sleep ${faults.unit-fails-late}; echo lost its database; exit 1";
+    reload-loop."reloads.service" =
+      service "A unit that makes systemd reload" "while sleep ${faults.reload-loop}; do systemctl daemon-reload; done";
+    isolates."isolates.service" =
+      service "A unit that isolates a target" "sleep ${faults.isolates}; systemctl isolate multi-user.target; exec sleep infinity";
+  };
 in
 if unknown != [ ] then
   throw "hosts.json: ${name}.faults.${builtins.head unknown}: no such fault; there are ${toString (builtins.attrNames known)}"
@@ -42,19 +63,5 @@ else if faults ? eval-fails then
   throw "hosts.json: ${name}: this host does not evaluate (fault eval-fails)"
 else
   {
-    units =
-      (
-        if faults ? unit-fails then
-          { "broken.service" = service "echo cannot read its configuration; exit 1"; }
-        else
-          { }
-      )
-      // (
-        if faults ? unit-fails-late then
-          {
-            "breaks-later.service" = service "sleep ${faults.unit-fails-late}; echo lost its database; exit 1";
-          }
-        else
-          { }
-      );
+    units = builtins.foldl' (all: fault: all // (units.${fault} or { })) { } (builtins.attrNames faults);
   }

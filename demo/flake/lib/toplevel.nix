@@ -63,14 +63,15 @@ build {
     # Wrappers around scripts that all hosts share, as nixpkgs wraps its switch-to-configuration.
     wrap() { # FILE SCRIPT
       printf '#!/bin/sh\nexport OUT=%s ACTIVATION_SECONDS=%s\nexec /bin/sh %s "$@"\n' \
-        "$out" "${toString opts.activationSeconds}" "$2" > "$out/$1"
+        "$out" "${toString opts.activationSeconds}" "${../scripts}/$2.sh" > "$out/$1"
       chmod +x "$out/$1"
     }
-    wrap init ${../scripts/init.sh}
-    wrap activate ${../scripts/activate.sh}
-    wrap dry-activate ${../scripts/dry-activate.sh}
-    wrap pre-switch-checks ${../scripts/pre-switch-checks.sh}
-    wrap install-bootloader ${../scripts/install-bootloader.sh}
-    wrap bin/switch-to-configuration ${../scripts/switch-to-configuration.sh}
+    wrap init init
+    ${if opts.faults ? points-init then "wrap prepare-root init" else ""}
+    wrap activate activate
+    wrap dry-activate dry-activate
+    wrap pre-switch-checks pre-switch-checks
+    wrap install-bootloader install-bootloader
+    wrap bin/switch-to-configuration switch-to-configuration
   '';
 }

@@ -89,7 +89,31 @@ set_up_network() {
     fi
 }
 
-mkdir -p /run/fake "$units"
+# What the switch needs of the host besides its units, and what asks it for more.
+set_up_services() {
+    mask=$units/systemd-logind.service
+    if fault stops-logind; then
+        ln -sf /dev/null "$mask"
+        systemctl daemon-reload
+        systemctl stop systemd-logind.service
+    else
+        rm -f "$mask"
+    fi
+    if fault freezes-logind; then
+        parameter freezes-logind > /run/fake/patience
+        systemctl kill --kill-whom=main --signal=STOP systemd-logind.service
+    fi
+    if fault stops-dbus && [ "$(parameter stops-dbus)" = activate ]; then
+        systemctl stop dbus.service dbus.socket
+    fi
+    for kind in restart reload; do
+        if fault "$kind-list"; then
+            parameter "$kind-list" | tr ' ' '\n' > "/run/nixos/activation-$kind-list"
+        fi
+    done
+}
+
+mkdir -p /run/fake /run/nixos "$units"
 link_units || status=1
 [ "$ACTIVATION_SECONDS" = 0 ] || sleep "$ACTIVATION_SECONDS"
 
@@ -105,6 +129,10 @@ if fault activate-fails; then
     echo "cannot create the directory /var/lib/app: read-only file system" >&2
     status=1
 fi
+if fault snippet-fails; then
+    printf "Activation script snippet '%s' failed (1)\n" "$(parameter snippet-fails)"
+    status=1
+fi
 if fault activate-hangs; then
     trap '' TERM
     while :; do sleep 1; done
@@ -115,6 +143,8 @@ if fault sshd-stopped; then
 fi
 set_up_sshd || status=1
 set_up_network || status=1
+set_up_services || status=1
+! fault points-init || link "$OUT/$(parameter points-init)" /sbin/init || status=1
 
 link "$OUT" /run/current-system || status=1
 # Protect the running system from garbage collection.

@@ -3,11 +3,14 @@
 # of messages (all on stderr).
 # usage: switch-to-configuration check|switch|boot|test|dry-activate
 # exit: 0 done, 1 check, boot loader or usage, 2 activation script, 4 a unit of the host has failed,
-#       11 another switch is running, 100 the init interface differs and nothing was activated
+#       11 another switch is running, or logind does not answer, 100 the init interface differs and
+#       nothing was activated
+# 4 replaces 2 when a unit has failed as well. Without the system bus the switch ends with 1, wherever it
+# is by then.
 # environment: OUT, set by the wrapper; NIXOS_NO_CHECK=1 skips the pre-switch checks
 #
-# Not implemented: user units, fstab and swaps, re-executing systemd, units requested by the activation
-# script, and syncing the store's file system, which containers share.
+# Not implemented: user units, fstab and swaps, re-executing systemd, and syncing the store's file system,
+# which containers share.
 set -eu
 PATH=/usr/sbin:/usr/bin:/sbin:/bin${PATH:+:$PATH}
 export PATH LC_ALL=C.UTF-8
@@ -15,8 +18,10 @@ action=${1:-}
 lists=/run/nixos # what is still to do, for the run after an interrupted one
 lock=$lists/switch-to-configuration.lock
 phases=/run/fake/phase
+scripts=${0%/*}
 new=$OUT/etc/systemd/system
 code=0
+failures='' # jobs that failed, a line each
 newline='
 '
 
@@ -25,7 +30,13 @@ say() { printf '%s\n' "$*" >&2; }
 # Children must not inherit the lock, as they may outlive this process.
 run() { "$@" 9>&-; }
 
+fault() { [ -e "$OUT/faults/$1" ]; }
+parameter() { cat "$OUT/faults/$1"; }
+
 phase() { printf 'phase %s %s %s\n' "$1" "$(date +%s.%N)" "$OUT" >> "$phases"; }
+
+# shellcheck source-path=SCRIPTDIR source=bus.sh
+. "$scripts/bus.sh"
 
 # Lists of units are words separated by single blanks; unit names have neither blanks nor wildcards.
 has() { case " $1 " in *" $2 "*) ;; *) return 1 ;; esac; }
@@ -117,8 +128,9 @@ compare() {
     # Stopped, but not started again, by an interrupted run.
     start="$start $(leftover start)"
     restart="$restart $(leftover restart)"
-    stop=${stop# } reload=${reload# } skip=${skip# }
-    start=$(echo "$start" | words) restart=$(echo "$restart" | words)
+    reload="$reload $(leftover reload)"
+    stop=${stop# } skip=${skip# }
+    start=$(echo "$start" | words) restart=$(echo "$restart" | words) reload=$(echo "$reload" | words)
 }
 
 leftover() {
@@ -129,6 +141,7 @@ leftover() {
 }
 
 remember() { # KIND UNITS
+    rm -f "$lists/$1-list"
     [ -z "$2" ] || printf '%s\n' "$2" | tr ' ' "$newline" > "$lists/$1-list"
 }
 
@@ -153,38 +166,93 @@ dry_activate() {
     exit 0
 }
 
-# One systemctl call per kind, as each takes a while; a failed job makes the result 4.
+# One systemctl call per kind, as each takes a while. A job that fails makes the result 4, and is named
+# when all is done; so does a unit that does not exist or cannot be reloaded, which is named at once.
 # shellcheck disable=SC2086  # a list of units is meant to be split
 change_units() { # VERB UNITS
-    [ -z "$2" ] || run systemctl "$1" -- $2 || code=4
+    [ -n "$2" ] || return 0
+    run systemctl "$1" -- $2 2> "$lists/errors" || code=4
+    while read -r line; do
+        case $line in
+        "Job for "*) job=${line#Job for } && failures="${failures}Failed to $1 ${job%% *}$newline" ;;
+        *) say "$line" ;;
+        esac
+    done < "$lists/errors"
+    rm -f "$lists/errors"
+    require_bus "Failed to process dbus messages while waiting for jobs"
+}
+
+# What the activation script asks for, in files of its own.
+add_requests() {
+    for unit in $(requested restart); do
+        if ! has "$active" "$unit"; then
+            start="$start $unit"
+        else
+            restart="$restart $unit"
+        fi
+    done
+    for unit in $(requested reload); do
+        if has "$active" "$unit" && ! has "$restart $stop" "$unit"; then reload="$reload $unit"; fi
+    done
+    start=${start# } restart=${restart# } reload=${reload# }
+    remember start "$start"
+    remember restart "$restart"
+    remember reload "$reload"
+}
+
+requested() { # KIND
+    [ -e "$lists/activation-$1-list" ] || return 0
+    words < "$lists/activation-$1-list"
+    rm -f "$lists/activation-$1-list"
 }
 
 activate() {
     phase stop
+    if fault stops-dbus && [ "$(parameter stops-dbus)" = stop ]; then
+        stop="$stop dbus.service dbus.socket" start="$start dbus.socket"
+        stop=${stop# } start=${start# }
+    fi
     remember start "$start"
     remember restart "$restart"
+    remember reload "$reload"
     tell "stopping the following units" "$stop"
     change_units stop "$stop"
     tell "NOT restarting the following changed units" "$skip"
 
     phase activate
     say "activating the configuration..."
-    run env NIXOS_ACTION="$action" "$OUT/activate" "$OUT" >&2 || code=2
+    if ! run env NIXOS_ACTION="$action" "$OUT/activate" "$OUT" >&2; then
+        say "Failed to run activate script"
+        code=2
+    fi
+    add_requests
 
     phase reload
     # Reset earlier failures: what has failed in the end is due to this system.
+    require_bus "Failed to reset failed units"
     run systemctl reset-failed || :
     run systemctl daemon-reload || code=4
+    activate_users || code=4
     tell "reloading the following units" "$reload"
     change_units reload "$reload"
+    rm -f "$lists/reload-list"
 
     phase start
     tell "restarting the following units" "$restart"
     change_units restart "$restart"
     rm -f "$lists/restart-list"
     tell "starting the following units" "$start"
-    change_units start "$(echo "$start $(wanted)" | words)"
+    change_units start "$start"
+    start_wanted
     rm -f "$lists/start-list"
+    [ -z "$failures" ] || printf %s "$failures" >&2
+}
+
+# The real one starts the active targets: a unit that these want may fail without any message here.
+# shellcheck disable=SC2046  # a list of units is meant to be split
+start_wanted() {
+    run systemctl start -- $(wanted) 2> /dev/null || :
+    require_bus "Failed to process dbus messages while waiting for jobs"
 }
 
 # Any unit counts that has failed, or that systemd keeps restarting.
@@ -266,6 +334,7 @@ if [ -e "$current/init-interface-version" ] &&
     exit 100
 fi
 
+open_bus
 compare
 [ "$action" != dry-activate ] || dry_activate
 log "switching to system configuration $OUT"
