@@ -27,7 +27,7 @@
     │   └── DockerKeyError          host key mismatch of the daemon's machine
     ├── RegistryError         a registry of images that refused, or cannot be used
     └── ProcessError          a command that failed, was killed or took too long
-        └── OverlongError     a line of output beyond the limit
+        └── OverlongError     more output, or a longer line of it, than is read
 
 A message has the form `<what>: <where>: <detail>. <remedy>`, in lower case.
 """
@@ -267,4 +267,4 @@ class ProcessError(FlakeupError):
 
 
 class OverlongError(ProcessError):
-    """A command that printed a line beyond the limit."""
+    """A command that printed more, or a longer line, than is read."""

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 
 from ..activation import protocol, runner
 from ..activation.protocol import Observation
-from ..errors import HostError, ProcessError
+from ..errors import HostError, OverlongError, ProcessError
+from ..process.bounded import FILE_LIMIT
 from ..process.run import run
 from ..transport.transport import Transport
 
@@ -27,8 +28,11 @@ async def _observe_host(transport: Transport) -> Observation | HostError:
     argv = transport.argv(*protocol.observe_argv())
     try:
         seconds = min(TIMEOUT, transport.host.activation.call.seconds)
-        done = await run(argv, timeout=seconds, stdin=runner.text())
+        done = await run(argv, timeout=seconds, stdin=runner.text(), limit=FILE_LIMIT)
         return Observation.of(protocol.parse(transport.host.name, done.stdout))
+    except OverlongError as error:
+        remedy = "look at what its login shell prints"
+        return protocol.unusable(transport.host.name, error.detail, remedy)
     except ProcessError as error:
         return transport.explain(error)
     except HostError as error:

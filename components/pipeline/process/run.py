@@ -7,12 +7,13 @@ import os
 import shlex
 import shutil
 import signal
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import ProcessError, printable
+from ..errors import OverlongError, ProcessError, printable
+from . import bounded
 from .concurrency import all_of, background
 
 log = logging.getLogger("flakeup")
@@ -21,8 +22,10 @@ Argv = tuple[str, ...]
 T = TypeVar("T")
 
 OUTPUT_LIMIT = 64 * 1024 * 1024
-"""Bytes of stdout or stderr beyond which a process is terminated: nothing we start prints more."""
-LINE_LIMIT = 64 * 1024
+"""Bytes of stdout beyond which a process is terminated, unless its caller expects less."""
+STDERR_LIMIT = bounded.FILE_LIMIT
+"""Bytes of stderr that are kept: the last ones, since errors come last."""
+LINE_LIMIT = bounded.REPLY_LIMIT
 """Bytes of one line of a followed process: the output of a host is hostile input."""
 TERM_GRACE = 3.0
 """Seconds between SIGTERM and SIGKILL."""
@@ -51,25 +54,27 @@ class CompletedProcess:
         return self.stderr.decode(errors="replace").strip()
 
 
-async def run(
+async def run(  # noqa: PLR0913 its bounds are its own
     argv: Argv,
     *,
     timeout: float,  # noqa: ASYNC109 bounds the process, not the task
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
     check: bool = True,
+    limit: int = OUTPUT_LIMIT,
 ) -> CompletedProcess:
-    """Run `argv`, and terminate it after `timeout` seconds.
+    """Run `argv`, and terminate it after `timeout` seconds or `limit` bytes of stdout.
 
     `env` is added to the environment. With `check`, an exit code other than 0 raises.
 
     Raises:
-        ProcessError: not found, timed out, too much output, or (with `check`) failed.
+        OverlongError: more output than `limit`.
+        ProcessError: not found, timed out, or (with `check`) failed.
     """
     process = await start(argv, env)
     try:
         async with asyncio.timeout(timeout):
-            stdout, stderr = await _communicate(process, argv, stdin)
+            stdout, stderr = await _communicate(process, argv, stdin, limit)
     except TimeoutError:
         raise process_error(argv, None, f"timed out after {timeout:g} s") from None
     finally:
@@ -97,7 +102,7 @@ async def write(
         try:
             async with asyncio.timeout(timeout):
                 stderr = process.stderr or asyncio.StreamReader()
-                stderr_text = await _read_until_exit(process, read(stderr, argv))
+                stderr_text = await _read_until_exit(process, read_stderr(stderr))
                 code = await process.wait()
         except TimeoutError:
             raise process_error(argv, None, f"timed out after {timeout:g} s") from None
@@ -159,7 +164,7 @@ def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
 
 
 async def _communicate(
-    process: asyncio.subprocess.Process, argv: Argv, stdin: bytes
+    process: asyncio.subprocess.Process, argv: Argv, stdin: bytes, limit: int
 ) -> tuple[bytes, bytes]:
     stdout, stderr = streams(process)
 
@@ -167,7 +172,7 @@ async def _communicate(
         await feed(process, stdin)
         return b""
 
-    work = all_of((read(stdout, argv), read(stderr, argv), fed()))
+    work = all_of((_read(stdout, argv, limit), read_stderr(stderr), fed()))
     printed, stderr_text, _ = await _read_until_exit(process, work)
     await process.wait()
     return printed, stderr_text
@@ -201,19 +206,21 @@ def streams(
     return process.stdout, process.stderr
 
 
-async def read(stream: asyncio.StreamReader, argv: Argv) -> bytes:
-    """Read a stream to its end.
+async def _read(stream: asyncio.StreamReader, argv: Argv, limit: int) -> bytes:
+    try:
+        return await bounded.whole(_chunks(stream), limit)
+    except bounded.OversizeError as error:
+        raise OverlongError(argv=argv, code=None, detail=f"{error} of output") from None
 
-    Raises:
-        ProcessError: more than OUTPUT_LIMIT.
-    """
-    chunks, size = [], 0
+
+async def read_stderr(stream: asyncio.StreamReader) -> bytes:
+    """Read a process's stderr to its end; of more than STDERR_LIMIT the last part is kept."""
+    return await bounded.end(_chunks(stream), STDERR_LIMIT)
+
+
+async def _chunks(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
     while chunk := await stream.read(1 << 16):
-        size += len(chunk)
-        if size > OUTPUT_LIMIT:
-            raise process_error(argv, None, f"more than {OUTPUT_LIMIT} bytes of output")
-        chunks.append(chunk)
-    return b"".join(chunks)
+        yield chunk
 
 
 async def feed(process: asyncio.subprocess.Process, stdin: bytes) -> None:

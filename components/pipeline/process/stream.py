@@ -49,7 +49,7 @@ async def _iterate(
     timeout: float,  # noqa: ASYNC109 bounds the process, not the task
 ) -> AsyncGenerator[bytes, None]:
     stdout, stderr = run.streams(running)
-    stderr_text = asyncio.create_task(run.read(stderr, argv))
+    stderr_text = asyncio.create_task(run.read_stderr(stderr))
     feeding = asyncio.create_task(run.feed(running, stdin))
     deadline = asyncio.get_running_loop().time() + timeout
     try:
@@ -89,7 +89,7 @@ async def open_pipe(argv: Argv) -> AsyncIterator[Pipe]:
         ProcessError: it cannot be started.
     """
     running = await run.start(argv)
-    stderr_text = asyncio.create_task(run.read(run.streams(running)[1], argv))
+    stderr_text = asyncio.create_task(run.read_stderr(run.streams(running)[1]))
     try:
         if running.stdin is None or running.stdout is None:
             msg = "started without pipes"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ..errors import ProcessError, RefError, message
+from ..process.bounded import OBJECT_LIMIT
 from ..process.run import Argv, run
 from ..values import Ref, Rev
 
@@ -81,7 +82,9 @@ def _kind(name: str) -> RefKind:
 
 async def _ask(remote: str, key: str, *patterns: str) -> dict[str, Rev]:
     try:
-        answer = await run(ls_remote(remote, *patterns), timeout=TIMEOUT, env=_environment())
+        answer = await run(
+            ls_remote(remote, *patterns), timeout=TIMEOUT, env=_environment(), limit=OBJECT_LIMIT
+        )
     except ProcessError as error:
         msg = message(
             "cannot ask the git server",

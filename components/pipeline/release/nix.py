@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ProcessError, RefError, message, printable
-from ..process.run import Argv, CompletedProcess, run
+from ..process.bounded import OBJECT_LIMIT
+from ..process.run import OUTPUT_LIMIT, Argv, CompletedProcess, run
 from ..values import StorePath
 
 TIMEOUT = 600.0
@@ -43,10 +44,11 @@ async def command(
     timeout: float = TIMEOUT,  # noqa: ASYNC109 bounds the process, not the task
     env: Mapping[str, str] | None = None,
     check: bool = True,
+    limit: int = OUTPUT_LIMIT,
 ) -> CompletedProcess:
-    """Run one nix command with our cache folder."""
+    """Run one nix command with our cache folder; `limit` is that of `run`."""
     environment = {"NIX_CACHE_HOME": str(cache_folder() / "cache"), **(env or {})}
-    return await run((*NIX, *args), timeout=timeout, env=environment, check=check)
+    return await run((*NIX, *args), timeout=timeout, env=environment, check=check, limit=limit)
 
 
 def is_present(path: StorePath) -> bool:
@@ -89,7 +91,7 @@ async def metadata(url: str, *, where: str, remedy: str) -> dict[str, Any]:
     """
     args = ("flake", "metadata", "--json", "--no-update-lock-file", "--", url)
     try:
-        answer = await command(*args)
+        answer = await command(*args, limit=OBJECT_LIMIT)
     except ProcessError as error:
         if "requires lock file changes" in error.detail:
             detail = "flake.lock lacks inputs that flake.nix names"

@@ -59,10 +59,16 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(*answers: Answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
+async def serving(
+    *answers: Answer, tls: ssl.SSLContext | None = None, path: Path | None = None
+) -> AsyncIterator[Server]:
+    """A server on a port, or on a Unix socket at `path`."""
     server = Server(list(answers))
-    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=tls)
-    server.port = listening.sockets[0].getsockname()[1]
+    if path:
+        listening = await asyncio.start_unix_server(server.serve, path)
+    else:
+        listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=tls)
+        server.port = listening.sockets[0].getsockname()[1]
     try:
         yield server
     finally:

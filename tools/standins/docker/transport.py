@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 import httpx
+from components.pipeline.process import bounded
 from components.pipeline.process.socket_bridge import bridge
 from providers.sdk.errors import OperationError
 
@@ -21,6 +22,7 @@ _SSH_OPTIONS: Final = ("-o", "ConnectTimeout=30", "-T")
 """Those of the Docker client."""
 _SSH_HOST: Final = re.compile(r"[A-Za-z0-9_.:%\[\]][A-Za-z0-9_.:%\[\]-]*")
 _DEFAULT_PORT: Final = 2375
+_VERSION: Final = "api-version"
 _KEEP_ALL: Final = httpx.Limits(keepalive_expiry=None)
 """Every idle connection is kept: over ssh, a new one is a whole handshake."""
 
@@ -98,18 +100,25 @@ class Transport:
     ) -> httpx.Response:
         """Send one request; returns the whole response, whatever its status.
 
+        Of its headers, only the version is kept.
+
         Raises:
-            TransportError: there is no connection, or it broke.
+            TransportError: there is no connection, it broke, or the response is too large.
         """
         client = self._client or await self._open()
         try:
-            response = await client.request(
+            async with client.stream(
                 method, path, params=query, headers=headers, content=content
-            )
+            ) as answer:
+                body = await bounded.whole(answer.aiter_raw(), bounded.OBJECT_LIMIT)
+        except bounded.OversizeError as error:
+            msg = f"the reply has {error}"
+            raise TransportError(msg) from error
         except httpx.TransportError as error:
             raise TransportError(self._describe(error)) from error
         self._ssh_error = None
-        return response
+        version = {_VERSION: answer.headers.get(_VERSION, "1.24")}
+        return httpx.Response(answer.status_code, headers=version, content=body)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -125,6 +134,7 @@ class Transport:
         client = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=socket, limits=_KEEP_ALL),
             base_url=self._address.url or "http://docker",
+            headers={"Accept-Encoding": "identity"},
             timeout=None,  # noqa: S113 the operation has one, and cancels its request
             trust_env=False,
         )

@@ -1,10 +1,11 @@
 """A client of a Docker daemon: its address, and calls to its REST interface."""
 
+import asyncio
 import contextlib
 import io
-import json
 import tarfile
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -24,8 +25,11 @@ from ...errors import (
     message,
     printable,
 )
-from ...process import retry
+from ...process import bounded, retry
 from ...process.socket_bridge import bridge
+from .. import replies
+from ..replies import HttpReply
+from .answers import ApiError, content_of, demultiplexed, progress_of, require_success
 from .remote import SshEndpoint
 
 T = TypeVar("T")
@@ -43,21 +47,13 @@ SSH_POOL: Final = httpx.Limits(
 )
 """Over ssh every new connection is a handshake: idle ones are kept longer."""
 TIMED_OUT: Final = "no answer in time"
-_FRAME_HEADER: Final = 8
+_PROGRESS_LINES: Final = 20
+"""Lines of a long operation that are kept: the last ones."""
 _KINDS: Final[Mapping[int, type[DockerRefusedError]]] = {
     HTTPStatus.NOT_FOUND: DockerNotFoundError,
     HTTPStatus.CONFLICT: DockerConflictError,
     HTTPStatus.FORBIDDEN: DockerForbiddenError,
 }
-
-
-class ApiError(Exception):
-    """An error as the daemon words it; only this module sees it, and makes a message of it."""
-
-    def __init__(self, status: int, text: str) -> None:
-        self.status = status
-        self.text = text
-        super().__init__(text)
 
 
 class Daemon:
@@ -90,7 +86,7 @@ class Daemon:
         client = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=uds, limits=limits),
             base_url=base,
-            timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),
+            headers=replies.IDENTITY,
             trust_env=False,
         )
         self._http = await self._stack.enter_async_context(client)
@@ -111,7 +107,7 @@ class Daemon:
             DockerUnavailableError: the daemon does not respond.
         """
         with self._errors():
-            return _content(await self._send("GET", path))
+            return content_of(await self._send("GET", path))
 
     async def find(self, path: str) -> Any | None:
         """Return what is at a path, or None if nothing is there."""
@@ -134,23 +130,18 @@ class Daemon:
             DockerRefusedError: as `get`; DockerConflictError where it is in use.
             DockerUnavailableError: the daemon does not respond; the change may be done, or not.
         """
-        timeout = httpx.Timeout(seconds, connect=CONNECT_TIMEOUT)
         with self._errors():
-            return _content(await self._send(method, path, json=body, timeout=timeout))
+            return content_of(await self._send(method, path, json=body, seconds=seconds))
 
     async def load(self, archive: AsyncIterator[bytes]) -> list[str]:
-        """Stream an image archive to the daemon, and return the lines that it prints.
+        """Stream an image archive to the daemon, and return the last lines that it prints.
 
         Raises:
             DockerRefusedError: the archive is not an image, or is truncated.
         """
-        timeout = httpx.Timeout(TRANSFER_TIMEOUT, connect=CONNECT_TIMEOUT)
         headers = {"Content-Type": "application/x-tar"}
-        path = "/images/load?quiet=1"
         with self._errors():
-            lines = _progress(
-                await self._send("POST", path, content=archive, headers=headers, timeout=timeout)
-            )
+            lines = await self._progress("/images/load?quiet=1", content=archive, headers=headers)
         return [str(line.get("stream", "")).strip() for line in lines]
 
     async def pull(self, name: str, tag: str, registry_auth: str) -> None:
@@ -159,11 +150,9 @@ class Daemon:
         Raises:
             DockerRefusedError: the daemon cannot reach the registry, or is refused by it.
         """
-        timeout = httpx.Timeout(TRANSFER_TIMEOUT, connect=CONNECT_TIMEOUT)
         path = f"/images/create?{urlencode({'fromImage': name, 'tag': tag})}"
-        headers = {"X-Registry-Auth": registry_auth}
         with self._errors():
-            _progress(await self._send("POST", path, headers=headers, timeout=timeout))
+            await self._progress(path, headers={"X-Registry-Auth": registry_auth})
 
     async def put(
         self, container: str, folder: str, files: Mapping[str, str], *, mode: int = 0o644
@@ -172,24 +161,37 @@ class Daemon:
         path = f"/containers/{segment(container)}/archive?{urlencode({'path': folder})}"
         headers = {"Content-Type": "application/x-tar"}
         with self._errors():
-            _content(await self._send("PUT", path, content=_tar(files, mode), headers=headers))
+            content_of(await self._send("PUT", path, content=_tar(files, mode), headers=headers))
 
     async def execute(self, container: str, *argv: str) -> tuple[int, str]:
-        """Run a command in a container, and return its exit code and output."""
+        """Run a command in a container, and return its exit code and output.
+
+        Raises:
+            DockerRefusedError: it cannot be run, or prints more than REPLY_LIMIT bytes.
+        """
         wanted = {"Cmd": list(argv), "AttachStdout": True, "AttachStderr": True, "Tty": True}
         created = await self.change("POST", f"/containers/{segment(container)}/exec", wanted)
         path = f"/exec/{created['Id']}"
         with self._errors():
-            answer = await self._send("POST", f"{path}/start", json={"Detach": False, "Tty": True})
-            output = _content(answer, parse=False)
+            body, limit = {"Detach": False, "Tty": True}, bounded.REPLY_LIMIT
+            answer = await self._send("POST", f"{path}/start", json=body, limit=limit)
+            require_success(answer)
         state = await self.get(f"{path}/json")
+        output = answer.content.decode(errors="replace")
         return int(state["ExitCode"] or 0), printable(output, 2000, lines=True)
 
     async def logs(self, container: str, lines: int) -> str:
-        """Return the last lines of a container's log; empty if it has none."""
+        """Return the last lines of a container's log; empty if it has none.
+
+        A line can have any length: of more than FILE_LIMIT bytes the first ones are read.
+        """
         query = urlencode({"stdout": 1, "stderr": 1, "tail": lines})
-        answer = await self._send("GET", f"/containers/{segment(container)}/logs?{query}")
-        return printable(_demultiplexed(answer.content), 2000, lines=True)
+        path = f"/containers/{segment(container)}/logs?{query}"
+        async with self._open("GET", path, TIMEOUT) as answer, asyncio.timeout(TIMEOUT):
+            if not answer.is_success:
+                return ""
+            content = await bounded.beginning(answer.aiter_raw(), bounded.FILE_LIMIT)
+        return printable(demultiplexed(content), 2000, lines=True)
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -201,18 +203,59 @@ class Daemon:
             kind = _KINDS.get(error.status, DockerRefusedError)
             raise kind(text, reason=error.text) from error
 
-    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        limit: int = bounded.OBJECT_LIMIT,
+        seconds: float = TIMEOUT,
+        **options: Any,
+    ) -> HttpReply:
+        """Send a request, and read the whole reply, at most `limit` bytes; raises as `_open`."""
+        async with self._open(method, path, seconds, **options) as answer:
+            return await replies.read(answer, limit=limit, seconds=seconds)
+
+    async def _progress(self, path: str, **options: Any) -> deque[Any]:
+        """Post a long operation, and return its last lines; a failure may be one of them.
+
+        Raises:
+            ApiError: it failed; the status that came before may have been a good one.
+        """
+        last: deque[Any] = deque(maxlen=_PROGRESS_LINES)
+        async with self._open("POST", path, TRANSFER_TIMEOUT, **options) as answer:
+            if not answer.is_success:
+                limit = bounded.FILE_LIMIT
+                require_success(await replies.read(answer, limit=limit, seconds=TIMEOUT))
+            async with asyncio.timeout(TRANSFER_TIMEOUT):
+                async for line in bounded.lines(answer.aiter_raw(), bounded.FILE_LIMIT):
+                    last.append(progress_of(line))
+        return last
+
+    @contextlib.asynccontextmanager
+    async def _open(
+        self, method: str, path: str, seconds: float, **options: Any
+    ) -> AsyncIterator[httpx.Response]:
+        """Send a request; its reply is read in the block.
+
+        Raises:
+            ApiError: the reply is larger than the block reads.
+            DockerUnavailableError: it does not come, or does not end.
+        """
         began = time.monotonic()
+        timeout = httpx.Timeout(seconds, connect=CONNECT_TIMEOUT)
         try:
-            answer = await self._http.request(method, path, **options)
-        except httpx.TimeoutException as error:
+            async with self._http.stream(method, path, timeout=timeout, **options) as answer:
+                yield answer
+        except bounded.OversizeError as error:
+            raise ApiError(HTTPStatus.BAD_GATEWAY, f"the reply has {error}") from error
+        except (httpx.TimeoutException, TimeoutError) as error:
             raise self._unavailable(str(error) or TIMED_OUT) from error
         except httpx.TransportError as error:
             if self._ssh and self._ssh_failure and self._ssh_failure[0] >= began:
                 raise self._ssh.explain(self._ssh_failure[1]) from error
             raise self._unavailable(str(error) or type(error).__name__) from error
         self.last_response = time.monotonic()
-        return answer
 
     def _unavailable(self, why: str) -> DockerUnavailableError:
         remedy = f"check that dockerd runs, and that `docker -H {self.host} version` works for you"
@@ -236,29 +279,6 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def _content(answer: httpx.Response, *, parse: bool = True) -> Any:
-    # 304: a container that is to be stopped has stopped already.
-    if not answer.is_success and answer.status_code != HTTPStatus.NOT_MODIFIED:
-        text = ""
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            text = str(answer.json()["message"])
-        text = printable(text or f"http status {answer.status_code}", 500)
-        raise ApiError(answer.status_code, text)
-    if not parse:
-        return answer.text
-    return answer.json() if answer.content else None
-
-
-def _progress(answer: httpx.Response) -> list[Any]:
-    """Return the lines of a long operation; a failure is one of them, after a good status."""
-    _content(answer, parse=False)
-    lines = [json.loads(line) for line in answer.text.splitlines() if line.strip()]
-    for line in lines:
-        if "error" in line:
-            raise ApiError(answer.status_code, printable(str(line["error"]), 500))
-    return lines
-
-
 def _tar(files: Mapping[str, str], mode: int) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
@@ -268,13 +288,3 @@ def _tar(files: Mapping[str, str], mode: int) -> bytes:
             info.size, info.mode = len(content), mode
             tar.addfile(info, io.BytesIO(content))
     return buffer.getvalue()
-
-
-def _demultiplexed(content: bytes) -> str:
-    """Return the output in a log without a terminal, where each piece has a header."""
-    pieces, rest = [], content
-    while len(rest) >= _FRAME_HEADER and rest[0] in (0, 1, 2) and rest[1:4] == b"\0\0\0":
-        end = _FRAME_HEADER + int.from_bytes(rest[4:_FRAME_HEADER], "big")
-        pieces.append(rest[_FRAME_HEADER:end])
-        rest = rest[end:]
-    return b"".join([*pieces, rest]).decode(errors="replace").strip()

@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 from ...config.registry import Registry
 from ...errors import ProcessError, RegistryError, message, printable
 from ...process import run
+from ...process.bounded import REPLY_LIMIT
 from ...process.run import Argv
 
 HELPER_TIMEOUT: Final = 30.0
@@ -158,7 +159,11 @@ async def _ask_helper(program: str, server: str) -> Login:
     """Return the login that a credential helper has for a server, or NO_LOGIN."""
     try:
         answer = await run.run(
-            (program, "get"), timeout=HELPER_TIMEOUT, stdin=server.encode(), check=False
+            (program, "get"),
+            timeout=HELPER_TIMEOUT,
+            stdin=server.encode(),
+            check=False,
+            limit=REPLY_LIMIT,
         )
     except ProcessError as error:
         raise _helper_failed(program, server, error.last_lines(1)) from error

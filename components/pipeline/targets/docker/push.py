@@ -18,6 +18,7 @@ from ...errors import ProcessError, RegistryError, message, printable
 from ...process import run
 from ...process.run import Argv
 from . import image, login
+from .archive import MANIFEST_LIMIT
 from .decompress import decompress
 
 PUSH_TIMEOUT: Final = 3600.0
@@ -133,7 +134,7 @@ async def _find_digest(ref: str, registry: Registry, auth: Argv) -> str:
     options = ("inspect", "--raw", *auth, *_tls("--tls-verify", registry))
     argv = (*SKOPEO, *options, "--", f"docker://{ref}")
     try:
-        found = await run.run(argv, timeout=INSPECT_TIMEOUT)
+        found = await run.run(argv, timeout=INSPECT_TIMEOUT, limit=MANIFEST_LIMIT)
     except ProcessError as error:
         if any(failure.pattern.search(_reason(error)) for failure in _OF_INSPECT):
             raise _explain(error, ref, registry, _OF_INSPECT) from error

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -26,7 +26,9 @@ from ...errors import (
     message,
     printable,
 )
-from ...process import retry
+from ...process import bounded, retry
+from .. import replies
+from ..replies import HttpReply
 from . import certificate
 from .remote import Remote
 
@@ -79,7 +81,7 @@ class Incus:
         self._http = httpx.AsyncClient(
             transport=transport,
             base_url=remote.url,
-            timeout=httpx.Timeout(RESPONSE_TIMEOUT, connect=CONNECT_TIMEOUT),
+            headers=replies.IDENTITY,
             trust_env=False,
         )
 
@@ -116,15 +118,29 @@ class Incus:
         """Get the object at a path, and its ETag for `change`."""
         with self._errors():
             response = await self._send("GET", path)
-            return _envelope(response)["metadata"], response.headers.get("ETag", "")
+            return _envelope(response)["metadata"], response.etag
 
-    async def get_bytes(self, path: str) -> bytes:
-        """Get a file: of an instance, or the recorded output of a command."""
+    async def get_bytes(self, path: str, *, limit: int) -> bytes:
+        """Get a file of an instance, or the recorded output of a command.
+
+        Raises:
+            IncusRefusedError: it has more than `limit` bytes: an instance may send anything.
+        """
         with self._errors():
-            response = await self._send("GET", path)
-            if response.status_code != HTTPStatus.OK:
+            response = await self._send("GET", path, limit=limit)
+            if response.status != HTTPStatus.OK:
                 _envelope(response)
             return response.content
+
+    async def get_beginning(self, path: str, *, limit: int) -> bytes:
+        """Get the first `limit` bytes of a file."""
+        with self._errors():
+            async with self._open("GET", path, RESPONSE_TIMEOUT) as response:
+                if response.status_code == HTTPStatus.OK:
+                    async with asyncio.timeout(RESPONSE_TIMEOUT):
+                        return await bounded.beginning(response.aiter_raw(), limit)
+                _envelope(await replies.read(response, limit=limit, seconds=RESPONSE_TIMEOUT))
+        return b""
 
     async def change(
         self,
@@ -164,9 +180,8 @@ class Incus:
                 (part, (file.name, stack.enter_context(file.open("rb"))))
                 for part, file in files.items()
             ]
-            timeout = httpx.Timeout(UPLOAD_TIMEOUT, connect=CONNECT_TIMEOUT)
             response = await self._request(
-                "POST", path, files=parts, headers=dict(headers), timeout=timeout
+                "POST", path, files=parts, headers=dict(headers), seconds=UPLOAD_TIMEOUT
             )
             return await self._wait_for_result(response, UPLOAD_TIMEOUT)
 
@@ -175,9 +190,8 @@ class Incus:
             return response["metadata"]
         # The operation's URL already names the project.
         url = response["operation"].partition("?")[0]
-        timeout = httpx.Timeout(seconds + RESPONSE_TIMEOUT, connect=CONNECT_TIMEOUT)
         wait_path = with_query(f"{url}/wait", timeout=f"{seconds:.0f}")
-        response = await self._request("GET", wait_path, timeout=timeout)
+        response = await self._request("GET", wait_path, seconds=seconds + RESPONSE_TIMEOUT)
         operation: dict[str, Any] = response["metadata"]
         if operation["status_code"] == HTTPStatus.OK:
             return operation.get("metadata")
@@ -216,17 +230,42 @@ class Incus:
             case _:
                 return IncusRefusedError(text, reason=error.text)
 
-    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        limit: int = bounded.OBJECT_LIMIT,
+        seconds: float = RESPONSE_TIMEOUT,
+        **options: Any,
+    ) -> HttpReply:
+        """Send a request, and read the whole reply, at most `limit` bytes; raises as `_open`."""
+        async with self._open(method, path, seconds, **options) as response:
+            return await replies.read(response, limit=limit, seconds=seconds)
+
+    @contextlib.asynccontextmanager
+    async def _open(
+        self, method: str, path: str, seconds: float, **options: Any
+    ) -> AsyncIterator[httpx.Response]:
+        """Send a request; its reply is read in the block.
+
+        Raises:
+            ApiError: the reply is larger than the block reads.
+            IncusUnavailableError: it does not come, or does not end.
+        """
+        options["timeout"] = httpx.Timeout(seconds, connect=CONNECT_TIMEOUT)
         try:
-            response = await self._http.request(method, self._in_project(path), **options)
-        except httpx.TimeoutException as error:
+            async with self._http.stream(method, self._in_project(path), **options) as response:
+                yield response
+        except bounded.OversizeError as error:
+            raise ApiError(HTTPStatus.BAD_GATEWAY, str(error)) from error
+        except (httpx.TimeoutException, TimeoutError) as error:
             raise self._unavailable(_text(error) or TIMED_OUT) from error
         except httpx.TransportError as error:
             if reason := _certificate_error(error):
                 raise await self._certificate_mismatch(reason) from error
             raise self._unavailable(_text(error) or type(error).__name__) from error
         self.last_response = time.monotonic()
-        return response
 
     def _in_project(self, path: str) -> str:
         if ALL_PROJECTS in path:
@@ -274,16 +313,16 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def _envelope(response: httpx.Response) -> dict[str, Any]:
+def _envelope(response: HttpReply) -> dict[str, Any]:
     try:
-        content = response.json()
+        content = response.parse()
     except ValueError:
         content = None
     if not isinstance(content, dict) or content.get("type") not in {"sync", "async", "error"}:
-        text = f"not a response of Incus (HTTP status {response.status_code})"
-        raise ApiError(response.status_code, text)
+        text = f"not a response of Incus (HTTP status {response.status})"
+        raise ApiError(response.status, text)
     if content["type"] == "error":
-        status = int(content.get("error_code") or response.status_code)
+        status = int(content.get("error_code") or response.status)
         raise ApiError(status, _text(content.get("error")))
     return content
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ...config.stack import Endpoint
 from ...errors import IncusError, IncusRefusedError, IncusUnavailableError, message, printable
+from ...process.bounded import KEY_LIMIT, REPLY_LIMIT
 from ...values import HostAddress, InvalidValue
 from ...values.ssh_keys import HostKey
 from .api import Incus, segment, with_query
@@ -19,7 +20,6 @@ PROBE_TIMEOUT: Final = 20.0
 PROBE_GRACE: Final = 5.0
 """Seconds on top of that, to start the probe and read its output."""
 KEY_FILE: Final = "/etc/ssh/ssh_host_ed25519_key.pub"
-FILE_LIMIT: Final = 4096
 _BOOT_PROBE: Final = """\
 PATH=$PATH:/run/current-system/sw/bin:/usr/bin:/bin
 test ! -e /nix-path-registration || { echo registering; exit 0; }
@@ -80,8 +80,8 @@ async def find_endpoint(incus: Incus, name: str) -> Endpoint | str:
         found = address(await incus.get(f"{path}/state"), interface)
         if found is None:
             return "it has no address"
-        line = await incus.get_bytes(with_query(f"{path}/files", path=KEY_FILE))
-        key = HostKey.parse(line[:FILE_LIMIT].decode(errors="replace"))
+        line = await incus.get_bytes(with_query(f"{path}/files", path=KEY_FILE), limit=KEY_LIMIT)
+        key = HostKey.parse(line.decode(errors="replace"))
         return Endpoint(address=HostAddress.parse(found), host_key=key)
     except IncusUnavailableError:
         raise
@@ -110,7 +110,9 @@ async def _probe(incus: Incus, name: str, seconds: float) -> str:
     result: dict[str, Any] = await incus.change("POST", path, body, seconds=seconds + PROBE_GRACE)
     files = list((result.get("output") or {}).values())
     try:
-        return (await incus.get_bytes(files[0])).decode(errors="replace") if files else ""
+        if not files:
+            return ""
+        return (await incus.get_bytes(files[0], limit=REPLY_LIMIT)).decode(errors="replace")
     finally:
         for file in files:
             await incus.change("DELETE", file)

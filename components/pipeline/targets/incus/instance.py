@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 from ...config.incus import PROTECTED
 from ...errors import IncusConflictError, IncusError, IncusRefusedError, message, printable
+from ...process.bounded import FILE_LIMIT
 from . import cluster, messages
 from .api import Incus, segment, with_query
 from .observed import FROZEN, STOPPED, DesiredInstance, InstanceState, find_instance, get_instance
@@ -197,8 +198,9 @@ async def _start_failure(incus: Incus, desired: DesiredInstance, reason: str) ->
     """Why a start failed: the server's error or, if that names no cause, the instance's log."""
     if "forkstart" in reason:
         with suppress(IncusError):
-            log = (await incus.get_bytes(f"{desired.path}/logs/lxc.log")).decode(errors="replace")
-            for line in log.splitlines():
+            path = f"{desired.path}/logs/lxc.log"
+            log = await incus.get_beginning(path, limit=FILE_LIMIT)
+            for line in log.decode(errors="replace").splitlines():
                 if " ERROR " in line:
                     return printable(line.rpartition(" - ")[2], 500)
     return reason
