@@ -3,6 +3,7 @@
 For hosts of the demo and the tests; what the REST API does well is in `harness.incus_api`.
 """
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -14,6 +15,11 @@ from typing import Any, Self
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT = 60.0
 """Seconds for one command."""
+
+
+def own_prefix(name: str) -> str:
+    """A prefix for instances of this checkout alone: tests of another one do not remove them."""
+    return f"{name}-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}"
 
 
 class HarnessError(Exception):

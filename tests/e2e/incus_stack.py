@@ -19,11 +19,11 @@ from harness import hosts as containers
 from harness.command_result import CommandResult, Json
 from harness.daemons.incus_proxy import IncusProxy
 from harness.hosts import make_key
-from harness.incus import Incus
+from harness.incus import Incus, own_prefix
 from tests.e2e.host_state import Hosts
 from tests.e2e.stack import ROOT, STACK, Backend, Workspace
 
-PREFIX = "flakeup-inc"
+PREFIX = own_prefix("flakeup-inc")
 OWNER = f"flakeup/{STACK}"
 """The owner key of the stack's instances."""
 REFERENCE = f"user.flakeup.used-by.{OWNER}/"

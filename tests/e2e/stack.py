@@ -20,6 +20,7 @@ import yaml
 
 from harness.command_result import CommandResult, Json
 from harness.hosts import ContainerHost
+from harness.incus import own_prefix
 from harness.state import recorded
 from harness.workspace import PROGRAM
 from tests.e2e.processes import descendants, in_session, kill
@@ -27,7 +28,7 @@ from tests.e2e.processes import descendants, in_session, kill
 ROOT = Path(__file__).resolve().parents[2]
 ENV = str(ROOT / "tools" / "env")
 STACK = "e2e"
-PREFIX = "flakeup-e2e"
+PREFIX = own_prefix("flakeup-e2e")
 USERS = {"web1": "root", "web2": "deploy", "web3": "root"}
 FAST_ACTIVATION = {
     "timeout": "30s",

@@ -14,7 +14,7 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
-from harness.incus import ROOT, HarnessError, bootstrap_parts
+from harness.incus import ROOT, HarnessError, bootstrap_parts, own_prefix
 from harness.lock import exclusive_lock
 from tests.faults import report, rows, targets
 from tests.faults.host_under_test import HostUnderTest
@@ -26,7 +26,7 @@ from tests.faults.testbed import Testbed
 FOLDER: Final = ROOT / ".flakeup"
 LOCK: Final = FOLDER / "faults.lock"
 PAGE: Final = ROOT / "docs" / "faults.md"
-PREFIX: Final = "flakeup-faults"
+PREFIX: Final = own_prefix("flakeup-faults")
 
 
 def main() -> int:

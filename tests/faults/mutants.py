@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness import hosts as containers
-from harness.incus import ROOT, HarnessError
+from harness.incus import ROOT, HarnessError, own_prefix
 from harness.lock import exclusive_lock
 from tests.faults.mutation import Edit, Mutant, MutationError, copy_tree
 
 RUNNER: Final = "components/pipeline/activation/runner"
-PREFIX: Final = "flakeup-mutants"
+PREFIX: Final = own_prefix("flakeup-mutants")
 PARALLEL: Final = 3
 """Mutants, and hosts for the unchanged program: they spend most of their time waiting."""
 TIMEOUT: Final = 300.0
