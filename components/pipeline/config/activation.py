@@ -80,6 +80,13 @@ class Activation:
             "the host's next start, and no check is made before."
         ),
     ] = Mode.SWITCH
+    reboot_on_failed_rollback: Annotated[
+        bool,
+        Key(
+            "A rollback that fails is tried again until the previous system runs. `true`: after "
+            "three failed tries the host is rebooted; its boot default is the previous system."
+        ),
+    ] = False
     keep_generations: Annotated[
         int | None,
         Key(

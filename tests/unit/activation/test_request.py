@@ -27,6 +27,7 @@ TIMES = Activation(
     commit=Duration("15s"),
     mode=Mode.BOOT,
     keep_generations=16,
+    reboot_on_failed_rollback=True,
 )
 WEB = check("web", contains="v1 is up", header="X-Release: v1", retries=3)
 UNIT = check("unit", kind=CheckKind.UNIT, target="app.service")
@@ -49,6 +50,7 @@ def test_text() -> None:
         "confirm 14",
         "commit 15",
         "keep 16",
+        "reboot yes",
         "by me@laptop (pid 7)",
         "release appRef v1, flake ./flake",
         "stack acme/flakeup/prod",
@@ -64,7 +66,7 @@ def test_text() -> None:
 def test_defaults() -> None:
     assert AttemptRequest(activation=Activation()).text.decode() == (
         "mode switch\ntimeout 600\nsettle 10\ndeadline 120\nconfirm 120\ncommit 60\nkeep 0\n"
-        "by unknown\nrelease \nstack \nend\n"
+        "reboot no\nby unknown\nrelease \nstack \nend\n"
     )
 
 
@@ -103,7 +105,7 @@ def line_of(pattern: str) -> str:
     return found[0]
 
 
-KEYS = ("timeout", "settle", "deadline", "confirm", "bound", "keep", "mode", "by")
+KEYS = ("timeout", "settle", "deadline", "confirm", "bound", "keep", "mode", "reboot", "by")
 FIELDS = line_of(r"^    while IFS=\$US read -r word name .*; do$").split(" word ")[1][:-4].split()
 READER = "\n".join(
     [
@@ -147,6 +149,7 @@ def test_the_runner_reads_the_same_values(shell: str) -> None:
         "confirm": "14",
         "bound": "15",
         "keep": "16",
+        "reboot": "yes",
         "mode": "boot",
         "by": "me (pid 7)",
     }
@@ -199,7 +202,7 @@ def test_a_text_cannot_add_a_line(text: str) -> None:
 def test_no_text_can_add_a_line(by: str, release: str) -> None:
     forged = AttemptRequest(activation=TIMES, checks=(WEB,), by=by, release=release)
     lines = forged.text.decode().split("\n")
-    assert len(lines) == 13
+    assert len(lines) == 14
     assert all(line.isprintable() for line in lines[:10])
     assert all(len(line) <= TEXT_LIMIT + len("release ") for line in lines[:10])
     settings, checks = read(forged)

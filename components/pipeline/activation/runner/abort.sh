@@ -4,6 +4,7 @@ abort() { # ID WHY
     folder=$ETC/attempts/$1
     if [ "$(state "$1")" = awaiting-confirm ]; then # otherwise do not wait for the lock
         lock
+        close_after_reboot "$1"
         if [ "$(state "$1")" = awaiting-confirm ]; then
             note_first reason "$2"
             note_first exit 21
@@ -12,7 +13,7 @@ abort() { # ID WHY
         unlock
     fi
     case $(state "$1") in
-    awaiting-confirm | rolling-back) ;;
+    awaiting-confirm | rolling-back | rolled-back | rollback-failed | superseded) ;;
     *)
         finish 31 refused id "$1" reason "not awaiting confirmation" \
             state "$(state "$1")" current "$(current)"

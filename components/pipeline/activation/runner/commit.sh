@@ -32,23 +32,28 @@ commit() { # NEW
             -p KillSignal=SIGKILL 2>/dev/null
     read_uptime
     end=$((uptime + (bound + timeout + 60) * 100)) # the provider's command cannot be cancelled
-    while [ "$uptime" -lt "$end" ] && ! has_ended "$(state "$id")"; do
-        sleep 0.2
+    while [ "$uptime" -lt "$end" ] && ! is_decided; do
+        sleep 0.05
         read_uptime
     done
     case $(state "$id") in
     committed)
         outcome=committed
         [ "$mode" = switch ] || outcome="committed, for the next start"
-        finish 0 committed outcome "$outcome" toplevel "$new" generation "$(generation)"
+        finish 0 committed outcome "$outcome" toplevel "$new" generation "$(generation)" \
+            warnings "$(get "$folder/warnings")"
         ;;
     *)
         trouble=$(get "$folder/trouble")
         finish 24 failed \
-            reason "the commit failed: $(get "$folder/reason")${trouble:+; $trouble}" \
+            reason "the commit failed: $(get "$folder/reason")${trouble:+; rolling back: $trouble}" \
             state "$(state "$id")" current "$(current)"
         ;;
     esac
+}
+
+is_decided() { # I8: a commit counts once it is on the disk
+    has_ended "$(state "$id")" && { [ "$(state "$id")" != committed ] || [ -e "$folder/durable" ]; }
 }
 
 refuse_commit() { # WHY
@@ -61,8 +66,10 @@ start_commit() { # I2: the commit has its own timer before it starts
             refuse_commit "systemd did not start the commit timer"
         if ! set_state "$id" committing; then
             disarm "$id" uncommitted
+            write_resume_unit "$id"
             refuse_commit "no space left for the attempt's files in $ETC"
         fi
+        sync_disk
     fi
 }
 
@@ -73,19 +80,35 @@ apply_commit() { # ID
     [ "$(state "$1")" = committing ] || exit 0
     read_spec <"$folder/spec"
     old=$(get "$folder/old") new=$(get "$folder/new") code=0
+    refuse_others_default
     note touched yes || fail 24 "no space left for the attempt's files in $ETC"
     nix-env --profile "$PROFILE" --set "$new" 9>&- || fail 24 "nix-env could not set the profile"
-    point_sbin_init "$new"
-    run_logged "$new/bin/switch-to-configuration" boot
+    point_sbin_init "$(get "$folder/new-init")"
+    run_logged run_switch "$new" "$bound" boot
     [ "$code" = 0 ] ||
-        fail 24 "the boot loader could not be installed: $(tail -n 3 "$folder/log" | one_line)"
+        fail 24 "the boot loader could not be installed: $(tail -n 3 "$folder/log" |
+            grep -v '^--- flakeup: ' | one_line)"
     [ "$(profile)" = "$new" ] || fail 24 "the profile is not what it was set to"
+    [ "$(current)" = "$new" ] || [ "$mode" = boot ] ||
+        fail 31 "somebody else has activated $(current)"
     add_gc_root last "$old"
-    set_state "$1" committed || fail 24 "no space left for the attempt's files in $ETC"
+    if ! record_commit "$new" || ! set_state "$1" committed; then
+        fail 24 "no space left for the attempt's files in $ETC"
+    fi
+    sync_disk
+    : >"$folder/durable"
     remove_gc_roots
     prune_generations
     # Last (I2): from here on nothing has to be rolled back.
     disarm "$1" revert unconfirmed uncommitted
+}
+
+# A boot default that is neither what it was nor NEW is somebody else's.
+refuse_others_default() {
+    case $(profile) in
+    "$(get "$folder/old-profile")" | "$new") ;;
+    *) fail 31 "somebody else has made $(profile) the boot default" ;;
+    esac
 }
 
 prune_generations() { # keeps the newest `keep`, and the newest of OLD and of the booted system

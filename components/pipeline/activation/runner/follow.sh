@@ -3,23 +3,23 @@
 follow() { # ID OFFSET: for 60 s at most; the caller calls again
     folder=$ETC/attempts/$1 offset=$2 seen='' turns=0 now='' stage=''
     is_this_boot "$1" || follow_after_reboot "$1"
-    while [ "$turns" -lt 240 ]; do
+    while [ "$turns" -lt 600 ]; do
         read -r now <"$folder/state" || now=''
         [ "$now" != checking ] || read -r stage 2>/dev/null <"$folder/progress" || stage=''
         if [ "$now $stage" != "$seen" ]; then
             emit_log
             emit state state "$now" stage "$stage" offset "$offset"
             seen="$now $stage"
-        elif [ "$((turns % 4))" -eq 0 ]; then
+        elif [ "$((turns % 10))" -eq 0 ]; then
             emit_log
         fi
         case $now in
         awaiting-confirm | committing | committed) report_result 0 ;;
         rolled-back | rollback-failed | blocked | superseded) report_result "$(get "$folder/exit")" ;;
         # Rarely, since it asks PID 1, which is busy with the activation.
-        *) [ "$((turns % 24))" -ne 7 ] || is_open "$1" || report_died "$1" ;;
+        *) [ "$((turns % 60))" -ne 17 ] || is_open "$1" || report_died "$1" ;;
         esac
-        sleep 0.25
+        sleep 0.1
         turns=$((turns + 1))
     done
     finish 10 progress state "$now" offset "$offset"
@@ -76,6 +76,8 @@ report_result() { # CODE: the attempt waits or has ended; report everything abou
         exit "${1:-20}" \
         seconds "$(get "$folder/seconds")" \
         revertCode "$(get "$folder/revert-code")" \
+        tries "$(get "$folder/tries")" \
+        warnings "$(get "$folder/warnings")" \
         units "$(one_line <"$folder/failed-new" 2>/dev/null | head -c 4000)" \
         failedBefore "$(one_line <"$folder/baseline-failed" 2>/dev/null | head -c 4000)" \
         trouble "$(get "$folder/trouble")" \

@@ -12,7 +12,7 @@
 # and, in transient units that PID 1 starts:
 #   run ID               the attempt: activate, check, await
 #   apply-commit ID      the work of the commit
-#   rollback ID TRIGGER  the rollback to OLD
+#   rollback ID TRIGGER  the rollback to OLD; goes on until OLD runs
 #
 # Exit codes: 0 committed, unchanged or awaiting confirmation; 10 in progress; 11 closure absent;
 # 20 rolled back: activation; 21 checks; 22 not confirmed; 23 reboot or crash; 24 boot loader;
@@ -21,11 +21,13 @@
 #
 # Invariants, marked where they are kept:
 #   I1 the boot default is OLD until the commit
-#   I2 from before the first unit stops until the end, PID 1 has an armed timer
+#   I2 from before the first unit stops until the end, PID 1 has an armed timer that no reload moves
 #   I3 one attempt per host; every verb is idempotent
 #   I4 OLD and NEW are GC roots meanwhile; the last committed OLD stays one
 #   I5 the log is a size-limited file on the host, never a pipe into ssh
-#   I6 what is reported is what the host says at the end
+#   I6 what is reported is what the host measures at the end
+#   I7 a rollback that fails is tried again until OLD runs; what somebody else has decided is left
+#   I8 notes and states are on the disk before they count
 set -u
 umask 077
 
@@ -35,6 +37,12 @@ ROOTS=/nix/var/nix/gcroots/flakeup
 PROFILE=/nix/var/nix/profiles/system
 CHECK_LIMIT=60 # seconds for the pre-switch checks of a system
 RESTART_LIMIT=90 # seconds for restarting one network unit in a rollback
+START_LIMIT=15 # seconds for starting what OLD's activation needs: the bus and logind
+ANSWER_LIMIT=5 # seconds for an answer of logind
+FIRST_PAUSE=5 # seconds from a failed try of the rollback to the next; doubled each time
+LONGEST_PAUSE=300
+TRIES_BEFORE_REBOOT=3 # failed tries of the rollback before the last resort, where the spec allows it
+WARNINGS_SENT=10 # lines of the activation's own warnings
 LOG_SENT=65536 # bytes of the log sent at once; of more, the last ones
 LOG_KEPT=524288 # bytes kept of the log's beginning, and of its end
 SPEC_LIMIT=1048576 # bytes; sixteen checks with long texts fit

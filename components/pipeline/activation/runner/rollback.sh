@@ -1,27 +1,41 @@
+
 # --- rollback -----------------------------------------------------------------------------
 
-# Triggers: revert (the activation failed, was killed or timed out), unconfirmed, uncommitted. Each can
-# come at any time, and twice: the state, read under the lock, decides what is left to do.
+# Triggers: revert (the activation failed, was killed or timed out), unconfirmed, uncommitted, resumed (a
+# soft-reboot). Each can come at any time, and twice: the state, read under the lock, decides what is
+# left to do. I7: what fails is tried again, with growing pauses, until OLD runs.
 rollback_attempt() { # ID TRIGGER
     folder=$ETC/attempts/$1
     applies_to_state "$2" "$(state "$1")" || exit 0
+    [ "$2" != resumed ] || is_soft_rebooted || exit 0
     explain_rollback "$1" "$2"
     # Units that still work on the attempt may hold the lock, so they are stopped first.
     systemctl stop "flakeup-activate-$1.service" "flakeup-commit-$1.service" 2>/dev/null
-    lock 600
-    applies_to_state "$2" "$(state "$1")" || exit 0
-    note_first reason "$why"
-    note_first exit "$verdict"
-    set_state "$1" rolling-back
-    restore_old "$1"
-    disarm "$1" revert unconfirmed uncommitted
+    read_spec <"$folder/spec"
+    old=$(get "$folder/old") new=$(get "$folder/new")
+    [ -z "$old" ] || PATH="$old/sw/bin:$PATH"
+    export NIXOS_NO_CHECK=1 # OLD's own checks must not prevent the rollback
+    tries=0 pause=$FIRST_PAUSE
+    while :; do
+        lock 600
+        applies_to_state "$2" "$(state "$1")" || exit 0
+        note_first reason "$why"
+        note_first exit "$verdict"
+        try_rollback "$1"
+        unlock
+        reboot_as_last_resort
+        wait_for_next_try "$1" "$pause"
+        pause=$((pause * 2 < LONGEST_PAUSE ? pause * 2 : LONGEST_PAUSE))
+    done
 }
 
 applies_to_state() { # TRIGGER STATE
     case $1:$2 in
-    *:rolling-back) ;; # an interrupted rollback continues
+    *:rolling-back | *:rollback-failed) ;; # an interrupted rollback continues
     revert:prepared | revert:activating | revert:checking) ;;
     unconfirmed:awaiting-confirm | uncommitted:committing) ;;
+    resumed:prepared | resumed:activating | resumed:checking) ;;
+    resumed:awaiting-confirm | resumed:committing) ;;
     *) return 1 ;;
     esac
 }
@@ -33,6 +47,7 @@ explain_rollback() { # ID TRIGGER: PID 1 passes how the failed unit ended (syste
     uncommitted)
         verdict=24 why="the commit was terminated (${MONITOR_SERVICE_RESULT:-it timed out})"
         ;;
+    resumed) verdict=23 why="the host was soft-rebooted" ;;
     *)
         verdict=20 why="the activation or its checks did not finish in time"
         case $signal in
@@ -43,28 +58,106 @@ explain_rollback() { # ID TRIGGER: PID 1 passes how the failed unit ended (syste
     esac
 }
 
-restore_old() { # ID: to OLD by its absolute path, never `nix-env --rollback`
-    old=$(get "$folder/old")
-    read_spec <"$folder/spec"
-    [ -z "$old" ] || PATH="$old/sw/bin:$PATH"
-    code=0 trouble=
-    export NIXOS_NO_CHECK=1 # OLD's own checks must not prevent the rollback
-    if [ -n "$old" ] && [ "$mode" = switch ]; then
-        run_logged activate "$old" "$timeout" test
+wait_for_next_try() { # ID SECONDS; ends the unit if another attempt has taken over meanwhile
+    turns=$(($2 * 2))
+    while [ "$turns" -gt 0 ]; do
+        sleep 0.5
+        case $(state "$1") in rollback-failed) ;; *) exit 0 ;; esac
+        turns=$((turns - 1))
+    done
+}
+
+# The boot default is OLD, so a reboot does what its activation cannot. Not where that is not known.
+reboot_as_last_resort() {
+    [ "$reboot" = yes ] && [ "$tries" -ge "$TRIES_BEFORE_REBOOT" ] && [ "$(profile)" = "$old" ] &&
+        [ -z "$loader_trouble" ] || return 0
+    sync_disk
+    systemctl reboot --no-block 9>&-
+}
+
+# One try: to OLD by its absolute path, never `nix-env --rollback`. Ends the unit unless it fails.
+try_rollback() { # ID
+    set_state "$1" rolling-back
+    tries=$((tries + 1))
+    note tries "$tries"
+    truncate --size="<$((2 * LOG_KEPT))" "$folder/log"
+    code=0 complaints='' loader_trouble=
+    leave_others_system "$1"
+    printf -- '--- flakeup: rolling back, try %s\n' "$tries"
+    if [ -z "$old" ]; then
+        end_rollback "$1" rollback-failed ""
+        exit 0
     fi
+    start_prerequisites
+    [ "$mode" = boot ] || activate "$old" "$timeout" test
     note revert-code "$code"
     restore_default
-    point_sbin_init "$old"
+    point_sbin_init "$(get "$folder/init")"
     restart_network
-    ended=rollback-failed
-    [ -z "$old" ] || [ "$(current)" != "$old" ] || ended=rolled-back
-    [ ! -e "$folder/touched" ] || [ "$(profile)" = "$(get "$folder/old-profile")" ] ||
-        ended=rollback-failed
-    [ -z "$trouble" ] || ended=rollback-failed
+    restart_wanted
+    trouble=$(describe_trouble)
     note trouble "$trouble"
-    [ "$ended" = rolled-back ] || note exit 50
-    set_state "$1" "$ended"
-    [ "$ended" != rolled-back ] || remove_gc_roots # I4: after a failed rollback OLD is still needed
+    if [ -z "$trouble" ]; then
+        measure_default "$1"
+        exit 0
+    fi
+    note exit 50
+    set_state "$1" rollback-failed # I4: OLD is still needed, so its root stays
+}
+
+# A system that is neither OLD nor NEW was activated by somebody else, who knows more than a timer.
+leave_others_system() { # ID
+    case $(current) in "$old" | "$new" | "") return ;; esac
+    restore_default
+    end_rollback "$1" superseded "somebody else has activated $(current)${loader_trouble:+; $loader_trouble}"
+    exit 0
+}
+
+end_rollback() { # ID STATE REASON
+    [ -z "$3" ] || note reason "$(get "$folder/reason"): $3"
+    case $2 in
+    superseded) note exit 31 ;;
+    rollback-failed) note exit 50 ;;
+    esac
+    set_state "$1" "$2"
+    disarm "$1" revert unconfirmed uncommitted
+    [ "$2" = rollback-failed ] || remove_gc_roots
+}
+
+# OLD runs; what it boots is what it was before, or what somebody else has made it.
+measure_default() { # ID
+    boots=$(profile) before=$(get "$folder/old-profile")
+    if [ "$boots" = "$before" ] || [ -z "$before" ]; then
+        end_rollback "$1" rolled-back ""
+    else
+        end_rollback "$1" superseded "it runs the previous system, and somebody else has made $boots the boot default"
+    fi
+}
+
+# What an activation needs and NEW may have stopped: the system bus, logind and the network. PID 1 is
+# asked over its own socket. A logind that does not answer is killed: it keeps its sessions.
+start_prerequisites() {
+    timeout "$START_LIMIT" systemctl start dbus.socket dbus.service 9>&-
+    timeout "$ANSWER_LIMIT" loginctl list-users >&2 9>&- ||
+        systemctl kill --signal=KILL systemd-logind.service
+    timeout "$START_LIMIT" systemctl start systemd-logind.service 9>&-
+    # shellcheck disable=SC2046 # names of units hold neither blanks nor wildcards
+    set -- $(inactive_units baseline-network)
+    [ $# -eq 0 ] || timeout "$START_LIMIT" systemctl start -- "$@" 9>&-
+} 2>/dev/null
+
+inactive_units() { # FILE: its units that are not active now
+    # shellcheck disable=SC2046 # as above
+    set -- $(get "$folder/$1")
+    [ $# -gt 0 ] || return 0
+    { systemctl show --property=Id,ActiveState -- "$@" 2>/dev/null && echo; } |
+        while IFS='=' read -r key value; do
+            case $key in
+            Id) unit=$value ;;
+            ActiveState) active=$value ;;
+            '') case $active in active | reloading | refreshing) ;; *) printf '%s\n' "$unit" ;; esac ;;
+            esac
+        done
 }
 
 # I1: what a commit changed is restored: the previous generation, and its boot entry.
@@ -72,6 +165,7 @@ restore_default() {
     [ -e "$folder/touched" ] || return 0
     before=$(get "$folder/old-profile") number=$(get "$folder/old-generation")
     [ -n "$before" ] || return 0
+    case $(profile) in "$before" | "$new") ;; *) return 0 ;; esac # somebody else's
     failed=$(generation)
     if [ "$(readlink -e "$PROFILE-$number-link")" = "$before" ]; then
         nix-env --profile "$PROFILE" --switch-generation "$number" 9>&-
@@ -80,17 +174,37 @@ restore_default() {
     else
         nix-env --profile "$PROFILE" --set "$before" 9>&-
     fi
-    code=0
-    run_logged activate "$before" "$bound" boot
-    [ "$code" = 0 ] || trouble="the boot loader could not be restored (status $code)"
+    activated=$code said=$complaints
+    activate "$before" "$bound" boot
+    [ "$code" = 0 ] || loader_trouble="the boot loader could not be restored (status $code)"
+    code=$activated complaints=$said
 }
 
 # An activation does not start units that did not change, so network units that were active before
 # the attempt are restarted by name (deploy-rs#68).
 restart_network() {
-    while read -r unit; do
-        [ -z "$unit" ] || systemctl is-active --quiet -- "$unit" ||
-            timeout --kill-after="$KILL_AFTER" "$RESTART_LIMIT" systemctl restart -- "$unit" 9>&-
-    done <"$folder/baseline-network"
+    for unit in $(inactive_units baseline-network); do
+        timeout --kill-after="$KILL_AFTER" "$RESTART_LIMIT" systemctl restart -- "$unit" 9>&-
+    done
 }
 
+# An activation that ended in the middle has not started what it had stopped.
+restart_wanted() {
+    for unit in $(inactive_units baseline-active); do
+        timeout --kill-after="$KILL_AFTER" "$RESTART_LIMIT" systemctl start -- "$unit" 9>&-
+    done
+}
+
+describe_trouble() { # what differs from before the attempt; nothing if OLD is what it was
+    if [ "$(current)" != "$old" ]; then
+        printf 'it runs %s' "$(current)"
+    elif [ -n "$loader_trouble" ]; then
+        printf '%s' "$loader_trouble"
+    elif script=$(failed_script); then
+        printf 'its activation script failed: %s' "$script"
+    elif [ "$code" != 0 ] && [ "$code" != 4 ]; then
+        printf 'its activation exited with status %s' "$code"
+    elif stopped=$(inactive_units baseline-active) && [ -n "$stopped" ]; then
+        printf 'not active any more: %s' "$(printf '%s' "$stopped" | one_line | head -c 500)"
+    fi
+}

@@ -9,7 +9,8 @@ run() { # ID
     began=$uptime
     [ "$mode" = boot ] || activate_new "$1"
     advance "$1" activating checking || exit 0
-    point_sbin_init "$old"
+    note new-init "$(sbin_init)"
+    point_sbin_init "$(get "$folder/init")"
     [ "$mode" = boot ] || check "$1"
     read_uptime
     note seconds "$(((uptime - began) / 100))"
@@ -17,11 +18,65 @@ run() { # ID
 }
 
 activate_new() { # ID
-    code=0
     [ "$(current)" = "$new" ] && [ "$(get "$folder/again")" = no ] && return
-    run_logged activate "$new" "$timeout" test
+    before=$(current) tries=0 waited=0
+    read_uptime
+    start=$uptime
+    while :; do
+        activate "$new" "$((timeout - waited))" test
+        read_uptime
+        waited=$(((uptime - start) / 100))
+        is_lock_refusal && [ "$tries" -lt 5 ] && [ "$((waited + 5))" -lt "$timeout" ] || break
+        tries=$((tries + 1))
+        sleep 5
+        waited=$((waited + 5))
+        [ "$(current)" = "$before" ] || fail 31 "somebody else has activated $(current)"
+    done
     note code "$code"
-    check_exit_code "$1" "$code"
+    note warnings "$(list_warnings)"
+    check_exit_code "$1" "$code" "$waited"
+}
+
+# Activates a system; sets `code` to its exit status, and `complaints` to what it says went wrong.
+activate() { # SYSTEM LIMIT ACTION
+    code=0
+    run_logged run_switch "$@"
+    complaints=$(sed -n -e '/^--- flakeup: /{ s/.*//; h; }' -e '/^Failed to \|^warning: /H' \
+        -e '/^Could not \|^Activation script snippet /H' -e '${ x; p; }' "$folder/log" |
+        head -c "$LOG_SENT")
+}
+
+# shellcheck disable=SC2329 # called by `run_logged`
+run_switch() { # SYSTEM LIMIT ACTION
+    printf -- '--- flakeup: %s, %s\n' "$3" "$1"
+    timeout --kill-after="$KILL_AFTER" "$2" "$1/bin/switch-to-configuration" "$3"
+}
+
+first_complaint() { # PATTERN: a pattern of the shell
+    while IFS= read -r text; do
+        # shellcheck disable=SC2254 # a pattern is meant
+        case $text in $1) printf '%s' "$text" && return ;; esac
+    done <<END
+$complaints
+END
+    return 1
+}
+
+# 11 is the errno (EAGAIN) of whatever failed last: of NixOS's lock only with this line.
+is_lock_refusal() { [ "$code" = 11 ] && first_complaint 'Could not acquire lock*' >/dev/null; }
+
+# A unit that failed overwrites the status of a failed activation script (2) with 4, so what was said
+# counts: the program's own line, or that of NixOS's script.
+failed_script() {
+    first_complaint "Activation script snippet '*' failed*" ||
+        first_complaint 'Failed to run activate script*'
+}
+
+# What the activation could not do, in its own words; the checks judge failed units.
+list_warnings() {
+    printf '%s\n' "$complaints" | sed -e '/^$/d' -e '/^Could not /d' \
+        -e '/^warning: the following units failed/d' -e 's/\(.\{200\}\).*/\1/' |
+        head -n "$WARNINGS_SENT" | sed -e ':a' -e 'N' -e '$!ba' -e 's/\n/ | /g'
 }
 
 # I5: a long log keeps only its beginning and its end. `stdbuf`, so that it can be followed. Processes
@@ -41,37 +96,31 @@ run_logged() { # COMMAND...: sets `code` to its exit status if it fails
     done
 }
 
-# shellcheck disable=SC2329 # called by `run_logged`
-activate() { # SYSTEM LIMIT ACTION: retried while another switch holds NixOS's own lock
-    tries=0
-    while :; do
-        timeout --kill-after="$KILL_AFTER" "$2" "$1/bin/switch-to-configuration" "$3"
-        result=$?
-        [ "$result" = 11 ] && [ "$tries" -lt 5 ] || return "$result"
-        tries=$((tries + 1))
-        sleep 5
-    done
-}
-
 # Exit codes of `switch-to-configuration test`: 4 means that some unit failed; the checks decide
 # whether this system is the cause.
-check_exit_code() { # ID CODE
+check_exit_code() { # ID CODE SECONDS
     why=
     case $2 in
-    0 | 4) return ;;
+    0 | 4)
+        ! script=$(failed_script) || fail 20 "the activation script failed: $script"
+        return
+        ;;
     100) why="the init interface changed: this release needs a reboot" ;;
-    11) ! grep -q '^Could not acquire lock' "$folder/log" ||
-        why="another switch-to-configuration held its lock" ;;
-    1) ! grep -q '^Pre-switch checks failed' "$folder/log" ||
-        why="its pre-switch checks failed: $(tail -n 5 "$folder/log" | one_line)" ;;
+    11) ! is_lock_refusal || why="another switch-to-configuration held its lock" ;;
+    1) ! grep -q '^Pre-switch checks failed' "$folder/log" || why=$(describe_preswitch_checks) ;;
     esac
-    if [ -n "$why" ]; then # nothing was changed
+    # Nothing was changed; where a rollback had failed before, it goes on.
+    if [ -n "$why" ] && [ "$(get "$folder/again")" = no ]; then
         block "$1" "$why"
         exit 0
     fi
     case $2 in
-    124 | 137) fail 20 "the activation did not finish within $timeout s" ;;
-    *) fail 20 "the activation exited with status $2" ;;
+    124) fail 20 "the activation did not finish within $timeout s" ;;
+    137)
+        [ "$3" -lt "$timeout" ] || fail 20 "the activation did not finish within $timeout s"
+        fail 23 "the activation was killed (signal 9)"
+        ;;
+    *) fail 20 "${why:-the activation exited with status $2}" ;;
     esac
 }
 
@@ -87,13 +136,16 @@ await_confirmation() { # ID
     advance "$1" checking awaiting-confirm || disarm "$1" unconfirmed
 }
 
-# I1: in containers every activation of NixOS points /sbin/init at its system; until the commit it has
-# to be OLD's.
-point_sbin_init() { # SYSTEM
+# I1: in containers every activation of NixOS points /sbin/init into its system (`init`, or
+# `prepare-root` with a systemd initrd); until the commit it has to be what it was.
+sbin_init() { # what it points to, if that is in the store
     case $(readlink /sbin/init 2>/dev/null) in
-    /nix/store/*-nixos-system-*/init) ;;
-    *) return 0 ;;
+    /nix/store/*) readlink /sbin/init ;;
     esac
-    [ -z "$1" ] || { ln -sfn "$1/init" /sbin/init.tmp && mv -fT /sbin/init.tmp /sbin/init; }
+}
+
+point_sbin_init() { # TARGET
+    [ -n "$1" ] && [ "$(sbin_init)" != "$1" ] || return 0
+    ln -sfn "$1" /sbin/init.tmp && mv -fT /sbin/init.tmp /sbin/init
 }
 

@@ -1,12 +1,12 @@
 # --- start --------------------------------------------------------------------------------
 
-# The profile is the boot default once `boot` has run for it: a crash between `--set` and `boot`
-# leaves the state `committing`, and the next attempt finishes it.
+# The profile alone is not the boot default: `boot` may have failed or never run, by hand or in a crash
+# between `--set` and `boot`. So only what a commit of ours has recorded counts.
 is_already_default() { # NEW
-    [ "$(profile)" = "$1" ] || return 1
+    [ "$(profile)" = "$1" ] && is_recorded "$1" || return 1
     [ "$(current)" = "$1" ] || [ "$mode" = boot ] || return 1
     newest=$(attempt_id)
-    [ -z "$newest" ] || [ "$(state "$newest")" != committing ]
+    [ -z "$newest" ] || ! is_unfinished "$newest"
 }
 
 start() { # ID OLD|- NEW, the spec on stdin
@@ -32,7 +32,7 @@ END
     # An interrupted copy leaves a path that exists but is not valid.
     nix-store --check-validity "$new" 2>/dev/null || finish 11 absent new "$new"
     now=$(current) again=no
-    if is_orphaned "$held"; then
+    if is_taken_over "$held"; then
         now=$(get "$ETC/attempts/$held/old") again=yes
     fi
     # Somebody changed a host that runs neither OLD nor NEW: people decide what to do.
@@ -42,7 +42,6 @@ END
         finish 31 drifted current "$now" old "$old" new "$new"
     is_other_switch_running && finish 75 held by "another switch-to-configuration" new ""
     require_nixos_system "$new"
-    [ "$again" = no ] || supersede "$held"
     prepare "$id" "$now" "$new"
     run_preswitch_checks "$id" "$new"
     launch "$id"
@@ -51,16 +50,23 @@ END
     follow "$id" 0
 }
 
+# What such an attempt has left running was never confirmed: OLD is still the system before it, and NEW
+# is activated even if it seems to run.
+is_taken_over() { # ID
+    is_orphaned "$1" || { [ -n "$1" ] && [ "$(state "$1")" = rollback-failed ]; }
+}
+
 # The last commit was this stack's, from OLD to what runs now: its deployer was killed before it saved
 # its state.
 is_one_ahead() { # OLD
     [ -n "$stack" ] && [ "$(committed_from)" = "$1" ] && [ "$(committed_by)" = "$stack" ]
 }
 
-supersede() { # ID
-    folder=$ETC/attempts/$1
-    note exit 31
-    set_state "$1" superseded
+# Its rollback, if it goes on, ends with this state.
+supersede_held() {
+    note_in "$held" exit 31
+    set_state "$held" superseded
+    remove_resume_unit "$held"
 }
 
 # Starting an attempt again attaches to it, even if it has ended; another attempt has to wait.
@@ -98,36 +104,65 @@ prepare() { # ID OLD NEW; `spec` and `again` as `start` has them
     note path "$PATH"
     note shell "$(readlink -f /bin/sh)"
     note_boot_default "$2"
-    note_baseline_units
-    note baseline-restarting ""
-    [ "$settle" = 0 ] || note_restarting
+    note init "$(sbin_init)"
+    note_manager_clock
+    note_baseline "$2"
     : >"$folder/log"
     : >"$folder/failed-new"
     if ! cp -f "$RUN/switch" "$folder/runner" || [ "$(get "$folder/shell")" = "" ] ||
-        ! add_gc_root old "$2" || ! add_gc_root new "$3" || ! set_state "$1" prepared ||
-        ! ln -sfn "attempts/$1" "$ETC/current.tmp" || ! mv -fT "$ETC/current.tmp" "$ETC/current"; then
+        ! add_gc_root old "$2" || ! add_gc_root new "$3" || ! set_state "$1" prepared; then
+        rm -rf "$folder"
+        finish 30 blocked id "$1" reason "no space left for the attempt's files in $ETC"
+    fi
+    # A garbage collection that is under way has read the roots; nix tells it of what is realised.
+    if ! nix-store --realise --option substitute false "$3" >/dev/null 2>&1 9>&-; then
+        rm -rf "$folder" "$ROOTS/new"
+        finish 11 absent new "$3"
+    fi
+    if ! point_current "$1"; then
         rm -rf "$folder"
         finish 30 blocked id "$1" reason "no space left for the attempt's files in $ETC"
     fi
     prune_attempts "$1"
 }
 
-# Units that failed before are not this attempt's fault; network units are restarted in a rollback.
-note_baseline_units() {
+point_current() { # ID
+    ln -sfn "attempts/$1" "$ETC/current.tmp" && mv -fT "$ETC/current.tmp" "$ETC/current"
+}
+
+# The baseline of an attempt that is taken over counts: since then the units are NEW's.
+note_baseline() { # OLD
+    if [ "$again" = yes ]; then
+        cp -f "$ETC/attempts/$held"/baseline-* "$folder/"
+        return
+    fi
+    note_baseline_units "$1"
+    note baseline-restarting ""
+    [ "$settle" = 0 ] || note_restarting
+}
+
+# Units that failed before are not this attempt's fault. Those that were active and that targets want
+# are active again after a rollback; the network's even if no target wants them.
+note_baseline_units() { # OLD
     all=$(systemctl list-units --all --plain --no-legend --full 2>/dev/null | grep -v '^flakeup-')
     note baseline-failed "$(printf '%s\n' "$all" |
         sed -n 's/^\([^ ]*\) *[^ ]* *failed .*/\1/p
                 s/^\([^ ]*\) *[^ ]* *[^ ]* *auto-restart .*/\1/p')"
-    note baseline-network "$(printf '%s\n' "$all" |
-        sed -n 's/^\([^ ]*\) *[^ ]* *active .*/\1/p' | grep -E "$NETWORK_UNITS")"
+    active=$(printf '%s\n' "$all" | sed -n 's/^\([^ ]*\) *[^ ]* *active .*/\1/p')
+    note baseline-network "$(printf '%s\n' "$active" | grep -E "$NETWORK_UNITS")"
+    note wanted "$(printf '%s\n' "$1"/etc/systemd/system/*.wants/* "$1"/etc/systemd/system/*.requires/* |
+        sed 's|.*/||')"
+    note baseline-active "$(printf '%s\n' "$active" | grep -E '\.(service|socket|timer|path)$' |
+        grep -xF -f "$folder/wanted")"
+    rm -f "$folder/wanted"
 }
 
 # The boot default before the attempt. A commit torn by a power cut may have left the profile ahead of
 # it: then it is that commit's OLD, and is restored as after a commit of this attempt.
 note_boot_default() { # OLD
     torn=$ETC/attempts/${held:-none}
-    if [ -e "$torn/touched" ] && [ "$(state "$held")" = committing ] &&
-        [ "$(get "$torn/old")" = "$1" ]; then
+    if [ -e "$torn/touched" ] && [ "$(get "$torn/old")" = "$1" ] &&
+        { [ "$(state "$held")" = committing ] || [ "$again" = yes ]; }; then
         cp -f "$torn/old-profile" "$torn/old-generation" "$torn/touched" "$folder/"
         return
     fi
@@ -155,8 +190,17 @@ run_preswitch_checks() { # ID NEW: NixOS's own checks, before anything changes
     124 | 137) refuse_start "$1" "its pre-switch checks did not finish within $CHECK_LIMIT s" ;;
     esac
     # Systems without the action `check` print their usage: that is no failure.
-    grep -q -e '^Pre-switch checks failed' -e '^Could not acquire lock' "$folder/log" || return 0
-    refuse_start "$1" "its pre-switch checks failed: $(tail -n 5 "$folder/log" | one_line)"
+    if ! grep -q -e '^Pre-switch checks failed' -e '^Could not acquire lock' "$folder/log"; then
+        : >"$folder/log"
+        return
+    fi
+    refuse_start "$1" "$(describe_preswitch_checks)"
+}
+
+describe_preswitch_checks() { # what they say first is the cause, then come ways to ignore them
+    printf 'its pre-switch checks failed: %s; to deploy it for the next start, set activation.mode: boot' \
+        "$(grep -v -e '^Pre-switch checks failed' -e '^--- flakeup: ' "$folder/log" |
+            head -n 10 | one_line)"
 }
 
 refuse_start() { # ID REASON
@@ -169,7 +213,8 @@ block() { # ID REASON: nothing was changed
     note exit 30
     set_state "$1" blocked
     disarm "$1" revert
-    remove_gc_roots
+    # What could not be rolled back before still has to be: its attempt keeps the host, and its OLD.
+    if [ "$(get "$folder/again")" = no ]; then remove_gc_roots; else point_current "$held"; fi
 }
 
 remove_gc_roots() { rm -f "$ROOTS/old" "$ROOTS/new"; }
@@ -177,10 +222,26 @@ remove_gc_roots() { rm -f "$ROOTS/old" "$ROOTS/new"; }
 # From here on PID 1 owns the attempt: first its rollback timer, then its unit, whose failure starts
 # the rollback.
 launch() { # ID; `timeout` and `deadline` as `start` has read them
-    arm "$1" revert "$((timeout + KILL_AFTER + deadline))" ||
-        refuse_start "$1" "systemd did not start the rollback timer"
+    protect_nixos_lock
+    write_resume_unit "$1" || refuse_start "$1" "no space left in /run/systemd/system"
+    arm_revert "$1" || refuse_start "$1" "systemd did not start the rollback timer"
+    [ "$again" = no ] || supersede_held
+    sync_disk
     start_unit "flakeup-activate-$1" "run $1" --no-block \
         -p "OnFailure=flakeup-revert-$1.service" -p KillSignal=SIGKILL ||
         refuse_start "$1" "systemd-run refused to start the activation"
 }
 
+
+arm_revert() { # ID
+    arm "$1" revert "$((timeout + KILL_AFTER + deadline))" || return 1
+    is_on_time "$1" && return
+    systemctl stop "flakeup-revert-$1.timer"
+    arm "$1" revert "$((timeout + KILL_AFTER + deadline))"
+}
+
+# Whoever may open NixOS's lock may hold it, and no system could be activated any more.
+protect_nixos_lock() {
+    mkdir -p /run/nixos && : >>/run/nixos/switch-to-configuration.lock &&
+        chmod 0600 /run/nixos/switch-to-configuration.lock
+}

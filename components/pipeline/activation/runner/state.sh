@@ -11,8 +11,13 @@ set_state() { # ID STATE; on a full disk the log is dropped to make room
     : >"$ETC/attempts/$1/log"
     write_synced "$ETC/attempts/$1/state" "$2"
 }
-note() { printf '%s\n' "$2" >"$folder/$1"; } # NAME TEXT: synced with the next state
+note() { printf '%s\n' "$2" >"$folder/$1"; } # NAME TEXT
+note_in() { printf '%s\n' "$3" >"$ETC/attempts/$1/$2"; } # ID NAME TEXT
 note_first() { [ -e "$folder/$1" ] || note "$1" "$2"; } # the first reason wins
+
+# I8: the whole file system, as it also holds the closure, the profile and nix's database. A state and
+# the notes before it are on the disk before anything follows from them.
+sync_disk() { sync -f "$ETC" 2>/dev/null || sync; }
 
 lock() { # [SECONDS]: every change of state is made under this lock
     [ -d "$RUN" ] || mkdir -p "$RUN"
@@ -57,22 +62,29 @@ is_orphaned() { # ID
     [ -n "$1" ] && ! has_ended "$(state "$1")" && is_this_boot "$1" && ! has_units "$1"
 }
 
-# A reboot before the commit rolled back. A reboot during the commit came after the confirmation: the
-# next attempt finishes it. A reboot while a commit was rolled back may have booted either system.
+# A reboot before the commit is a rollback if the host has booted OLD; otherwise somebody has chosen
+# what it boots, or OLD's boot entry was not restored. A reboot during the commit came after the
+# confirmation: the next attempt finishes it.
 close_after_reboot() { # ID
-    [ -n "$1" ] && ! has_ended "$(state "$1")" && ! is_this_boot "$1" || return 0
-    folder=$ETC/attempts/$1 ended=rolled-back
-    case $(state "$1") in
-    committing) ended=committing ;;
-    rolling-back)
-        [ ! -e "$folder/touched" ] ||
-            [ "$(readlink -e /run/booted-system 2>/dev/null)" = "$(get "$folder/old")" ] ||
-            ended=rollback-failed
-        ;;
-    esac
+    [ -n "$1" ] && is_unfinished "$1" && ! is_this_boot "$1" && [ "$(state "$1")" != committing ] ||
+        return 0
+    folder=$ETC/attempts/$1
     note_first reason "the host was rebooted"
     note exit 23
-    [ "$ended" = committing ] || set_state "$1" "$ended"
+    runs=$(current)
+    [ -n "$runs" ] || return 0 # it is still booting
+    if [ -e "$folder/touched" ] && [ "$(profile)" != "$(get "$folder/old-profile")" ]; then
+        end_rollback "$1" rollback-failed "it runs $runs, and the profile is $(profile)"
+    elif [ "$runs" = "$(get "$folder/old")" ]; then
+        measure_default "$1"
+    else
+        end_rollback "$1" superseded "it has booted $runs, which is not the previous system"
+    fi
+}
+
+# Not ended, or a rollback that goes on.
+is_unfinished() { # ID
+    ! has_ended "$(state "$1")" || [ "$(state "$1")" = rollback-failed ]
 }
 
 # Sets `id` and `folder` of the current attempt, and the settings of its spec.
@@ -81,6 +93,10 @@ load_attempt() {
     folder=$ETC/attempts/${id:-none}
     if [ -e "$folder/spec" ]; then read_spec <"$folder/spec"; else read_spec </dev/null; fi
 }
+
+# The system of the last commit and its generation: only that is known to be the boot default.
+record_commit() { write_synced "$ETC/committed" "$1 $(generation)"; } # NEW
+is_recorded() { [ "$(get "$ETC/committed")" = "$1 $(generation)" ]; }  # SYSTEM
 
 # What the host ran before its last commit, if that commit's system still runs; and its stack.
 committed_from() {
@@ -92,11 +108,13 @@ committed_by() { sed -n 's/^stack //p' "$ETC/current/spec" 2>/dev/null; }
 
 read_spec() { # the spec on stdin; sets its settings, or their defaults
     timeout=600 settle=10 deadline=120 confirm=120 bound=60 keep=0 mode=switch by=unknown stack=
+    reboot=no
     while read -r key value; do
         case $key in
         mode) [ "$value" != boot ] || mode=boot ;;
         by) by=$value ;;
         stack) stack=$value ;;
+        reboot) [ "$value" != yes ] || reboot=yes ;;
         esac
         is_number "$value" || continue
         case $key in
