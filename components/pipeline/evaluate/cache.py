@@ -3,14 +3,15 @@
 A derivation may have been garbage collected since: then it is evaluated again.
 """
 
+import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..process import files
 from ..release import nix
 from ..values import StorePath
 from .attribute import EvaluatedAttr
@@ -71,6 +72,6 @@ def _save(file: Path, evaluated: EvaluatedAttr) -> None:
         "out": evaluated.out_path.path,
         "activation": evaluated.activation,
     }
-    partial = file.with_name(f"{file.name}.{os.getpid()}")
-    partial.write_text(json.dumps(fields), encoding="ascii")
-    partial.replace(file)
+    # What cannot be kept, for example because the disk is full, is evaluated again.
+    with contextlib.suppress(OSError):
+        files.replace(file, json.dumps(fields))

@@ -4,13 +4,16 @@ A preview in CI has never evaluated what the hosts run now. From the same source
 the same derivations, so its change set is as exact as on a laptop.
 """
 
+import asyncio
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..config.stack import Settings
 from ..errors import FlakeupError, RefError, message
+from ..process import files
 from ..release import nix, release
 from ..release.git import Pin, RefKind
 from ..release.release import Release
@@ -25,7 +28,7 @@ async def evaluate_previous(
     """The system of `attr` in the recorded release, if that is what `out` came from."""
     try:
         found = await evaluate_host(await _release(record, settings, root), attr)
-    except (FlakeupError, KeyError, ValueError):
+    except (FlakeupError, KeyError, ValueError, OSError):
         return None
     return found if found.out_path == out else None
 
@@ -55,17 +58,35 @@ def _app_pin(record: Mapping[str, Any]) -> Pin | None:
 async def _sources(folder: Path, tree: str) -> Path:
     """A tree of the repository that contains `folder`, unpacked in our cache."""
     target = nix.cache_folder() / "trees" / Rev.parse(tree).text / "source"
-    if target.is_dir():
+    if _is_flake(target):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    archive = target.with_name("source.tar")
     here = ("git", "-C", str(folder))
     top = await nix.run_git((*here, "rev-parse", "--show-toplevel"))
-    await nix.run_git(("git", "-C", top, "archive", "--format=tar", f"--output={archive}", tree))
-    partial = target.with_name("partial")
-    shutil.unpack_archive(archive, partial, "tar", filter="data")
-    partial.rename(target)
-    archive.unlink()
-    if not (target / "flake.nix").exists():
+    # Of its own for each run: another one may unpack the same tree, or may have been cut off.
+    with tempfile.TemporaryDirectory(prefix="partial-", dir=target.parent) as partial:
+        archive, unpacked = Path(partial) / "source.tar", Path(partial) / "source"
+        await nix.run_git(
+            ("git", "-C", top, "archive", "--format=tar", f"--output={archive}", tree)
+        )
+        await asyncio.to_thread(_unpack, archive, unpacked, target)
+    if not _is_flake(target):
         raise RefError(message("no flake", "the previous release", f"tree {tree}"))
     return target
+
+
+def _unpack(archive: Path, unpacked: Path, target: Path) -> None:
+    shutil.unpack_archive(archive, unpacked, "tar", filter="data")
+    if not _is_flake(target):
+        shutil.rmtree(target, ignore_errors=True)
+    try:
+        files.publish(unpacked, target)
+    except OSError:
+        if not _is_flake(target):  # otherwise another run was faster
+            raise
+
+
+def _is_flake(folder: Path) -> bool:
+    """Whether it has a flake; an empty one is what a power cut has left."""
+    file = folder / "flake.nix"
+    return file.is_file() and file.stat().st_size > 0

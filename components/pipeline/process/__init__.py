@@ -1,1 +1,1 @@
-"""Processes of this machine: how they are started, followed, bounded and timed."""
+"""Processes and files of this machine: how they are started, followed, bounded, timed and kept."""

@@ -5,15 +5,16 @@ tell `--override-input` from `--reference-lock-file`, and would give wrong deriv
 both.
 """
 
+import asyncio
 import functools
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import ProcessError, RefError, message, printable
+from ..process import files
 from ..process.bounded import OBJECT_LIMIT
 from ..process.run import OUTPUT_LIMIT, Argv, CompletedProcess, run
 from ..values import StorePath
@@ -104,14 +105,14 @@ async def metadata(url: str, *, where: str, remedy: str) -> dict[str, Any]:
 
 
 async def lock(url: str, overrides: Mapping[str, str], target: Path) -> None:
-    """Write the lock of `url`, with inputs overridden, to `target`, atomically.
+    """Write the lock of `url`, with inputs overridden, to `target`, atomically and durably.
 
     Raises:
         RefError: an override cannot be fetched.
     """
     args = [arg for name, to in overrides.items() for arg in ("--override-input", name, to)]
     # Two refs of one run may be the same commit, so temporary files have distinct names.
-    partial = target.with_name(f"{target.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    partial = files.beside(target)
     try:
         await command("flake", "lock", *args, "--output-lock-file", str(partial), "--", url)
     except ProcessError as error:
@@ -119,4 +120,4 @@ async def lock(url: str, overrides: Mapping[str, str], target: Path) -> None:
         remedy = "check that nix can fetch it: `nix flake metadata` of that URL says why"
         msg = message("cannot lock the release", where, error.last_lines(6), remedy)
         raise RefError(msg) from error
-    partial.replace(target)
+    await asyncio.to_thread(files.publish, partial, target)

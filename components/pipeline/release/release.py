@@ -241,7 +241,19 @@ async def lock_release(flake: Flake, app: Pin | None, app_input: str) -> Release
         overrides[app_input] = locked_url(_input_url(flake, app_input, app.ref), app)
     key = json.dumps([flake.identity, overrides, await nix.version()], sort_keys=True)
     lock = nix.cache_folder() / "locks" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
-    if not lock.is_file():
+    content = await asyncio.to_thread(_read_lock, lock)
+    if content is None:
         await nix.lock(flake.url, overrides, lock)
-    digest = hashlib.sha256(await asyncio.to_thread(lock.read_bytes)).hexdigest()
+        content = await asyncio.to_thread(lock.read_bytes)
+    digest = hashlib.sha256(content).hexdigest()
     return Release(flake=flake, app=app, lock=lock, lock_sha256=digest)
+
+
+def _read_lock(lock: Path) -> bytes | None:
+    """A lock file of our cache; None if it is missing, unreadable or damaged: it is made again."""
+    try:
+        content = lock.read_bytes()
+        parsed = json.loads(content)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(parsed, dict) and "nodes" in parsed else None

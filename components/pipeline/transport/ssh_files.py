@@ -5,12 +5,12 @@ no other connection and times out by itself: a new handshake each time proves th
 keys and sudo work (OpenSSH's ssh_config(5)).
 """
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..config.stack import Endpoint, HostSpec, Target
+from ..process import files
 from ..process.run import Argv
 
 CONNECT_TIMEOUT = 5
@@ -116,8 +116,4 @@ def _known_hosts_line(host: HostSpec, endpoint: Endpoint) -> str:
 
 def write_private(path: Path, text: str) -> None:
     """Replace a file atomically, readable by its owner only."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    temporary.replace(path)
+    files.replace(path, text, mode=0o600)

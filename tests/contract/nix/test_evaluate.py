@@ -10,11 +10,11 @@ from components.pipeline.config.incus import IncusSpec
 from components.pipeline.config.stack import HostSpec
 from components.pipeline.deploy import closure
 from components.pipeline.errors import BuildError, EvaluationError
-from components.pipeline.evaluate import cache, evaluate
+from components.pipeline.evaluate import cache, evaluate, previous
 from components.pipeline.evaluate.attribute import EvaluatedAttr, ServiceImage
 from components.pipeline.release import nix, release
 from components.pipeline.values import Attr
-from harness.daemons.git_repositories import GitRepositories, run, settings
+from harness.daemons.git_repositories import GitRepositories, commit, git, run, settings
 from tests.unit.hosts import host, toplevel
 
 pytest_plugins = ["harness.daemons.servers"]
@@ -127,6 +127,24 @@ async def test_a_corrupt_cache_is_not_an_error(root: Path, content: str) -> None
     for memo in (nix.cache_folder() / "systems").iterdir():
         memo.write_text(content)
     assert await systems(root) == first
+
+
+async def test_a_damaged_tree_of_the_previous_release_is_unpacked_again(root: Path) -> None:
+    """Also where a run that was cut off has left a part of it."""
+    git(root, "init", "--quiet")
+    commit(root, "The program")
+    wanted = settings("./flake", app_ref="v1")
+    found = (await systems(root))["web1"]
+    one = (await release.resolve(wanted, root))[None]
+    record = one.record(wanted.flake)
+    again = (record, wanted, root, "web1", found.out_path)
+    assert await previous.evaluate_previous(*again) == found
+    tree = nix.cache_folder() / "trees" / record["flakeTree"]
+    (tree / "partial").mkdir()
+    (tree / "source" / "flake.nix").write_text("")
+    assert await previous.evaluate_previous(*again) == found
+    assert (tree / "source" / "flake.nix").stat().st_size
+    assert sorted(path.name for path in tree.iterdir()) == ["partial", "source"]
 
 
 async def test_an_unknown_output(repos: GitRepositories) -> None:

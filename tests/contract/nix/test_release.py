@@ -82,6 +82,19 @@ async def test_app_ref_is_a_commit(repos: GitRepositories, root: Path, name: str
     assert locked_app(one) == rev
 
 
+@pytest.mark.parametrize("content", ["", "\0" * 100, '{"nodes": {', "[]", "[" * 50_000])
+async def test_a_damaged_lock_in_the_cache_is_made_again(
+    repos: GitRepositories, root: Path, content: str
+) -> None:
+    """A power cut may leave an empty file where nothing was synced."""
+    wanted = settings("./flake", app_ref="v2")
+    first = await resolved(wanted, root)
+    first.lock.write_text(content)
+    assert await resolved(wanted, root) == first
+    assert locked_app(first) == repos.app("v2")
+    assert [path.name for path in first.lock.parent.glob(f"{first.lock.name}.*")] == []
+
+
 async def test_without_app_ref_the_flakes_own_lock_is_used(
     repos: GitRepositories, root: Path
 ) -> None:
