@@ -2,7 +2,9 @@
 
 Nix gets its own cache folder (NIX_CACHE_HOME, nix 2.24 and later): its evaluation cache does not
 tell `--override-input` from `--reference-lock-file`, and would give wrong derivations to who uses
-both.
+both. It also gets an empty data folder (NIX_DATA_HOME): the settings of flakes that this user has
+once accepted for good are kept there (trusted-settings.json), and apply whatever
+`accept-flake-config` says (2.26). The same release would be evaluated otherwise on another machine.
 """
 
 import asyncio
@@ -25,7 +27,11 @@ GIT_TIMEOUT = 10.0
 VALID_MTIME = 1
 """The mtime that nix gives a path before it is valid (canonicalisePathMetaData)."""
 
-NIX: Argv = ("nix", "--extra-experimental-features", "nix-command flakes")
+NIX: Argv = (
+    *("nix", "--extra-experimental-features", "nix-command flakes"),
+    # Whoever can push to the flake, or to the app's, must not choose caches, builders and hooks.
+    *("--option", "accept-flake-config", "false"),
+)
 MINIMUM = (2, 24)
 
 _version: list[str] = []
@@ -48,7 +54,9 @@ async def command(
     limit: int = OUTPUT_LIMIT,
 ) -> CompletedProcess:
     """Run one nix command with our cache folder; `limit` is that of `run`."""
-    environment = {"NIX_CACHE_HOME": str(cache_folder() / "cache"), **(env or {})}
+    folder = cache_folder()
+    own = {"NIX_CACHE_HOME": str(folder / "cache"), "NIX_DATA_HOME": str(folder / "data")}
+    environment = {**own, **(env or {})}
     return await run((*NIX, *args), timeout=timeout, env=environment, check=check, limit=limit)
 
 

@@ -1,5 +1,6 @@
 """From a release to store paths and their content, with the real nix."""
 
+import re
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -152,6 +153,41 @@ async def test_an_unknown_output(repos: GitRepositories) -> None:
     assert cache.load_output(toplevel("z")) is None
 
 
+# --- nixConfig ----------------------------------------------------------------------------
+
+PROBE = """{ nixConfig.pure-eval = false; outputs = _: {
+  nixosConfigurations.web1.config.system.build.toplevel = derivation {
+    name = "nixos-system-web1-%s"; system = "x86_64-linux"; builder = "/bin/sh";
+    args = [ "-c" "echo 'home: ${builtins.getEnv "HOME"}' > $out" ]; }; }; }
+"""
+"""A flake whose settings, if nix takes them, let it see this machine."""
+
+
+@pytest.mark.parametrize("how", ["accept-flake-config", "trusted-settings.json"])
+async def test_the_settings_of_a_flake_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nix_log: Path, how: str
+) -> None:
+    """Whatever the user has accepted: by configuration, or for good when nix asked."""
+    data = tmp_path / "data"
+    (data / "nix").mkdir(parents=True)
+    monkeypatch.setenv("XDG_DATA_HOME", str(data))
+    if how == "accept-flake-config":
+        monkeypatch.setenv("NIX_CONFIG", "accept-flake-config = true")
+    else:
+        (data / "nix" / how).write_text('{"pure-eval": {"false": true}}')
+    (tmp_path / "flake").mkdir()
+    (tmp_path / "flake" / "flake.nix").write_text(PROBE % uuid.uuid4().hex)
+    run("nix", "--extra-experimental-features", "nix-command flakes", "flake", "lock",
+        f"path:{tmp_path / 'flake'}")  # fmt: skip
+    nix_log.write_text("")  # noqa: ASYNC240 a small local file
+    found = await systems(tmp_path, host("web1"), app_ref=None)
+    await closure.realise(tuple(found.values()))
+    assert run("cat", found["web1"].out_path.path) == "home:"
+    calls = nix_log.read_text().splitlines()  # noqa: ASYNC240 a small local file
+    assert {"metadata", "eval", "build"} <= {word for line in calls for word in line.split()}
+    assert all("--option accept-flake-config false" in line for line in calls)
+
+
 # --- what does not evaluate ---------------------------------------------------------------
 
 
@@ -255,7 +291,7 @@ async def test_the_users_builders_are_honoured(
     await closure.realise(tuple((await systems(root)).values()))
     (build,) = builds(nix_log)
     assert "--builders" not in build
-    assert "--option" not in build
+    assert re.findall("--option ([^ ]+)", build) == ["accept-flake-config"]
     assert "substitute" not in build
 
 
