@@ -12,12 +12,13 @@ from components.pipeline.activation.attempt import Attempt
 from components.pipeline.activation.protocol import State
 from components.pipeline.config.checks import Check, CheckKind, CheckOrigin
 from components.pipeline.evaluate.attribute import EvaluatedAttr
+from components.pipeline.process.concurrency import background
 from components.pipeline.process.run import run
 from components.pipeline.transport.ssh import Ssh
 from components.pipeline.transport.ssh_files import write_ssh_files
 from components.pipeline.values import Duration
 from tests.e2e.host_state import Hosts
-from tests.e2e.runner_hosts import RunnerHost, failure, spec
+from tests.e2e.runner_hosts import TIMES, RunnerHost, failure, spec
 from tests.e2e.stack import Workspace
 
 pytestmark = pytest.mark.e2e
@@ -110,6 +111,70 @@ def attempt(machine: RunnerHost, new: EvaluatedAttr, *checks: Check) -> Attempt:
 
 def tries(machine: RunnerHost, name: str) -> int:
     return len(machine.container.query("cat", f"{TRACES}/{name}").splitlines())
+
+
+TOKEN = "t0ken-8f1c"  # noqa: S105 no real one
+SAMPLER = """printf %s "$1" >/run/sampled; chmod 644 /run/sampled; shift
+exec setpriv --reuid=nobody --regid=nogroup --clear-groups sh -c '
+while [ -e /run/sampled ]; do
+    for file in /proc/[0-9]*/cmdline; do
+        tr "\\0" " " <"$file" 2>/dev/null | grep -F -f /run/sampled 2>/dev/null
+    done
+    sleep 0.02
+done'
+"""
+SECRET = (
+    check("command", COMMAND, f"test {TOKEN} && sleep 1"),
+    check("page", HTTP, f"{APP}?key={TOKEN}", hold=Duration("2s")),
+    check("body", HTTP, APP, contains=f"app v1 on {TOKEN}", retries=2),
+    check("header", HTTP, APP, header=f"x-key: {TOKEN}", retries=2),
+)
+
+
+async def test_nobody_on_the_host_sees_what_a_check_holds(
+    web1: RunnerHost, new: EvaluatedAttr
+) -> None:
+    """Argv is everybody's to read, and the spec of an attempt that has ended is kept."""
+    sampling = asyncio.to_thread(web1.container.exec, "sh", "-c", SAMPLER, "sh", TOKEN)
+    async with background(sampling) as seen:
+        one = attempt(web1, new, *SECRET)
+        message = await failure(one)
+        control = asyncio.to_thread(web1.container.exec, "sh", "-c", "sleep 1; :", TOKEN)
+        await control
+        web1.container.exec("rm", "/run/sampled")
+        lines = (await seen).splitlines()
+    assert TOKEN in message  # that of `contains` or `header`, which the config has
+    assert lines, "the sampler sees nothing"
+    assert [line for line in lines if "sleep 1; :" not in line] == []
+    folder = f"/nix/var/flakeup/attempts/{one.id}"
+    kept = web1.container.exec("sh", "-c", f"grep -rlF {TOKEN} {folder} || true").split()
+    assert kept == [f"{folder}/reason"]
+    assert "check" not in web1.container.query("cat", f"{folder}/spec")
+
+
+async def test_the_kept_spec_holds_no_checks(web1: RunnerHost, new: EvaluatedAttr) -> None:
+    one = attempt(web1, new, check("good", COMMAND, f"true {TOKEN}"))
+    assert await one.run() is State.AWAITING
+    folder = f"/nix/var/flakeup/attempts/{one.id}"
+    assert TOKEN in web1.container.query("cat", f"{folder}/spec")
+    await one.abort("seen enough")
+    spec = web1.container.query("cat", f"{folder}/spec")
+    assert "by tests (pid 1)\n" in spec
+    assert spec.endswith("\nend\n")
+    assert web1.container.exec("sh", "-c", f"grep -rlF {TOKEN} {folder} || true") == ""
+
+
+async def test_output_is_not_shown_where_it_may_not_be(
+    web1: RunnerHost, new: EvaluatedAttr
+) -> None:
+    one = attempt(web1, new, check("noisy", COMMAND, f"echo {TOKEN}; exit 3"))
+    one.request = replace(one.request, activation=replace(TIMES, show_output=False))
+    message = await failure(one)
+    assert TOKEN not in message
+    assert message.startswith(
+        "not deployed: web1: check noisy: the command exited with status 3: rolled back to the "
+        "previous system. it runs /nix/store/"
+    )
 
 
 async def test_all_checks_succeed(web1: RunnerHost, new: EvaluatedAttr) -> None:

@@ -124,6 +124,8 @@ class Attempt:
                 case "started":
                     self._started = True
                     self._require_own(reply)
+                case "log" | "journal" if not self.request.activation.show_output:
+                    pass
                 case "log":
                     self._log.append(reply["text"])
                 case "journal":

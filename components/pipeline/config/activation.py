@@ -98,6 +98,15 @@ class Activation:
             within=(2, 1000),
         ),
     ] = None
+    show_output: Annotated[
+        bool,
+        Key(
+            "Whether messages quote what was printed on the host: the activation's log, the "
+            "journal of a failed unit, and in checks the output of a command and the body of an "
+            "answer. "
+            "`false` if they may hold what not everybody who sees the run may read.",
+        ),
+    ] = True
     checks: Annotated[
         tuple[Check, ...],
         Key(

@@ -1,5 +1,7 @@
 """How an attempt ends, and its message; more messages are in test_outcome."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.unit.activation.attempt_host import (
@@ -7,6 +9,7 @@ from tests.unit.activation.attempt_host import (
     NO_ROUTE,
     OLD,
     OTHER,
+    REQUEST,
     STARTED,
     Host,
     Make,
@@ -49,6 +52,21 @@ async def test_at_most_twenty_journal_lines_are_shown(web1: Host, make: Make) ->
     )
     shown = (await failure(make())).splitlines()
     assert shown[1:-1] == [f"  line {number}" for number in range(11, 31)]
+
+
+async def test_the_output_of_a_host_may_be_kept_out_of_messages(web1: Host, make: Make) -> None:
+    web1.answers(
+        STARTED,
+        line("log", text="password: 1234"),
+        line("journal", text="password: 5678"),
+        result("rolled-back", reason="unit broken.service failed", exit="21"),
+        code=21,
+    )
+    quiet = replace(REQUEST, activation=replace(REQUEST.activation, show_output=False))
+    assert await failure(make(request=quiet)) == (
+        "not deployed: web1: unit broken.service failed: rolled back to the previous system. "
+        f"it runs {OLD.path} now; fix the release, then run `pulumi up` again"
+    )
 
 
 async def test_without_a_failed_unit_the_end_of_the_log_is_shown(web1: Host, make: Make) -> None:

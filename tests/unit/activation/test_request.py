@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pytest
@@ -51,6 +52,7 @@ def test_text() -> None:
         "commit 15",
         "keep 16",
         "reboot yes",
+        "output yes",
         "by me@laptop (pid 7)",
         "release appRef v1, flake ./flake",
         "stack acme/flakeup/prod",
@@ -66,7 +68,7 @@ def test_text() -> None:
 def test_defaults() -> None:
     assert AttemptRequest(activation=Activation()).text.decode() == (
         "mode switch\ntimeout 600\nsettle 10\ndeadline 120\nconfirm 120\ncommit 60\nkeep 0\n"
-        "reboot no\nby unknown\nrelease \nstack \nend\n"
+        "reboot no\noutput yes\nby unknown\nrelease \nstack \nend\n"
     )
 
 
@@ -105,7 +107,19 @@ def line_of(pattern: str) -> str:
     return found[0]
 
 
-KEYS = ("timeout", "settle", "deadline", "confirm", "bound", "keep", "mode", "reboot", "by")
+KEYS = (
+    "timeout",
+    "settle",
+    "deadline",
+    "confirm",
+    "bound",
+    "keep",
+    "mode",
+    "reboot",
+    "by",
+    "output",
+)
+QUIET = replace(TIMES, show_output=False)
 FIELDS = line_of(r"^    while IFS=\$US read -r word name .*; do$").split(" word ")[1][:-4].split()
 READER = "\n".join(
     [
@@ -140,7 +154,7 @@ def read(spec: AttemptRequest, shell: str = "sh") -> tuple[dict[str, str], list[
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 def test_the_runner_reads_the_same_values(shell: str) -> None:
     settings, checks = read(
-        AttemptRequest(activation=TIMES, checks=(OUTSIDE, UNIT, WEB), by="me (pid 7)"), shell
+        AttemptRequest(activation=QUIET, checks=(OUTSIDE, UNIT, WEB), by="me (pid 7)"), shell
     )
     assert settings == {
         "timeout": "660",
@@ -152,6 +166,7 @@ def test_the_runner_reads_the_same_values(shell: str) -> None:
         "reboot": "yes",
         "mode": "boot",
         "by": "me (pid 7)",
+        "output": "no",
     }
     assert [one["name"] for one in checks] == ["unit", "web"]
     assert checks[0] == {
@@ -202,9 +217,9 @@ def test_a_text_cannot_add_a_line(text: str) -> None:
 def test_no_text_can_add_a_line(by: str, release: str) -> None:
     forged = AttemptRequest(activation=TIMES, checks=(WEB,), by=by, release=release)
     lines = forged.text.decode().split("\n")
-    assert len(lines) == 14
-    assert all(line.isprintable() for line in lines[:10])
-    assert all(len(line) <= TEXT_LIMIT + len("release ") for line in lines[:10])
+    assert len(lines) == 15
+    assert all(line.isprintable() for line in lines[:12])
+    assert all(len(line) <= TEXT_LIMIT + len("release ") for line in lines[:12])
     settings, checks = read(forged)
     assert [one["name"] for one in checks] == ["web"]
     assert settings["timeout"] == "660"

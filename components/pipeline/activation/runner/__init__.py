@@ -13,6 +13,7 @@ PARTS: Final = (
     "start",
     "run",
     "check",
+    "probes",
     "follow",
     "commit",
     "rollback",

@@ -13,7 +13,7 @@ check() { # ID: wait for units, then run the spec's checks in parallel, all with
     shown='' pause=0.05
     while :; do
         good=0
-        for verdict in "$folder"/verdict-*[0-9]; do
+        for verdict in "$folder"/checks/*.verdict; do
             read -r word detail 2>/dev/null <"$verdict" || continue
             [ "$word" != bad ] || fail 21 "$detail"
             good=$((good + 1))
@@ -105,6 +105,7 @@ fail_if_any() { # UNITS
 }
 
 save_journal() { # of the first failed unit since the attempt's start, before the rollback adds to it
+    [ "$output" = yes ] || return 0
     read -r unit <"$folder/failed-new"
     # Twenty lines fit into the 4000 characters of a field.
     journalctl --unit="$unit" --since="@$(stat -c %Y "$folder/spec")" --lines=20 --no-pager \
@@ -116,97 +117,5 @@ drop_failed_before() { # filters the units on stdin
         case $unit in "" | flakeup-*) continue ;; esac
         grep -qxF -- "$unit" "$folder/baseline-failed" || printf '%s\n' "$unit"
     done
-}
-
-start_checks() {
-    number=0
-    while IFS=$US read -r word name kind target status contains header period limit retries hold; do
-        [ "$word" = check ] || continue
-        number=$((number + 1))
-        run_check "$folder/verdict-$number" "$folder/answer-$number" &
-    done <"$folder/spec"
-}
-
-run_check() { # VERDICT-FILE ANSWER-FILE: one check, until it has held or failed too often
-    failures=0 since=
-    while :; do
-        if detail=$(probe "$2"); then
-            read_uptime
-            since=${since:-$uptime}
-            [ "$((uptime - since))" -lt "$((hold * 100))" ] || break
-        elif [ -n "$since" ]; then
-            write_synced "$1" "bad check $name: good at first, then $detail"
-            return
-        else
-            failures=$((failures + 1))
-            if [ "$failures" -gt "$retries" ]; then
-                write_synced "$1" "bad check $name: $detail"
-                return
-            fi
-        fi
-        sleep "$period"
-    done
-    write_synced "$1" good
-}
-
-probe() { # ANSWER-FILE: prints what is wrong
-    case $kind in
-    unit)
-        active=$(systemctl is-active -- "$target") && return
-        printf '%s is %s' "$target" "$active"
-        ;;
-    command)
-        # With the new system's PATH, as a login shell has it.
-        PATH="/run/current-system/sw/bin:$PATH" \
-            timeout --kill-after=1 "$limit" /bin/sh -c "$target" </dev/null >"$1" 2>&1 && return
-        ended=$?
-        output=$(tail -n 2 "$1" | head -c 300 | one_line)
-        case $ended in
-        124) printf 'the command did not finish within %s s' "$limit" ;;
-        137) printf 'the command was killed, or did not finish within %s s' "$limit" ;;
-        *) printf 'the command exited with status %s%s' "$ended" "${output:+: $output}" ;;
-        esac
-        ;;
-    tcp)
-        address=${target%:*} address=${address#[} address=${address%]}
-        # shellcheck disable=SC2016 # $0 and $1 are bash's own
-        timeout "$limit" bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$address" "${target##*:}" \
-            2>/dev/null && return
-        printf 'no connection to %s' "$target"
-        ;;
-    http) probe_http "$1" && return ;;
-    *)
-        printf 'unknown kind of check: %s' "$kind"
-        ;;
-    esac
-    return 1
-}
-
-probe_http() { # ANSWER-FILE
-    {
-        curl --silent --show-error --include --globoff --max-time "$limit" -- "$target" 2>"$1.error"
-        write_synced "$1.ended" "$?"
-    } | head -c 131072 | tr -d '\r' >"$1"
-    read -r _ code _ 2>/dev/null <"$1" || code=
-    case $code:$(get "$1.ended") in
-    [1-9]*:0 | [1-9]*:23) ;; # 23: `head` closed a long answer
-    *)
-        printf '%s' "$(sed 's/^curl: ([0-9]*) //' "$1.error" | head -c 300 | one_line)"
-        return 1
-        ;;
-    esac
-    if [ "$code" != "$status" ]; then
-        printf 'expected status %s, got %s' "$status" "$code"
-        return 1
-    fi
-    if [ -n "$header" ] && ! sed '1d; /^$/q' "$1" | grep -qiF -- "$header"; then
-        printf "no header has '%s'" "$header"
-        return 1
-    fi
-    if [ -n "$contains" ] && ! sed '1,/^$/d' "$1" | grep -qF -- "$contains"; then
-        printf "the body does not contain '%s': '%s'" "$contains" \
-            "$(sed '1,/^$/d' "$1" | head -c 200 | one_line)"
-        return 1
-    fi
 }
 

@@ -7,9 +7,11 @@ attempt_id() {
 }
 state() { get "$ETC/attempts/$1/state"; }
 set_state() { # ID STATE; on a full disk the log is dropped to make room
-    write_synced "$ETC/attempts/$1/state" "$2" && return
-    : >"$ETC/attempts/$1/log"
-    write_synced "$ETC/attempts/$1/state" "$2"
+    if ! write_synced "$ETC/attempts/$1/state" "$2"; then
+        : >"$ETC/attempts/$1/log"
+        write_synced "$ETC/attempts/$1/state" "$2" || return
+    fi
+    ! has_ended "$2" || forget_checks "$1" || true
 }
 note() { printf '%s\n' "$2" >"$folder/$1"; } # NAME TEXT
 note_in() { printf '%s\n' "$3" >"$ETC/attempts/$1/$2"; } # ID NAME TEXT
@@ -108,13 +110,14 @@ committed_by() { sed -n 's/^stack //p' "$ETC/current/spec" 2>/dev/null; }
 
 read_spec() { # the spec on stdin; sets its settings, or their defaults
     timeout=600 settle=10 deadline=120 confirm=120 bound=60 keep=0 mode=switch by=unknown stack=
-    reboot=no
+    reboot=no output=yes
     while read -r key value; do
         case $key in
         mode) [ "$value" != boot ] || mode=boot ;;
         by) by=$value ;;
         stack) stack=$value ;;
         reboot) [ "$value" != yes ] || reboot=yes ;;
+        output) [ "$value" != no ] || output=no ;;
         esac
         is_number "$value" || continue
         case $key in
