@@ -62,6 +62,10 @@ let
         The time from the end of the checks on the host to the commit, including the checks from the
         deployer. ${unset "`2m`"}
       '';
+      mayFail = key (types.listOf types.str) [ "fetch-*.service" ] ''
+        Units whose failure is no reason to roll back, at most 32; after its first character `*`
+        stands for any text. ${unset "no unit"}
+      '';
       checks = mkOption {
         type = types.attrsOf (types.submodule check);
         default = { };

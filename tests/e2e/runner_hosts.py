@@ -41,6 +41,22 @@ from harness.incus import ROOT, own_prefix
 
 PREFIX = own_prefix("flakeup-runner")
 USERS = {"web1": "root", "web2": "deploy"}
+
+
+def service(*lines: str) -> str:
+    """The text of a unit that systemd restarts as often as it says."""
+    return "\n".join(("[Unit]", "StartLimitIntervalSec=0", "[Service]", *lines, ""))
+
+
+PAUSES = {
+    "long": service("Type=exec", "Restart=always", "RestartSec=60", "ExecStart=/bin/sleep 1"),
+    "short": service("Type=exec", "Restart=always", "RestartSec=1", "ExecStart=/bin/sleep 1"),
+    "status": service(
+        "Type=exec", "Restart=always", "RestartSec=60", "SuccessExitStatus=75",
+        "ExecStart=/bin/sh -c 'sleep 1; exit 75'",
+    ),
+}  # fmt: skip
+"""Services that end well and are started again, by design."""
 SYSTEMS: dict[str, dict[str, object]] = {
     "old": {},
     "new": {"extraText": "new"},
@@ -55,6 +71,7 @@ SYSTEMS: dict[str, dict[str, object]] = {
             "Restart=always\nRestartSec=1\nExecStart=/bin/false\n"
         }
     },
+    **{f"pausing-{name}": {"units": {"pausing.service": text}} for name, text in PAUSES.items()},
     "rebooting": {"initInterface": "systemd 3"},
     "unchecked": {"faults": {"check-fails": ""}},
     "flooding": {"faults": {"activate-floods": "1"}},

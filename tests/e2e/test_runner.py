@@ -1,18 +1,12 @@
 """The runner on real hosts: every verb, races, and rollbacks."""
 
-import asyncio
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-
 import pytest
 
 from components.pipeline.activation import protocol, runner
 from components.pipeline.activation.attempt import Absent
 from components.pipeline.activation.protocol import State
 from components.pipeline.evaluate.attribute import EvaluatedAttr
-from components.pipeline.process.concurrency import all_of, background
+from components.pipeline.process.concurrency import all_of
 from components.pipeline.process.run import run
 from components.pipeline.values import Duration
 from tests.e2e.runner_hosts import USERS, RunnerHost, failure, wait_until_booted, wait_until_idle
@@ -185,27 +179,6 @@ async def test_a_reboot_before_the_commit(
 # --- rollbacks ---------------------------------------------------------------------------
 
 
-async def test_a_failed_unit(web1: RunnerHost, systems: dict[str, EvaluatedAttr]) -> None:
-    message = await failure(web1.attempt(systems["failing"], systems["old"]))
-    assert message.startswith(
-        "not deployed: web1: unit broken.service failed: rolled back to the previous system\n"
-    )
-    assert "cannot read its configuration" in message
-    assert message.endswith(
-        f"it runs {systems['old'].out_path.path} now; fix the release, then run `pulumi up` again"
-    )
-    assert await web1.systems() == (systems["old"].out_path, systems["old"].out_path)
-    assert (await web1.commit(systems["failing"]))[0] == 31
-
-
-async def test_a_unit_that_keeps_restarting(
-    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
-) -> None:
-    message = await failure(web1.attempt(systems["looping"], systems["old"]))
-    assert "unit looping.service failed: rolled back to the previous system" in message
-    assert (await web1.systems())[0] == systems["old"].out_path
-
-
 async def test_a_failed_activation_script(
     web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
@@ -213,89 +186,6 @@ async def test_a_failed_activation_script(
     assert "the activation exited with status 2: rolled back to the previous system" in message
     assert "cannot create the directory /var/lib/app: read-only file system" in message
     assert await web1.systems() == (systems["old"].out_path, systems["old"].out_path)
-
-
-async def test_a_unit_that_had_failed_before_is_not_blamed(
-    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
-) -> None:
-    place = "/run/systemd/system/failed-before.service"
-    unit = "[Service]\\nType=exec\\nRestart=always\\nRestartSec=5\\nExecStart=/bin/false\\n"
-    web1.container.exec("sh", "-c", f"printf '{unit}' >{place}; systemctl daemon-reload")
-    web1.container.exec("systemctl", "start", "--no-block", "failed-before")
-    try:
-        end = time.monotonic() + 10
-        while "failed-before.service" not in (await web1.observe()).failed:
-            assert time.monotonic() < end
-            await asyncio.sleep(0.1)
-        assert await web1.attempt(systems["new"], systems["old"]).run() is State.AWAITING
-        assert "the following units failed: failed-before.service" in web1.log()
-    finally:
-        web1.container.exec("sh", "-c", f"systemctl stop failed-before; rm {place}")
-        web1.container.exec("systemctl", "daemon-reload")
-
-
-SETTLE = Duration("4s")
-RESTLESS = """[Unit]
-StartLimitIntervalSec=0
-[Service]
-Type=exec
-Restart=always
-RestartSec=1
-ExecStart=/bin/sleep 1
-"""
-
-
-@contextmanager
-def restless(host: RunnerHost) -> Iterator[str]:
-    """A service that keeps restarting; returns the path of its unit file."""
-    sh, place = partial(host.container.exec, "sh", "-ec"), "/run/systemd/system/restless.service"
-    # A count that it does not reach again while it is looked at.
-    sh(
-        f"echo '{RESTLESS}' >{place}; sed -i s/RestartSec=1/RestartSec=0/ {place}; "
-        "systemctl daemon-reload; systemctl start restless; "
-        "until [ $(systemctl show --property=NRestarts --value restless) -ge 5 ]; do sleep 0.1; "
-        f"done; echo '{RESTLESS}' >{place}; systemctl daemon-reload"
-    )
-    try:
-        yield place
-    finally:
-        sh(f"systemctl stop restless; rm -f {place}; systemctl daemon-reload")
-
-
-async def test_a_service_that_kept_restarting_before_is_not_blamed(
-    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
-) -> None:
-    """It may be between two starts during the check; a switch resets the restart counts."""
-    with restless(web1):
-        new = web1.attempt(systems["new"], systems["old"], settle=SETTLE)
-        assert await new.run() is State.AWAITING
-
-
-async def test_a_service_that_kept_restarting_long_before(
-    web1: RunnerHost, systems: dict[str, EvaluatedAttr], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = runner.text().replace(b"\nRESTARTED_WITHIN=60 ", b"\nRESTARTED_WITHIN=-60 ")
-    assert text != runner.text()
-    monkeypatch.setattr(runner, "text", lambda: text)
-    with restless(web1):
-        message = await failure(web1.attempt(systems["new"], systems["old"], settle=SETTLE))
-    assert "unit restless.service failed" in message
-
-
-async def test_systemd_gives_up_on_a_service_that_kept_restarting(
-    web1: RunnerHost, systems: dict[str, EvaluatedAttr]
-) -> None:
-    with restless(web1) as place:
-        new = web1.attempt(systems["new"], systems["old"], settle=SETTLE)
-        halfway = f"/nix/var/flakeup/attempts/{new.id}/restarting"
-        fails = (
-            f"until [ -e {halfway} ]; do sleep 0.1; done; "
-            f"sed -i 's/always/no/; s,/bin/sleep,/bin/false,' {place}; systemctl daemon-reload; "
-            "systemctl restart --no-block restless"
-        )
-        async with background(failure(new)) as result:
-            await asyncio.to_thread(web1.container.exec, "sh", "-ec", fails)
-            assert "unit restless.service failed" in await result
 
 
 async def test_a_release_that_needs_a_reboot(

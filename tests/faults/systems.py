@@ -14,7 +14,7 @@ _LOOPING: Final = (
 )
 _DYING: Final = (
     "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=exec\n"
-    "Restart=always\nRestartSec=1\nExecStart=/bin/sleep 2\n"
+    "Restart=always\nRestartSec=1\nExecStart=/bin/sh -c 'sleep 2; exit 1'\n"
 )
 _MOUNT: Final = (
     "[Unit]\nDescription=A file system that OLD does not mount\n"

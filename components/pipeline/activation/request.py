@@ -54,6 +54,7 @@ class AttemptRequest:
             "commit": times.commit.seconds,
             "keep": times.keep_generations or 0,
             "reboot": "yes" if times.reboot_on_failed_rollback else "no",
+            "mayFail": " ".join(times.may_fail),
             "output": "yes" if times.show_output else "no",
             "by": printable(self.by, TEXT_LIMIT),
             "release": printable(self.release, TEXT_LIMIT),

@@ -6,13 +6,16 @@ from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from ..errors import Problem
-from ..values import Duration
+from ..values import Duration, InvalidValue
+from .check_templates import unit_pattern
 from .checks import Check, CheckOrigin, read_checks
 from .schema import Key, Table
-from .section import Section
+from .section import Section, is_too_large, not_a, path_to, shown
 
 MAX_CHECKS: Final = 16
 """Checks that one host may have."""
+MAX_MAY_FAIL: Final = 32
+"""Units that may fail on one host."""
 COMMIT_RESERVE: Final = 5
 """Seconds of `confirm` that are left to the commit's own connection."""
 
@@ -23,6 +26,23 @@ class Mode(StrEnum):
     SWITCH = "switch"
     BOOT = "boot"
     """From the next start on: it is made the boot default, and nothing else."""
+
+
+def read_may_fail(section: Section, key: Key) -> tuple[str, ...] | None:
+    """Read the units that may fail; an empty list is none, as laid over the stack's."""
+    items = section.read_list(key.name)
+    if items is None or is_too_large(section, key.name, items, MAX_MAY_FAIL, "units"):
+        return None
+    before = len(section.problems)
+    for index, item in enumerate(items):
+        try:
+            why = "" if isinstance(item, str) and unit_pattern(item) else not_a("text", item)
+        except InvalidValue as error:
+            why = error.reason()
+        if why:
+            path = f"{path_to(section.path, key.name)}[{index}]"
+            section.reject_value(path, shown(item), why, key.write)
+    return None if len(section.problems) > before else tuple(items)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +118,21 @@ class Activation:
             within=(2, 1000),
         ),
     ] = None
+    may_fail: Annotated[
+        tuple[str, ...],
+        Key(
+            "Units whose failure is no reason to roll back: jobs of timers, say, that a release "
+            "has nothing to do with. A check of such a unit still counts.",
+            takes="a list of units",
+            write='write a list of units, such as mayFail: ["fetch.service", "backup-*.service"]',
+            limits=(
+                f"at most {MAX_MAY_FAIL}; the name of a unit with its kind; after its first "
+                "character `*` stands for any text"
+            ),
+            otherwise="no unit",
+            read=read_may_fail,
+        ),
+    ] = ()
     show_output: Annotated[
         bool,
         Key(

@@ -107,6 +107,19 @@ def unit_name(text: str) -> str:
     return text
 
 
+def unit_pattern(text: str) -> str:
+    """Parse the name of a unit in which `*` stands for any text, or raise InvalidValue.
+
+    `*` is not its first character: a pattern such as `*.service` would excuse whatever fails.
+    """
+    if text.startswith("*"):
+        msg = "starts with '*'"
+        raise InvalidValue(msg)
+    check_characters(text, r"A-Za-z0-9:_.@\\*-", limit=MAX_UNIT)
+    unit_name(text.replace("*", "x"))
+    return text
+
+
 def _check_endpoint(text: str, *, needs_port: bool = False) -> None:
     """Check `host`, `host:port` or `[IPv6]:port`, where the host may be a placeholder."""
     if misplaced := sorted(placeholders_in(text) - _IN_AUTHORITY):

@@ -15,6 +15,7 @@ let
     head
     length
     match
+    replaceStrings
     ;
   inherit (import ./text.nix)
     fill
@@ -28,6 +29,7 @@ let
   inherit (import ./address.nix) endpoint;
 
   maxChecks = 16;
+  maxMayFail = 32;
   # Seconds of `confirm` that are left to the connection of the commit.
   commitReserve = 5;
 
@@ -70,13 +72,12 @@ let
     tcp = text: orElse (template text) (endpoint true text);
     unit =
       text:
-      firstOf [
-        (rule (!matches "[A-Za-z0-9:_.@\\-]{1,255}" text) "is not 1 to 255 of A-Z a-z 0-9 : _ . @ \\ -")
-        (rule (matches "-.*" text) "starts with '-'")
-        (rule (
-          !matches "[^.].*[.](service|socket|target|timer|mount|path)" text
-        ) "is not a service, socket, target, timer, mount or path")
-      ];
+      firstOf (
+        [
+          (rule (!matches "[A-Za-z0-9:_.@\\-]{1,255}" text) "is not 1 to 255 of A-Z a-z 0-9 : _ . @ \\ -")
+        ]
+        ++ nameOfUnit text
+      );
     http =
       text:
       let
@@ -95,6 +96,24 @@ let
           ]
       );
   };
+  nameOfUnit = text: [
+    (rule (matches "-.*" text) "starts with '-'")
+    (rule (
+      !matches "[^.].*[.](service|socket|target|timer|mount|path)" text
+    ) "is not a service, socket, target, timer, mount or path")
+  ];
+  # `*` stands for any text.
+  unitPattern =
+    text:
+    firstOf (
+      [
+        (rule (matches "[*].*" text) "starts with '*'")
+        (rule (
+          !matches "[A-Za-z0-9:_.@\\*-]{1,255}" text
+        ) "is not 1 to 255 of A-Z a-z 0-9 : _ . @ \\ * -")
+      ]
+      ++ nameOfUnit (replaceStrings [ "*" ] [ "x" ] text)
+    );
   orElse = first: second: if first == [ ] then second else first;
 
   # --- one check, and all --------------------------------------------------------------------
@@ -176,6 +195,7 @@ let
     activation:
     let
       named = activation.checks or { };
+      mayFail = activation.mayFail or [ ];
       own = filter (key: activation ? ${key}) [
         "settle"
         "checkDeadline"
@@ -190,6 +210,12 @@ let
       broken = any (name: ofCheck name != [ ]) (attrNames named) || ofTimes != [ ];
     in
     ofTimes
+    ++ concatLists (map (unit: map (why: "mayFail: ${unit}: ${why}") (unitPattern unit)) mayFail)
+    ++ firstOf [
+      (rule (
+        length mayFail > maxMayFail
+      ) "mayFail: ${toString (length mayFail)} units: at most ${toString maxMayFail} are allowed")
+    ]
     ++ concatLists (map (name: map (why: "checks.${name}: ${why}") (ofCheck name)) (attrNames named))
     ++ (
       if broken then

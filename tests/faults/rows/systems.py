@@ -35,7 +35,7 @@ def restarting_before(scenario: Scenario) -> CommandResult:
     place = "/run/systemd/system/unrelated.service"
     unit = (
         "[Unit]\\nStartLimitIntervalSec=0\\n[Service]\\nType=exec\\nRestart=always\\n"
-        "RestartSec=1\\nExecStart=/bin/sleep 1\\n"
+        "RestartSec=1\\nExecStart=/bin/timeout 1 /bin/sleep infinity\\n"
     )
     scenario.shell.run(
         f"printf '{unit}' >{place}; systemctl daemon-reload; systemctl start unrelated"

@@ -12,6 +12,7 @@ PARTS: Final = (
     "observe",
     "start",
     "run",
+    "failed",
     "check",
     "probes",
     "follow",

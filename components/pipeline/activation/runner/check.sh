@@ -3,6 +3,7 @@
 check() { # ID: wait for units, then run the spec's checks in parallel, all within `deadline`
     read_uptime
     end=$((uptime + deadline * 100))
+    note_may_fail || fail 20 "no space left for the attempt's files in $ETC"
     wait_for_units "$settle"
     count=0
     while IFS=$US read -r word _; do
@@ -23,78 +24,57 @@ check() { # ID: wait for units, then run the spec's checks in parallel, all with
         [ "$good" -lt "$count" ] || break
         read_uptime
         [ "$uptime" -lt "$end" ] || fail 21 "the checks were not all good within $deadline s"
-        fail_on_units failed
+        fail_on_units failed || true
         sleep "$pause"
         pause=0.2
     done
-    fail_on_units failed,auto-restart
+    until_answered fail_on_units "failed,$BETWEEN_RUNS"
 }
 
 write_progress() { # TEXT: for followers; not synced
     printf '%s\n' "$1" >"$folder/progress.tmp" && mv -f "$folder/progress.tmp" "$folder/progress"
 }
 
-# A failed unit is a failure at once; units that restart get time to settle.
+# A failed unit is a failure at once; units that restart get half of the time to settle.
 wait_for_units() { # SECONDS
-    sed -n 's/^warning: the following units failed: //p' "$folder/log" | tr -d ' ' | tr ',' '\n' |
-        drop_failed_before >"$folder/named"
     if [ "$1" = 0 ]; then
-        fail_if_any "$(get "$folder/named")"
-        fail_on_units failed,auto-restart
+        until_answered fail_on_named_units
+        until_answered fail_on_units "failed,$BETWEEN_RUNS"
         return
     fi
     read_uptime
-    half=$((uptime + $1 * 50)) until=$((uptime + $1 * 100))
-    rm -f "$folder/restarting"
-    while [ "$uptime" -lt "$until" ]; do
-        fail_on_units failed
-        [ "$uptime" -lt "$half" ] || [ -e "$folder/restarting" ] ||
-            restarting_services >"$folder/restarting"
+    half=$((uptime + $1 * 50))
+    rm -f "$folder/restarted"
+    while [ "$uptime" -lt "$((half + $1 * 50))" ]; do
+        require_time
+        fail_on_units failed || true
+        [ "$uptime" -lt "$half" ] || [ -e "$folder/restarted" ] || count_restarts
         sleep 0.5
         read_uptime
     done
-    fail_on_units failed,auto-restart
-    # Between two starts a unit is neither failed nor restarting, so restarts are counted. A unit may
-    # still restart in the first half of the time.
-    fail_if_any "$(restarting_services | grep -vxF -f "$folder/restarting" | cut -d' ' -f1 |
-        drop_failed_before | drop_restarting_before)"
+    until_answered fail_on_units "failed,$BETWEEN_RUNS"
+    until_answered fail_on_restarts
 }
 
-# Makes PID 1 print every service, so not used on hosts with `settle: 0s`. Prints "UNIT COUNT" for each
-# service that systemd has restarted COUNT times or more, last at SINCE or later.
-restarting_services() { # [COUNT SINCE]
-    wanted=Id,NRestarts,InactiveExitTimestamp unit='' count=0 began=0
-    { systemctl show --timestamp=unix --property="$wanted" -- '*.service' && echo; } |
-        while IFS='=' read -r key value; do
-            case $key in
-            Id) unit=$value ;;
-            NRestarts) count=$value ;;
-            InactiveExitTimestamp) began=${value#@} ;;
-            '')
-                [ "$count" -lt "${1:-1}" ] || [ "${began:-0}" -lt "${2:-0}" ] ||
-                    printf '%s %s\n' "$unit" "$count"
-                ;;
-            esac
-        done
+count_restarts() { # at half of the time, which is later if PID 1 does not answer
+    if restarts=$(restarted_services); then
+        note restarted "$restarts"
+    else
+        half=$((uptime + 50))
+    fi
 }
 
-# Names, not counts: a switch resets the counts (`systemctl reset-failed`). At least twice and recently:
-# a service that restarted once, or long ago, was stable.
-note_restarting() {
-    note baseline-restarting \
-        "$(restarting_services 2 $(($(stat -c %Y "$folder/spec") - RESTARTED_WITHIN)) | cut -d' ' -f1)"
-}
-
-# A service that kept restarting before may go on; that systemd gives up on it is new.
-drop_restarting_before() { # filters the units on stdin
-    while read -r unit; do
-        grep -qxF -- "$unit" "$folder/baseline-restarting" &&
-            [ "$(systemctl is-failed -- "$unit")" != failed ] || printf '%s\n' "$unit"
+# A unit that cannot be asked about is not healthy.
+until_answered() { # COMMAND...
+    until "$@"; do
+        require_time
+        sleep 0.5
+        read_uptime
     done
 }
 
-fail_on_units() { # STATE,...: units in these states that were not in them before
-    fail_if_any "$(units_in "$1" | drop_failed_before | drop_restarting_before)"
+require_time() {
+    [ "$uptime" -lt "$end" ] || fail 21 "systemd did not say within $deadline s which units failed"
 }
 
 fail_if_any() { # UNITS
@@ -110,12 +90,5 @@ save_journal() { # of the first failed unit since the attempt's start, before th
     # Twenty lines fit into the 4000 characters of a field.
     journalctl --unit="$unit" --since="@$(stat -c %Y "$folder/spec")" --lines=20 --no-pager \
         --output=cat 2>/dev/null | cut -c 1-190 >"$folder/journal"
-}
-
-drop_failed_before() { # filters the units on stdin
-    while read -r unit; do
-        case $unit in "" | flakeup-*) continue ;; esac
-        grep -qxF -- "$unit" "$folder/baseline-failed" || printf '%s\n' "$unit"
-    done
 }
 

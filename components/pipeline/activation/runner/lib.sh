@@ -75,18 +75,15 @@ is_id() {
     esac
 }
 
+# The lines of stdin that are not in a file. A file that cannot be read takes none away.
+drop_listed() { # FILE
+    if [ -r "$1" ]; then grep -vxF -f "$1" || true; else cat; fi
+}
+
 is_attempt() {
     is_id "$1" && [ -d "$ETC/attempts/$1" ]
 }
 
 current() { readlink -e /run/current-system 2>/dev/null || true; }
 profile() { readlink -e "$PROFILE" 2>/dev/null || true; }
-
-units_in() { # STATE,...: units in these states, without our own
-    systemctl list-units --all --state="$1" --plain --no-legend --full 2>/dev/null |
-        cut -d' ' -f1 | grep -v '^flakeup-' | sort -u
-}
-failed_units() { # a unit that systemd keeps restarting counts as failed
-    units_in failed,auto-restart
-}
 

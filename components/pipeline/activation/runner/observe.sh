@@ -26,6 +26,7 @@ fourth_column() { # the fourth column of the second line; a minimal host has no 
 observe() {
     id=$(attempt_id)
     is_open "$id" || id=
+    folder=$ETC/attempts/${id:-none}
     switching=no
     is_other_switch_running && switching=yes
     container=no
@@ -38,7 +39,7 @@ observe() {
         booted "$(readlink -e /run/booted-system 2>/dev/null)" \
         profile "$(profile)" \
         generation "$(generation)" \
-        failed "$(failed_units | one_line | head -c 4000)" \
+        failed "$(failed_units "failed,$BETWEEN_RUNS" | one_line | head -c 4000)" \
         freeNix "$(free_bytes /nix/store)" \
         freeBoot "$(free_bytes /boot)" \
         container "$container" \

@@ -106,7 +106,10 @@ prepare() { # ID OLD NEW; `spec` and `again` as `start` has them
     note_boot_default "$2"
     note init "$(sbin_init)"
     note_manager_clock
-    note_baseline "$2"
+    if ! note_baseline "$2"; then
+        rm -rf "$folder"
+        finish 30 blocked id "$1" reason "systemd did not say which units have failed"
+    fi
     : >"$folder/log"
     : >"$folder/failed-new"
     if ! cp -f "$RUN/switch" "$folder/runner" || [ "$(get "$folder/shell")" = "" ] ||
@@ -130,13 +133,14 @@ point_current() { # ID
     ln -sfn "attempts/$1" "$ETC/current.tmp" && mv -fT "$ETC/current.tmp" "$ETC/current"
 }
 
-# The baseline of an attempt that is taken over counts: since then the units are NEW's.
+# The baseline of an attempt that is taken over counts: since then the units are NEW's. Fails if PID 1
+# does not answer.
 note_baseline() { # OLD
     if [ "$again" = yes ]; then
         cp -f "$ETC/attempts/$held"/baseline-* "$folder/"
         return
     fi
-    note_baseline_units "$1"
+    note_baseline_units "$1" || return
     note baseline-restarting ""
     [ "$settle" = 0 ] || note_restarting
 }
@@ -144,10 +148,9 @@ note_baseline() { # OLD
 # Units that failed before are not this attempt's fault. Those that were active and that targets want
 # are active again after a rollback; the network's even if no target wants them.
 note_baseline_units() { # OLD
-    all=$(systemctl list-units --all --plain --no-legend --full 2>/dev/null | grep -v '^flakeup-')
-    note baseline-failed "$(printf '%s\n' "$all" |
-        sed -n 's/^\([^ ]*\) *[^ ]* *failed .*/\1/p
-                s/^\([^ ]*\) *[^ ]* *[^ ]* *auto-restart .*/\1/p')"
+    all=$(list_units) || return
+    failed=$(printf '%s\n' "$all" | pick_failed /dev/null) || return
+    note baseline-failed "$failed"
     active=$(printf '%s\n' "$all" | sed -n 's/^\([^ ]*\) *[^ ]* *active .*/\1/p')
     note baseline-network "$(printf '%s\n' "$active" | grep -E "$NETWORK_UNITS")"
     note wanted "$(printf '%s\n' "$1"/etc/systemd/system/*.wants/* "$1"/etc/systemd/system/*.requires/* |

@@ -110,13 +110,14 @@ committed_by() { sed -n 's/^stack //p' "$ETC/current/spec" 2>/dev/null; }
 
 read_spec() { # the spec on stdin; sets its settings, or their defaults
     timeout=600 settle=10 deadline=120 confirm=120 bound=60 keep=0 mode=switch by=unknown stack=
-    reboot=no output=yes
+    may_fail='' output=yes reboot=no
     while read -r key value; do
         case $key in
         mode) [ "$value" != boot ] || mode=boot ;;
         by) by=$value ;;
         stack) stack=$value ;;
         reboot) [ "$value" != yes ] || reboot=yes ;;
+        mayFail) may_fail=$value ;;
         output) [ "$value" != no ] || output=no ;;
         esac
         is_number "$value" || continue
