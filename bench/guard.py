@@ -111,7 +111,7 @@ class Switcher:
         state = await attempt.run()
         marks.add("commit")
         # Without stdin, like the resource: the runner is on the host already.
-        argv = self.ssh.argv(protocol.RUNNER_PATH, release.system.path)
+        argv = self.ssh.argv(*protocol.commit_argv(release.system))
         reply = protocol.parse(self.host.name, (await run(argv, timeout=TIMEOUT)).stdout)
         self.stages = marks.end()
         if state is not State.AWAITING or reply.event != "committed":

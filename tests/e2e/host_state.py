@@ -54,7 +54,7 @@ def worker_starts(host: ContainerHost) -> int:
 
 def attempts(host: ContainerHost) -> list[dict[str, str]]:
     """The attempts recorded on a host, oldest first, by `history` of its runner."""
-    output = host.query("/run/flakeup/switch", "history")
+    output = host.query("sh", "/run/flakeup/switch", "history")
     return [json.loads(line) for line in output.splitlines()]
 
 

@@ -113,7 +113,7 @@ class RunnerHost:
         return done.code, protocol.parse("host", done.stdout.splitlines()[-1])
 
     async def commit(self, system: EvaluatedAttr) -> tuple[int, Reply]:
-        return await self.call_runner(protocol.RUNNER_PATH, system.out_path.path)
+        return await self.call_runner(*protocol.commit_argv(system.out_path))
 
     async def observe(self) -> Observation:
         return Observation.of((await self.call_runner(*protocol.observe_argv()))[1])

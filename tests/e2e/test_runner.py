@@ -44,7 +44,7 @@ async def test_the_first_release_and_the_second(
     assert (await host.observe()).attempt == ""
     last = host.container.query("readlink", "/nix/var/nix/gcroots/flakeup/last").strip()
     assert last == old.out_path.path
-    mode = host.container.query("stat", "-c", "%U %a", "/run/flakeup/switch", "/nix/var/flakeup")
+    mode = host.container.query("stat", "-Lc", "%U %a", "/run/flakeup/switch", "/nix/var/flakeup")
     assert mode.splitlines() == ["root 700", "root 700"]
 
 
@@ -73,6 +73,44 @@ async def test_unchanged_changes_nothing(
     assert (code, reply["outcome"]) == (0, "unchanged")
     assert web1.container.started() == before
     assert web1.attempts() == attempts
+
+
+# --- where the runner is -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", USERS)
+async def test_a_host_with_a_noexec_run(
+    runner_hosts: dict[str, RunnerHost], systems: dict[str, EvaluatedAttr], name: str
+) -> None:
+    """Hardened hosts execute nothing there."""
+    host = runner_hosts[name]
+    old = "old" if (await host.systems())[0] != systems["old"].out_path else "new"
+    host.container.exec("mount", "-o", "remount,noexec", "/run")
+    try:
+        assert await host.attempt(systems[old], None).run() is State.AWAITING
+        code, reply = await host.commit(systems[old])
+        assert (code, reply["outcome"]) == (0, "committed")
+    finally:
+        host.container.exec("mount", "-o", "remount,exec", "/run")
+
+
+async def test_an_attempt_is_committed_by_its_own_version(
+    web1: RunnerHost, systems: dict[str, EvaluatedAttr], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another version of flakeup is published while it awaits its confirmation."""
+    own = runner.text()
+    one = web1.attempt(systems["new"], systems["old"])
+    assert await one.run() is State.AWAITING
+    other = own.replace(b"\ncommit() {", b"\ncommit() { finish 1 other\n")
+    assert other != own
+    monkeypatch.setattr(runner, "text", lambda: other)
+    last = web1.ssh.argv(*protocol.publish_argv(*protocol.follow_argv(one.id, 0)))
+    await run(last, timeout=60, stdin=runner.text())
+    assert b"finish 1 other" in web1.container.query("cat", "/run/flakeup/switch").encode()
+    code, reply = await web1.commit(systems["new"])
+    assert (code, reply["outcome"]) == (0, "committed")
+    code, reply = await web1.commit(systems["new"])  # of nobody's attempt: the newest may answer
+    assert (code, reply.event) == (1, "other")
 
 
 # --- races --------------------------------------------------------------------------------
@@ -165,9 +203,9 @@ async def test_a_reboot_before_the_commit(
     await wait_until_booted(web1)
     assert await web1.systems() == (systems["old"].out_path, systems["old"].out_path)
     gone = await run(
-        web1.ssh.argv(protocol.RUNNER_PATH, systems["new"].out_path.path), timeout=30, check=False
+        web1.ssh.argv(*protocol.commit_argv(systems["new"].out_path)), timeout=30, check=False
     )
-    assert (gone.code, gone.stdout) == (127, b"")
+    assert (gone.code, gone.stdout) == (2, b"")  # of dash; 127 of bash
     code, reply = await web1.call_runner(*protocol.publish_argv(systems["new"].out_path.path))
     assert (code, reply["reason"]) == (
         31,

@@ -96,7 +96,7 @@ MUTANTS: Final = (
                 file=f"{RUNNER}/follow.sh",
                 text="        awaiting-confirm | committing | committed) report_result 0 ;;\n",
                 replacement="        awaiting-confirm)"
-                ' "$RUN/switch" "$(get "$folder/new")" >/dev/null ;;\n'
+                ' sh "$RUN/switch" "$(get "$folder/new")" >/dev/null ;;\n'
                 "        committing | committed) report_result 0 ;;\n",
             ),
         ),

@@ -68,7 +68,7 @@ class PipelineDriver:
 
     async def commit(self, new: str) -> tuple[int, Reply | None]:
         """Confirm `new` over a connection of its own."""
-        return await self.call_runner(protocol.RUNNER_PATH, new)
+        return await self.call_runner(*protocol.RUNNER_ARGV, new)
 
     async def deploy(self, new: str, old: str | None, pause: float = 0) -> CommandResult:
         """Start an attempt and commit it after `pause` seconds; code 0 if it was confirmed."""

@@ -24,7 +24,7 @@ SSH = """\
 for last; do :; done
 eval "set -- $last"
 while [ "$1" != flakeup ]; do shift; done
-id=$4 new=$6
+id=$5 new=$7
 name=${new##*-nixos-system-} name=${name%-25.11}
 cat >/dev/null
 say() { event=$1; shift; printf '{"schema":1,"event":"%s","id":"%s"' "$event" "$id"
@@ -140,7 +140,8 @@ def test_a_host_costs_at_most_four_resources(graph: Graph) -> None:
 def test_switch_is_one_short_line_with_the_store_path(graph: Graph) -> None:
     for host, prefix in (("web1", ""), ("web2", "sudo -n ")):
         inputs = graph[f"{host}-switch"]["inputs"]
-        assert inputs["create"] == f"{prefix}/run/flakeup/switch {system(host).out_path.path}"
+        new = system(host).out_path.path
+        assert inputs["create"] == f"{prefix}/bin/sh /run/flakeup/switch {new}"
 
 
 def test_nothing_replaces_and_nothing_is_deleted_on_a_host(graph: Graph) -> None:

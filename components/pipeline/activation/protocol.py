@@ -4,6 +4,7 @@ Host output is untrusted: lines have at most 64 KiB, only known fields are used,
 paths are parsed, and everything is made printable before it is kept.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,14 +16,17 @@ from ..values import StorePath
 from . import runner
 
 RUNNER_PATH = "/run/flakeup/switch"
-"""Where the runner is on the host; the resource `switch` calls it."""
+"""The runner as last published, a link; the resource `switch` calls it."""
+RUNNER_ARGV = ("/bin/sh", RUNNER_PATH)
+"""How it is called: `/run` may be mounted noexec."""
 
+_FOLDER = RUNNER_PATH.rsplit("/", 1)[0]
 _PUBLISH = (
-    f"umask 077; mkdir -p {RUNNER_PATH.rsplit('/', 1)[0]}"
-    f' && {{ head -c "$1" >{RUNNER_PATH}.$$ && test "$(stat -c %s {RUNNER_PATH}.$$)" = "$1"'
-    f" || {{ rm -f {RUNNER_PATH}.$$; exit 1; }}; }} && shift"
-    f" && chmod 0700 {RUNNER_PATH}.$$ && mv -f {RUNNER_PATH}.$$ {RUNNER_PATH}"
-    f' && exec {RUNNER_PATH} "$@"'
+    f"umask 077; mkdir -p {_FOLDER} && cd {_FOLDER}"
+    ' && { head -c "$1" >"$2.$$" && test "$(stat -c %s "$2.$$")" = "$1"'
+    ' || { rm -f "$2.$$"; exit 1; }; } && chmod 0700 "$2.$$" && mv -f "$2.$$" "$2"'
+    ' && ln -sfn "$2" "switch.$$" && mv -fT "switch.$$" switch'
+    f' && cd / && runner={_FOLDER}/$2 && shift 2 && exec /bin/sh "$runner" "$@"'
 )
 """Written under a temporary name, verified, renamed: a shell must never read a script that changes,
 nor a truncated one. The rest of stdin is for the verb."""
@@ -54,7 +58,17 @@ ENDED = frozenset(
 
 def publish_argv(*verb: str) -> tuple[str, ...]:
     """The remote command that installs the runner from stdin, then runs one of its verbs."""
-    return ("/bin/sh", "-c", _PUBLISH, "flakeup", str(len(runner.text())), *verb)
+    text = runner.text()
+    return ("/bin/sh", "-c", _PUBLISH, "flakeup", str(len(text)), runner_name(text), *verb)
+
+
+def runner_name(text: bytes) -> str:
+    """The name of a published runner in `/run/flakeup`.
+
+    It follows from its content, so that another version of flakeup never replaces a file that an
+    attempt runs.
+    """
+    return f"runner-{hashlib.sha256(text).hexdigest()[:16]}"
 
 
 def observe_argv() -> tuple[str, ...]:
@@ -82,16 +96,16 @@ def abort_argv(attempt: str, why: str) -> tuple[str, ...]:
 
 def commit_argv(new: StorePath) -> tuple[str, ...]:
     """The commit as argv, for root."""
-    return (RUNNER_PATH, new.path)
+    return (*RUNNER_ARGV, new.path)
 
 
 def commit_command(new: StorePath, *, root: bool) -> str:
     """The commit as a command line; short: a preview shows the old one and the new one."""
-    return f"{'' if root else 'sudo -n '}{RUNNER_PATH} {new.path}"
+    return f"{'' if root else 'sudo -n '}{' '.join(RUNNER_ARGV)} {new.path}"
 
 
 def committed_path(text: str) -> StorePath | None:
-    """The store path in a `commit_command`; None for any other text."""
+    """The store path in a `commit_command`, of earlier versions too; None for any other text."""
     try:
         return StorePath.parse(text.rsplit(" ", 1)[-1])
     except ValueError:

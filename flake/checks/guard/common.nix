@@ -100,7 +100,7 @@ in
           return status, json.loads(output.strip().splitlines()[-1])
 
       def commit(new: str) -> tuple[int, str]:
-          return deployer.execute(f"{SSH} sudo -n /run/flakeup/switch {new}", timeout=300)
+          return deployer.execute(f"{SSH} sudo -n /bin/sh /run/flakeup/switch {new}", timeout=300)
 
       def is_on(system: str) -> None:
           machine.succeed(f"test $(readlink -e /run/current-system) = {system}")

@@ -100,7 +100,7 @@ def never_confirmed(scenario: Scenario) -> None:
 
 def second_commit(scenario: Scenario) -> CommandResult:
     result = scenario.deploy()
-    code, reply = _call_runner(scenario, protocol.RUNNER_PATH, scenario.new())
+    code, reply = _call_runner(scenario, *protocol.RUNNER_ARGV, scenario.new())
     assert (code, reply) == (0, "unchanged"), (code, reply)
     return result
 
@@ -123,7 +123,7 @@ def two_commits_at_once(scenario: Scenario) -> CommandResult:
 def commit_of_nothing(scenario: Scenario) -> None:
     """Commit a system that no attempt has prepared."""
     assert isinstance(scenario, PipelineScenario)
-    code, _ = _call_runner(scenario, protocol.RUNNER_PATH, scenario.choose_new("plain"))
+    code, _ = _call_runner(scenario, *protocol.RUNNER_ARGV, scenario.choose_new("plain"))
     assert code == 31, code
 
 
@@ -131,7 +131,7 @@ def commit_of_another(scenario: Scenario) -> CommandResult:
     assert isinstance(scenario, PipelineScenario)
     with scenario.deploying("plain", pause=4) as deployment:
         scenario.wait_for_state("awaiting-confirm")
-        code, _ = _call_runner(scenario, protocol.RUNNER_PATH, scenario.host.prebuilt["slower"])
+        code, _ = _call_runner(scenario, *protocol.RUNNER_ARGV, scenario.host.prebuilt["slower"])
         assert code == 31, code
         return deployment.wait()
 

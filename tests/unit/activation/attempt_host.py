@@ -77,7 +77,7 @@ class Host:
     @property
     def verbs(self) -> list[list[str]]:
         """The arguments of each call after those that publish the runner."""
-        return [words[words.index("flakeup") + 2 :] for words in self.arguments()]
+        return [words[words.index("flakeup") + 3 :] for words in self.arguments()]
 
     def stdin(self, call: int) -> bytes:
         return (self.folder / f"stdin.{call}").read_bytes()

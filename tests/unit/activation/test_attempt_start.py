@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from components.pipeline.activation import runner
+from components.pipeline.activation import protocol, runner
 from components.pipeline.activation.attempt import Absent, new_id
 from components.pipeline.activation.protocol import State
 from components.pipeline.errors import HostError, HostKeyError, ReplyError, UnreachableError
@@ -40,8 +40,9 @@ async def test_start_to_awaiting_confirm(web1: Host, make: Make, progress: list[
     assert progress == ["activating", "checking", "checking 2/3", "awaiting-confirm"]
     (words,) = web1.arguments()
     assert words[:2] == ["/bin/sh", "-c"]
+    name = protocol.runner_name(runner.text())
     assert words[3:] == [
-        "flakeup", str(len(runner.text())), "start", ID, OLD.path, NEW.path,
+        "flakeup", str(len(runner.text())), name, "start", ID, OLD.path, NEW.path,
     ]  # fmt: skip
     assert web1.stdin(1) == runner.text() + REQUEST.text
 

@@ -1,5 +1,6 @@
 """The arguments for the runner, and the parsing of its replies."""
 
+import hashlib
 import json
 import shlex
 import subprocess
@@ -71,15 +72,19 @@ def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Published:
 def test_publish_passes_the_length_of_the_runner() -> None:
     words = protocol.publish_argv("follow", ID, "0")
     assert words[:2] == ("/bin/sh", "-c")
-    assert words[3:] == ("flakeup", str(len(runner.text())), "follow", ID, "0")
+    text = runner.text()
+    name = f"runner-{hashlib.sha256(text).hexdigest()[:16]}"
+    assert words[3:] == ("flakeup", str(len(text)), name, "follow", ID, "0")
 
 
 def test_publish_writes_and_runs_the_script(publish: Published) -> None:
     done = publish(publish.script, "follow", "it's $(id)", "")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"<follow><it's $(id)><>", b"")
-    assert publish.names == ["switch"]
-    assert (publish.folder / "switch").read_bytes() == publish.script
-    assert (publish.folder / "switch").stat().st_mode & 0o777 == 0o700
+    name = protocol.runner_name(publish.script)
+    assert publish.names == [name, "switch"]
+    assert (publish.folder / name).read_bytes() == publish.script
+    assert (publish.folder / name).stat().st_mode & 0o777 == 0o700
+    assert (publish.folder / "switch").readlink() == Path(name)
     assert publish.folder.stat().st_mode & 0o777 == 0o700
 
 
@@ -101,6 +106,36 @@ def test_publish_refuses_a_truncated_runner(publish: Published, missing: int | N
     assert (publish.folder / "switch").read_bytes() == b"the one before"
 
 
+def test_publish_does_not_execute_the_file(
+    publish: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hardened hosts mount /run noexec: here no kernel could run the file itself."""
+    script = publish.script.replace(b"#!/bin/sh", b"#!/absent")
+    monkeypatch.setattr(runner, "text", lambda: script)
+    assert publish(script, "follow").stdout == b"<follow>"
+
+
+def test_another_version_does_not_replace_a_published_runner(
+    publish: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(publish.script, "follow")
+    first = publish.folder / protocol.runner_name(publish.script)
+    before = first.stat()
+    other = publish.script + b"# another version\n"
+    monkeypatch.setattr(runner, "text", lambda: other)
+    assert publish(other, "follow").stdout == b"<follow>"
+    assert first.stat() == before
+    assert (publish.folder / "switch").read_bytes() == other
+
+
+def test_publish_replaces_the_file_of_an_earlier_version(publish: Published) -> None:
+    """Earlier versions wrote the runner itself to `switch`."""
+    publish.folder.mkdir()
+    (publish.folder / "switch").write_bytes(b"the one before")
+    assert publish(publish.script, "follow").returncode == 0
+    assert (publish.folder / "switch").is_symlink()
+
+
 def test_publish_runs_nothing_without_a_previous_runner(publish: Published) -> None:
     assert publish(publish.script[:-1], "start").returncode != 0
     assert "switch" not in publish.names
@@ -120,14 +155,19 @@ def test_a_truncated_runner_runs_nothing() -> None:
 @pytest.mark.parametrize(
     ("root", "text"),
     [
-        (True, f"/run/flakeup/switch {NEW.path}"),
-        (False, f"sudo -n /run/flakeup/switch {NEW.path}"),
+        (True, f"/bin/sh /run/flakeup/switch {NEW.path}"),
+        (False, f"sudo -n /bin/sh /run/flakeup/switch {NEW.path}"),
     ],
 )
 def test_commit_text_names_one_path(root: bool, text: str) -> None:  # noqa: FBT001
     assert protocol.commit_command(NEW, root=root) == text
     assert shlex.split(text)[-1] == NEW.path
     assert protocol.committed_path(text) == NEW
+
+
+@pytest.mark.parametrize("before", ["/run/flakeup/switch", "sudo -n /run/flakeup/switch"])
+def test_the_commit_of_an_earlier_version_is_read(before: str) -> None:
+    assert protocol.committed_path(f"{before} {NEW.path}") == NEW
 
 
 @pytest.mark.parametrize("text", ["", "true", "/run/flakeup/switch", "x /nix/store/short", "\n"])

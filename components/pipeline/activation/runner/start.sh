@@ -112,7 +112,7 @@ prepare() { # ID OLD NEW; `spec` and `again` as `start` has them
     fi
     : >"$folder/log"
     : >"$folder/failed-new"
-    if ! cp -f "$RUN/switch" "$folder/runner" || [ "$(get "$folder/shell")" = "" ] ||
+    if ! cp -f "$0" "$folder/runner" || [ "$(get "$folder/shell")" = "" ] ||
         ! add_gc_root old "$2" || ! add_gc_root new "$3" || ! set_state "$1" prepared; then
         rm -rf "$folder"
         finish 30 blocked id "$1" reason "no space left for the attempt's files in $ETC"
