@@ -104,6 +104,22 @@ def test_an_error_contains_status_command_and_output(
     assert sorted(output.splitlines()) == ["err", "out"]
 
 
+@own_only
+@pytest.mark.parametrize("text", ["yes", "yes >&2", "head -c 1048577 /dev/zero"])
+def test_a_flood_of_output_ends_the_command(plugin: Plugin, server: Sshd, text: str) -> None:
+    with pytest.raises(PluginError) as caught:
+        plugin.create(REMOTE, inputs(server, text) | {"logging": "none"})
+    head, _, output = str(caught.value).partition(f': running "{text}":\n')
+    assert head == "more than 1048576 bytes of output"
+    assert len(output) <= 4096
+
+
+def test_a_mebibyte_of_output_is_kept(plugin: Plugin, server: Sshd) -> None:
+    text = "yes | head -c 1048576"
+    _, state = plugin.create(REMOTE, inputs(server, text) | {"logging": "none"})
+    assert len(state["stdout"]) == 1048575
+
+
 def test_stdin_is_passed_and_closed(plugin: Plugin, server: Sshd) -> None:
     given = inputs(server, "cat; echo .") | {"stdin": secret("line\n" * 50_000), "logging": "none"}
     _, state = plugin.create(REMOTE, given)

@@ -37,6 +37,14 @@ _SIGNALS: Final = {
 }
 _WINDOW: Final = 2 << 20
 _PACKET: Final = 32 << 10
+OUTPUT_LIMIT: Final = 1 << 20
+"""Bytes of output, of both streams together, beyond which the command fails.
+
+The released plugin keeps whatever is printed, several times, and puts it into the state. A command
+that prints without end uses up its memory; here it fails before.
+"""
+_KEPT: Final = 4096
+"""Bytes of that output in the error."""
 
 
 class _Session(asyncssh.SSHClientSession[bytes]):
@@ -47,11 +55,16 @@ class _Session(asyncssh.SSHClientSession[bytes]):
         self.stderr = bytearray()
         self.both = bytearray()
         self.ended = asyncio.get_running_loop().create_future()
+        self.is_flooded = False
         self._spec = spec
         self._diagnostics = diagnostics
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Keep the output, and show it if logging is enabled."""
+        if self.is_flooded or len(self.both) + len(data) > OUTPUT_LIMIT:
+            self.is_flooded = True
+            self.connection_lost(None)
+            return
         is_error = datatype == asyncssh.EXTENDED_DATA_STDERR
         sink = self.stderr if is_error else self.stdout
         sink += data
@@ -153,6 +166,10 @@ async def _run(
         channel.write(spec.stdin.encode())
         channel.write_eof()
     await session.ended
+    if session.is_flooded:
+        channel.abort()
+        reason = f"more than {OUTPUT_LIMIT} bytes of output"
+        raise failed(reason, command, bytes(session.both[:_KEPT]))
     reason = _failure(channel)
     if reason:
         raise failed(reason, command, bytes(session.both))
