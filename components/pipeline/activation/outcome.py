@@ -15,13 +15,8 @@ REMEDY = "fix the release, then run `pulumi up` again"
 UNCONFIRMED = "22"
 """Exit code of the runner for a confirmation that timed out."""
 
-_ENDED = {
-    State.ROLLED_BACK: "rolled back to the previous system",
-    State.ROLLBACK_FAILED: "and the previous system could not be activated either",
-    State.SUPERSEDED: "another deployment took over",
-}
-_OLD_ACTIVATED = {"", "0", "4"}
-"""Exit codes of an activation of OLD that succeeded."""
+REBOOTED = "23"
+"""Exit code of the runner for an attempt that a reboot ended."""
 
 
 def failure(
@@ -60,8 +55,11 @@ def aborted(host: str, why: str, last: Reply | None) -> ActivationError:
         remedy = f"the host could not be told; its own timer rolls it back; {REMEDY}"
         return not_deployed(host, why, remedy)
     if last.state is State.COMMITTED:
-        return not_deployed(host, why, f"it runs {last['current']}: it had already committed")
-    return not_deployed(host, f"{why}: {_ending(last)}", f"it runs {last['current']} now; {REMEDY}")
+        remedy = f"it runs {last['current']}: it had already committed; run `pulumi up` again"
+        return not_deployed(host, why, remedy)
+    if last["exit"] == REBOOTED and last["reason"]:
+        why = f"{why}: {last['reason']}"
+    return not_deployed(host, f"{why}: {_ending(last)}", _remedy(host, last))
 
 
 def no_result(host: str, seconds: float, trouble: HostError | None) -> ActivationError:
@@ -85,9 +83,12 @@ def _drifted(host: str, last: Reply) -> ActivationError:
     return not_deployed(
         host,
         f"it runs {last['current']}, and the last deployment was {last['old']}",
-        f"to deploy this release anyway, `pulumi up --replace` {host}-switch "
-        "(the URN is in the preview)",
+        f"to deploy this release anyway, {_replace(host)}",
     )
+
+
+def _replace(host: str) -> str:
+    return f"`pulumi up --replace` {host}-switch (the URN is in the preview)"
 
 
 def _ended(
@@ -101,19 +102,41 @@ def _ended(
         return not_deployed(
             host, "\n  ".join([f"refused: {reason}", *shown]), "nothing was changed"
         )
-    current = last["current"] or "no known system"
-    remedy = f"it runs {current} now; {REMEDY}"
-    return not_deployed(host, "\n  ".join([f"{reason}: {_ending(last)}", *shown]), remedy)
+    detail = "\n  ".join([f"{reason}: {_ending(last)}", *shown])
+    return not_deployed(host, detail, _remedy(host, last))
 
 
 def _ending(last: Reply) -> str:
     """How an attempt ended, to follow the reason."""
-    if last.state is State.ROLLBACK_FAILED and not last["old"]:
-        return "and there was no previous system to roll back to"
-    if last.state is State.ROLLBACK_FAILED and last["trouble"]:
-        return f"it rolled back to the previous system, but {last['trouble']}"
-    if last.state not in _ENDED:
-        return f"it ended in an unknown state: {last['state']}"
-    if last.state is State.ROLLED_BACK and last["revertCode"] not in _OLD_ACTIVATED:
-        return f"{_ENDED[last.state]}, whose own activation exited with status {last['revertCode']}"
-    return _ENDED[last.state]
+    match last.state:
+        case State.ROLLED_BACK:
+            return "rolled back to the previous system"
+        case State.SUPERSEDED:
+            return "the host was left as it is"
+        case State.ROLLBACK_FAILED if not last["old"]:
+            return "and there is no previous system to roll back to"
+        case State.ROLLBACK_FAILED:
+            tries = last.number("tries")
+            times = f" after {tries} {'try' if tries == 1 else 'tries'}" if tries else ""
+            trouble = last["trouble"] or "the previous system could not be activated"
+            return f"the rollback has not succeeded{times}: {trouble}"
+    return f"it ended in an unknown state: {last['state']}"
+
+
+def _remedy(host: str, last: Reply) -> str:
+    """What the host runs now, and what to do."""
+    current = last["current"] or "no known system"
+    match last.state:
+        case State.ROLLBACK_FAILED if last["old"]:
+            return (
+                f"it runs {current} now, and goes on trying to roll back by itself; log in and"
+                f" look (`journalctl -u 'flakeup-*'`), or {REMEDY}"
+            )
+        case State.SUPERSEDED:
+            boots = last["profile"]
+            default = f" and boots {boots}" if boots and boots != last["current"] else ""
+            return (
+                f"it runs {current}{default} now, which somebody else has chosen; to deploy this"
+                f" release anyway, {_replace(host)}"
+            )
+    return f"it runs {current} now; {REMEDY}"
