@@ -285,7 +285,7 @@ async def test_a_long_log_with_control_characters_is_cleaned(
     one = web1.attempt(systems["flooding"], systems["old"])
     assert await one.run() is State.AWAITING
     assert "\x1b" in web1.log()
-    assert all(line.isprintable() for line in one._log)
+    assert all(line.isprintable() for line in one._log.lines)
     argv = web1.ssh.argv(*protocol.publish_argv(*protocol.follow_argv(one.id, 0)))
     raw = (await run(argv, timeout=60, stdin=runner.text())).stdout
     assert b"a very long line of output [31m with control characters" in raw

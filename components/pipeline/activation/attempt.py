@@ -23,6 +23,7 @@ from ..transport.transport import Transport
 from ..values import StorePath
 from . import deployer_checks, outcome, protocol, runner
 from .deployer_checks import CheckError
+from .log_excerpt import LogExcerpt
 from .protocol import CONFIRMABLE, ENDED, Reply, State
 from .request import AttemptRequest
 
@@ -32,8 +33,8 @@ FIRST_TRIES = 3
 """Calls to a host that has not reported the start of the attempt yet."""
 CALL_TIMEOUT = 90.0
 """Seconds for one `follow`; the host itself ends it after 60."""
-LOG_LINES = 20
-"""Lines of the activation's log, or of a unit's journal, in a message."""
+JOURNAL_LINES = 20
+"""Lines of a unit's journal in a message."""
 GRACE = 30.0
 """Seconds to wait for a result beyond the host's own timeouts."""
 
@@ -55,8 +56,10 @@ class Attempt:
     id: str = field(default_factory=lambda: new_id(datetime.now(UTC)))
     failed_before: str = ""
     """Units that had failed on the host before the attempt, separated by spaces."""
-    _log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
-    _journal: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+    warnings: str = ""
+    """Warnings that NEW's activation printed, separated by ` | `."""
+    _log: LogExcerpt = field(default_factory=LogExcerpt)
+    _journal: deque[str] = field(default_factory=lambda: deque(maxlen=JOURNAL_LINES))
     """The last journal lines of the failed unit."""
     _offset: int = 0
     _started: bool = False
@@ -72,7 +75,7 @@ class Attempt:
             HostError: not reached, or an unusable reply, within the attempt's timeouts.
         """
         last = await self._follow()
-        self.failed_before = last["failedBefore"]
+        self.failed_before, self.warnings = last["failedBefore"], last["warnings"]
         match last.event:
             case "unchanged":
                 return None
@@ -82,7 +85,7 @@ class Attempt:
                 if last.state is State.AWAITING:
                     await self._check_from_deployer()
                 return last.state
-        raise outcome.failure(self._name, last, self._journal or self._log, self._last_error)
+        raise outcome.failure(self._name, last, self._journal or self._log.lines, self._last_error)
 
     @property
     def _name(self) -> str:
@@ -127,7 +130,7 @@ class Attempt:
                 case "log" | "journal" if not self.request.activation.show_output:
                     pass
                 case "log":
-                    self._log.append(reply["text"])
+                    self._log.add(reply["text"])
                 case "journal":
                     self._journal.append(reply["text"])
                 case "state":

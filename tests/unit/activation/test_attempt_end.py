@@ -91,7 +91,7 @@ async def test_without_a_failed_unit_the_end_of_the_log_is_shown(web1: Host, mak
     ("last", "code", "expected"),
     [
         (result("blocked", reason="another lock"), 30, "refused: another lock. nothing was"),
-        (result("rollback-failed", reason="why"), 50, "why: and the previous system could not"),
+        (result("rollback-failed", reason="why"), 50, "why: the rollback has not succeeded"),
         (line("blocked", id=ID, reason="its own checks"), 30, "refused: its own checks. nothing"),
         (line("refused", reason="the lock"), 75, "refused: the lock. nothing was changed"),
         (line("held", id="x", by="ci"), 75, "it is being deployed by ci"),
@@ -120,3 +120,28 @@ async def test_units_that_failed_before_are_reported(web1: Host, make: Make) -> 
     one = make()
     await one.run()
     assert one.failed_before == "old.service"
+
+
+async def test_warnings_of_the_activation_are_kept(web1: Host, make: Make) -> None:
+    warnings = "warning: user activation for deploy failed | Failed to reload x: \x1b[2J"
+    web1.answers(STARTED, result("awaiting-confirm", warnings=warnings))
+    one = make()
+    await one.run()
+    assert one.warnings == warnings.replace("\x1b", "\\x1b")
+
+
+async def test_the_rollback_is_not_quoted(web1: Host, make: Make) -> None:
+    web1.answers(
+        STARTED,
+        line("log", text="--- flakeup: activating NEW"),
+        line("log", text="Failed to run activate script"),
+        line("log", text="x broken.service - A unit that fails"),
+        line("log", text="     Loaded: loaded"),
+        line("log", text="--- flakeup: rolling back"),
+        line("log", text="--- flakeup: activating OLD"),
+        line("log", text="a line of OLD"),
+        result("rolled-back", reason="the activation exited with status 2", exit="20"),
+        code=20,
+    )
+    shown = (await failure(make())).splitlines()
+    assert shown[1:-1] == ["  Failed to run activate script"]

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from components.pipeline.activation import attempt, runner
+from components.pipeline.activation import attempt, log_excerpt, runner
 from components.pipeline.activation.protocol import State
 from components.pipeline.activation.request import AttemptRequest
 from components.pipeline.config.activation import Activation
@@ -152,4 +152,4 @@ async def test_an_endless_log_does_not_fill_memory(web1: Host, make: Make) -> No
     web1.answers(STARTED, then=f"{flood}; echo '{WAITS}'")
     one = make()
     assert await one.run() is State.AWAITING
-    assert len(one._log) == attempt.LOG_LINES
+    assert len(one._log.lines) == log_excerpt.LIMIT
