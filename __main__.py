@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pulumi
-
 from components import outputs
 from components.fleet import Fleet, FleetArgs
 from components.hosts import observe
@@ -15,7 +13,7 @@ from components.pipeline.release import release
 from components.stack import config, entrypoint, release_record
 
 
-async def main() -> pulumi.Inputs:
+async def main() -> None:
     """Run the stages in the order in which data flows."""
     spans, settings = timings.Timings(), config.load()
     ssh_files = preflight.check(settings, config.folder())
@@ -43,7 +41,7 @@ async def main() -> pulumi.Inputs:
         disabled=settings.disabled,
     )
     fleet = Fleet("fleet", args)
-    return outputs.of(releases[None], fleet, spans)
+    await entrypoint.finish(outputs.of(releases[None], fleet, spans), fleet.require_success)
 
 
 entrypoint.run(main)

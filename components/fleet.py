@@ -146,6 +146,14 @@ class Fleet(pulumi.ComponentResource):
             after = [*earlier, *(host.copied for host in hosts)]
             earlier = [host.switch(after) for host in hosts]
 
+    def require_success(self) -> None:
+        """Fail the program for hosts whose failure the engine has not noticed.
+
+        Raises:
+            ActivationError: there are some.
+        """
+        self._release.tracker.require_success()
+
     @property
     def outputs(self) -> dict[str, pulumi.Output[dict[str, str]]]:
         """Per host: its toplevel, and the outcome of its last deployment."""

@@ -7,17 +7,16 @@ from typing import Final
 import pulumi
 from pulumi_command import local
 
-from ..pipeline.activation import protocol
 from ..pipeline.deploy import closure
 from ..pipeline.deploy.plan import HostPlan
 from ..pipeline.transport.ssh_files import SshFiles
 from ..stack.dependency import depends_even_if_failed
+from .commit import limit
 from .connection import ReportedEndpoint, connect
 from .switch_hooks import SharedRelease, SwitchHooks
 
-COMMIT_TIMEOUT: Final = "10m"
-FAILED: Final = "failed"
-"""The outcome of a host whose deployment failed; the engine's error says why."""
+COMMIT_TIMEOUT: Final = 60
+"""Seconds from the deadline of the program to that of the engine, which ends `incus exec` only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +93,7 @@ class NixosHost(pulumi.ComponentResource):
         hooks = SwitchHooks(
             args.plan, self._connection, args.release, component=self, root=args.root
         )
+        seconds = f"{limit(args.plan.host.activation) + COMMIT_TIMEOUT:.0f}s"
         switch = self._connection.commit_resource(
             name,
             args.plan.system.out_path,
@@ -102,13 +102,10 @@ class NixosHost(pulumi.ComponentResource):
                 parent=self,
                 depends_on=list(after),
                 hooks=hooks.binding(),
-                custom_timeouts=pulumi.CustomTimeouts(create=COMMIT_TIMEOUT, update=COMMIT_TIMEOUT),
+                custom_timeouts=pulumi.CustomTimeouts(create=seconds, update=seconds),
             ),
         )
         # A failed host must not fault the outputs: the program has to finish the other hosts.
-        self.outcome = switch.stdout.apply(
-            lambda text: protocol.commit_outcome(host, text)
-        ).recover(lambda _: FAILED)
-        hooks.watch(switch)
+        self.outcome = hooks.outcome(switch)
         self.register_outputs({"toplevel": self.toplevel, "outcome": self.outcome})
-        return depends_even_if_failed(switch, name, self)
+        return depends_even_if_failed(switch, name, self, known=self.outcome)

@@ -1,11 +1,10 @@
-"""The hooks around `switch`: the attempt, and retries of the commit.
+"""The hooks around `switch`: the attempt before it, and what became of it.
 
 The hook waits for a place in the rollout and brings the host to `awaiting-confirm`; the
 resource's own connection, new and made by another client, is the confirmation. A hook that raises
 fails the resource with that message alone, and the state stays at OLD.
 """
 
-import asyncio
 import getpass
 import os
 import socket
@@ -15,25 +14,23 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pulumi
+from pulumi_command import local, remote
 
-from ..pipeline.activation import outcome, protocol
+from ..pipeline.activation import commit_reply, outcome, protocol
 from ..pipeline.activation.attempt import Absent, Attempt
 from ..pipeline.activation.protocol import State
 from ..pipeline.activation.request import AttemptRequest
-from ..pipeline.deploy import closure
-from ..pipeline.deploy.plan import HostPlan, drift
-from ..pipeline.errors import ReplyError
+from ..pipeline.deploy import closure, commit_check
+from ..pipeline.deploy.plan import Action, HostPlan, drift
+from ..pipeline.errors import ActivationError, ReplyError
 from ..pipeline.transport.transport import Transport
-from ..pipeline.values import StorePath
+from ..pipeline.values import InvalidValue, StorePath
 from ..stack.release_record import ReleaseRecord
 from ..stack.rollout import HostStatus, RolloutTracker
 from . import preview
+from .commit import FAILED, UNCHANGED, Commit
 from .connection import Connection
 from .copy_hooks import BuildAndCopy
-
-COMMIT_TRIES: Final = 10
-PAUSE: Final = 1.0
-"""Seconds before a commit is sent again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +63,9 @@ class SwitchHooks:
         self._component = component
         self._began = time.monotonic()
         self._changes = False
-        self._awaiting: Attempt | None = None
-        self._is_unchanged = False
-        self._confirm_by = 0.0
+        self._commit = Commit(
+            plan, connection, release.tracker, component=component, say=self._say_committed
+        )
 
     def binding(self) -> pulumi.ResourceHookBinding:
         """The hooks, for the options of `switch`."""
@@ -77,30 +74,61 @@ class SwitchHooks:
         before = pulumi.ResourceHook(f"{name}-switch", self._before, options)
         if pulumi.runtime.is_dry_run():  # each hook costs a call to the engine, in each preview
             return pulumi.ResourceHookBinding(before_create=[before], before_update=[before])
-        after = pulumi.ResourceHook(f"{name}-switch-after", self._after)
+        after = pulumi.ResourceHook(f"{name}-switch-after", self._commit.after)
         return pulumi.ResourceHookBinding(
             before_create=[before],
             before_update=[before],
             after_create=[after],
             after_update=[after],
-            on_error=[pulumi.ErrorHook(f"{name}-switch-error", self._on_error)],
+            on_error=[pulumi.ErrorHook(f"{name}-switch-error", self._commit.on_error)],
         )
 
-    def watch(self, switch: pulumi.Resource) -> None:
-        """Warn about drift once it is known that `switch` does not change."""
+    def outcome(self, switch: local.Command | remote.Command) -> pulumi.Output[str]:
+        """What became of `switch` in this run, once that is known; `failed` for a failed host."""
+        values = pulumi.Output.all(switch.urn, switch.create, switch.stdout)
+        outcome: pulumi.Output[str] = values.apply(lambda it: self._outcome(*it))
+        return outcome.recover(lambda _: FAILED)
 
-        def warn_about_drift(urn: str) -> None:
-            if self._changes:
-                return
-            self._tracker.skip(self._plan.host.name)
-            if line := drift(self._plan, self._plan.system.out_path, urn):
-                pulumi.log.warn(line, resource=self._component)
+    async def _outcome(self, urn: str, create: str | None, stdout: str | None) -> str:
+        if self._changes:
+            return self._commit.result or FAILED
+        name = self._plan.host.name
+        self._tracker.skip(name)
+        drifted = drift(self._plan, self._plan.system.out_path, urn)
+        if drifted:
+            pulumi.log.warn(drifted, resource=self._component)
+        try:
+            return commit_reply.outcome(commit_reply.parse(name, stdout))
+        except ReplyError as error:
+            if protocol.committed_path(create or "") != self._plan.system.out_path:
+                return FAILED  # it is no target of this run
+            why = f"the state has no outcome of its last commit ({error})"
+            return await self._measure(why, urn, is_reported=drifted is not None)
 
-        switch.urn.apply(warn_about_drift)
+    async def _measure(self, why: str, urn: str, *, is_reported: bool) -> str:
+        """The outcome of an unchanged `switch` whose state has none, by what the host runs.
+
+        The engine does not run it again, so the host fails in each run until it is replaced.
+        """
+        name, new = self._plan.host.name, self._plan.system.out_path
+        remedy = f"repair: pulumi up --replace '{urn}'"
+        if pulumi.runtime.is_dry_run():
+            if self._plan.action in (Action.UNCHANGED, Action.STAGED):
+                return UNCHANGED
+            if not is_reported:
+                pulumi.log.warn(f"{name}: {why}; {remedy}", resource=self._component)
+            return FAILED
+        try:
+            await commit_check.ask_host(await self._connection.transport(), new, why, remedy)
+        except (ActivationError, InvalidValue) as error:
+            self._tracker.fail(name)
+            pulumi.log.error(str(error), resource=self._component)
+            return FAILED
+        return UNCHANGED
 
     async def _before(self, args: pulumi.ResourceHookArgs) -> None:
         self._changes = True
-        old = _old_path(args.old_inputs)
+        old = _old_path(args.old_inputs, args.old_outputs)
         if pulumi.runtime.is_dry_run():
             await self._preview(old, args.urn)
         else:
@@ -135,8 +163,7 @@ class SwitchHooks:
             await self._builder.ensure_built()
             await closure.copy(self._plan.system, transport)
             state = await self._run_after_copy(attempt)
-        self._awaiting, self._is_unchanged = attempt, state is None
-        self._confirm_by = time.monotonic() + self._plan.host.activation.confirm.seconds
+        self._commit.expect(attempt, is_unchanged=state is None, began=self._began)
         self._log("unchanged" if state is None else "waiting for the commit", ephemeral=True)
         if attempt.failed_before:
             text = f"{self._plan.host.name}: already failed before it: {attempt.failed_before}"
@@ -164,50 +191,9 @@ class SwitchHooks:
             },
         )
 
-    async def _after(self, args: pulumi.ResourceHookArgs) -> None:
-        stdout = (args.new_outputs or {}).get("stdout")
-        try:
-            result = protocol.commit_outcome(self._plan.host.name, stdout)
-        except (
-            ReplyError
-        ) as error:  # the engine turns an exception after the operation into a warning
-            self._fail(str(error))
-            return
+    def _say_committed(self, text: str) -> None:
         self._builder.timings.mark("switch", self._began)
-        seconds = time.monotonic() - self._began
-        self._tracker.finish(self._plan.host.name, HostStatus.COMMITTED)
-        self._log(f"{result}: {self._plan.system.out_path.path} ({seconds:.1f} s)")
-
-    async def _on_error(self, args: pulumi.ErrorHookArgs) -> bool:
-        """Send the commit again if the connection failed, not the host.
-
-        A host that cannot be asked to commit is told to roll back: a deployer that is still
-        there never leaves it unconfirmed.
-        """
-        if self._awaiting is None:  # the hook failed, and has said why
-            return False
-        newest = args.errors[0] if args.errors else ""
-        name = self._plan.host.name
-        unsent = [error for error in args.errors if not self._connection.is_host_failure(error)]
-        why = f"the commit could not be sent ({protocol.last_line(unsent[0] if unsent else '')})"
-        if self._connection.is_host_failure(newest):
-            reason = protocol.commit_failure(name, newest)
-            return self._fail(f"{reason} ({why})" if unsent else reason)
-        is_permanent = self._connection.is_permanent_failure(newest)
-        if not is_permanent and len(unsent) <= COMMIT_TRIES and time.monotonic() < self._confirm_by:
-            await asyncio.sleep(PAUSE)
-            return True
-        if self._is_unchanged:
-            remedy = f"it already runs {self._plan.system.out_path.path}; run `pulumi up` again"
-            return self._fail(str(outcome.not_deployed(name, why, remedy)))
-        last = await self._awaiting.abort_and_wait(why)
-        return self._fail(str(outcome.aborted(name, why, last)))
-
-    def _fail(self, text: str) -> bool:
-        """Report the failure; returns False: the commit must not be sent again."""
-        self._tracker.finish(self._plan.host.name, HostStatus.FAILED)
-        pulumi.log.error(text, resource=self._component)
-        return False
+        self._log(text)
 
     def _log(self, text: str, *, ephemeral: bool = False) -> None:
         pulumi.log.info(
@@ -225,6 +211,18 @@ _PROGRESS: Final[dict[str, str]] = {
 """States for people, where the protocol's names are not clear."""
 
 
-def _old_path(old_inputs: Mapping[str, Any] | None) -> StorePath | None:
+def _old_path(
+    old_inputs: Mapping[str, Any] | None, old_outputs: Mapping[str, Any] | None
+) -> StorePath | None:
+    """The last deployed system in the state; None if its commit printed no outcome there."""
     create = (old_inputs or {}).get("create")
-    return protocol.committed_path(create) if isinstance(create, str) else None
+    if not isinstance(create, str) or not _has_outcome((old_outputs or {}).get("stdout")):
+        return None
+    return protocol.committed_path(create)
+
+
+def _has_outcome(stdout: object) -> bool:
+    try:
+        return bool(commit_reply.parse("", stdout))
+    except ReplyError:
+        return False

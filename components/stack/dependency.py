@@ -14,20 +14,27 @@ T = TypeVar("T")
 
 
 def depends_even_if_failed(
-    resource: pulumi.CustomResource, name: str, parent: pulumi.Resource
+    resource: pulumi.CustomResource,
+    name: str,
+    parent: pulumi.Resource,
+    *,
+    known: pulumi.Output[str] | None = None,
 ) -> pulumi.Input[pulumi.Resource]:
     """`resource` for `depends_on`: its dependents wait for it, and do not run if it failed.
 
-    A failed resource has no URN output, so the URN is made from its name and its parent.
+    They also wait until `known` is, which must not fail. A failed resource has no URN output, so
+    the URN is made from its name and its parent.
     """
     urn = pulumi.create_urn(name, resource.pulumi_resource_type, parent)
 
     async def dependency() -> pulumi.Resource:
         try:
-            known = await resource.urn.future()
+            found = await resource.urn.future()
         except Exception:  # noqa: BLE001 the engine has reported it
-            known = await urn.future()
-        return DependencyResource(known or "")
+            found = await urn.future()
+        if known:
+            await known.future()
+        return DependencyResource(found or "")
 
     return pulumi.Output.from_input(dependency())
 

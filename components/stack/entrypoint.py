@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import pulumi
+from pulumi.runtime import stack
 
 from ..pipeline.errors import FlakeupError
 
@@ -14,15 +15,15 @@ ERROR_SHOWN: Final = 32
 """Exit status that tells Pulumi's Python host that the error has been reported."""
 
 
-def run(main: Callable[[], Awaitable[pulumi.Inputs]]) -> None:
+def run(main: Callable[[], Awaitable[None]]) -> None:
     """Run `main` as the Pulumi program; a FlakeupError ends in its message alone."""
 
-    async def program() -> pulumi.Inputs:
+    async def program() -> None:
         # Pulumi interrupts the program at the end of a failed update. Its Python host would then
         # wait for a registration that is never answered, until it is killed after 5 s.
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, os._exit, ERROR_SHOWN)
         try:
-            return await main()
+            await main()
         except FlakeupError as error:
             # A RunError is followed by "program exited with non-zero exit code", any other
             # exception by a traceback.
@@ -34,6 +35,19 @@ def run(main: Callable[[], Awaitable[pulumi.Inputs]]) -> None:
     if "FLAKEUP_DEBUG" not in os.environ:
         pulumi.log.debug = _drop
     pulumi.run(program)
+
+
+async def finish(outputs: pulumi.Inputs, check: Callable[[], None]) -> None:
+    """Export the outputs, and call `check` once all resources are done; it may raise.
+
+    The engine counts a resource as done once its provider says so. What the program finds out
+    later can only fail the program itself, and nothing else must be under way then.
+    """
+    for name, value in outputs.items():
+        pulumi.export(name, value)
+    if not pulumi.runtime.is_dry_run():
+        await stack.wait_for_rpcs()
+        check()
 
 
 def _drop(*_: object, **__: object) -> None:

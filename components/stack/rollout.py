@@ -49,6 +49,8 @@ class RolloutTracker:
         self._status.update(dict.fromkeys(disabled, HostStatus.DISABLED))
         self._component = component
         self._last_summary = ""
+        self.unnoticed: list[str] = []
+        """Failed hosts whose `switch` succeeded for the engine."""
 
     @contextmanager
     def copying(self, name: str) -> Iterator[None]:
@@ -84,6 +86,21 @@ class RolloutTracker:
     def skip(self, name: str) -> None:
         """Mark a host as unchanged."""
         self._status[name] = HostStatus.UNCHANGED
+
+    def fail(self, name: str) -> None:
+        """Mark a host as failed although its `switch` succeeded for the engine."""
+        self.unnoticed.append(name)
+        self._set(name, HostStatus.FAILED)
+
+    def require_success(self) -> None:
+        """Fail the program for hosts whose failure the engine has not noticed.
+
+        Raises:
+            ActivationError: there are some.
+        """
+        if self.unnoticed:
+            names = ", ".join(self.unnoticed)
+            raise ActivationError(message("not deployed", names, "the errors say why"))
 
     def _set(self, name: str, status: HostStatus) -> None:
         self._status[name] = status

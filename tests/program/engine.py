@@ -7,7 +7,7 @@ failed resource is gone on with.
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,19 +24,25 @@ SUCCESS, FAIL, SKIP = (
 
 
 class Recorder(pulumi.runtime.Mocks):
-    """Answers as the command provider would; `did` is called with each command that runs."""
+    """Answers as the command provider would; `did` is called with each command that runs.
 
-    def __init__(self, did: Callable[[str], None]) -> None:
+    `answers` are what the commands of resources print that do not answer as the runner does.
+    """
+
+    def __init__(self, did: Callable[[str], None], answers: Mapping[str, str]) -> None:
         self.inputs: dict[str, dict[str, Any]] = {}
         self._did = did
+        self._answers = answers
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         self.inputs[args.name] = args.inputs
         if not args.typ.startswith("command:"):
             return f"{args.name}-id", args.inputs
         self._did(args.name)
-        answer = {"schema": 1, "event": "committed", "outcome": "committed"}
-        return f"{args.name}-id", {**args.inputs, "stdout": json.dumps(answer)}
+        toplevel = args.inputs["create"].rsplit(" ", 1)[-1]
+        answer = {"schema": 1, "event": "committed", "outcome": "committed", "toplevel": toplevel}
+        stdout = self._answers.get(args.name, json.dumps(answer))
+        return f"{args.name}-id", {**args.inputs, "stdout": stdout}
 
     def call(
         self, args: pulumi.runtime.MockCallArgs

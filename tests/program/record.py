@@ -23,6 +23,7 @@ from components.pipeline.config.activation import Activation, Mode
 from components.pipeline.config.rollout import Rollout
 from components.pipeline.config.stack import HostSpec, Settings
 from components.pipeline.deploy import plan
+from components.pipeline.errors import ActivationError
 from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.process.timings import Timings
 from components.pipeline.release.git import Pin, RefKind
@@ -48,11 +49,15 @@ EVENTS = "events"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """What to deploy, and how; `kept` are resources in the state that do not change."""
+    """What to deploy, and how; `kept` are resources in the state that do not change.
+
+    `garbage` are resources whose command prints a greeting only.
+    """
 
     hosts: tuple[str, ...] = ("web1", "web2")
     disabled: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    garbage: tuple[str, ...] = ()
     canary: str | int = 1
     waves: tuple[int, ...] = ()
     max_parallel: int | None = None
@@ -111,7 +116,7 @@ def release() -> Release:
     return Release(flake=flake, app=pin, lock=Path("/somewhere/lock"), lock_sha256="b" * 64)
 
 
-def make_fleet(wanted: Settings) -> None:
+def make_fleet(wanted: Settings) -> Fleet:
     systems = {host.name: system(host.name) for host in wanted.hosts}
     ssh_files = SshFiles(
         known_hosts=PurePosixPath(".flakeup/dev/ssh/known_hosts"),
@@ -127,7 +132,7 @@ def make_fleet(wanted: Settings) -> None:
         rollout=wanted.rollout,
         disabled=wanted.disabled,
     )
-    Fleet("fleet", args)
+    return Fleet("fleet", args)
 
 
 def did(name: str) -> None:
@@ -147,7 +152,7 @@ def record(scenario: Scenario) -> dict[str, Any]:
     logger.addHandler(log)
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    engine = Engine(Recorder(did), scenario.kept, loop)
+    engine = Engine(Recorder(did, dict.fromkeys(scenario.garbage, "Welcome")), scenario.kept, loop)
     # Hooks belong to the engine: without one they cannot be registered.
     pulumi.resource_hooks.register_resource_hook = engine.register_hook  # type: ignore[attr-defined]
     pulumi.resource_hooks.register_error_hook = engine.register_error_hook  # type: ignore[attr-defined]
@@ -159,10 +164,19 @@ def record(scenario: Scenario) -> dict[str, Any]:
         logger=logger,
         monitor=engine,
     )
-    pulumi.runtime.test(lambda: make_fleet(settings(scenario)))()  # type: ignore[no-untyped-call]
+    fleets: list[Fleet] = []
+    pulumi.runtime.test(  # type: ignore[no-untyped-call]
+        lambda: fleets.append(make_fleet(settings(scenario)))
+    )()
     while left := asyncio.all_tasks(loop):  # the last messages are still being sent
         loop.run_until_complete(asyncio.wait(left))
+    failure = ""
+    try:
+        fleets[0].require_success()
+    except ActivationError as error:
+        failure = str(error)
     return {
+        "failure": failure,
         "rows": {name: asdict(row) for name, row in engine.rows.items()},
         "messages": log.messages,
         "events": Path(EVENTS).read_text().splitlines(),

@@ -18,17 +18,33 @@ SECRET = pulumi.runtime.rpc._special_secret_sig
 Graph = dict[str, dict[str, Any]]
 """`type`, `inputs`, `after`, `ignores` and `ended` of each resource, by name."""
 
+OLD = f"/nix/store/{'0' * 32}-nixos-system-old"
+
 # Answers `start` as the host would, once MEET hosts have started; those named in BAD roll back.
 SSH = """\
 #!/bin/sh
 for last; do :; done
 eval "set -- $last"
+case " $* " in
+*" observe ") # of a host that was taken back
+    echo '{"schema":1,"event":"observed","current":"'$RUNS'","profile":"'$RUNS'"}'
+    exit
+    ;;
+esac
 while [ "$1" != flakeup ]; do shift; done
 id=$5 new=$7
-name=${new##*-nixos-system-} name=${name%-25.11}
 cat >/dev/null
 say() { event=$1; shift; printf '{"schema":1,"event":"%s","id":"%s"' "$event" "$id"
     while [ $# -gt 0 ]; do printf ',"%s":"%s"' "$1" "$2"; shift 2; done; echo '}'; }
+case $4 in
+abort)
+    echo "abort $id" >>events
+    say result state rolled-back current "$RUNS" new "$(cat "new-$id")" exit 21
+    exit
+    ;;
+esac
+name=${new##*-nixos-system-} name=${name%-25.11}
+echo "$new" >"new-$id"
 echo "begin $name" >>events
 say started new "$new"
 sleep 0.1
@@ -40,7 +56,7 @@ done
 echo "end $name" >>events
 case " $BAD " in
 *" $name "*) say result state rolled-back new "$new" exit 20 reason "made to fail" ;;
-*) say result state awaiting-confirm new "$new" current "$new" ;;
+*) say result state awaiting-confirm new "$new" current "$new" warnings "$WARNS" ;;
 esac
 """
 
@@ -50,6 +66,8 @@ class Recording:
     rows: Graph
     messages: list[str]
     events: list[str]
+    failure: str
+    """Why the program fails at its end, if it does."""
 
     def ended(self, *kinds: str) -> dict[str, str]:
         """The results of `<host>-<kind>` resources that did not simply succeed."""
@@ -90,7 +108,14 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
         (tools / name).write_text(script)
         (tools / name).chmod(0o755)
 
-    def recorded(scenario: Scenario | None = None, *, bad: str = "", meet: int = 0) -> Recording:
+    def recorded(
+        scenario: Scenario | None = None,
+        *,
+        bad: str = "",
+        meet: int = 0,
+        runs: str = OLD,
+        warns: str = "",
+    ) -> Recording:
         folder = tmp_path_factory.mktemp("program")
         text = (scenario or Scenario()).text
         done = subprocess.run(
@@ -103,6 +128,8 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
                 **os.environ,
                 "BAD": bad,
                 "MEET": str(meet),
+                "RUNS": runs,
+                "WARNS": warns,
                 "PATH": f"{tools}:{os.environ['PATH']}",
                 "PYTHONPATH": str(Path(__file__).parents[2]),
                 "XDG_CACHE_HOME": str(folder / "cache"),
@@ -190,6 +217,7 @@ def test_commands_neither_log_nor_pass_their_output_on(graph: Graph) -> None:
 
 # --- rollout ------------------------------------------------------------------------------
 
+FIVE_SWITCHES = tuple(f"web{number}-switch" for number in range(1, 6))
 FIVE = ("web1", "web2", "web3", "web4", "web5")
 
 
@@ -291,6 +319,72 @@ def test_hosts_in_progress_finish_after_a_failure(record: Record) -> None:
         "web2": "failed",
         "web3": "committed",
     }
+
+
+# --- a commit whose answer cannot be used ---------------------------------------------------
+
+
+def test_an_unusable_answer_fails_the_program_and_stops_the_rollout(record: Record) -> None:
+    """The engine counts the commit as done."""
+    done = record(Scenario(hosts=FIVE, garbage=("web1-switch",)))
+    (error,) = [line for line in done.messages if line.startswith("error: ")]
+    assert error.partition("; the same release once more: pulumi up --replace 'urn:")[0] == (
+        "error: not deployed: web1: unusable reply: web1: the commit printed no reply: 'Welcome'."
+        " check what its login shell prints: rolled back to the previous system."
+        f" it runs {OLD} now; fix the release, then run `pulumi up` again"
+    )
+    assert [event for event in done.events if event.startswith("begin")] == ["begin web1"]
+    assert sum(event.startswith("abort") for event in done.events) == 1
+    assert done.ended("-switch") == {
+        "web2-switch": _untouched("web2"),
+        "web3-switch": _untouched("web3"),
+        "web4-switch": _untouched("web4"),
+        "web5-switch": _untouched("web5"),
+    }
+    assert done.summary == dict.fromkeys(FIVE, "untouched") | {"web1": "failed"}
+    assert done.failure == "not deployed: web1: the errors say why"
+
+
+def test_an_old_unusable_answer_fails_each_run(record: Record) -> None:
+    unchanged = Scenario(hosts=FIVE, garbage=("web1-switch",), kept=("web1-switch",))
+    done = record(unchanged)
+    (error,) = [line for line in done.messages if line.startswith("error: ")]
+    assert f"it runs {OLD}, and boots {OLD}. repair: pulumi up --replace 'urn:" in error
+    assert not any(event.startswith("begin") for event in done.events)
+    assert done.failure == "not deployed: web1: the errors say why"
+    preview = record(
+        Scenario(hosts=FIVE, garbage=unchanged.garbage, kept=FIVE_SWITCHES, preview=True)
+    )
+    (warned,) = [line for line in preview.messages if line.startswith("warning: ")]
+    assert "the state has no outcome of its last commit" in warned
+    assert "repair: pulumi up --replace 'urn:" in warned
+    assert preview.failure == ""
+
+
+def test_what_the_host_says_counts(record: Record) -> None:
+    """Its answer was lost, and it has committed."""
+    runs = system("web1").out_path.path
+    for kept in ((), ("web1-switch",)):
+        one = Scenario(hosts=("web1",), garbage=("web1-switch",), kept=kept)
+        done = record(one, runs=runs)
+        assert done.failure == ""
+        assert not any(line.startswith("error: ") for line in done.messages)
+
+
+def test_warnings_of_the_activation_stand_next_to_committed(record: Record) -> None:
+    warnings = "warning: user activation for deploy failed | Failed to start x.service: not found"
+    done = record(Scenario(hosts=("web1",)), warns=f"{warnings} | {'y' * 3000}")
+    (warned,) = [line for line in done.messages if line.startswith("warning: ")]
+    assert warned.startswith(
+        f"warning: web1: committed, but its activation warned: {warnings} | yy"
+    )
+    assert warned.endswith("y…")
+    assert len(warned) < 1100
+    assert done.failure == ""
+
+
+def _untouched(name: str) -> str:
+    return f"left untouched: {name}: web1 failed. fix the release, then run `pulumi up` again"
 
 
 # --- disabled hosts -------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from ..config.activation import COMMIT_RESERVE, Mode
 from ..config.checks import CheckOrigin
 from ..errors import HostError, OverlongError, ProcessError, ReplyError, UnreachableError, message
-from ..process.run import Argv
+from ..process.run import Argv, run
 from ..process.stream import lines
 from ..transport.transport import Transport
 from ..values import StorePath
@@ -26,6 +26,7 @@ from .deployer_checks import CheckError
 from .log_excerpt import LogExcerpt
 from .protocol import CONFIRMABLE, ENDED, Reply, State
 from .request import AttemptRequest
+from .skipped_lines import SkippedLines
 
 PAUSE = 1.0
 """Seconds between two tries to reach a host."""
@@ -35,8 +36,14 @@ CALL_TIMEOUT = 90.0
 """Seconds for one `follow`; the host itself ends it after 60."""
 JOURNAL_LINES = 20
 """Lines of a unit's journal in a message."""
+IN_PROGRESS = 10
+"""Exit code of the runner for an attempt that goes on."""
 GRACE = 30.0
 """Seconds to wait for a result beyond the host's own timeouts."""
+
+
+_PASSING = frozenset({"attached", "started", "state", "log", "journal", "progress"})
+"""Events that do not end a call."""
 
 
 class Absent(Exception):  # noqa: N818 not an error: the closure has to be copied first
@@ -147,19 +154,24 @@ class Attempt:
 
     async def _replies(self) -> AsyncIterator[Reply]:
         argv, stdin = self._command()
-        last = None
+        last, skipped = None, SkippedLines()
         try:
             async with lines(argv, timeout=CALL_TIMEOUT, stdin=stdin) as stream:
                 async for line in stream:
-                    last = protocol.parse(self._name, line)
-                    yield last
+                    if reply := skipped.parse(self._name, line):
+                        last = reply
+                        yield last
         except OverlongError as error:
             remedy = "the host is not confirmed; find out what prints there"
             raise protocol.unusable(self._name, error.detail, remedy) from error
         except ProcessError as error:
             # The runner's own exit codes come with a last line that explains them.
-            if self.transport.is_transport_failure(error.code) or last is None:
+            if self.transport.is_transport_failure(error.code) or not (last or skipped.first):
                 raise self.transport.explain(error) from error
+            if error.code == IN_PROGRESS:
+                return
+        if skipped.first and (last is None or last.event in _PASSING):
+            raise skipped.first  # the line that ends a call is missing, or is one of these
 
     def _command(self) -> tuple[Argv, bytes]:
         # Published each time: a host that has rebooted has lost the runner, and needs it to report
@@ -233,13 +245,20 @@ class Attempt:
     async def abort(self, why: str) -> Reply | None:
         """Abort an attempt that awaits confirmation; the host's last reply, if there is one."""
         argv = self.transport.argv(*protocol.publish_argv(*protocol.abort_argv(self.id, why)))
-        last = None
+        last, skipped = None, SkippedLines()
         with contextlib.suppress(ProcessError, HostError):
             seconds = self.request.activation.call.seconds
             async with lines(argv, timeout=seconds, stdin=runner.text()) as stream:
                 async for line in stream:
-                    last = self._require_own(protocol.parse(self._name, line))
+                    if reply := skipped.parse(self._name, line):
+                        last = self._require_own(reply)
         return last
+
+    async def hang_up(self) -> None:
+        """End a commit that does not answer; the host's attempt must have ended before."""
+        argv = self.transport.argv(*protocol.hang_up_argv(self.new))
+        with contextlib.suppress(ProcessError):
+            await run(argv, timeout=self.request.activation.call.seconds)
 
     def _no_reply(self) -> ReplyError:
         remedy = "log in by hand: does its login shell run commands?"

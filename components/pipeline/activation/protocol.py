@@ -4,6 +4,7 @@ Host output is untrusted: lines have at most 64 KiB, only known fields are used,
 paths are parsed, and everything is made printable before it is kept.
 """
 
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ RUNNER_ARGV = ("/bin/sh", RUNNER_PATH)
 """How it is called: `/run` may be mounted noexec."""
 
 _FOLDER = RUNNER_PATH.rsplit("/", 1)[0]
+SEARCHED = 4 * LINE_LIMIT
+"""Characters at the end of a command's output that are searched for an event."""
+_BEGIN = '{"schema"'
+
 _PUBLISH = (
     f"umask 077; mkdir -p {_FOLDER} && cd {_FOLDER}"
     ' && { head -c "$1" >"$2.$$" && test "$(stat -c %s "$2.$$")" = "$1"'
@@ -30,6 +35,31 @@ _PUBLISH = (
 )
 """Written under a temporary name, verified, renamed: a shell must never read a script that changes,
 nor a truncated one. The rest of stdin is for the verb."""
+
+
+_HANG_UP = r"""
+for folder in /proc/[0-9]*; do
+    text=$(tr '\0' ' ' <"$folder/cmdline") || continue
+    case $text in *"$1/$2 $3"*) ;; *) continue ;; esac
+    read -r _ _ _ _ terminal _ <<END
+$(sed 's/.*) //' "$folder/stat")
+END
+    [ "$terminal" = 0 ] || continue
+    pid=${folder#/proc/} name=
+    while [ "${pid:-0}" -gt 1 ]; do
+        read -r name <"/proc/$pid/comm"
+        case $name in sshd*) kill -KILL "$pid" && break ;; esac
+        pid=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$pid/status")
+    done
+    kill -KILL "${folder#/proc/}"
+done 2>/dev/null
+exit 0
+"""
+"""Kills each process whose command line has the commit, and the sshd that it descends from, which
+ends the connection; not if somebody typed it into a terminal.
+
+The parts of that command are arguments, so that it does not find itself.
+"""
 
 
 class State(StrEnum):
@@ -104,6 +134,15 @@ def commit_command(new: StorePath, *, root: bool) -> str:
     return f"{'' if root else 'sudo -n '}{' '.join(RUNNER_ARGV)} {new.path}"
 
 
+def hang_up_argv(new: StorePath) -> tuple[str, ...]:
+    """The remote command that ends a connection whose commit does not answer.
+
+    The provider's command cannot be cancelled at its own end.
+    """
+    folder, _, name = RUNNER_PATH.rpartition("/")
+    return ("/bin/sh", "-c", _HANG_UP, "flakeup", folder, name, new.path)
+
+
 def committed_path(text: str) -> StorePath | None:
     """The store path in a `commit_command`, of earlier versions too; None for any other text."""
     try:
@@ -142,11 +181,20 @@ class Reply:
         return int(self[field]) if self[field].isascii() and self[field].isdigit() else 0
 
 
+class NoEventError(ReplyError):
+    """A line that no runner has printed: a login shell's, for example."""
+
+
+class _NoEvent(ValueError):  # noqa: N818 becomes a NoEventError
+    pass
+
+
 def parse(host: str, line: bytes) -> Reply:
     """Parse one line of the runner.
 
     Raises:
-        ReplyError: not a JSON object of a known schema with text fields.
+        NoEventError: not a JSON object with an event.
+        ReplyError: an event that is too long, or of another schema.
     """
     try:
         fields = _object(line)
@@ -154,9 +202,24 @@ def parse(host: str, line: bytes) -> Reply:
         shown = printable(line.decode(errors="replace").strip())
         detail = f"{error}: '{shown}'"
         remedy = "the host is not confirmed; check what its login shell prints"
-        raise unusable(host, detail, remedy) from error
+        kind = NoEventError if isinstance(error, _NoEvent) else ReplyError
+        raise kind(_unusable(host, detail, remedy)) from error
     event = fields.pop("event")
     return Reply(event=event, fields=fields)
+
+
+def last_reply(host: str, text: str) -> Reply | None:
+    """The last event in what a command printed; None without one.
+
+    A login shell may print lines of its own before and after it, and the beginning of its line.
+    Only the end of a long text is searched.
+    """
+    for line in reversed(text[-SEARCHED:].splitlines()):
+        start = line.find(_BEGIN)
+        if start >= 0:
+            with contextlib.suppress(ReplyError):
+                return parse(host, line[start:].encode(errors="replace"))
+    return None
 
 
 def _object(line: bytes) -> dict[str, str]:
@@ -168,10 +231,10 @@ def _object(line: bytes) -> dict[str, str]:
         value: Any = json.loads(line.decode(errors="replace"))
     except (json.JSONDecodeError, RecursionError):
         msg = "not JSON"
-        raise ValueError(msg) from None
+        raise _NoEvent(msg) from None
     if not isinstance(value, dict) or not isinstance(value.get("event"), str):
         msg = "not an event"
-        raise ValueError(msg)  # noqa: TRY004 bad input, not a programming error
+        raise _NoEvent(msg)
     if value.pop("schema", None) != 1:
         msg = "unknown schema"
         raise ValueError(msg)
@@ -184,44 +247,11 @@ def _object(line: bytes) -> dict[str, str]:
 
 def unusable(host: str, detail: str, remedy: str) -> ReplyError:
     """The error for a reply that the protocol does not allow here."""
-    return ReplyError(message("unusable reply", host, detail, remedy))
+    return ReplyError(_unusable(host, detail, remedy))
 
 
-def commit_outcome(host: str, stdout: object) -> str:
-    """The outcome that a successful commit printed: committed, or unchanged.
-
-    Raises:
-        ReplyError: it printed something else.
-    """
-    text = stdout if isinstance(stdout, str) else ""
-    reply = parse(host, text.encode())
-    if reply.event not in {"committed", "unchanged"}:
-        remedy = "the host is not confirmed; check which program answers on that host"
-        raise unusable(host, f"'{reply.event}'", remedy)
-    return reply["outcome"] or reply.event
-
-
-def commit_failure(host: str, text: str) -> str:
-    """The runner's reason in the error of a failed commit, as a message for a person."""
-    for line in reversed(text.splitlines()):
-        start = line.find('{"schema"')
-        if start >= 0:
-            try:
-                reply = parse(host, line[start:].encode())
-            except ReplyError:
-                continue
-            current = f"; it runs {reply['current']} now" if reply["current"] else ""
-            return f"not deployed: {host}: {reply['reason']}{current}; run `pulumi up` again"
-    return (
-        f"not deployed: {host}: the commit failed, and the host gave no reason; "
-        "run `pulumi up` again"
-    )
-
-
-def last_line(text: str) -> str:
-    """The last line of an engine error, printable and short: earlier ones repeat it."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return printable(lines[-1] if lines else "no reason given", 300)
+def _unusable(host: str, detail: str, remedy: str) -> str:
+    return message("unusable reply", host, detail, remedy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

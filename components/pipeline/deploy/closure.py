@@ -77,12 +77,19 @@ async def copy(system: EvaluatedAttr, transport: Transport) -> None:
     except ProcessError as error:
         if "failed to start SSH connection" in error.detail:
             raise transport.explain(_ssh_error(error)) from error
-        remedy = "`pulumi up` again sends only what is missing"
-        if "No space left on device" in error.detail:
-            remedy = "make room on the host (`nix-collect-garbage -d`), then run `pulumi up` again"
-        msg = message("the copy failed", host.name, error.last_lines(6), remedy)
+        msg = message("the copy failed", host.name, error.last_lines(6), _remedy(error.detail))
         raise CopyError(msg) from error
     _mark(marker)
+
+
+def _remedy(detail: str) -> str:
+    if "No space left on device" in detail:
+        return "make room on the host (`nix-collect-garbage -d`), then run `pulumi up` again"
+    if "protocol mismatch" in detail:  # Nix shows what it got instead of its own greeting
+        return (
+            "its login shell must print nothing when it runs a command; then run `pulumi up` again"
+        )
+    return "`pulumi up` again sends only what is missing"
 
 
 def _mark(marker: Path) -> None:

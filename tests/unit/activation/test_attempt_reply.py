@@ -28,14 +28,15 @@ from tests.unit.activation.attempt_host import (
     [
         ("\x1b[2Jnonsense", "not JSON: '\\x1b[2Jnonsense'"),
         ('["result"]', "not an event: '[\"result\"]'"),
+        (f"{WAITS} {WAITS}", 'not JSON: \'{"schema": 1, '),
         (line("result").replace("1", "2", 1), "unknown schema: "),
     ],
-    ids=["not JSON", "no event", "future schema"],
+    ids=["not JSON", "no event", "two in one line", "future schema"],
 )
-async def test_garbage_during_an_attempt_aborts_it(
+async def test_garbage_instead_of_the_result_aborts_the_attempt(
     web1: Host, make: Make, garbage: str, why: str
 ) -> None:
-    web1.answers(STARTED, line("state", state="activating"), garbage, WAITS)
+    web1.answers(STARTED, line("state", state="activating"), garbage)
     web1.answers(ABORTED, code=31)
     text = await failure(make(), ReplyError)
     assert text.startswith(f"unusable reply: web1: {why}")
@@ -57,6 +58,43 @@ async def test_garbage_is_reported_even_if_the_host_cannot_be_told(web1: Host, m
     web1.answers("more nonsense", code=255)
     assert "not JSON: 'nonsense'" in await failure(make(), ReplyError)
     assert web1.calls == 2
+
+
+@pytest.mark.parametrize("code", [1, 126])
+async def test_garbage_of_a_call_that_fails_is_quoted(web1: Host, make: Make, code: int) -> None:
+    web1.answers("This account is not available.", code=code)
+    assert "not JSON: 'This account is not available.'" in await failure(make(), ReplyError)
+
+
+# --- a login shell that prints --------------------------------------------------------------
+
+
+async def test_a_greeting_does_no_harm(web1: Host, make: Make) -> None:
+    greeting = ("Welcome to web1!", "", "\x1b[32m5 updates\x1b[0m", '{"a": "tool"}')
+    progress = line("progress", state="checking", offset="7")
+    web1.answers(*greeting, STARTED, "", progress, "bye", code=10)
+    web1.answers(*greeting, line("state", state="awaiting-confirm"), WAITS, "bye")
+    assert await make().run() is State.AWAITING
+    assert [words[0] for words in web1.verbs] == ["start", "follow"]
+
+
+async def test_a_greeting_without_a_newline_hides_one_event(web1: Host, make: Make) -> None:
+    web1.answers(f"Welcome! {STARTED}", WAITS)
+    assert await make().run() is State.AWAITING
+
+
+async def test_an_abort_is_answered_below_a_greeting(web1: Host, make: Make) -> None:
+    web1.answers("Welcome!", result("rolled-back", exit="21"), "bye", code=21)
+    last = await make().abort("why")
+    assert last
+    assert last.state is State.ROLLED_BACK
+
+
+async def test_endless_greetings_abort_the_attempt(web1: Host, make: Make) -> None:
+    web1.answers(STARTED, then="yes Welcome!")
+    web1.answers(ABORTED, code=31)
+    assert "not JSON: 'Welcome!'" in await failure(make(), ReplyError)
+    assert [words[0] for words in web1.verbs] == ["start", "abort"]
 
 
 async def test_an_endless_line_aborts_it(web1: Host, make: Make) -> None:

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import shlex
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from components.pipeline.activation import protocol, runner
 from components.pipeline.activation.protocol import Observation, Reply, State, parse
 from components.pipeline.errors import ReplyError
+from components.pipeline.values import StorePath
 from tests.unit.hosts import toplevel
 
 OLD, NEW = toplevel("a"), toplevel("b")
@@ -175,79 +178,26 @@ def test_other_texts_have_no_store_path(text: str) -> None:
     assert protocol.committed_path(text) is None
 
 
-# --- the output of a commit -----------------------------------------------------------------
+# --- hanging up: the real command, on processes of this test ---------------------------------
 
 
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({"event": "committed", "outcome": "committed"}, "committed"),
-        (
-            {"event": "committed", "outcome": "committed, for the next start"},
-            "committed, for the next start",
-        ),
-        ({"event": "committed"}, "committed"),
-        ({"event": "unchanged", "outcome": "unchanged"}, "unchanged"),
-    ],
-)
-def test_outcome(fields: dict[str, str], expected: str) -> None:
-    assert protocol.commit_outcome("web1", line(**fields).decode()) == expected
+def started(argv: list[str]) -> "subprocess.Popen[bytes]":
+    """Start a process without a terminal, as sshd does."""
+    return subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True)
 
 
-@pytest.mark.parametrize(
-    "event",
-    ["started", "attached", "state", "progress", "result", "refused", "failed", "absent", "danced"],
-)
-def test_only_two_events_are_a_successful_commit(event: str) -> None:
-    stdout = line(event=event, outcome="committed", state="committed", new=NEW.path).decode()
-    with pytest.raises(ReplyError) as caught:
-        protocol.commit_outcome("web1", stdout)
-    assert str(caught.value) == (
-        f"unusable reply: web1: '{event}'. "
-        "the host is not confirmed; check which program answers on that host"
-    )
-
-
-@pytest.mark.parametrize("stdout", [None, 7, "", "committed", '{"event":"committed"}'])
-def test_output_that_is_not_a_reply_is_not_a_commit(stdout: object) -> None:
-    with pytest.raises(ReplyError):
-        protocol.commit_outcome("web1", stdout)
-
-
-@examples(max_examples=200, deadline=None)
-@given(st.text(max_size=40).filter(lambda event: event not in {"committed", "unchanged"}))
-def test_any_other_event_is_not_a_commit(event: str) -> None:
-    with pytest.raises(ReplyError) as caught:
-        protocol.commit_outcome("web1", line(event=event, outcome="committed").decode())
-    assert str(caught.value).isprintable()
-
-
-def test_the_reason_of_a_failed_commit() -> None:
-    refusal = line(event="refused", reason="no attempt awaits confirmation", current=OLD.path)
-    text = f"Process exited with status 31: running x:\n{refusal.decode()}and no more"
-    assert protocol.commit_failure("web1", text) == (
-        "not deployed: web1: no attempt awaits confirmation;"
-        f" it runs {OLD.path} now; run `pulumi up` again"
-    )
-
-
-@pytest.mark.parametrize("text", ["", "Process exited with status 1", '{"schema":1,"event":'])
-def test_a_failed_commit_without_a_reason(text: str) -> None:
-    assert protocol.commit_failure("web1", text) == (
-        "not deployed: web1: the commit failed, and the host gave no reason; run `pulumi up` again"
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("1 error occurred:\n\t* dial: connection refused\n\n", "* dial: connection refused"),
-        ("", "no reason given"),
-        ("a\x1b[31m", "a\\x1b[31m"),
-    ],
-)
-def test_the_last_line_of_an_error(text: str, expected: str) -> None:
-    assert protocol.last_line(text) == expected
+def test_only_the_commit_is_hung_up_on() -> None:
+    new = StorePath.parse(f"/nix/store/{'h' * 32}-nixos-system-{os.getpid()}")
+    commit = ["sh", "-c", f"read x; : {protocol.commit_command(new, root=False)}"]
+    other = ["sh", "-c", f"read x; : /run/flakeup/switch other; : {new.path}"]
+    with started(commit) as hung, started(other) as left:
+        try:
+            subprocess.run(protocol.hang_up_argv(new), check=True, timeout=30)
+            assert hung.wait(timeout=10) == -signal.SIGKILL
+            assert left.poll() is None
+        finally:
+            hung.kill()
+            left.kill()
 
 
 # --- replies ------------------------------------------------------------------------------
