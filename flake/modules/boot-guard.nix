@@ -18,6 +18,9 @@ let
   # loader.conf is on the ESP, and entries may be elsewhere: only if both are in one folder can a
   # system be started once.
   canStartOnce = systemdBoot.enable && systemdBoot.xbootldrMountPoint == null;
+  bootMounts = lib.filter (place: place == bootFolder || lib.hasPrefix "/boot" place) (
+    lib.attrNames config.fileSystems
+  );
 
   guard = pkgs.writeShellScriptBin "flakeup-boot-guard" ''
     PATH=${
@@ -33,6 +36,7 @@ let
     FLAKEUP_GUARD_LIMIT=${cfg.limit}
     FLAKEUP_GUARD_CONFIRM=${cfg.confirm}
     FLAKEUP_GUARD_BOOT=${lib.optionalString canStartOnce bootFolder}
+    FLAKEUP_GUARD_MOUNTS=${lib.escapeShellArg (toString bootMounts)}
     ${builtins.readFile ./boot-guard.sh}
   '';
 in
@@ -53,8 +57,8 @@ in
       default = "10m";
       example = "30m";
       description = ''
-        How long the first boot waits for its confirmation, from the moment file systems are
-        mounted.
+        How long the first boot waits for its confirmation, from the moment systemd starts (after
+        the initrd).
       '';
     };
     confirm = mkOption {
@@ -76,17 +80,18 @@ in
   config = lib.mkIf cfg.enable {
     environment.systemPackages = [ guard ];
 
-    # As early as the store can be read, and nothing waits for it: a boot that hangs in a unit is
-    # guarded too.
+    # As early as the attempt can be read, and nothing waits for it: a boot that hangs, in a unit or in
+    # another file system, is guarded too. Emergency mode isolates its target: the guard stays.
     systemd.services.flakeup-boot-guard = {
       description = "Guard of a release that runs for the first time";
-      wantedBy = [ "multi-user.target" ];
-      after = [ "local-fs.target" ];
+      wantedBy = [ "sysinit.target" ];
+      after = [ "systemd-remount-fs.service" ];
       before = [ "shutdown.target" ];
       conflicts = [ "shutdown.target" ];
       unitConfig = {
         DefaultDependencies = false;
-        RequiresMountsFor = [ "/nix/var/flakeup" ] ++ lib.optional canStartOnce bootFolder;
+        IgnoreOnIsolate = true;
+        RequiresMountsFor = [ "/nix/var/flakeup" ];
       };
       serviceConfig = {
         Type = "oneshot";

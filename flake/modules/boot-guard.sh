@@ -23,10 +23,12 @@ ROOT=${FLAKEUP_GUARD_ROOT:-} # of a test's host
 LIMIT=${FLAKEUP_GUARD_LIMIT:-10m}
 CONFIRM=${FLAKEUP_GUARD_CONFIRM:-command}
 BOOT=${FLAKEUP_GUARD_BOOT:-} # the folder of systemd-boot's entries, if that is the boot loader
+MOUNTS=${FLAKEUP_GUARD_MOUNTS:-} # the file systems that the boot loader is on
 ETC=$ROOT/nix/var/flakeup
 RUN=$ROOT/run/flakeup
 PROFILE=$ROOT/nix/var/nix/profiles/system
 BOOT_LIMIT=300 # seconds for installing the boot loader
+MOUNT_LIMIT=100 # seconds for a file system: systemd waits 90 for a disk
 BOOT_ID=$(cat "$ROOT/proc/sys/kernel/random/boot_id")
 
 say() { printf '%s\n' "$1"; }
@@ -81,7 +83,11 @@ boot() {
     armed:"$new")
         # It went down before anybody confirmed it. Without this, a system that crashes early would
         # start again forever.
-        is_armed_in_this_boot || roll_back "the host went down before its first boot was confirmed"
+        if is_armed_in_this_boot; then
+            start_timer # lost where systemd has restarted itself (soft-reboot)
+        else
+            roll_back "the host went down before its first boot was confirmed"
+        fi
         ;;
     armed:"$old" | once:"$old") # the boot loader fell back by itself
         begin_rollback "the new system did not come up, and the boot loader started the old one"
@@ -101,18 +107,31 @@ arm() {
         complain "$new runs for the first time, and there is no system to roll back to: $old"
         return 0
     fi
-    put "$folder/guard-boot" "$BOOT_ID" && enter armed || return 1
-    # A monotonic timer of PID 1: it depends on no unit of the system that it guards.
-    systemd-run --quiet --collect --unit=flakeup-boot-revert --on-active="$LIMIT" \
-        --timer-property=AccuracySec=1s -p Restart=on-failure -p RestartSec=5 \
+    put "$folder/guard-boot" "$BOOT_ID" && enter armed && start_timer || return 1
+    say "$new runs for the first time: confirm it within $LIMIT with 'flakeup-boot-guard confirm'"
+    [ "$CONFIRM" != healthy ] ||
+        systemd-run --quiet --collect --no-block --unit=flakeup-boot-watch -- "$(self)" watch
+}
+
+# A timer of PID 1 that depends on no unit of the system that it guards. Measured with systemd 257:
+# - with default dependencies it waits for sysinit.target, and so does systemd-run: a boot that hangs
+#   before that (a file system, udev, a key for a disk) had no timer;
+# - OnActiveSec= begins again at each daemon-reload (systemd#31914), OnStartupSec= counts from the
+#   start of PID 1: of 40 timers, none was lost or late while somebody reloaded without a pause;
+# - `systemctl isolate`, as into the emergency mode of a file system that is missing, stops a timer
+#   that does not ignore it.
+start_timer() {
+    [ ! -e "$ROOT/run/systemd/transient/flakeup-boot-revert.timer" ] || return 0
+    systemd-run --quiet --collect --unit=flakeup-boot-revert --on-startup="$LIMIT" \
+        --timer-property=AccuracySec=1s --timer-property=IgnoreOnIsolate=yes \
+        --timer-property=DefaultDependencies=no --timer-property=Conflicts=shutdown.target \
+        -p IgnoreOnIsolate=yes -p DefaultDependencies=no -p Conflicts=shutdown.target \
+        -p Restart=on-failure -p RestartSec=5 \
         -p StartLimitIntervalSec=3600 -p StartLimitBurst=3 \
         -- "$(self)" revert "$id" || {
         complain "systemd did not start the rollback timer"
         return 1
     }
-    say "$new runs for the first time: confirm it within $LIMIT with 'flakeup-boot-guard confirm'"
-    [ "$CONFIRM" != healthy ] ||
-        systemd-run --quiet --collect --no-block --unit=flakeup-boot-watch -- "$(self)" watch
 }
 
 self() { readlink -f "$0"; } # by its store path: the guarded system may be switched
@@ -235,9 +254,17 @@ make_default() { # SYSTEM: the profile first, since boot entries are made from i
     else
         nix-env --profile "$PROFILE" --set "$1" 9>&-
     fi || return 1
+    mount_boot_files
     NIXOS_NO_CHECK=1 timeout --kill-after=5 "$BOOT_LIMIT" \
         "$1/bin/switch-to-configuration" boot 9>&- || return 1
     [ "$(profile)" = "$1" ]
+}
+
+mount_boot_files() { # the guard does not wait for them when it starts
+    for place in $MOUNTS; do
+        timeout "$MOUNT_LIMIT" systemctl start "$(systemd-escape --path --suffix=mount "$place")" ||
+            complain "$place is not mounted"
+    done
 }
 
 # --- systemd-boot: NEW is started once, while OLD stays the default -------------------------

@@ -18,6 +18,17 @@ runner:
         wantedBy = [ "multi-user.target" ];
         serviceConfig.ExecStart = "${lib.getExe' pkgs.coreutils "sleep"} infinity";
       };
+      # It hangs before anything that units wait for by default.
+      stuck.configuration.systemd.services.stuck = {
+        wantedBy = [ "sysinit.target" ];
+        before = [ "sysinit.target" ];
+        unitConfig.DefaultDependencies = false;
+        serviceConfig = {
+          Type = "oneshot";
+          TimeoutStartSec = "infinity";
+          ExecStart = "${lib.getExe' pkgs.coreutils "sleep"} infinity";
+        };
+      };
       # Its kernel finds no init, and the machine resets.
       dead.configuration.boot.kernelParams = [
         "rdinit=/none"
@@ -32,6 +43,8 @@ runner:
       ${begin { inherit nodes; }}
       GOOD = "${nodes.machine.specialisation.good.configuration.system.build.toplevel}"
       DEAD = "${nodes.machine.specialisation.dead.configuration.system.build.toplevel}"
+
+      STUCK = "${nodes.machine.specialisation.stuck.configuration.system.build.toplevel}"
 
       def stage(name: str, new: str) -> None:
           status, last = attempt(name, new, mode="boot")
@@ -76,6 +89,16 @@ runner:
           is_guarded("a2", "rolled-back")
           boots(OLD)
           assert state("a2") == "rolled-back"
+
+      with subtest("a release that hangs early: OLD again, though nothing but the timer was started"):
+          publish()
+          stage("a4", STUCK)
+          machine.reboot()
+          machine.wait_for_unit("multi-user.target", timeout=300)
+          is_on(OLD)
+          is_guarded("a4", "rolled-back")
+          boots(OLD)
+          assert state("a4") == "rolled-back"
 
       with subtest("confirmed over ssh: it stays, and the next boot awaits nothing"):
           publish()
