@@ -56,13 +56,13 @@ class ContainerHost:
         """
         return self.incus.call("exec", self.instance, "-T", "--", *argv, timeout=timeout)
 
-    def query(self, *argv: str) -> str:
-        """Run a read-only command as `exec` does; again if it prints nothing (Incus.query).
+    def query(self, *argv: str, timeout: float = 30) -> str:
+        """Run a read-only command as `exec` does; again if its output is lost (Incus.query).
 
         Raises:
-            HarnessError: it failed.
+            HarnessError: it failed, or its output was lost each time.
         """
-        return self.incus.query(self.instance, *argv)
+        return self.incus.query(self.instance, *argv, timeout=timeout)
 
     def http(self, path: str = "/", *, timeout: float = 5) -> str:
         """What the app answers; refused connections are retried until `timeout`.

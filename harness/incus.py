@@ -5,6 +5,7 @@ For hosts of the demo and the tests; what the REST API does well is in `harness.
 
 import hashlib
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,6 +16,9 @@ from typing import Any, Self
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT = 60.0
 """Seconds for one command."""
+_TRIES = 5
+_END = "end-of-output"
+_MARKED = 'end=$1; shift; "$@"; code=$?; printf %s "$end"; exit $code'
 
 
 def own_prefix(name: str) -> str:
@@ -78,14 +82,22 @@ class Incus:
             raise HarnessError(msg)
         return done.stdout
 
-    def query(self, instance: str, *argv: str) -> str:
-        """The output of a read-only command in an instance that normally prints something.
+    def query(self, instance: str, *argv: str, timeout: float = TIMEOUT) -> str:
+        """The output of a read-only command in an instance.
 
         Once in some thousand times, more often under load, `incus exec` succeeds and loses the
-        output: the command is then run again.
+        output, or the end of it: the command is then run again.
+
+        Raises:
+            HarnessError: it failed, or its output was lost each time.
         """
-        outputs = (self.call("exec", instance, "-T", "--", *argv) for _ in range(3))
-        return next(filter(None, outputs), "")
+        marked = ("exec", instance, "-T", "--", "sh", "-c", _MARKED, "sh", _END, *argv)
+        for _ in range(_TRIES):
+            text = self.call(*marked, timeout=timeout)
+            if text.endswith(_END):
+                return text.removesuffix(_END)
+        msg = f"`incus exec {instance}` lost the output of {shlex.join(argv)} {_TRIES} times"
+        raise HarnessError(msg)
 
     def attempt(
         self, *words: str, stdin: str = "", timeout: float = TIMEOUT
