@@ -6,6 +6,7 @@ before the daemon binds it, any of them may have taken the port, and so may anot
 
 from __future__ import annotations
 
+import atexit
 import random
 import socket
 from pathlib import Path
@@ -14,6 +15,12 @@ from typing import Final
 _FIRST: Final = 20_000
 _EPHEMERAL: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _reserved: Final[dict[int, socket.socket]] = {}
+
+
+@atexit.register
+def _release_all() -> None:
+    for reservation in _reserved.values():
+        reservation.close()
 
 
 def free_port(count: int = 1) -> int:

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,7 @@ SYSTEMS: dict[str, dict[str, object]] = {
     "rebooting": {"initInterface": "systemd 3"},
     "unchecked": {"faults": {"check-fails": ""}},
     "flooding": {"faults": {"activate-floods": "1"}},
+    "pointing": {"faults": {"points-init": "init"}},
     "unbootable": {"faults": {"boot-fails": ""}},
 }
 TIMES = Activation(
@@ -240,6 +242,25 @@ async def failure(one: Attempt) -> str:
     with pytest.raises(ActivationError) as caught:
         await one.run()
     return str(caught.value)
+
+
+@asynccontextmanager
+async def unit_that_failed_before(host: RunnerHost) -> AsyncIterator[str]:
+    """A unit that fails again each time it is started, also after a switch; yields its name."""
+    unit = "failed-before.service"
+    place = f"/run/systemd/system/{unit}"
+    text = "[Service]\\nType=exec\\nRestart=always\\nRestartSec=5\\nExecStart=/bin/false\\n"
+    host.container.exec("sh", "-c", f"printf '{text}' >{place}; systemctl daemon-reload")
+    host.container.exec("systemctl", "start", "--no-block", unit)
+    try:
+        end = time.monotonic() + 10
+        while unit not in (await host.observe()).failed:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.1)
+        yield unit
+    finally:
+        host.container.exec("sh", "-c", f"systemctl stop {unit}; rm {place}")
+        host.container.exec("systemctl", "daemon-reload")
 
 
 async def wait_until_idle(host: RunnerHost) -> None:

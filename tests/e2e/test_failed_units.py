@@ -1,7 +1,6 @@
 """What counts as a failed unit, on real hosts."""
 
 import asyncio
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,7 +12,7 @@ from components.pipeline.activation.protocol import State
 from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.process.concurrency import background
 from components.pipeline.values import Duration
-from tests.e2e.runner_hosts import PAUSES, RunnerHost, failure, service
+from tests.e2e.runner_hosts import PAUSES, RunnerHost, failure, service, unit_that_failed_before
 
 pytestmark = pytest.mark.e2e
 
@@ -61,20 +60,9 @@ async def test_a_unit_that_keeps_restarting(
 async def test_a_unit_that_had_failed_before_is_not_blamed(
     web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
-    place = "/run/systemd/system/failed-before.service"
-    unit = "[Service]\\nType=exec\\nRestart=always\\nRestartSec=5\\nExecStart=/bin/false\\n"
-    web1.container.exec("sh", "-c", f"printf '{unit}' >{place}; systemctl daemon-reload")
-    web1.container.exec("systemctl", "start", "--no-block", "failed-before")
-    try:
-        end = time.monotonic() + 10
-        while "failed-before.service" not in (await web1.observe()).failed:
-            assert time.monotonic() < end
-            await asyncio.sleep(0.1)
+    async with unit_that_failed_before(web1) as unit:
         assert await web1.attempt(systems["new"], systems["old"]).run() is State.AWAITING
-        assert "the following units failed: failed-before.service" in web1.log()
-    finally:
-        web1.container.exec("sh", "-c", f"systemctl stop failed-before; rm {place}")
-        web1.container.exec("systemctl", "daemon-reload")
+        assert f"the following units failed: {unit}" in web1.log()
 
 
 RESTLESS = """[Unit]

@@ -2,9 +2,13 @@
 
 abort() { # ID WHY
     folder=$ETC/attempts/$1
-    if [ "$(state "$1")" = awaiting-confirm ]; then # otherwise do not wait for the lock
+    if ! is_this_boot "$1"; then
         lock
         close_after_reboot "$1"
+        unlock
+    fi
+    if [ "$(state "$1")" = awaiting-confirm ]; then # otherwise do not wait for the lock
+        lock
         if [ "$(state "$1")" = awaiting-confirm ]; then
             note_first reason "$2"
             note_first exit 21

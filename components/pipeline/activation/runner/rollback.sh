@@ -15,7 +15,6 @@ rollback_attempt() { # ID TRIGGER
     old=$(get "$folder/old") new=$(get "$folder/new")
     [ -z "$old" ] || PATH="$old/sw/bin:$PATH"
     export NIXOS_NO_CHECK=1 # OLD's own checks must not prevent the rollback
-    tries=0 pause=$FIRST_PAUSE
     while :; do
         lock 600
         applies_to_state "$2" "$(state "$1")" || exit 0
@@ -24,8 +23,7 @@ rollback_attempt() { # ID TRIGGER
         try_rollback "$1"
         unlock
         reboot_as_last_resort
-        wait_for_next_try "$1" "$pause"
-        pause=$((pause * 2 < LONGEST_PAUSE ? pause * 2 : LONGEST_PAUSE))
+        wait_for_next_try "$1"
     done
 }
 
@@ -58,11 +56,15 @@ explain_rollback() { # ID TRIGGER: PID 1 passes how the failed unit ended (syste
     esac
 }
 
-wait_for_next_try() { # ID SECONDS; ends the unit if another attempt has taken over meanwhile
-    turns=$(($2 * 2))
+wait_for_next_try() { # ID; ends the unit if another trigger or attempt has taken over meanwhile
+    pause=$FIRST_PAUSE doubled=1
+    while [ "$doubled" -lt "$tries" ] && [ "$pause" -lt "$LONGEST_PAUSE" ]; do
+        pause=$((pause * 2)) doubled=$((doubled + 1))
+    done
+    turns=$((pause * 2))
     while [ "$turns" -gt 0 ]; do
         sleep 0.5
-        case $(state "$1") in rollback-failed) ;; *) exit 0 ;; esac
+        [ "$(state "$1")" = rollback-failed ] || exit 0
         turns=$((turns - 1))
     done
 }
@@ -78,7 +80,8 @@ reboot_as_last_resort() {
 # One try: to OLD by its absolute path, never `nix-env --rollback`. Ends the unit unless it fails.
 try_rollback() { # ID
     set_state "$1" rolling-back
-    tries=$((tries + 1))
+    tries=$(get "$folder/tries")
+    tries=$((${tries:-0} + 1))
     note tries "$tries"
     truncate --size="<$((2 * LOG_KEPT))" "$folder/log"
     code=0 complaints='' loader_trouble=

@@ -19,15 +19,15 @@ run() { # ID
 
 activate_new() { # ID
     [ "$(current)" = "$new" ] && [ "$(get "$folder/again")" = no ] && return
-    before=$(current) tries=0 waited=0
+    before=$(current) refusals=0 waited=0
     read_uptime
     start=$uptime
     while :; do
         activate "$new" "$((timeout - waited))" test
         read_uptime
         waited=$(((uptime - start) / 100))
-        is_lock_refusal && [ "$tries" -lt 5 ] && [ "$((waited + 5))" -lt "$timeout" ] || break
-        tries=$((tries + 1))
+        is_lock_refusal && [ "$refusals" -lt 5 ] && [ "$((waited + 5))" -lt "$timeout" ] || break
+        refusals=$((refusals + 1))
         sleep 5
         waited=$((waited + 5))
         [ "$(current)" = "$before" ] || fail 31 "somebody else has activated $(current)"
@@ -89,10 +89,10 @@ run_logged() { # COMMAND...: sets `code` to its exit status if it fails
     keeper=$!
     "$@" >"$pipe" 2>&1 9>&- || code=$?
     rm -f "$folder/pipe"
-    tries=0
-    while kill -0 "$keeper" 2>/dev/null && [ "$tries" -lt 50 ]; do
+    polls=0
+    while kill -0 "$keeper" 2>/dev/null && [ "$polls" -lt 50 ]; do
         sleep 0.02
-        tries=$((tries + 1))
+        polls=$((polls + 1))
     done
 }
 

@@ -32,14 +32,14 @@ arm() { # ID TRIGGER SECONDS
 is_loaded() { [ -e "/run/systemd/transient/$1" ]; } # UNIT
 
 disarm() { # ID TRIGGER...; once, at the end: a trigger of an earlier phase does nothing
-    id=$1
+    disarmed=$1
     shift
     for trigger in "$@"; do
-        set -- "$@" "flakeup-$trigger-$id.timer"
+        set -- "$@" "flakeup-$trigger-$disarmed.timer"
         shift
     done
     systemctl stop "$@" 2>/dev/null || true # some may not exist
-    remove_resume_unit "$id"
+    remove_resume_unit "$disarmed"
 }
 
 # --- PID 1's clock ------------------------------------------------------------------------

@@ -1,0 +1,267 @@
+"""A rollback goes on until OLD runs, and leaves what somebody else has decided."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from components.pipeline.activation import protocol
+from components.pipeline.activation.protocol import State
+from components.pipeline.evaluate.attribute import EvaluatedAttr
+from components.pipeline.values import Duration
+from tests.e2e.runner_hosts import (
+    RunnerHost,
+    failure,
+    unit_that_failed_before,
+    wait_until_booted,
+    wait_until_idle,
+)
+
+pytestmark = pytest.mark.e2e
+LOCK = "/run/nixos/switch-to-configuration.lock"
+SHORT = Duration("1s")
+Systems = dict[str, EvaluatedAttr]
+
+
+def sh(host: RunnerHost, script: str) -> None:
+    host.container.exec("sh", "-ec", script)
+
+
+def state(host: RunnerHost) -> str:
+    return host.container.query("cat", "/nix/var/flakeup/current/state").strip()
+
+
+def reason(host: RunnerHost) -> str:
+    return host.container.query("cat", "/nix/var/flakeup/current/reason").strip()
+
+
+async def wait_for(host: RunnerHost, *states: State, seconds: float = 40) -> None:
+    end = time.monotonic() + seconds
+    while (found := state(host)) not in states:
+        assert time.monotonic() < end, f"it is {found}: {reason(host)}"
+        await asyncio.sleep(0.2)
+
+
+@contextmanager
+def held_lock(host: RunnerHost) -> Iterator[None]:
+    """Another switch holds NixOS's lock during the block."""
+    sh(host, f"systemd-run -q --unit=holder --collect flock {LOCK} sleep 600")
+    try:
+        yield
+    finally:
+        sh(host, "systemctl stop holder || true")  # gone after a reboot
+
+
+async def is_on(host: RunnerHost, system: EvaluatedAttr) -> bool:
+    return await host.systems() == (system.out_path, system.out_path)
+
+
+async def test_a_rollback_goes_on_until_old_runs(web1: RunnerHost, systems: Systems) -> None:
+    await web1.attempt(systems["new"], systems["old"], confirm=SHORT).run()
+    with held_lock(web1):
+        await wait_for(web1, State.ROLLBACK_FAILED)
+        assert (await web1.systems())[0] == systems["new"].out_path
+    await wait_for(web1, State.ROLLED_BACK)
+    assert await is_on(web1, systems["old"])
+    await wait_until_idle(web1)
+
+
+async def test_what_has_failed_is_not_committed_by_a_second_try(
+    web1: RunnerHost, systems: Systems
+) -> None:
+    """And a fixed release is: neither needs a clean-up by hand."""
+    lock = asyncio.create_task(hold_lock_once_active(web1, systems["failing"]))
+    await failure(web1.attempt(systems["failing"], systems["old"]))
+    await lock
+    await wait_for(web1, State.ROLLBACK_FAILED)
+    assert (await web1.systems())[0] == systems["failing"].out_path
+    sh(web1, "systemctl stop holder")
+    await failure(web1.attempt(systems["failing"], systems["old"]))
+    await wait_for(web1, State.ROLLED_BACK)
+    assert await is_on(web1, systems["old"])
+
+    lock = asyncio.create_task(hold_lock_once_active(web1, systems["failing"]))
+    await failure(web1.attempt(systems["failing"], systems["old"]))
+    await lock
+    sh(web1, "systemctl stop holder")
+    assert await web1.attempt(systems["new"], systems["old"]).run() is State.AWAITING
+    assert (await web1.commit(systems["new"]))[0] == 0
+    assert await is_on(web1, systems["new"])
+
+
+async def hold_lock_once_active(host: RunnerHost, system: EvaluatedAttr) -> None:
+    """Queue for NixOS's lock, which then is not there for the rollback."""
+    await asyncio.to_thread(
+        sh,
+        host,
+        f"until [ $(readlink /run/current-system) = {system.out_path.path} ]; do sleep 0.05; done; "
+        f"systemd-run -q --unit=holder --collect flock {LOCK} sleep 600",
+    )
+
+
+async def test_a_reboot_as_the_last_resort(web1: RunnerHost, systems: Systems) -> None:
+    boot = (await web1.observe()).boot_id
+    one = web1.attempt(
+        systems["new"], systems["old"], confirm=SHORT, reboot_on_failed_rollback=True
+    )
+    await one.run()
+    with held_lock(web1):
+        end = time.monotonic() + 60
+        while True:
+            assert time.monotonic() < end
+            await asyncio.sleep(1)
+            await wait_until_booted(web1)
+            if (await web1.observe()).boot_id != boot:
+                break
+    assert await is_on(web1, systems["old"])
+    last = await one.abort("asked again")
+    assert last
+    assert last.state is State.ROLLED_BACK
+
+
+async def test_a_system_that_somebody_else_activates_is_left(
+    web1: RunnerHost, systems: Systems
+) -> None:
+    other = systems["other"].out_path
+    await web1.attempt(systems["new"], systems["old"], confirm=Duration("2s")).run()
+    sh(web1, f"{other.path}/bin/switch-to-configuration test")
+    await wait_for(web1, State.SUPERSEDED)
+    assert await web1.systems() == (other, systems["old"].out_path)
+    assert reason(web1) == f"not confirmed in time: somebody else has activated {other.path}"
+    await wait_until_idle(web1)
+
+
+async def test_a_boot_default_that_somebody_else_sets_is_left(
+    web1: RunnerHost, systems: Systems
+) -> None:
+    other = systems["other"].out_path
+    await web1.attempt(systems["new"], systems["old"], confirm=Duration("2s")).run()
+    sh(
+        web1,
+        f"nix-env -p /nix/var/nix/profiles/system --set {other.path};"
+        f" {other.path}/bin/switch-to-configuration boot",
+    )
+    assert (await web1.commit(systems["new"]))[0] != 0
+    await wait_for(web1, State.SUPERSEDED)
+    assert await web1.systems() == (systems["old"].out_path, other)
+    assert f"somebody else has made {other.path} the boot default" in reason(web1)
+
+
+async def test_a_reboot_into_another_system_is_not_a_rollback(
+    web1: RunnerHost, systems: Systems
+) -> None:
+    """Somebody has staged NEW by hand, and reboots while the attempt waits."""
+    new = systems["new"].out_path
+    one = web1.attempt(systems["new"], systems["old"])
+    await one.run()
+    sh(
+        web1,
+        f"nix-env -p /nix/var/nix/profiles/system --set {new.path};"
+        f" {new.path}/bin/switch-to-configuration boot",
+    )
+    web1.container.incus.call("restart", web1.container.instance, "--force")
+    await wait_until_booted(web1)
+    last = await one.abort("asked again")
+    assert last
+    assert (last.state, last["reason"]) == (
+        State.SUPERSEDED,
+        f"the host was rebooted: it has booted {new.path}, which is not the previous system",
+    )
+
+
+async def test_an_abort_after_a_reboot_answers_at_once(web1: RunnerHost, systems: Systems) -> None:
+    one = web1.attempt(systems["new"], systems["old"])
+    await one.run()
+    web1.container.incus.call("restart", web1.container.instance, "--force")
+    await wait_until_booted(web1)
+    began = time.monotonic()
+    last = await one.abort("the check failed")
+    assert last
+    assert (last.state, last["reason"]) == (State.ROLLED_BACK, "the host was rebooted")
+    assert time.monotonic() - began < 10
+
+
+async def test_a_soft_reboot_rolls_back(web1: RunnerHost, systems: Systems) -> None:
+    """/run stays, so NixOS goes on with NEW; the attempt's timers are gone."""
+    await web1.attempt(systems["new"], systems["old"], confirm=Duration("10m")).run()
+    web1.container.exec("systemctl", "soft-reboot", "--no-block")
+    await wait_for(web1, State.ROLLED_BACK)
+    await wait_until_booted(web1)
+    assert reason(web1) == "the host was soft-rebooted"
+    assert await is_on(web1, systems["old"])
+
+
+async def test_isolate_leaves_the_guard(web1: RunnerHost, systems: Systems) -> None:
+    await web1.attempt(systems["new"], systems["old"], confirm=Duration("4s")).run()
+    sh(web1, "systemctl isolate multi-user.target")
+    await wait_for(web1, State.ROLLED_BACK, seconds=15)
+    assert await is_on(web1, systems["old"])
+
+
+async def test_reloads_do_not_move_the_deadline(web1: RunnerHost, systems: Systems) -> None:
+    sh(
+        web1,
+        "systemd-run -q --unit=reloads --collect"
+        " sh -c 'while sleep 0.5; do systemctl daemon-reload; done'",
+    )
+    try:
+        await web1.attempt(systems["new"], systems["old"], confirm=Duration("5s")).run()
+        await wait_for(web1, State.ROLLED_BACK, seconds=15)
+    finally:
+        sh(web1, "systemctl stop reloads")
+    assert await is_on(web1, systems["old"])
+
+
+async def test_a_failed_script_next_to_a_failed_unit(web1: RunnerHost, systems: Systems) -> None:
+    """The failed unit turns the status of the failed script, 2, into 4."""
+    async with unit_that_failed_before(web1):
+        message = await failure(web1.attempt(systems["crashing"], systems["old"]))
+        code = web1.container.query("cat", "/nix/var/flakeup/current/code").strip()
+    assert code == "4"
+    assert message.startswith(
+        "not deployed: web1: the activation script failed: Failed to run activate script"
+    )
+    assert await is_on(web1, systems["old"])
+
+
+async def test_a_profile_that_was_never_booted_is_not_unchanged(
+    web1: RunnerHost, systems: Systems
+) -> None:
+    """All is NEW's but the boot loader, as after a `switch` by hand whose boot loader failed."""
+    new = systems["new"].out_path
+    sh(
+        web1,
+        f"nix-env -p /nix/var/nix/profiles/system --set {new.path};"
+        f" {new.path}/bin/switch-to-configuration test",
+    )
+    assert await web1.attempt(systems["new"], None).run() is State.AWAITING
+    code, reply = await web1.commit(systems["new"])
+    assert (code, reply["outcome"]) == (0, "committed")
+    entry = "sed -n 's/^default //p' /boot/loader/loader.conf"
+    booted = web1.container.query("sh", "-c", f"cat /boot/loader/entries/$({entry})")
+    assert f"init={new.path}/init" in booted
+    assert await web1.attempt(systems["new"], systems["new"]).run() is None
+
+
+async def test_the_link_to_init_is_put_back(web1: RunnerHost, systems: Systems) -> None:
+    """`prepare-root`, as in containers with a systemd initrd, stays `prepare-root`."""
+    old = systems["old"].out_path.path
+    sh(web1, f"readlink /sbin/init >/nix/init; ln -sfn {old}/prepare-root /sbin/init")
+    try:
+        one = web1.attempt(systems["pointing"], systems["old"])
+        await one.run()
+        link = web1.container.query("readlink", "/sbin/init").strip()
+        await one.abort("the next step")
+        after = web1.container.query("readlink", "/sbin/init").strip()
+    finally:
+        sh(web1, "ln -sfn $(cat /nix/init) /sbin/init; rm /nix/init")
+    assert (link, after) == (f"{old}/prepare-root", f"{old}/prepare-root")
+
+
+async def test_the_lock_of_nixos_is_closed_to_others(web1: RunnerHost, systems: Systems) -> None:
+    sh(web1, f"rm -f {LOCK}; touch {LOCK}; chmod 0644 {LOCK}")
+    await web1.attempt(systems["new"], systems["old"]).run()
+    assert web1.container.query("stat", "-c", "%a %U", LOCK).strip() == "600 root"
+    assert (await web1.call_runner(protocol.RUNNER_PATH, systems["new"].out_path.path))[0] == 0
