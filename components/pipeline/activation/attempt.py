@@ -214,10 +214,13 @@ class Attempt:
         checks = self.request.checks_from(CheckOrigin.DEPLOYER)
         if not checks:
             return
-        seconds = max(1.0, self.request.activation.confirm.seconds - COMMIT_RESERVE)
+        activation = self.request.activation
+        seconds = max(1.0, activation.confirm.seconds - COMMIT_RESERVE)
         self.progress(f"{State.CHECKING} from the deployer")
         try:
-            await deployer_checks.run_checks(checks, deadline=seconds)
+            await deployer_checks.run_checks(
+                checks, deadline=seconds, show_body=activation.show_output
+            )
         except CheckError as found:
             raise await self._abort_error(f"{found} (from the deployer)") from found
 

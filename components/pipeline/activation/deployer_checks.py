@@ -31,18 +31,21 @@ class CheckError(Exception):
         super().__init__(message(f"check {check.name}", "", detail))
 
 
-async def run_checks(checks: tuple[Check, ...], *, deadline: float) -> None:
+async def run_checks(checks: tuple[Check, ...], *, deadline: float, show_body: bool = True) -> None:
     """Run checks in parallel, and return once all of them succeed.
 
     `checks` are those of `CheckOrigin.DEPLOYER`, with their placeholders filled. `deadline` is the
-    number of seconds for all of them.
+    number of seconds for all of them, and `show_body` whether an error may quote a response.
 
     Raises:
         CheckError: the first check that fails or times out.
     """
     if not checks:
         return
-    runs = {asyncio.create_task((one := _CheckRun(check)).run()): one for check in checks}
+    runs = {
+        asyncio.create_task((one := _CheckRun(check, show_body=show_body)).run()): one
+        for check in checks
+    }
     try:
         _, late = await asyncio.wait(runs, timeout=deadline, return_when=asyncio.FIRST_EXCEPTION)
     finally:
@@ -59,8 +62,9 @@ async def run_checks(checks: tuple[Check, ...], *, deadline: float) -> None:
 class _CheckRun:
     """One check: what its last try found, and since when it succeeds."""
 
-    def __init__(self, check: Check) -> None:
+    def __init__(self, check: Check, *, show_body: bool) -> None:
         self.check = check
+        self._show_body = show_body
         self._fault = ""
         self._passing_since: float | None = None
 
@@ -69,7 +73,7 @@ class _CheckRun:
         clock, failures = asyncio.get_running_loop().time, 0
         while True:
             started = clock()
-            self._fault = await probe(self.check)
+            self._fault = await probe(self.check, show_body=self._show_body)
             now = clock()
             failures += bool(self._fault)
             if self._passing_since is None and not self._fault:
@@ -96,7 +100,7 @@ class _CheckRun:
         return f"still failing after {deadline:g} s: {self._fault or 'no response'}"
 
 
-async def probe(check: Check) -> str:
+async def probe(check: Check, *, show_body: bool) -> str:
     """Run a check once, within its own timeout; the reason why it failed, or an empty string."""
     import httpx  # noqa: PLC0415 a preview runs no checks, and should not pay for it
 
@@ -110,7 +114,8 @@ async def probe(check: Check) -> str:
                         answer = await http.handle_async_request(request)
                         # At most 64 KiB of the body, as sent: decompressed it could have any size.
                         body = await anext(answer.aiter_raw(64 * 1024), b"")
-                    return _http_fault(check, answer.status_code, answer.headers.raw, body)
+                    fault = _http_fault(check, answer.status_code, answer.headers.raw)
+                    return fault or _body_fault(check, body, show_body=show_body)
                 case CheckKind.TCP:
                     await _connect(check.target)
                     return ""
@@ -129,16 +134,20 @@ async def probe(check: Check) -> str:
         return "invalid host name: a label is too long"
 
 
-def _http_fault(check: Check, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> str:
+def _http_fault(check: Check, status: int, headers: list[tuple[bytes, bytes]]) -> str:
     if status != check.status:
         return f"expected status {check.status}, got {status}"
     lines = [b": ".join(header).decode("latin-1").lower() for header in headers]
     if check.header and not any(check.header.lower() in line for line in lines):
         return f"no header contains '{printable(check.header)}'"
-    if check.contains.encode() not in body:
-        found = printable(body[:200].decode(errors="replace").strip())
-        return f"the body does not contain '{printable(check.contains)}': '{found}'"
     return ""
+
+
+def _body_fault(check: Check, body: bytes, *, show_body: bool) -> str:
+    if check.contains.encode() in body:
+        return ""
+    found = f": '{printable(body[:200].decode(errors='replace').strip())}'" if show_body else ""
+    return f"the body does not contain '{printable(check.contains)}'{found}"
 
 
 async def _connect(target: str) -> None:

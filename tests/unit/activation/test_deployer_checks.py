@@ -156,6 +156,13 @@ async def test_a_bad_response(answer: Answer, wanted: dict[str, object], expecte
         assert len(server.requests) == 1
 
 
+async def test_a_body_is_not_quoted_where_output_is_not_shown() -> None:
+    async with serving(page(b"password: 1234")) as server:
+        check = replace(WEB, target=server.url, contains="v2")
+        with pytest.raises(CheckError, match=r"does not contain 'v2'\Z"):
+            await run_checks((check,), deadline=DEADLINE, show_body=False)
+
+
 @pytest.mark.parametrize("answer", [flood, flood_chunks])
 async def test_only_the_beginning_of_an_endless_body_is_read(answer: Answer) -> None:
     async with serving(answer) as server:

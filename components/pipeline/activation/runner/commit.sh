@@ -85,9 +85,10 @@ apply_commit() { # ID
     nix-env --profile "$PROFILE" --set "$new" 9>&- || fail 24 "nix-env could not set the profile"
     point_sbin_init "$(get "$folder/new-init")"
     run_logged run_switch "$new" "$bound" boot
-    [ "$code" = 0 ] ||
-        fail 24 "the boot loader could not be installed: $(tail -n 3 "$folder/log" |
-            grep -v '^--- flakeup: ' | one_line)"
+    if [ "$code" != 0 ]; then
+        said=$(tail -n 3 "$folder/log" | grep -v '^--- flakeup: ' | excerpt 1000)
+        fail 24 "the boot loader could not be installed${said:+: $said}"
+    fi
     [ "$(profile)" = "$new" ] || fail 24 "the profile is not what it was set to"
     [ "$(current)" = "$new" ] || [ "$mode" = boot ] ||
         fail 31 "somebody else has activated $(current)"

@@ -48,6 +48,10 @@ get() { # FILE
 
 one_line() { tr '\n' ' ' | sed 's/ *$//'; }
 
+excerpt() { # BYTES: of the output on stdin; nothing where messages must not quote it
+    if [ "$output" = yes ]; then head -c "$1" | one_line; fi
+}
+
 read_uptime() { # sets `uptime`: hundredths of a second of the monotonic clock
     read -r uptime _ </proc/uptime
     uptime=$((${uptime%.*} * 100 + 1${uptime#*.} - 100))

@@ -114,7 +114,3 @@ probe_http() { # FILES
     fi
 }
 
-excerpt() { # BYTES: of the output on stdin; nothing where messages must not quote it
-    if [ "$output" = yes ]; then head -c "$1" | one_line; fi
-}
-

@@ -74,6 +74,7 @@ failed_script() {
 
 # What the activation could not do, in its own words; the checks judge failed units.
 list_warnings() {
+    [ "$output" = yes ] || return 0
     printf '%s\n' "$complaints" | sed -e '/^$/d' -e '/^Could not /d' \
         -e '/^warning: the following units failed/d' -e 's/\(.\{200\}\).*/\1/' |
         head -n "$WARNINGS_SENT" | sed -e ':a' -e 'N' -e '$!ba' -e 's/\n/ | /g'

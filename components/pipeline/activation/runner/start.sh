@@ -201,9 +201,10 @@ run_preswitch_checks() { # ID NEW: NixOS's own checks, before anything changes
 }
 
 describe_preswitch_checks() { # what they say first is the cause, then come ways to ignore them
-    printf 'its pre-switch checks failed: %s; to deploy it for the next start, set activation.mode: boot' \
-        "$(grep -v -e '^Pre-switch checks failed' -e '^--- flakeup: ' "$folder/log" |
-            head -n 10 | one_line)"
+    said=$(grep -v -e '^Pre-switch checks failed' -e '^--- flakeup: ' "$folder/log" |
+        head -n 10 | excerpt 4000)
+    printf 'its pre-switch checks failed%s; to deploy it for the next start, set activation.mode: boot' \
+        "${said:+: $said}"
 }
 
 refuse_start() { # ID REASON
