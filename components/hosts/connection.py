@@ -55,6 +55,7 @@ class Connection(Protocol):
 
         Raises:
             InvalidValue: the reported address or key cannot be parsed.
+            HostError: it is another instance than that of the state.
         """
 
     def commit_resource(
@@ -151,10 +152,16 @@ class SshConnection:
 
 
 class IncusExecConnection:
-    """An instance through Incus's client: known from the config, before the instance exists."""
+    """An instance through Incus's client: known from the config, before the instance exists.
 
-    def __init__(self, host: HostSpec, files: SshFiles) -> None:
+    `uuid` is that of the instance in the state; empty inside it if it was not created.
+    """
+
+    def __init__(
+        self, host: HostSpec, files: SshFiles, uuid: pulumi.Output[str] | None = None
+    ) -> None:
         self._exec = IncusExec(host=host, folder=PurePosixPath(files.known_hosts.parent))
+        self._uuid = uuid
 
     @property
     def environment(self) -> dict[str, str] | None:
@@ -166,7 +173,9 @@ class IncusExecConnection:
         return make(self._exec)
 
     async def transport(self) -> Transport:
-        """See Connection."""
+        """See Connection; also if another instance has the name now."""
+        if self._uuid and (known := await self._uuid.future()):
+            await self._exec.require_uuid(known)
         return self._exec
 
     def commit_resource(
@@ -199,8 +208,12 @@ def connect(
     files: SshFiles,
     private_key: str | None,
     reported: pulumi.Output[ReportedEndpoint | None] | None = None,
+    uuid: pulumi.Output[str] | None = None,
 ) -> Connection:
-    """The connection that the config of a host asks for; `reported` as in SshConnection."""
+    """The connection that the config of a host asks for.
+
+    `reported` as in SshConnection, `uuid` as in IncusExecConnection.
+    """
     if host.incus and host.incus.transport is TransportKind.EXEC:
-        return IncusExecConnection(host, files)
+        return IncusExecConnection(host, files, uuid)
     return SshConnection(host, files, private_key, reported)

@@ -104,6 +104,7 @@ class IncusHost(NixosHost):
         return replace(
             args,
             reported=output_or(instance.endpoint, None, created),
+            uuid=output_or(instance.uuid, "", created),
             root=output_or(instance.root, "", created),
             after=(*args.after, created),
         )

@@ -31,6 +31,8 @@ class Instance(pulumi.CustomResource):
     address: pulumi.Output[str]
     root: pulumi.Output[str]
     """Changes when the root disk is recreated."""
+    uuid: pulumi.Output[str]
+    """Given by Incus; it survives a rename."""
 
     def __init__(
         self, name: str, props: Mapping[str, object], opts: pulumi.ResourceOptions

@@ -31,6 +31,8 @@ class NixosHostArgs:
     """What the copy waits for: the build."""
     reported: pulumi.Output[ReportedEndpoint | None] | None = None
     """Where an instance is; None for a host whose config says it."""
+    uuid: pulumi.Output[str] | None = None
+    """Which instance it is; None for a host that is none."""
     root: pulumi.Input[str] | None = None
     """Identifies an instance's root disk: a new one holds nothing of earlier deployments."""
 
@@ -60,7 +62,9 @@ class NixosHost(pulumi.ComponentResource):
         self._args = args = self._prepare(args)
         system = args.plan.system
         self.toplevel = system.out_path.path
-        self._connection = connect(args.plan.host, args.ssh_files, args.ssh_key, args.reported)
+        self._connection = connect(
+            args.plan.host, args.ssh_files, args.ssh_key, args.reported, args.uuid
+        )
         copy = local.Command(
             f"{name}-copy",
             local.CommandArgs(

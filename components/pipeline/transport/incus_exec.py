@@ -13,8 +13,8 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from ..config.stack import HostSpec
-from ..errors import HostError, ProcessError, UnreachableError, message
-from ..process.run import Argv
+from ..errors import HostError, ProcessError, UnreachableError, message, printable
+from ..process.run import LINE_LIMIT, Argv, run
 from ..process.socket_bridge import bridge
 from ..values import StorePath
 from .transport import Store
@@ -63,6 +63,24 @@ class IncusExec:
     def is_transport_failure(self, code: int | None) -> bool:
         """Whether the client itself failed or was terminated."""
         return code is None or code < 0 or code == CLIENT_FAILED
+
+    async def require_uuid(self, uuid: str) -> None:
+        """Refuse another instance of that name: there is no host key by which to tell them apart.
+
+        Raises:
+            HostError: it is another one, or Incus cannot be asked.
+        """
+        name, *project = self.instance
+        argv = ("incus", "config", "get", *project, "--", name, "volatile.uuid")
+        try:
+            done = await run(argv, timeout=self.host.activation.call.seconds, limit=LINE_LIMIT)
+        except ProcessError as error:
+            raise self.explain(error) from error
+        if done.text != uuid:
+            where = f"{self.host.name} ({name}, project {project[-1]})"
+            detail = f"its UUID is {printable(done.text) or 'empty'}, and the state has {uuid}"
+            remedy = "find out who has replaced it, then run `pulumi refresh`"
+            raise HostError(message("another instance", where, detail, remedy))
 
     @asynccontextmanager
     async def store(self) -> AsyncIterator[Store]:
