@@ -1,6 +1,29 @@
 # The units of every host.
 { app, host }:
-{
+let
+  target = description: more: ''
+    [Unit]
+    Description=${description}
+    ${more}
+  '';
+in
+# NixOS's own program starts the targets of its systems, and no others.
+(
+  if import ./switch-program.nix == null then
+    { }
+  else
+    {
+      "sysinit-reactivation.target" = target "Units of early boot that a switch restarts" "";
+      "multi-user.target" = target "Multi-User System" ''
+        Requires=basic.target
+        After=basic.target
+        AllowIsolate=yes
+      '';
+      "sockets.target" = target "Socket Units" "";
+      "timers.target" = target "Timer Units" "DefaultDependencies=no";
+    }
+)
+// {
   # One process per connection; the socket is not restarted by a release, so no request is refused.
   "app.socket" = ''
     [Unit]
@@ -19,8 +42,8 @@
     [Unit]
     Description=One request to the app
     CollectMode=inactive-or-failed
-    X-RestartIfChanged=false
     [Service]
+    X-RestartIfChanged=false
     ExecStart=/bin/sh ${app}/share/app/serve.sh ${host}
     StandardInput=socket
     StandardOutput=socket

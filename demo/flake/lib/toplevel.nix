@@ -10,12 +10,15 @@
   systemUnits,
 }:
 let
+  program = import ./switch-program.nix;
+
   etc = build {
     name = "etc";
     extraText = opts.extraText;
     script = ''
       mkdir -p $out/etc/systemd
       ln -s ${systemUnits} $out/etc/systemd/system
+      ${if program == null then "" else "ln -s /etc/systemd/system.conf $out/etc/systemd/system.conf"}
       echo ${name} > $out/etc/hostname
       printf %s "$extraText" > $out/etc/extra-text
     '';
@@ -62,8 +65,9 @@ build {
 
     # Wrappers around scripts that all hosts share, as nixpkgs wraps its switch-to-configuration.
     wrap() { # FILE SCRIPT
-      printf '#!/bin/sh\nexport OUT=%s ACTIVATION_SECONDS=%s\nexec /bin/sh %s "$@"\n' \
-        "$out" "${toString opts.activationSeconds}" "${../scripts}/$2.sh" > "$out/$1"
+      printf '#!/bin/sh\nexport OUT=%s ACTIVATION_SECONDS=%s SWITCH_PROGRAM=%s\nexec /bin/sh %s "$@"\n' \
+        "$out" "${toString opts.activationSeconds}" "${if program == null then "" else program}" \
+        "${../scripts}/$2.sh" > "$out/$1"
       chmod +x "$out/$1"
     }
     wrap init init
@@ -72,6 +76,8 @@ build {
     wrap dry-activate dry-activate
     wrap pre-switch-checks pre-switch-checks
     wrap install-bootloader install-bootloader
-    wrap bin/switch-to-configuration switch-to-configuration
+    wrap bin/switch-to-configuration ${
+      if program == null then "switch-to-configuration" else "run-switch-program"
+    }
   '';
 }

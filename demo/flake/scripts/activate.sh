@@ -6,6 +6,7 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin${PATH:+:$PATH}
 export PATH
 status=0
 units=/run/systemd/system # Debian keeps its own units in /etc/systemd/system
+[ -z "$SWITCH_PROGRAM" ] || units=/etc/systemd/system # NixOS's own program looks there
 
 # Replace a link atomically: create it under another name, then rename it.
 link() { # TARGET NAME
@@ -13,6 +14,19 @@ link() { # TARGET NAME
     rm -rf "$2.new"
     ln -s "$1" "$2.new"
     mv -T "$2.new" "$2"
+}
+
+# A reboot must not start units of the system that ran before: a copy of Debian's links covers the
+# folder until then. Debian's own units move, as NixOS's program would take them for removed ones. What
+# activates the boot default is for the boot alone, and not for each start of multi-user.target.
+cover_units() {
+    if mountpoint -q "$units"; then return; fi
+    cp -a "$units" /run/fake/units
+    for path in /run/fake/units/*.service; do
+        if [ -f "$path" ] && [ ! -L "$path" ]; then mv "$path" /run/systemd/system/; fi
+    done
+    rm -f /run/fake/units/multi-user.target.wants/nixos-boot.service
+    mount --bind /run/fake/units "$units"
 }
 
 # /etc/static points into the system; its files are linked one by one, and links to files that it no
@@ -113,7 +127,8 @@ set_up_services() {
     done
 }
 
-mkdir -p /run/fake /run/nixos "$units"
+mkdir -p /run/fake /run/nixos /run/systemd/system
+[ -z "$SWITCH_PROGRAM" ] || cover_units || status=1
 link_units || status=1
 [ "$ACTIVATION_SECONDS" = 0 ] || sleep "$ACTIVATION_SECONDS"
 
