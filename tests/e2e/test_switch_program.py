@@ -4,6 +4,7 @@ The messages are those that the runner and the deployer look for, so they are th
 """
 
 import asyncio
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from tests.e2e.runner_hosts import RunnerHost, build, copy, launch
 
 pytestmark = pytest.mark.e2e
 
+demo_only = pytest.mark.skipif(
+    "FLAKEUP_SWITCH" in os.environ, reason="this fault is one of the demo's program"
+)
 PREFIX = "flakeup-switch"
 STEADY = "steady.service"
 WORKER = {"app-worker.service": "[Service]\nExecStart=/bin/sleep infinity\n"}
@@ -58,7 +62,8 @@ class SwitchHost:
     async def switch(self, name: str) -> Switched:
         program = f"{self.path(name)}/bin/switch-to-configuration"
         done = await run(self.host.ssh.argv(program, "test"), timeout=60, check=False)
-        return Switched(code=done.code, lines=done.stderr_text.splitlines())
+        text = done.stdout.decode() + done.stderr_text
+        return Switched(code=done.code, lines=text.splitlines())
 
     async def shell(self, script: str) -> str:
         done = await run(self.host.ssh.argv("sh", "-c", script), timeout=60, check=False)
@@ -75,7 +80,8 @@ class SwitchHost:
     async def heal(self) -> None:
         """Bring the bus and logind back, and run `old`."""
         await self.shell(
-            "rm -f /run/fake/patience; systemctl start dbus.socket dbus.service;"
+            "rm -f /run/fake/patience; systemctl stop systemd-hostnamed.socket systemd-hostnamed;"
+            " systemctl start dbus.socket dbus.service;"
             " systemctl unmask --runtime systemd-logind; systemctl restart systemd-logind"
         )
         assert (await self.switch("old")).code == 0
@@ -125,7 +131,7 @@ async def web1(switch_host: SwitchHost) -> SwitchHost:
             4,
             [f"Failed to reload {STEADY}: Job type reload is not applicable for unit {STEADY}."],
         ),
-        ("user", 4, ["warning: user activation for deploy failed"]),
+        pytest.param("user", 4, ["warning: user activation for deploy failed"], marks=demo_only),
         ("reloading", 0, []),
     ],
 )
@@ -141,16 +147,13 @@ async def test_exit_code_and_messages(
 @pytest.mark.parametrize(
     ("name", "message", "current"),
     [
-        (
+        pytest.param(
             "bus-first",
-            "Error: Failed to process dbus messages while waiting for jobs: connection lost",
+            "Error: Failed to process dbus messages while waiting for jobs",
             "old",
+            marks=demo_only,
         ),
-        (
-            "bus-later",
-            "Error: Failed to reset failed units: connection lost",
-            "bus-later",
-        ),
+        ("bus-later", "Error: Failed to reset failed units", "bus-later"),
     ],
 )
 async def test_a_system_that_stops_the_bus(
@@ -158,13 +161,13 @@ async def test_a_system_that_stops_the_bus(
 ) -> None:
     """The switch ends there: what was stopped stays so, and no other switch can begin."""
     done = await web1.switch(name)
-    assert (done.code, done.lines[-1]) == (1, message)
+    assert done.code == 1
+    assert message in done.lines
     assert await web1.current() == web1.path(current)
     assert await web1.active() == ["systemd-logind.service"]
     assert "app-worker.service" in await web1.shell("cat /run/nixos/start-list")
     done = await web1.switch("old")
-    assert (done.code, len(done.lines)) == (1, 1)
-    assert done.lines[0].startswith("Error: Failed to open dbus connection: ")
+    assert (done.code, done.lines[0]) == (1, "Error: Failed to open dbus connection")
 
     await web1.heal()
     assert await web1.active() == list(UNITS)
@@ -179,7 +182,7 @@ async def test_a_system_that_silences_logind(web1: SwitchHost, name: str) -> Non
     assert done.lines[-1].startswith("Unable to list users with logind: ")
     assert await web1.current() == web1.path(name)
     assert "app-worker.service" not in await web1.active()
-    assert await web1.shell("cat /run/nixos/start-list") == "app-worker.service"
+    assert "app-worker.service" in await web1.shell("cat /run/nixos/start-list")
 
     again = await web1.switch("old")
     assert again.code == (0 if name == "masked" else 11)

@@ -23,7 +23,7 @@ require_bus() { # MESSAGE
 }
 
 lose_bus() { # MESSAGE CAUSE
-    say "Error: $1: $2"
+    printf 'Error: %s\n\nCaused by:\n    %s\n' "$1" "$2" >&2
     exit 1
 }
 

@@ -38,132 +38,24 @@ phase() { printf 'phase %s %s %s\n' "$1" "$(date +%s.%N)" "$OUT" >> "$phases"; }
 # shellcheck source-path=SCRIPTDIR source=bus.sh
 . "$scripts/bus.sh"
 
-# Lists of units are words separated by single blanks; unit names have neither blanks nor wildcards.
-has() { case " $1 " in *" $2 "*) ;; *) return 1 ;; esac; }
+# shellcheck source-path=SCRIPTDIR source=units.sh
+. "$scripts/units.sh"
+
 commas() { printf '%s\n' "$*" | sed 's/ /, /g'; }
 tell() { [ -z "$2" ] || say "$1: $(commas "$2")"; }
-words() { # the words on stdin, sorted, once each, in one line
-    tr -s ' ' "$newline" | sed '/^$/d' | sort -u | paste -sd ' ' -
-}
-
-# The text of a unit in the tree $1, drop-ins included; of an instance its template's; else nothing.
-unit_text() {
-    file=$2
-    if [ ! -e "$1/$file" ]; then
-        case $file in *@*) file=${file%%@*}@.${file##*.} ;; esac
-    fi
-    for part in "$1/$file" "$1/$file.d"/*.conf; do
-        [ ! -f "$part" ] || cat "$part"
-    done
-}
-
-# Whether this is a unit of the distribution: removing our drop-in then changes it, not removes it.
-on_host() { [ -e "/usr/lib/systemd/system/$1" ] || [ -e "/etc/systemd/system/$1" ]; }
-
-active_units() {
-    run systemctl list-units --plain --full --no-legend --no-pager \
-        --state=active,activating,reloading | cut -d ' ' -f 1 | words
-}
-
-# Units that the two trees know by name, and running instances of their templates.
-candidates() {
-    {
-        for path in "$old"/* "$new"/*; do
-            name=${path##*/}
-            case $name in
-            *.wants | *.requires | '*') ;;
-            *.d) echo "${name%.d}" ;;
-            *@.*) ;;
-            *) echo "$name" ;;
-            esac
-        done
-        for name in $active; do
-            case $name in
-            *@*)
-                template=${name%%@*}@.${name##*.}
-                if [ -e "$old/$template" ] || [ -e "$new/$template" ]; then echo "$name"; fi
-                ;;
-            esac
-        done
-    } | words
-}
-
-says() { # TEXT KEY VALUE: does the unit's text hold KEY=VALUE?
-    case "$newline$1$newline" in *"$newline$2=$3$newline"*) ;; *) return 1 ;; esac
-}
-
-# Decide about an active unit whose text has changed.
-judge() { # UNIT OLD-TEXT NEW-TEXT
-    if [ -z "$3" ] && ! on_host "$1"; then
-        says "$2" X-StopOnRemoval false || stop="$stop $1"
-        return
-    fi
-    case $1 in
-    *.target | *.socket | *.slice | *.path) return ;; # the real one does not touch these
-    *.mount) reload="$reload $1" && return ;;
-    esac
-    if says "$3" X-ReloadIfChanged true; then
-        reload="$reload $1"
-    elif says "$3" X-RestartIfChanged false || says "$3" RefuseManualStop true ||
-        says "$3" X-OnlyManualStart true; then
-        skip="$skip $1"
-    elif says "$3" X-StopIfChanged false || on_host "$1"; then
-        restart="$restart $1"
-    else
-        # Stop by the old definition, activate, start by the new one.
-        stop="$stop $1" start="$start $1"
-    fi
-}
-
-# Fill stop, start, restart, reload and skip from the old tree, the new one and the active units.
-compare() {
-    stop='' start='' restart='' reload='' skip=''
-    active=$(active_units)
-    for unit in $(candidates); do
-        has "$active" "$unit" || continue
-        before=$(unit_text "$old" "$unit")
-        after=$(unit_text "$new" "$unit")
-        [ "$before" = "$after" ] || judge "$unit" "$before" "$after"
-    done
-    # Stopped, but not started again, by an interrupted run.
-    start="$start $(leftover start)"
-    restart="$restart $(leftover restart)"
-    reload="$reload $(leftover reload)"
-    stop=${stop# } skip=${skip# }
-    start=$(echo "$start" | words) restart=$(echo "$restart" | words) reload=$(echo "$reload" | words)
-}
-
-leftover() {
-    [ -e "$lists/$1-list" ] || return 0
-    while read -r unit; do
-        if [ -n "$(unit_text "$new" "$unit")" ] || on_host "$unit"; then echo "$unit"; fi
-    done < "$lists/$1-list" | words
-}
-
-remember() { # KIND UNITS
-    rm -f "$lists/$1-list"
-    [ -z "$2" ] || printf '%s\n' "$2" | tr ' ' "$newline" > "$lists/$1-list"
-}
-
-# The units that targets of the system pull in, without dangling links: this host lacks those units.
-wanted() {
-    for path in "$new"/*.target.wants/*; do
-        [ ! -e "$path" ] || echo "${path##*/}"
-    done | words
-}
 
 dry_activate() {
     tell "would stop the following units" "$stop"
     tell "would NOT stop the following changed units" "$skip"
     say "would activate the configuration..."
     "$OUT/dry-activate" "$OUT" || :
+    add_requests dry-activation
     tell "would reload the following units" "$reload"
     tell "would restart the following units" "$restart"
     tell "would start the following units" "$start"
     appear=
     for unit in $(wanted); do has "$active $start" "$unit" || appear="$appear $unit"; done
     tell "would start the following new units" "${appear# }"
-    exit 0
 }
 
 # One systemctl call per kind, as each takes a while. A job that fails makes the result 4, and is named
@@ -182,28 +74,10 @@ change_units() { # VERB UNITS
     require_bus "Failed to process dbus messages while waiting for jobs"
 }
 
-# What the activation script asks for, in files of its own.
-add_requests() {
-    for unit in $(requested restart); do
-        if ! has "$active" "$unit"; then
-            start="$start $unit"
-        else
-            restart="$restart $unit"
-        fi
-    done
-    for unit in $(requested reload); do
-        if has "$active" "$unit" && ! has "$restart $stop" "$unit"; then reload="$reload $unit"; fi
-    done
-    start=${start# } restart=${restart# } reload=${reload# }
+remember_all() {
     remember start "$start"
     remember restart "$restart"
     remember reload "$reload"
-}
-
-requested() { # KIND
-    [ -e "$lists/activation-$1-list" ] || return 0
-    words < "$lists/activation-$1-list"
-    rm -f "$lists/activation-$1-list"
 }
 
 activate() {
@@ -212,9 +86,7 @@ activate() {
         stop="$stop dbus.service dbus.socket" start="$start dbus.socket"
         stop=${stop# } start=${start# }
     fi
-    remember start "$start"
-    remember restart "$restart"
-    remember reload "$reload"
+    remember_all
     tell "stopping the following units" "$stop"
     change_units stop "$stop"
     tell "NOT restarting the following changed units" "$skip"
@@ -225,7 +97,8 @@ activate() {
         say "Failed to run activate script"
         code=2
     fi
-    add_requests
+    add_requests activation
+    remember_all
 
     phase reload
     # Reset earlier failures: what has failed in the end is due to this system.
@@ -233,6 +106,8 @@ activate() {
     run systemctl reset-failed || :
     run systemctl daemon-reload || code=4
     activate_users || code=4
+    say "restarting sysinit-reactivation.target"
+    start_inactive
     tell "reloading the following units" "$reload"
     change_units reload "$reload"
     rm -f "$lists/reload-list"
@@ -246,6 +121,16 @@ activate() {
     start_wanted
     rm -f "$lists/start-list"
     [ -z "$failures" ] || printf %s "$failures" >&2
+}
+
+# A unit that is to be reloaded may have been stopped with another one: it is started.
+start_inactive() {
+    for unit in $reload; do
+        if systemctl is-active --quiet -- "$unit" 9>&-; then continue; fi
+        reload=$(echo "$reload" | tr ' ' "$newline" | grep -vx -- "$unit" | words)
+        start=$(echo "$start $unit" | words)
+    done
+    remember_all
 }
 
 # The real one starts the active targets: a unit that these want may fail without any message here.
@@ -327,7 +212,6 @@ esac
 
 # A host that has just booted runs no system yet, so there is nothing to compare with.
 current=$(readlink -f /run/current-system || :)
-old=$current/etc/systemd/system
 if [ -e "$current/init-interface-version" ] &&
     [ "$(cat "$current/init-interface-version")" != "$(cat "$OUT/init-interface-version")" ]; then
     say "warning: the new system has another init interface; it takes a reboot to switch to it"
@@ -336,7 +220,10 @@ fi
 
 open_bus
 compare
-[ "$action" != dry-activate ] || dry_activate
+if [ "$action" = dry-activate ]; then
+    dry_activate
+    exit 0
+fi
 log "switching to system configuration $OUT"
 activate
 report
