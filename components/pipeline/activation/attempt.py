@@ -228,18 +228,20 @@ class Attempt:
         return outcome.aborted(self._name, why, await self.abort_and_wait(why))
 
     async def abort_and_wait(self, why: str) -> Reply | None:
-        """Abort, and wait for the result; None without one within the host's own timeouts.
+        """Abort, and wait for the result; the last reply within the host's own timeouts.
 
-        A host that cannot be told rolls back by itself when its confirmation times out.
+        None if it never answered: a host that cannot be told rolls back by itself when its
+        confirmation times out.
         """
         times = self.request.activation
         deadline = time.monotonic() + times.confirm.seconds + times.timeout.seconds + GRACE
+        last = None
         while time.monotonic() < deadline:
-            last = await self.abort(why)
+            last = await self.abort(why) or last
             if last and last.state in ENDED:
-                return last
+                break
             await asyncio.sleep(PAUSE)
-        return None
+        return last
 
     async def _abort_unusable(self, error: ReplyError) -> None:
         if self._started:

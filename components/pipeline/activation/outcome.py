@@ -18,6 +18,13 @@ UNCONFIRMED = "22"
 REBOOTED = "23"
 """Exit code of the runner for an attempt that a reboot ended."""
 
+_ENDED: dict[State | None, str] = {
+    State.ROLLED_BACK: "rolled back to the previous system",
+    State.SUPERSEDED: "that was left as it is",
+    State.ROLLING_BACK: "it is still rolling back",
+    State.COMMITTING: "its commit is still under way",
+}
+
 
 def failure(
     host: str, last: Reply, log: Iterable[str] = (), trouble: HostError | None = None
@@ -108,19 +115,14 @@ def _ended(
 
 def _ending(last: Reply) -> str:
     """How an attempt ended, to follow the reason."""
-    match last.state:
-        case State.ROLLED_BACK:
-            return "rolled back to the previous system"
-        case State.SUPERSEDED:
-            return "the host was left as it is"
-        case State.ROLLBACK_FAILED if not last["old"]:
-            return "and there is no previous system to roll back to"
-        case State.ROLLBACK_FAILED:
-            tries = last.number("tries")
-            times = f" after {tries} {'try' if tries == 1 else 'tries'}" if tries else ""
-            trouble = last["trouble"] or "the previous system could not be activated"
-            return f"the rollback has not succeeded{times}: {trouble}"
-    return f"it ended in an unknown state: {last['state']}"
+    if last.state is not State.ROLLBACK_FAILED:
+        return _ENDED.get(last.state, f"it ended in an unknown state: {last['state']}")
+    if not last["old"]:
+        return "and there is no previous system to roll back to"
+    tries = last.number("tries")
+    times = f" after {tries} {'try' if tries == 1 else 'tries'}" if tries else ""
+    trouble = last["trouble"] or "the previous system could not be activated"
+    return f"the rollback has not succeeded{times}: {trouble}"
 
 
 def _remedy(host: str, last: Reply) -> str:
@@ -136,7 +138,8 @@ def _remedy(host: str, last: Reply) -> str:
             boots = last["profile"]
             default = f" and boots {boots}" if boots and boots != last["current"] else ""
             return (
-                f"it runs {current}{default} now, which somebody else has chosen; to deploy this"
-                f" release anyway, {_replace(host)}"
+                f"it runs {current}{default} now; to deploy this release anyway, {_replace(host)}"
             )
+        case State.ROLLING_BACK | State.COMMITTING:
+            return "it goes on by itself; once it has ended, run `pulumi up` again"
     return f"it runs {current} now; {REMEDY}"

@@ -153,3 +153,14 @@ async def test_an_endless_log_does_not_fill_memory(web1: Host, make: Make) -> No
     one = make()
     assert await one.run() is State.AWAITING
     assert len(one._log.lines) == log_excerpt.LIMIT
+
+
+async def test_a_rollback_that_goes_on_is_told_from_silence(
+    web1: Host, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt, "GRACE", 0.0)
+    web1.answers(line("progress", state="rolling-back", offset="0"), code=10)
+    web1.always(f"{NO_ROUTE}; exit 255\n")
+    last = await make(request=IN_TWO_SECONDS).abort_and_wait("why")
+    assert last
+    assert last.state is State.ROLLING_BACK

@@ -92,14 +92,13 @@ def text(last: Reply, log: tuple[str, ...] = (), trouble: UnreachableError | Non
         ),
         pytest.param(
             result("superseded", exit="31", current=OTHER, reason=f"somebody activated {OTHER}"),
-            f"somebody activated {OTHER}: the host was left as it is."
-            f" it runs {OTHER} now, which somebody else has chosen; {ANYWAY}",
+            f"somebody activated {OTHER}: that was left as it is. it runs {OTHER} now; {ANYWAY}",
             id="superseded",
         ),
         pytest.param(
             result("superseded", exit="31", current=NEW, profile=OTHER, reason="the default is x"),
-            "the default is x: the host was left as it is."
-            f" it runs {NEW} and boots {OTHER} now, which somebody else has chosen; {ANYWAY}",
+            "the default is x: that was left as it is."
+            f" it runs {NEW} and boots {OTHER} now; {ANYWAY}",
             id="another boot default",
         ),
         pytest.param(
@@ -258,9 +257,13 @@ def test_any_reply_gives_one_message_about_the_host(event: str, fields: dict[str
         ),
         (
             result("superseded", current=OTHER),
+            (f"why: that was left as it is. it runs {OTHER} now; {ANYWAY}"),
+        ),
+        (
+            reply("progress", state="rolling-back"),
             (
-                "why: the host was left as it is."
-                f" it runs {OTHER} now, which somebody else has chosen; {ANYWAY}"
+                "why: it is still rolling back."
+                " it goes on by itself; once it has ended, run `pulumi up` again"
             ),
         ),
         (
@@ -271,7 +274,15 @@ def test_any_reply_gives_one_message_about_the_host(event: str, fields: dict[str
             ),
         ),
     ],
-    ids=["no answer", "rolled back", "committed", "rollback failed", "superseded", "rebooted"],
+    ids=[
+        "no answer",
+        "rolled back",
+        "committed",
+        "rollback failed",
+        "superseded",
+        "going on",
+        "rebooted",
+    ],
 )
 def test_aborted(last: Reply | None, expected: str) -> None:
     assert str(outcome.aborted("web1", "why", last)) == f"not deployed: web1: {expected}"
