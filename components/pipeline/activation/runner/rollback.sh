@@ -84,20 +84,17 @@ try_rollback() { # ID
     tries=$((${tries:-0} + 1))
     note tries "$tries"
     truncate --size="<$((2 * LOG_KEPT))" "$folder/log"
-    code=0 complaints='' loader_trouble=
+    code=0 complaints='' loader_trouble='' stopped=
     leave_others_system "$1"
     printf -- '--- flakeup: rolling back, try %s\n' "$tries"
     if [ -z "$old" ]; then
         end_rollback "$1" rollback-failed ""
         exit 0
     fi
-    start_prerequisites
-    [ "$mode" = boot ] || activate "$old" "$timeout" test
-    note revert-code "$code"
+    [ "$mode" = boot ] || activate_old
     restore_default
     point_sbin_init "$(get "$folder/init")"
-    restart_network
-    restart_wanted
+    [ "$mode" = boot ] || restart_units
     trouble=$(describe_trouble)
     note trouble "$trouble"
     if [ -z "$trouble" ]; then
@@ -106,6 +103,17 @@ try_rollback() { # ID
     fi
     note exit 50
     set_state "$1" rollback-failed # I4: OLD is still needed, so its root stays
+}
+
+activate_old() {
+    start_prerequisites
+    activate "$old" "$timeout" test
+    note revert-code "$code"
+}
+
+restart_units() {
+    restart_network
+    restart_wanted
 }
 
 # A system that is neither OLD nor NEW was activated by somebody else, who knows more than a timer.
@@ -149,18 +157,26 @@ start_prerequisites() {
     [ $# -eq 0 ] || timeout "$START_LIMIT" systemctl start -- "$@" 9>&-
 } 2>/dev/null
 
-inactive_units() { # FILE: its units that are not active now
-    # shellcheck disable=SC2046 # as above
+# The units listed in a file, with their states now, such as `app.service active`; fails if PID 1 does
+# not answer.
+unit_states() { # FILE
+    # shellcheck disable=SC2046 # names of units hold neither blanks nor wildcards
     set -- $(get "$folder/$1")
     [ $# -gt 0 ] || return 0
-    { systemctl show --property=Id,ActiveState -- "$@" 2>/dev/null && echo; } |
-        while IFS='=' read -r key value; do
-            case $key in
-            Id) unit=$value ;;
-            ActiveState) active=$value ;;
-            '') case $active in active | reloading | refreshing) ;; *) printf '%s\n' "$unit" ;; esac ;;
-            esac
-        done
+    states=$(systemctl show --property=Id,ActiveState -- "$@" 2>/dev/null) || return 1
+    printf '%s\n\n' "$states" | while IFS='=' read -r key value; do
+        case $key in
+        Id) unit=$value ;;
+        ActiveState) state=$value ;;
+        '') printf '%s %s\n' "$unit" "$state" ;;
+        esac
+    done
+}
+
+inactive_units() { # FILE
+    states=$(unit_states "$1") || return 1
+    printf '%s\n' "$states" | grep -v -e ' active$' -e ' reloading$' -e ' refreshing$' -e '^$' |
+        cut -d' ' -f1
 }
 
 # I1: what a commit changed is restored: the previous generation, and its boot entry.
@@ -191,11 +207,22 @@ restart_network() {
     done
 }
 
-# An activation that ended in the middle has not started what it had stopped.
+# An activation that ended in the middle has not started what it had stopped. A unit that then ends well
+# by itself is left. Sets `stopped` to what could not be started.
 restart_wanted() {
-    for unit in $(inactive_units baseline-active); do
-        timeout --kill-after="$KILL_AFTER" "$RESTART_LIMIT" systemctl start -- "$unit" 9>&-
+    if ! inactive=$(inactive_units baseline-active); then
+        stopped='systemd does not answer'
+        return
+    fi
+    [ -n "$inactive" ] || return 0
+    for unit in $inactive; do
+        timeout --kill-after="$KILL_AFTER" "$RESTART_LIMIT" systemctl start -- "$unit" 9>&- ||
+            stopped="$stopped $unit"
     done
+    sleep 0.2 # time to fail
+    stopped="$stopped $(unit_states baseline-active |
+        sed -n -e 's/ failed$//p' -e 's/ activating$//p' | one_line)"
+    stopped=$(printf '%s' "$stopped" | sed 's/^ *//; s/ *$//')
 }
 
 describe_trouble() { # what differs from before the attempt; nothing if OLD is what it was
@@ -207,7 +234,7 @@ describe_trouble() { # what differs from before the attempt; nothing if OLD is w
         printf 'its activation script failed: %s' "$script"
     elif [ "$code" != 0 ] && [ "$code" != 4 ]; then
         printf 'its activation exited with status %s' "$code"
-    elif stopped=$(inactive_units baseline-active) && [ -n "$stopped" ]; then
-        printf 'not active any more: %s' "$(printf '%s' "$stopped" | one_line | head -c 500)"
+    elif [ -n "$stopped" ]; then
+        printf 'not active any more: %s' "$(printf '%s' "$stopped" | head -c 500)"
     fi
 }

@@ -9,7 +9,7 @@ run() { # ID
     began=$uptime
     [ "$mode" = boot ] || activate_new "$1"
     advance "$1" activating checking || exit 0
-    note new-init "$(sbin_init)"
+    note new-init "$(new_init)"
     point_sbin_init "$(get "$folder/init")"
     [ "$mode" = boot ] || check "$1"
     read_uptime
@@ -143,6 +143,10 @@ sbin_init() { # what it points to, if that is in the store
     case $(readlink /sbin/init 2>/dev/null) in
     /nix/store/*) readlink /sbin/init ;;
     esac
+}
+
+new_init() { # what it has to be after the commit: what NEW's activation has made it
+    if [ "$mode" = boot ] && [ -n "$(sbin_init)" ]; then printf '%s/init' "$new"; else sbin_init; fi
 }
 
 point_sbin_init() { # TARGET
