@@ -10,7 +10,7 @@ from ..values import Duration, InvalidValue
 from .check_templates import unit_pattern
 from .checks import Check, CheckOrigin, read_checks
 from .schema import Key, Table
-from .section import Section, is_too_large, not_a, path_to, shown
+from .section import SECRET, Section, is_too_large, not_a, path_to, shown
 
 MAX_CHECKS: Final = 16
 """Checks that one host may have."""
@@ -41,7 +41,8 @@ def read_may_fail(section: Section, key: Key) -> tuple[str, ...] | None:
             why = error.reason()
         if why:
             path = f"{path_to(section.path, key.name)}[{index}]"
-            section.reject_value(path, shown(item), why, key.write)
+            value = SECRET if section.is_hidden(key.name) else shown(item)
+            section.reject_value(path, value, why, key.write)
     return None if len(section.problems) > before else tuple(items)
 
 
