@@ -37,6 +37,8 @@ SYSTEMS: dict[str, dict[str, object]] = {
     "reload": {"faults": {"reload-list": STEADY}},
     "user": {"faults": {"user-activation-fails": "deploy"}},
     "reloading": {"faults": {"reload-loop": "0.1"}},
+    "isolating": {"faults": {"isolates": "0"}},
+    "pointing": {"faults": {"points-init": "prepare-root"}},
 }
 UNITS = ("app-worker.service", "dbus.service", "dbus.socket", "systemd-logind.service")
 
@@ -188,3 +190,26 @@ async def test_a_system_that_silences_logind(web1: SwitchHost, name: str) -> Non
     assert again.code == (0 if name == "masked" else 11)
     await web1.heal()
     assert await web1.active() == list(UNITS)
+
+
+async def test_a_system_that_points_init_at_itself(web1: SwitchHost) -> None:
+    own = await web1.shell("readlink /sbin/init")
+    try:
+        assert (await web1.switch("pointing")).code == 0
+        assert await web1.shell("readlink /sbin/init") == f"{web1.path('pointing')}/prepare-root"
+        assert (await web1.switch("old")).code == 0
+        assert await web1.shell("readlink /sbin/init") == f"{web1.path('pointing')}/prepare-root"
+    finally:
+        await web1.shell(f"ln -sfn {own} /sbin/init")
+
+
+async def test_a_system_that_isolates_a_target(web1: SwitchHost) -> None:
+    """What nothing wants is stopped, unless it ignores that."""
+    for name, more in (("taken", ""), ("kept", "--timer-property=IgnoreOnIsolate=yes")):
+        await web1.shell(f"systemd-run --unit={name} --on-active=1h {more} true")
+    assert (await web1.switch("isolating")).code == 0
+    await web1.shell(
+        "timeout 10 sh -c 'while systemctl is-active -q taken.timer; do sleep 0.1; done'"
+    )
+    assert await web1.shell("systemctl is-active taken.timer kept.timer") == "inactive\nactive"
+    await web1.shell("systemctl stop kept.timer")
