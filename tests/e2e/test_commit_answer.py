@@ -26,6 +26,8 @@ _KEYS: Final = "/root/.ssh/authorized_keys /home/deploy/.ssh/authorized_keys"
 IMPATIENT: Final = {**FAST_ACTIVATION, "confirm": "6s", "commit": "3s"}
 ENDLESS_WITHIN: Final = 110
 """Seconds for `up` with a commit that never ends: 6 + 3 + 30, the question, and the engine."""
+REBOOTED_WITHIN: Final = 60
+"""Seconds for `up` with a reboot, far below the host's own timeouts: 20 + 30 + 30, twice."""
 
 Tamper = Callable[..., None]
 
@@ -41,10 +43,11 @@ def tamper(hosts: Hosts) -> Iterator[Tamper]:
         host.exec(
             "sh",
             "-c",
-            f"mkdir -p -m 777 /run/faults && cat >/run/faults/wrapper <<'END' &&\n{wrapper}END\n"
-            f"chmod 755 /run/faults/wrapper && for file in {_KEYS}; do"
+            "mkdir -p -m 777 /var/lib/faults && cat >/var/lib/faults/wrapper <<'END' &&\n"
+            f"{wrapper}END\n"
+            f"chmod 755 /var/lib/faults/wrapper && for file in {_KEYS}; do"
             " cp -p $file $file.original &&"
-            " sed 's|^ssh-|command=\"/run/faults/wrapper\" &|' $file.original >$file; done",
+            " sed 's|^ssh-|command=\"/var/lib/faults/wrapper\" &|' $file.original >$file; done",
         )
 
     yield tampered
@@ -56,7 +59,7 @@ def restore(host: ContainerHost) -> None:
         "sh",
         "-c",
         f"for file in {_KEYS}; do [ ! -e $file.original ] || mv -f $file.original $file; done;"
-        " rm -rf /run/faults",
+        " rm -rf /var/lib/faults",
     )
 
 
@@ -152,5 +155,25 @@ def test_a_commit_that_never_ends(
     assert f"it runs {old['web2']} now" in result.text
     assert system(hosts["web2"]) == profile(hosts["web2"]) == old["web2"]
     assert workspace.recorded()["web2"] == old["web2"]
+    restore(hosts["web2"])
+    assert workspace.up().code == 0
+
+
+def test_a_host_that_is_rebooted_by_its_commit_says_so(
+    workspace: Workspace, hosts: Hosts, tamper: Tamper
+) -> None:
+    """It answers as soon as it is back, and has the runner no more."""
+    old = systems(hosts)
+    tamper(
+        '[ ! -e /var/lib/faults/rebooted ] || exec sh -c "$SSH_ORIGINAL_COMMAND";'
+        " touch /var/lib/faults/rebooted; sudo -n systemctl reboot --force; sleep 60"
+    )
+    workspace.write(appRef="v2")
+    result = workspace.up()
+    assert result.code != 0, result.text
+    assert "the host was rebooted: rolled back to the previous system" in result.text
+    assert f"it runs {old['web2']} now" in result.text
+    assert result.seconds < REBOOTED_WITHIN
+    assert system(hosts["web2"]) == profile(hosts["web2"]) == old["web2"]
     restore(hosts["web2"])
     assert workspace.up().code == 0
