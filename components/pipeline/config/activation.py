@@ -33,16 +33,15 @@ def read_may_fail(section: Section, key: Key) -> tuple[str, ...] | None:
     items = section.read_list(key.name)
     if items is None or is_too_large(section, key.name, items, MAX_MAY_FAIL, "units"):
         return None
-    before = len(section.problems)
+    before, hidden = len(section.problems), section.is_hidden(key.name)
     for index, item in enumerate(items):
         try:
             why = "" if isinstance(item, str) and unit_pattern(item) else not_a("text", item)
         except InvalidValue as error:
-            why = error.reason()
+            why = error.reason(hidden=hidden)
         if why:
             path = f"{path_to(section.path, key.name)}[{index}]"
-            value = SECRET if section.is_hidden(key.name) else shown(item)
-            section.reject_value(path, value, why, key.write)
+            section.reject_value(path, SECRET if hidden else shown(item), why, key.write)
     return None if len(section.problems) > before else tuple(items)
 
 
