@@ -66,7 +66,7 @@ is_one_ahead() { # OLD
 supersede_held() {
     note_in "$held" exit 31
     set_state "$held" superseded
-    remove_resume_unit "$held"
+    disarm "$held" revert unconfirmed uncommitted
 }
 
 # Starting an attempt again attaches to it, even if it has ended; another attempt has to wait.
