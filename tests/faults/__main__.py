@@ -80,11 +80,11 @@ def _run(options: argparse.Namespace) -> int:
     wanted = injections(rows.ALL, seed, only=only, quick=options.quick, times=options.times)
     began = datetime.now(UTC)
     _say(f"{len(wanted)} injections, seed {seed}")
+    skipped = _skipped(wanted)
+    wanted = [one for one in wanted if one.row.id not in skipped]
     on_hosts = [one for one in wanted if one.row.driver not in targets.KINDS]
     others = [one for one in wanted if one.row.driver in targets.KINDS]
     results = _on_hosts(options, on_hosts) if on_hosts else []
-    skipped = _skipped(others)
-    others = [one for one in others if one.row.id not in skipped]
     results += _on_targets(others)
     meta = {
         "began": began.isoformat(timespec="seconds"),
@@ -135,7 +135,10 @@ def _on_hosts(options: argparse.Namespace, wanted: list[Injection]) -> list[Resu
 
 def _skipped(wanted: list[Injection]) -> dict[str, str]:
     """The rows that this machine cannot run, with the reasons, which are printed."""
-    found = targets.skipped(wanted, bootstrap_parts()) if wanted else {}
+    on_targets = [one for one in wanted if one.row.driver in targets.KINDS]
+    found = targets.skipped(on_targets, bootstrap_parts()) if on_targets else {}
+    reasons = ((row.id, row.why_unavailable()) for row in {one.row for one in wanted})
+    found |= {name: reason for name, reason in reasons if reason}
     for why in sorted(set(found.values())):
         _say(f"skipped: {', '.join(row for row in found if found[row] == why)}: {why}")
     return found

@@ -11,11 +11,18 @@ TIMEOUT = 40.0
 """Seconds to wait for a condition."""
 STATE = "/nix/var/flakeup/current/state"
 PHASES = "/run/fake/phase"
+PROFILE = "/nix/var/nix/profiles/system"
+SWITCH_LOCK = "/run/nixos/switch-to-configuration.lock"
+"""NixOS's own lock: each switch holds it."""
 
 
-def in_phase(name: str, after: int) -> str:
-    """A shell condition: `switch-to-configuration` has entered a phase, not counting `after`."""
-    return f"tail -n +{after + 1} {PHASES} 2>/dev/null | grep -q '^phase {name} '"
+def in_phase(name: str, after: int, system: str = "") -> str:
+    """A shell condition: a switch has entered a phase, not counting `after`.
+
+    `system` is the one that it switches to, if any other does not count.
+    """
+    line = f"^phase {name} .* {system}$" if system else f"^phase {name} "
+    return f"tail -n +{after + 1} {PHASES} 2>/dev/null | grep -q '{line}'"
 
 
 def is_running(pattern: str) -> str:
@@ -122,11 +129,23 @@ class HostShell:
         self.incus("restart", "--force")
         self.wait_until_booted()
 
+    def soft_reboot(self) -> None:
+        """Restart the userspace alone, and wait as after a power cycle."""
+        began = "systemctl show --property=UserspaceTimestampMonotonic --value"
+        before = self.output(began)
+        self.succeeds("systemctl soft-reboot")  # it ends with the connection
+        end = time.monotonic() + TIMEOUT
+        while not self.succeeds(f'test "$({began})" != {before}'):
+            assert time.monotonic() < end, f"{self.container.name} was not rebooted"
+            time.sleep(0.2)
+        self.wait_until_booted()
+
     def wait_until_booted(self) -> None:
         """Wait until the host has activated its boot default and accepts ssh connections."""
         end = time.monotonic() + TIMEOUT
         ready = (
-            "systemctl is-active -q nixos-boot.service ssh.service && ip route | grep -q default"
+            "systemctl is-active -q nixos-boot.service && systemctl is-active -q ssh.service"
+            " && ip route | grep -q default"
         )
         while not self.succeeds(ready):
             assert time.monotonic() < end, f"{self.container.name} has not come up again"

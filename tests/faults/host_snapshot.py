@@ -9,6 +9,8 @@ TERMINAL: Final = frozenset(
     {"", "committed", "rolled-back", "rollback-failed", "blocked", "superseded", "unchanged"}
 )
 """States of an attempt that is over; the empty one is that of a host without any attempt."""
+FAILED: Final = "rollback-failed"
+"""A way back that failed; while the host tries it again, its unit is active."""
 PROFILE_AHEAD: Final = "the profile is at"
 """How the problem begins that a torn commit may leave."""
 _SCRIPT: Final = r"""
@@ -31,6 +33,11 @@ say failed "$(systemctl list-units --plain --no-legend --full --state=failed |
 say booting "$(systemctl is-active nixos-boot.service)"
 say booted "$(systemctl show --timestamp=unix -P ActiveEnterTimestamp nixos-boot.service)"
 say lock "$([ ! -e /run/flakeup/lock ] || flock -n /run/flakeup/lock true && echo free)"
+wants=/run/current-system/etc/systemd/system
+say stopped "$(for unit in dbus.socket dbus.service "$wants"/*.target.wants/*; do
+    unit=${unit##*/}
+    case $(systemctl is-active -- "$unit") in inactive | deactivating) echo "$unit" ;; esac
+done | line)"
 say valid "$(nix-store --check-validity \
     "$(readlink -e /run/current-system)" 2>&1 && echo yes)"
 """
@@ -56,6 +63,8 @@ class HostSnapshot:
     units: tuple[str, ...]
     """Services and timers of the guard that systemd still knows, as `name:state`."""
     failed: tuple[str, ...]
+    stopped: tuple[str, ...]
+    """Units that the running system wants, and D-Bus, where they are not running."""
     booting: bool
     booted: float
     """When the host had activated its boot default, in seconds since 1970."""
@@ -81,8 +90,10 @@ class HostSnapshot:
         found = [
             (self.pending, f"an attempt is still in state {self.pending}"),
             (self.units, f"units of the guard remain: {', '.join(self.units)}"),
+            (self.state == FAILED, "its rollback has failed, and was not tried again"),
             (self.booting, "the host has not finished booting"),
             (not self.lock_free, "the lock is held"),
+            (self.stopped, f"units of its system are stopped: {', '.join(self.stopped)}"),
             (not self.valid, f"{self.current} is not valid in the store"),
             (self.current != self.boot, f"it runs {self.current}, but boots {self.boot}"),
             (
@@ -117,6 +128,7 @@ def take_snapshot(container: ContainerHost) -> HostSnapshot:
         changed=float(fields["changed"] or 0),
         units=tuple(fields["units"].split()),
         failed=tuple(fields["failed"].split()),
+        stopped=tuple(fields["stopped"].split()),
         booting=fields["booting"] == "activating",
         booted=float(fields["booted"].removeprefix("@") or 0),
         lock_free=fields["lock"] == "free",

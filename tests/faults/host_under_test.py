@@ -10,6 +10,7 @@ from typing import Final
 
 from harness.command_result import CommandResult, Json
 from harness.hosts import ContainerHost
+from harness.incus import HarnessError
 from harness.state import recorded
 from tests.e2e.stack import ENV, STACK, Workspace
 from tests.faults.host_shell import HostShell
@@ -106,10 +107,11 @@ class HostUnderTest:
         found = snapshot.problems()
         if error := self.login_error():
             found.append(f"no login with the pinned host key: {error}")
-        body = self.container.http()
-        if not body.startswith("app v"):
-            found.append(f"the app answers {body}")
-        return found
+        try:
+            body = self.container.http()
+        except HarnessError as error:
+            return [*found, f"the app does not answer: {error}"]
+        return found if body.startswith("app v") else [*found, f"the app answers {body}"]
 
     def login_error(self) -> str:
         """The error of ssh with the pinned host key and the client's key; empty if it works."""

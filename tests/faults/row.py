@@ -19,6 +19,8 @@ class Outcome(StrEnum):
     """Only expected: it depends on the moment of the fault."""
     EACH = "each"
     """Of a fleet: some hosts on NEW and some on OLD, as the row says."""
+    OTHER = "other"
+    """The system that somebody else has switched to meanwhile: it is theirs."""
     BETWEEN = "between"
     """Only observed: neither of the two, or the host runs one and boots the other."""
 
@@ -62,6 +64,8 @@ class Row:
     runs and boots decides, and the next deployment has to bring the profile in line with it."""
     no_downtime: bool = False
     """Whether a client that keeps asking the service must not lose a single request."""
+    why_unavailable: "Callable[[], str]" = str
+    """Why this machine cannot inject it; empty if it can."""
     within: float = 70.0
     """Most seconds from the fault to the end of the attempt: 20, 10 and 10 s for activation, checks
     and confirmation, and 30 s for the rest."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.command_result import CommandResult
 from harness.incus import HarnessError
-from tests.faults.host_snapshot import PROFILE_AHEAD, HostSnapshot
+from tests.faults.host_snapshot import FAILED, PROFILE_AHEAD, HostSnapshot
 from tests.faults.host_under_test import HostUnderTest
 from tests.faults.row import Driver, Outcome, Row
 from tests.faults.scenario import EngineScenario, PipelineScenario, Scenario
@@ -125,18 +125,28 @@ def _inject(scenario: Scenario, problems: list[str]) -> CommandResult | None:
 
 
 def _settle(scenario: Scenario, timeout: float) -> HostSnapshot:
-    """Wait until the host is idle, and take the fault away; returns the state after that."""
+    """Wait until the host is idle, and take the fault away; returns the state after that.
+
+    A way back that has failed goes on: it only succeeds once the fault is gone.
+    """
     unrecorded = scenario.row.unrecorded
-    wait_until_idle(scenario.host, unrecorded=unrecorded, timeout=timeout)
+    wait_until_idle(scenario.host, unrecorded=unrecorded, failed_is_idle=True, timeout=timeout)
     scenario.cleanup.close()
-    last = scenario.host.shell.snapshot()
+    last = wait_until_idle(scenario.host, unrecorded=unrecorded, timeout=timeout)
     return replace(last, state="") if unrecorded else last
 
 
 def wait_until_idle(
-    host: HostUnderTest, *, unrecorded: bool = False, timeout: float = IDLE_TIMEOUT
+    host: HostUnderTest,
+    *,
+    unrecorded: bool = False,
+    failed_is_idle: bool = False,
+    timeout: float = IDLE_TIMEOUT,
 ) -> HostSnapshot:
-    """Wait until nothing is in progress on a host, or the time is up; returns its state then."""
+    """Wait until nothing is in progress on a host, or the time is up; returns its state then.
+
+    With `failed_is_idle`, also until a way back has failed, which the host tries again.
+    """
     end = time.monotonic() + timeout
     while True:
         try:
@@ -145,7 +155,8 @@ def wait_until_idle(
             if time.monotonic() > end:
                 raise
         else:
-            if last.idle or (unrecorded and not last.units) or time.monotonic() > end:
+            over = last.idle or (unrecorded and not last.units)
+            if over or (failed_is_idle and last.state == FAILED) or time.monotonic() > end:
                 return last
         time.sleep(0.3)
 
@@ -154,6 +165,8 @@ def _outcome(scenario: Scenario, last: HostSnapshot) -> Outcome:
     systems = {last.current, last.boot} | (set() if scenario.row.torn else {last.profile})
     if systems == {scenario.old}:
         return Outcome.OLD
+    if systems == {scenario.other}:
+        return Outcome.OTHER
     return Outcome.NEW if systems == {scenario.new()} else Outcome.BETWEEN
 
 
@@ -191,7 +204,7 @@ def _verify(
 def check_report(row: Row, result: CommandResult, outcome: Outcome) -> list[str]:
     """What is wrong with the deployer's report, given the actual outcome."""
     problems = []
-    wrong = result.code == 0 if outcome is Outcome.OLD else result.code != 0
+    wrong = result.code != 0 if outcome is Outcome.NEW else result.code == 0
     if wrong and row.expected is not Outcome.EITHER:
         text = diagnostics_of(result)
         problems.append(f"it ended {outcome}, but with status {result.code}: {text}")

@@ -1,6 +1,8 @@
 """The scenario of an injection: a host on OLD, a deployment of NEW, and the tools of faults."""
 
+import asyncio
 import json
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -9,11 +11,12 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
 
+from components.pipeline.activation.attempt import Attempt
 from harness.command_result import CommandResult, Json
 from tests.e2e.stack import Engine
 from tests.faults.host_shell import HostShell, in_phase
 from tests.faults.host_snapshot import HostSnapshot
-from tests.faults.host_under_test import HostUnderTest
+from tests.faults.host_under_test import FAST_ACTIVATION, HostUnderTest
 from tests.faults.pipeline_driver import Deployment
 from tests.faults.row import Row
 from tests.faults.systems import OPTIONS
@@ -39,6 +42,8 @@ class Scenario(ABC):
     phases_before: int
     cleanup: ExitStack = field(default_factory=ExitStack)
     """What takes the fault away; closed once the injection is over and the host is idle."""
+    other: str = ""
+    """The system that somebody else has switched to meanwhile, if the row does that."""
     fault_time: float = 0.0
     """When the fault was injected, in seconds since 1970; 0 where NEW itself is the fault."""
     notes: list[str] = field(default_factory=list)
@@ -140,6 +145,8 @@ class EngineScenario(Scenario):
     _healthy: Json = field(default_factory=dict)
     """The options of NEW without the fault."""
     _deployments: int = 0
+    needs_repair: bool = False
+    """Whether the next `up` has to ask for a repair, as the engine took a commit for done."""
 
     def configure(
         self, system: str = "plain", *, activation: Json | None = None, **config: Any
@@ -166,7 +173,13 @@ class EngineScenario(Scenario):
     def redeploy(self) -> CommandResult:
         self.host.workspace.fleet(**{self.host.name: self._healthy})
         self.host.write_config()
-        return self.host.workspace.up()
+        result = self.host.workspace.up()
+        if not self.needs_repair:
+            return result
+        repair = re.search(r"repair: pulumi up --replace '([^']+)'", result.text)
+        assert result.code, f"no repair was asked for: {result.text}"
+        assert repair, f"no repair was asked for: {result.text}"
+        return self.host.workspace.up("--replace", repair[1])
 
     def repeat(self) -> tuple[CommandResult, bool]:
         result = self.host.workspace.up()
@@ -215,6 +228,17 @@ class PipelineScenario(Scenario):
             yield deployment
         finally:
             deployment.wait()
+
+    def leave_unconfirmed(self, system: str = "plain", **activation: Any) -> Attempt:
+        """Bring the host to a system, and never confirm it; returns the attempt, which awaits that.
+
+        `activation` replaces some of the keys of that name in the config.
+        """
+        driver = self.host.driver.with_activation({**FAST_ACTIVATION, **activation})
+        attempt = driver.attempt(self.choose_new(system), self.old)
+        state = asyncio.run(attempt.run())
+        assert state == "awaiting-confirm", state
+        return attempt
 
     def redeploy(self) -> CommandResult:
         current, plain = self.shell.snapshot().current, self.host.prebuilt["plain"]
