@@ -16,7 +16,6 @@ NOT_AUTOMATED: Final = {
     "F9d": "secrets of hosts are not part of the program",
     "F15c": "hosts that have committed are not rolled back: deploy the old ref instead",
     "F17c": "signed caches come later; pushed paths come over a connection with a pinned host key",
-    "F16, `systemctl isolate`": "the test hosts' switch does not use it; for re-exec see F16",
     "F20, the provider's memory": "the length of the lines that a host sends is limited: R3",
     "F21, a build that takes too long": "a build may take hours, and touches no host",
     "F24": "the EC2 target comes later",
@@ -28,7 +27,11 @@ _ABOUT: Final = (
     "systemd, sshd and nix; its systems have the layout and scripts of NixOS, not its content),",
     "which is observed without ssh. OLD is exactly the previous system, NEW the release. After",
     "each injection the fault is removed: the next deployment succeeds, and another one changes",
-    "nothing and restarts no unit.",
+    "nothing and restarts no unit. Where the end is `other`, somebody else has chosen another",
+    "system meanwhile, which is left as it is.",
+    "",
+    "A power cut kills all processes of a host, whose writes are kept; in F4f, F4g, F4h its disk",
+    "loses what the file system had not flushed.",
     "",
     "Rows F22 are about a Docker service, rows F23 about a host that the program creates in Incus,",
     "each kind on a daemon of the run's own. For Docker, OLD is the container that served before,",
@@ -114,7 +117,7 @@ def _run_line(made: dict[str, Any], meta: dict[str, Any]) -> str:
     return (
         f"Run of {meta['began']}: {made['injections']} injections in {meta['seconds'] / 60:.0f}"
         f" minutes on {meta['hosts']} hosts, first seed {meta['seed']};"
-        f" {made['endedNewOrOld']} ended on NEW or OLD, {made['ok']} as expected."
+        f" {made['endedNewOrOld']} ended on NEW or OLD (or other), {made['ok']} as expected."
         f" Worst time to OLD {made.get('worstSecondsToOld', '-')} s; median after a crashed"
         f" activation or a failed unit {made.get('medianSecondsToOldAfterCrash', '-')} s;"
         f" {made['falseRollbacks']} of {made['healthySwitches']} healthy switches rolled back."

@@ -5,7 +5,7 @@ let
   known = {
     eval-fails = "evaluation throws";
     build-fails = "the toplevel's builder exits 1";
-    check-fails = "the pre-switch check exits 1";
+    check-fails = "the pre-switch check says this, and exits 1";
     check-takes = "the pre-switch check takes this many seconds";
     boot-fails = "the boot loader cannot be installed";
     boot-takes = "installing the boot loader takes this many seconds";

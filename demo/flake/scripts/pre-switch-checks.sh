@@ -6,5 +6,6 @@ if [ -e "$OUT/faults/check-takes" ]; then
 fi
 if [ -e "$OUT/faults/check-fails" ]; then
     echo "there are changes to critical components of the system; switching into it is not safe" >&2
+    cat "$OUT/faults/check-fails" >&2
     exit 1
 fi

@@ -5,7 +5,7 @@ import time
 
 from components.pipeline.activation import protocol
 from harness.command_result import CommandResult
-from tests.faults.host_under_test import FAST_ACTIVATION
+from tests.faults.host_shell import SWITCH_LOCK
 from tests.faults.pipeline_driver import Deployment
 from tests.faults.row import Driver, Outcome, Row
 from tests.faults.scenario import PipelineScenario, Scenario
@@ -63,10 +63,10 @@ def manual_switch(scenario: Scenario) -> CommandResult:
     """A manual switch holds NixOS's lock."""
     scenario.shell.run(
         "mkdir -p /run/nixos; systemd-run -q --unit=manual-switch --collect"
-        " flock /run/nixos/switch-to-configuration.lock sleep 60"
+        f" flock {SWITCH_LOCK} sleep 60"
     )
     scenario.on_cleanup("systemctl stop manual-switch")
-    scenario.shell.wait_until("! flock -n /run/nixos/switch-to-configuration.lock true")
+    scenario.shell.wait_until(f"! flock -n {SWITCH_LOCK} true")
     return scenario.deploy()
 
 
@@ -92,9 +92,7 @@ def commit_after_the_deadline(scenario: Scenario) -> CommandResult:
 def never_confirmed(scenario: Scenario) -> None:
     """The deployer never comes back: only the host's timer can end the attempt."""
     assert isinstance(scenario, PipelineScenario)
-    driver = scenario.host.driver.with_activation({**FAST_ACTIVATION, "confirm": "3s"})
-    state = asyncio.run(driver.attempt(scenario.choose_new("plain"), scenario.old).run())
-    assert state == "awaiting-confirm", state
+    scenario.leave_unconfirmed(confirm="3s")
     scenario.mark_fault()
 
 
@@ -133,6 +131,18 @@ def commit_of_another(scenario: Scenario) -> CommandResult:
         scenario.wait_for_state("awaiting-confirm")
         code, _ = _call_runner(scenario, *protocol.RUNNER_ARGV, scenario.host.prebuilt["slower"])
         assert code == 31, code
+        return deployment.wait()
+
+
+def commit_after_another_version(scenario: Scenario) -> CommandResult:
+    """Another version of flakeup has published its runner since: the attempt's own one commits."""
+    with scenario.deploying("plain", pause=4) as deployment:
+        scenario.wait_for_state("awaiting-confirm")
+        scenario.shell.run(
+            "cd /run/flakeup && runner=$(readlink -f switch) && rm switch &&"
+            " sed 's/^commit() {.*/commit() { exit 1/' $runner >switch && chmod 700 switch"
+            " && ! cmp -s $runner switch"
+        )
         return deployment.wait()
 
 
@@ -210,6 +220,10 @@ ROWS = (
     Row(
         id="C5", expected=Outcome.NEW, inject=commit_of_another, driver=Driver.PIPELINE,
         what="a confirmation of another system, then the right one",
+    ),
+    Row(
+        id="C9", expected=Outcome.NEW, inject=commit_after_another_version, driver=Driver.PIPELINE,
+        what="another version of flakeup publishes its runner before the confirmation",
     ),
     Row(
         id="C6", expected=Outcome.NEW, inject=abort_after_the_commit, driver=Driver.PIPELINE,

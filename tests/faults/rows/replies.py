@@ -5,20 +5,26 @@ from typing import Final
 
 from harness.command_result import CommandResult
 from tests.faults.row import Outcome, Row
-from tests.faults.scenario import Scenario
+from tests.faults.run import diagnostics_of
+from tests.faults.scenario import EngineScenario, Scenario
 
 _WRAPPER: Final = """#!/bin/sh
-# Between sshd and the shell: commands run as usual, but the output of the runner is changed.
+# Between sshd and the shell: commands run as usual, but what the runner answers is changed.
 case $SSH_ORIGINAL_COMMAND in
 *" start "* | *" follow "*)
-    sh -c "$SSH_ORIGINAL_COMMAND" >/run/faults/output
+    {attempt}
+    ;;
+*" abort "* | *" observe") ;;
+*/run/flakeup/*" /nix/store/"*)
+    {commit}
+    ;;
+esac
+exec sh -c "$SSH_ORIGINAL_COMMAND"
+"""
+_FILTERED: Final = """sh -c "$SSH_ORIGINAL_COMMAND" >/run/faults/output
     code=$?
     {filter} </run/faults/output
-    exit $code
-    ;;
-*) exec sh -c "$SSH_ORIGINAL_COMMAND" ;;
-esac
-"""
+    exit $code"""
 REPLIES: Final = {
     "R1": ("a reply that is not JSON", "sed 's/^{/</'", "not JSON"),
     "R2": (
@@ -56,11 +62,30 @@ REPLIES: Final = {
 }
 
 
+NOT_SENT: Final = "R10"
+"""The engine counts this commit as done, so that the same release has to be replaced."""
+COMMITS: Final = {
+    "R9": ("after a line of the login shell", Outcome.NEW, "echo Welcome to this host"),
+    "R10": ("with something else, and exit status 0", Outcome.OLD, "echo Welcome; exit 0"),
+    "R11": ("never", Outcome.OLD, 'sh -c "sleep 300; : $SSH_ORIGINAL_COMMAND"; exit 1'),
+    "R12": ("with 100 MB, and exit status 0", Outcome.OLD, "yes Welcome | head -c 100M; exit 0"),
+    "R13": (
+        "with something else after the commit",
+        Outcome.NEW,
+        'sh -c "$SSH_ORIGINAL_COMMAND" >/dev/null 2>&1; echo Welcome; exit 0',
+    ),
+}
+"""How the host answers the commit: what is said of it, how it ends, and the shell that does it."""
+
+
 def tampered(filtering: str) -> Callable[[Scenario], CommandResult]:
     """Deploy while a filter changes the replies of `start` and `follow`."""
+    return _wrapped(attempt=_FILTERED.format(filter=filtering), commit="")
 
+
+def _wrapped(*, attempt: str, commit: str) -> Callable[[Scenario], CommandResult]:
     def inject(scenario: Scenario) -> CommandResult:
-        wrapper = _WRAPPER.replace("{filter}", filtering)
+        wrapper = _WRAPPER.format(attempt=attempt or ":", commit=commit or ":")
         keys = "/root/.ssh/authorized_keys /home/deploy/.ssh/authorized_keys"
         # For both users, as the commands of `deploy` go through sudo.
         scenario.shell.run(
@@ -72,16 +97,34 @@ def tampered(filtering: str) -> Callable[[Scenario], CommandResult]:
         )
         scenario.on_cleanup(
             f"for file in {keys}; do mv -f $file.original $file; done; rm -rf /run/faults"
+            "; pkill -f '[s]leep 300'"
         )
-        return scenario.deploy(activation={"confirm": "6s"})
+        assert isinstance(scenario, EngineScenario)
+        scenario.needs_repair = scenario.row.id == NOT_SENT
+        result = scenario.deploy(activation={"confirm": "6s"})
+        assert result.code or "rollout stopped" not in result.text, (
+            f"0, and {diagnostics_of(result)}"
+        )
+        return result
 
     return inject
 
 
-ROWS = tuple(
-    Row(
-        id=name, expected=Outcome.OLD, inject=tampered(filtering), message=message,
-        quick=1 if name in {"R1", "R5"} else 0, within=40, what=f"the host answers with {what}",
-    )
-    for name, (what, filtering, message) in REPLIES.items()
+ROWS = (
+    *(
+        Row(
+            id=name, expected=Outcome.OLD, inject=tampered(filtering), message=message,
+            quick=1 if name in {"R1", "R5"} else 0, within=40,
+            what=f"the host answers with {what}",
+        )
+        for name, (what, filtering, message) in REPLIES.items()
+    ),
+    *(
+        Row(
+            id=name, expected=expected, inject=_wrapped(attempt="", commit=script),
+            quick=1 if name == NOT_SENT else 0, within=40,
+            what=f"the host answers the commit {what}",
+        )
+        for name, (what, expected, script) in COMMITS.items()
+    ),
 )  # fmt: skip
