@@ -23,116 +23,15 @@ from typing import Any, Final
 from harness import hosts as containers
 from harness.incus import ROOT, HarnessError, own_prefix
 from harness.lock import exclusive_lock
-from tests.faults.mutation import Edit, Mutant, MutationError, copy_tree
+from tests.faults.mutation import Mutant, MutationError, copy_tree
+from tests.faults.safeguards import MUTANTS
 
-RUNNER: Final = "components/pipeline/activation/runner"
 PREFIX: Final = own_prefix("flakeup-mutants")
 PARALLEL: Final = 3
 """Mutants, and hosts for the unchanged program: they spend most of their time waiting."""
 TIMEOUT: Final = 300.0
 """Seconds for one run of `tests.faults`."""
 
-MUTANTS: Final = (
-    Mutant(
-        name="pin",
-        removes="host key pinning, both of our connections and of the commit's",
-        edits=(
-            Edit(
-                file="components/pipeline/transport/ssh_files.py",
-                text='"StrictHostKeyChecking=yes"',
-                replacement='"StrictHostKeyChecking=no"',
-            ),
-            Edit(
-                file="components/hosts/connection.py",
-                text="host_key=self._input(lambda it: it.endpoint.host_key.line),",
-                replacement="",
-            ),
-        ),
-        killers={"F18": "it ended NEW, not OLD", "F18b": "it ended NEW, not OLD"},
-    ),
-    Mutant(
-        name="roots",
-        removes="the garbage collector roots of OLD and NEW",
-        edits=(
-            Edit(
-                file=f"{RUNNER}/start.sh",
-                text='[ -z "$2" ] || ln -sfn "$2" "$ROOTS/$1"',
-                replacement="return 0",
-            ),
-        ),
-        killers={"F13d": "it ended OLD, not NEW", "F13e": "OLD was collected"},
-    ),
-    Mutant(
-        name="order",
-        removes="activation before the commit: NEW becomes the boot default before it runs",
-        edits=(
-            Edit(
-                file=f"{RUNNER}/run.sh",
-                text='run_logged activate "$new" "$timeout" test',
-                replacement='note touched yes; nix-env --profile "$PROFILE" --set "$new" 9>&-\n'
-                '    run_logged activate "$new" "$timeout" switch',
-            ),
-        ),
-        killers={"F4b": "it ended NEW, not OLD"},
-    ),
-    Mutant(
-        name="timer",
-        removes="the rollback timer",
-        edits=(
-            Edit(
-                file=f"{RUNNER}/units.sh",
-                text='    start_unit "flakeup-$2-$1" "rollback $1 $2" --on-active="$3"',
-                replacement="    return 0\n"
-                '    start_unit "flakeup-$2-$1" "rollback $1 $2" --on-active="$3"',
-            ),
-        ),
-        killers={"C8": r"it ended between, not OLD.*attempt awaiting-confirm"},
-    ),
-    Mutant(
-        name="connection",
-        removes="the commit's own connection: it uses the one that follows the attempt",
-        edits=(
-            Edit(
-                file=f"{RUNNER}/follow.sh",
-                text="        awaiting-confirm | committing | committed) report_result 0 ;;\n",
-                replacement="        awaiting-confirm)"
-                ' sh "$RUN/switch" "$(get "$folder/new")" >/dev/null ;;\n'
-                "        committing | committed) report_result 0 ;;\n",
-            ),
-        ),
-        killers={"F5a2": "it ended NEW, not OLD"},
-    ),
-    Mutant(
-        name="settle",
-        removes="the time in which units settle before they are checked",
-        edits=(
-            Edit(
-                file=f"{RUNNER}/check.sh",
-                text='while [ "$uptime" -lt "$((half + $1 * 50))" ]; do',
-                replacement="while false; do",
-            ),
-        ),
-        killers={"F9b2": "it ended NEW, not OLD"},
-    ),
-    Mutant(
-        name="lock",
-        removes="the lock around each state change of an attempt",
-        edits=(Edit(file=f"{RUNNER}/state.sh", text='flock -w "${1:-20}" 9', replacement="true"),),
-        killers={"F10d": "it ended OLD, not NEW|the second was told"},
-    ),
-    Mutant(
-        name="clock",
-        removes="monotonic timers: they follow the wall clock",
-        edits=(
-            Edit(
-                file=f"{RUNNER}/units.sh",
-                text='--on-active="$3"',
-                replacement='--on-calendar="$(date -d "+$3 seconds" "+%F %T")"',
-            ),
-        ),
-        killers={"F14": r"the timer while activating.*OnCalendar"},
-    ),
-)
 _STORE: Final = re.compile(r"/nix/store/[0-9a-z]{32}-(?:nixos-system-)?")
 
 
