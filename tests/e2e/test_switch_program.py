@@ -14,6 +14,7 @@ import pytest
 from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.process.run import run
 from harness import hosts as containers
+from harness.incus import own_prefix
 from tests.e2e.runner_hosts import RunnerHost, build, copy, launch
 
 pytestmark = pytest.mark.e2e
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.e2e
 demo_only = pytest.mark.skipif(
     "FLAKEUP_SWITCH" in os.environ, reason="this fault is one of the demo's program"
 )
-PREFIX = "flakeup-switch"
+PREFIX = own_prefix("flakeup-switch")
 STEADY = "steady.service"
 WORKER = {"app-worker.service": "[Service]\nExecStart=/bin/sleep infinity\n"}
 """Another worker than OLD's: it is stopped before the activation, and started after it."""

@@ -9,11 +9,12 @@ import pytest
 
 from components.pipeline.process.run import run
 from harness import hosts as containers
+from harness.incus import own_prefix
 from tests.e2e.runner_hosts import RunnerHost, build, copy, launch
 
 pytestmark = pytest.mark.e2e
 
-PREFIX = "flakeup-rules"
+PREFIX = own_prefix("flakeup-rules")
 RUN = "ExecStart=/bin/sleep infinity\n"
 
 
