@@ -59,7 +59,7 @@ PAUSES = {
 }  # fmt: skip
 """Services that end well and are started again, by design."""
 SYSTEMS: dict[str, dict[str, object]] = {
-    "old": {},
+    "old": {"units": {"pausing-before.service": PAUSES["short"]}},
     "new": {"extraText": "new"},
     "other": {"extraText": "other"},
     "absent": {"extraText": "never copied"},
@@ -76,6 +76,7 @@ SYSTEMS: dict[str, dict[str, object]] = {
     "rebooting": {"initInterface": "systemd 3"},
     "unchecked": {"faults": {"check-fails": ""}},
     "flooding": {"faults": {"activate-floods": "1"}},
+    "busless": {"faults": {"stops-dbus": "stop"}},
     "pointing": {"faults": {"points-init": "init"}},
     "unbootable": {"faults": {"boot-fails": ""}},
 }

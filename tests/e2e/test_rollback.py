@@ -9,6 +9,7 @@ import pytest
 
 from components.pipeline.activation import protocol
 from components.pipeline.activation.protocol import State
+from components.pipeline.config.activation import Mode
 from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.values import Duration
 from tests.e2e.runner_hosts import (
@@ -72,20 +73,12 @@ async def test_what_has_failed_is_not_committed_by_a_second_try(
     web1: RunnerHost, systems: Systems
 ) -> None:
     """And a fixed release is: neither needs a clean-up by hand."""
-    lock = asyncio.create_task(hold_lock_once_active(web1, systems["failing"]))
-    await failure(web1.attempt(systems["failing"], systems["old"]))
-    await lock
-    await wait_for(web1, State.ROLLBACK_FAILED)
-    assert (await web1.systems())[0] == systems["failing"].out_path
-    sh(web1, "systemctl stop holder")
+    await fail_and_stay(web1, systems)
     await failure(web1.attempt(systems["failing"], systems["old"]))
     await wait_for(web1, State.ROLLED_BACK)
     assert await is_on(web1, systems["old"])
 
-    lock = asyncio.create_task(hold_lock_once_active(web1, systems["failing"]))
-    await failure(web1.attempt(systems["failing"], systems["old"]))
-    await lock
-    sh(web1, "systemctl stop holder")
+    await fail_and_stay(web1, systems)
     assert await web1.attempt(systems["new"], systems["old"]).run() is State.AWAITING
     assert (await web1.commit(systems["new"]))[0] == 0
     assert await is_on(web1, systems["new"])
@@ -99,6 +92,56 @@ async def hold_lock_once_active(host: RunnerHost, system: EvaluatedAttr) -> None
         f"until [ $(readlink /run/current-system) = {system.out_path.path} ]; do sleep 0.05; done; "
         f"systemd-run -q --unit=holder --collect flock {LOCK} sleep 600",
     )
+
+
+async def fail_and_stay(host: RunnerHost, systems: Systems) -> None:
+    """Leave `failing` running, with a rollback to `old` that goes on."""
+    lock = asyncio.create_task(hold_lock_once_active(host, systems["failing"]))
+    await failure(host.attempt(systems["failing"], systems["old"]))
+    await lock
+    await wait_for(host, State.ROLLBACK_FAILED)
+    sh(host, "systemctl stop holder")
+
+
+async def test_a_takeover_that_fails_early_goes_back_to_the_first_old(
+    web1: RunnerHost, systems: Systems
+) -> None:
+    """The second release never runs: what it finds is what the first one has left."""
+    await fail_and_stay(web1, systems)
+    await failure(web1.attempt(systems["busless"], systems["old"]))
+    await wait_for(web1, State.ROLLED_BACK)
+    assert await is_on(web1, systems["old"])
+    await wait_until_idle(web1)
+
+
+async def test_mode_boot_does_not_end_a_rollback_that_goes_on(
+    web1: RunnerHost, systems: Systems
+) -> None:
+    await fail_and_stay(web1, systems)
+    message = await failure(web1.attempt(systems["new"], systems["old"], mode=Mode.BOOT))
+    assert "its last rollback has failed, and goes on" in message
+    await wait_for(web1, State.ROLLED_BACK)
+    assert await is_on(web1, systems["old"])
+
+
+async def test_another_release_after_a_torn_commit(web1: RunnerHost, systems: Systems) -> None:
+    """Power was cut between the profile and the boot loader; the next release is another one."""
+    new = systems["new"].out_path.path
+    await web1.attempt(systems["new"], systems["old"]).run()
+    sh(
+        web1,
+        "cd /nix/var/flakeup/current; echo committing >state; echo yes >touched;"
+        f" nix-env -p /nix/var/nix/profiles/system --set {new}; sync",
+    )
+    web1.container.incus.call("restart", web1.container.instance, "--force")
+    await wait_until_booted(web1)
+    assert (await web1.systems())[0] == systems["old"].out_path
+    assert "broken.service" in await failure(web1.attempt(systems["failing"], systems["old"]))
+    await wait_for(web1, State.ROLLED_BACK)
+    assert await is_on(web1, systems["old"])
+    assert await web1.attempt(systems["other"], systems["old"]).run() is State.AWAITING
+    assert (await web1.commit(systems["other"]))[0] == 0
+    assert await is_on(web1, systems["other"])
 
 
 async def test_a_reboot_as_the_last_resort(web1: RunnerHost, systems: Systems) -> None:

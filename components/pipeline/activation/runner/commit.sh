@@ -6,6 +6,7 @@ commit() { # NEW
     new=$1
     is_store_path "$new" || finish 64 refused reason "not a store path"
     load_attempt
+    [ "$(state "${id:-none}")" != awaiting-confirm ] || sync_disk # the closure, mostly
     lock "$((bound + KILL_AFTER + 20))" # an earlier commit may hold it
     load_attempt
     close_after_reboot "$id"
@@ -66,10 +67,9 @@ start_commit() { # I2: the commit has its own timer before it starts
             refuse_commit "systemd did not start the commit timer"
         if ! set_state "$id" committing; then
             disarm "$id" uncommitted
-            write_resume_unit "$id"
             refuse_commit "no space left for the attempt's files in $ETC"
         fi
-        sync_disk
+        sync_state
     fi
 }
 
@@ -82,7 +82,7 @@ apply_commit() { # ID
     old=$(get "$folder/old") new=$(get "$folder/new") code=0
     refuse_others_default
     note touched yes || fail 24 "no space left for the attempt's files in $ETC"
-    nix-env --profile "$PROFILE" --set "$new" 9>&- || fail 24 "nix-env could not set the profile"
+    timeout "$bound" nix-env --profile "$PROFILE" --set "$new" 9>&- || fail 24 "nix-env could not set the profile"
     point_sbin_init "$(get "$folder/new-init")"
     run_logged run_switch "$new" "$bound" boot
     if [ "$code" != 0 ]; then
@@ -93,23 +93,34 @@ apply_commit() { # ID
     [ "$(current)" = "$new" ] || [ "$mode" = boot ] ||
         fail 31 "somebody else has activated $(current)"
     add_gc_root last "$old"
+    sync_disk
     if ! record_commit "$new" || ! set_state "$1" committed; then
         fail 24 "no space left for the attempt's files in $ETC"
     fi
-    sync_disk
-    : >"$folder/durable"
+    sync_state
+    note durable yes
     remove_gc_roots
     prune_generations
     # Last (I2): from here on nothing has to be rolled back.
-    disarm "$1" revert unconfirmed uncommitted
+    release_guard "$1"
 }
 
 # A boot default that is neither what it was nor NEW is somebody else's.
 refuse_others_default() {
-    case $(profile) in
-    "$(get "$folder/old-profile")" | "$new") ;;
-    *) fail 31 "somebody else has made $(profile) the boot default" ;;
-    esac
+    [ "$(profile)" = "$(get "$folder/old-profile")" ] || is_own_default ||
+        fail 31 "somebody else has made $(profile) the boot default"
+}
+
+# Whether it is this attempt's, or that of a torn commit which this attempt has taken over.
+is_own_default() {
+    set -- "$(profile)"
+    [ "$1" = "$(get "$folder/new")" ] ||
+        { [ -n "$1" ] && grep -qxF -- "$1" "$folder/torn" 2>/dev/null; }
+}
+
+# Whether the profile still is what a commit has made it.
+is_unrestored() {
+    [ "$(profile)" != "$(get "$folder/old-profile")" ] && is_own_default
 }
 
 prune_generations() { # keeps the newest `keep`, and the newest of OLD and of the booted system

@@ -35,6 +35,7 @@ ETC=/nix/var/flakeup # next to the store: a switch may mount something over /var
 RUN=/run/flakeup
 ROOTS=/nix/var/nix/gcroots/flakeup
 PROFILE=/nix/var/nix/profiles/system
+STORE_LIMIT=60 # seconds for an answer of nix's store
 CHECK_LIMIT=60 # seconds for the pre-switch checks of a system
 RESTART_LIMIT=90 # seconds for restarting one network unit in a rollback
 START_LIMIT=15 # seconds for starting what OLD's activation needs: the bus and logind

@@ -9,8 +9,7 @@ rollback_attempt() { # ID TRIGGER
     applies_to_state "$2" "$(state "$1")" || exit 0
     [ "$2" != resumed ] || is_soft_rebooted || exit 0
     explain_rollback "$1" "$2"
-    # Units that still work on the attempt may hold the lock, so they are stopped first.
-    systemctl stop "flakeup-activate-$1.service" "flakeup-commit-$1.service" 2>/dev/null
+    stop_work "$1" # it may hold the lock
     read_spec <"$folder/spec"
     old=$(get "$folder/old") new=$(get "$folder/new")
     [ -z "$old" ] || PATH="$old/sw/bin:$PATH"
@@ -23,8 +22,17 @@ rollback_attempt() { # ID TRIGGER
         try_rollback "$1"
         unlock
         reboot_as_last_resort
-        wait_for_next_try "$1"
+        wait_for_next_try "$1" "$2"
     done
+}
+
+stop_work() { # ID: ends what still works towards NEW; fails if it goes on
+    set -- "flakeup-activate-$1.service" "flakeup-commit-$1.service"
+    timeout "$RESTART_LIMIT" systemctl stop "$@" 2>/dev/null 9>&-
+    case $(systemctl show --property=ActiveState --value -- "$@" 2>/dev/null | one_line) in
+    "inactive  inactive" | "inactive  failed" | "failed  inactive" | "failed  failed") ;;
+    *) return 1 ;;
+    esac
 }
 
 applies_to_state() { # TRIGGER STATE
@@ -56,7 +64,7 @@ explain_rollback() { # ID TRIGGER: PID 1 passes how the failed unit ended (syste
     esac
 }
 
-wait_for_next_try() { # ID; ends the unit if another trigger or attempt has taken over meanwhile
+wait_for_next_try() { # ID TRIGGER; ends the unit if the attempt has ended meanwhile
     pause=$FIRST_PAUSE doubled=1
     while [ "$doubled" -lt "$tries" ] && [ "$pause" -lt "$LONGEST_PAUSE" ]; do
         pause=$((pause * 2)) doubled=$((doubled + 1))
@@ -64,15 +72,15 @@ wait_for_next_try() { # ID; ends the unit if another trigger or attempt has take
     turns=$((pause * 2))
     while [ "$turns" -gt 0 ]; do
         sleep 0.5
-        [ "$(state "$1")" = rollback-failed ] || exit 0
+        applies_to_state "$2" "$(state "$1")" || exit 0
         turns=$((turns - 1))
     done
 }
 
 # The boot default is OLD, so a reboot does what its activation cannot. Not where that is not known.
 reboot_as_last_resort() {
-    [ "$reboot" = yes ] && [ "$tries" -ge "$TRIES_BEFORE_REBOOT" ] && [ "$(profile)" = "$old" ] &&
-        [ -z "$loader_trouble" ] || return 0
+    [ "$reboot" = yes ] && [ "$tries" -ge "$TRIES_BEFORE_REBOOT" ] && [ "$(current)" != "$old" ] &&
+        [ "$(profile)" = "$old" ] && [ -z "$loader_trouble" ] || return 0
     sync_disk
     systemctl reboot --no-block 9>&-
 }
@@ -82,19 +90,21 @@ try_rollback() { # ID
     set_state "$1" rolling-back
     tries=$(get "$folder/tries")
     tries=$((${tries:-0} + 1))
-    note tries "$tries"
+    write_synced "$folder/tries" "$tries"
     truncate --size="<$((2 * LOG_KEPT))" "$folder/log"
-    code=0 complaints='' loader_trouble='' stopped=
+    code=0 complaints='' loader_trouble='' stopped='' working=no
     leave_others_system "$1"
     printf -- '--- flakeup: rolling back, try %s\n' "$tries"
+    stop_work "$1" || working=yes
     if [ -z "$old" ]; then
+        restore_default
         end_rollback "$1" rollback-failed ""
         exit 0
     fi
-    [ "$mode" = boot ] || activate_old
+    is_untouched || activate_old
     restore_default
     point_sbin_init "$(get "$folder/init")"
-    [ "$mode" = boot ] || restart_units
+    is_untouched || restart_units
     trouble=$(describe_trouble)
     note trouble "$trouble"
     if [ -z "$trouble" ]; then
@@ -104,6 +114,8 @@ try_rollback() { # ID
     note exit 50
     set_state "$1" rollback-failed # I4: OLD is still needed, so its root stays
 }
+
+is_untouched() { [ "$mode" = boot ] && [ "$(current)" = "$old" ]; }
 
 activate_old() {
     start_prerequisites
@@ -118,7 +130,7 @@ restart_units() {
 
 # A system that is neither OLD nor NEW was activated by somebody else, who knows more than a timer.
 leave_others_system() { # ID
-    case $(current) in "$old" | "$new" | "") return ;; esac
+    ! is_own_system "$1" "$(current)" || return 0
     restore_default
     end_rollback "$1" superseded "somebody else has activated $(current)${loader_trouble:+; $loader_trouble}"
     exit 0
@@ -131,14 +143,14 @@ end_rollback() { # ID STATE REASON
     rollback-failed) note exit 50 ;;
     esac
     set_state "$1" "$2"
-    disarm "$1" revert unconfirmed uncommitted
+    release_guard "$1"
     [ "$2" = rollback-failed ] || remove_gc_roots
 }
 
 # OLD runs; what it boots is what it was before, or what somebody else has made it.
 measure_default() { # ID
     boots=$(profile) before=$(get "$folder/old-profile")
-    if [ "$boots" = "$before" ] || [ -z "$before" ]; then
+    if [ "$boots" = "$before" ]; then
         end_rollback "$1" rolled-back ""
     else
         end_rollback "$1" superseded "it runs the previous system, and somebody else has made $boots the boot default"
@@ -183,18 +195,21 @@ inactive_units() { # FILE
 restore_default() {
     [ -e "$folder/touched" ] || return 0
     before=$(get "$folder/old-profile") number=$(get "$folder/old-generation")
-    [ -n "$before" ] || return 0
-    case $(profile) in "$before" | "$new") ;; *) return 0 ;; esac # somebody else's
+    [ "$(profile)" = "$before" ] || is_own_default || return 0 # somebody else's
+    if [ -z "$before" ]; then # there was none
+        rm -f "$PROFILE"
+        return
+    fi
     failed=$(generation)
     if [ "$(readlink -e "$PROFILE-$number-link")" = "$before" ]; then
-        nix-env --profile "$PROFILE" --switch-generation "$number" 9>&-
+        timeout "$bound" nix-env --profile "$PROFILE" --switch-generation "$number" 9>&-
         [ "$failed" = "$number" ] ||
-            nix-env --profile "$PROFILE" --delete-generations "$failed" 9>&-
+            timeout "$bound" nix-env --profile "$PROFILE" --delete-generations "$failed" 9>&-
     else
-        nix-env --profile "$PROFILE" --set "$before" 9>&-
+        timeout "$bound" nix-env --profile "$PROFILE" --set "$before" 9>&-
     fi
     activated=$code said=$complaints
-    activate "$before" "$bound" boot
+    activate "$before" "$timeout" boot # `commit` may be what was too short
     [ "$code" = 0 ] || loader_trouble="the boot loader could not be restored (status $code)"
     code=$activated complaints=$said
 }
@@ -208,26 +223,31 @@ restart_network() {
 }
 
 # An activation that ended in the middle has not started what it had stopped. A unit that then ends well
-# by itself is left. Sets `stopped` to what could not be started.
+# by itself is left, and so is a socket whose service runs. Sets `stopped` to what does not run.
 restart_wanted() {
     if ! inactive=$(inactive_units baseline-active); then
         stopped='systemd does not answer'
         return
     fi
     [ -n "$inactive" ] || return 0
-    for unit in $inactive; do
-        timeout --kill-after="$KILL_AFTER" "$RESTART_LIMIT" systemctl start -- "$unit" 9>&- ||
-            stopped="$stopped $unit"
-    done
+    # shellcheck disable=SC2086 # names of units hold neither blanks nor wildcards
+    timeout --kill-after="$KILL_AFTER" "$RESTART_LIMIT" systemctl start -- $inactive 9>&- ||
+        stopped=$(inactive_units baseline-active | while read -r unit; do
+            case $unit in *.socket) ! systemctl is-active --quiet -- "${unit%.socket}.service" || continue ;; esac
+            printf '%s ' "$unit"
+        done)
     sleep 0.2 # time to fail
-    stopped="$stopped $(unit_states baseline-active |
-        sed -n -e 's/ failed$//p' -e 's/ activating$//p' | one_line)"
-    stopped=$(printf '%s' "$stopped" | sed 's/^ *//; s/ *$//')
+    failed=$(failed_units "failed,$BETWEEN_RUNS") || stopped='systemd does not answer'
+    stopped="$stopped$(printf '%s\n' "$failed" | grep -xF -f "$folder/baseline-active" | one_line)"
 }
 
 describe_trouble() { # what differs from before the attempt; nothing if OLD is what it was
     if [ "$(current)" != "$old" ]; then
         printf 'it runs %s' "$(current)"
+    elif [ -e "$folder/touched" ] && is_unrestored; then
+        printf 'its profile still is %s' "$(profile)"
+    elif [ "$working" = yes ]; then
+        printf 'what activates the new system does not end'
     elif [ -n "$loader_trouble" ]; then
         printf '%s' "$loader_trouble"
     elif script=$(failed_script); then

@@ -30,6 +30,7 @@ activate_new() { # ID
         refusals=$((refusals + 1))
         sleep 5
         waited=$((waited + 5))
+        [ "$(state "$1")" = activating ] || exit 0 # its rollback has begun
         [ "$(current)" = "$before" ] || fail 31 "somebody else has activated $(current)"
     done
     note code "$code"
@@ -110,8 +111,8 @@ check_exit_code() { # ID CODE SECONDS
     11) ! is_lock_refusal || why="another switch-to-configuration held its lock" ;;
     1) ! grep -q '^Pre-switch checks failed' "$folder/log" || why=$(describe_preswitch_checks) ;;
     esac
-    # Nothing was changed; where a rollback had failed before, it goes on.
-    if [ -n "$why" ] && [ "$(get "$folder/again")" = no ]; then
+    # Nothing was changed, if that is so; where a rollback had failed before, it goes on.
+    if [ -n "$why" ] && [ "$(get "$folder/again")" = no ] && [ "$(current)" = "$before" ]; then
         block "$1" "$why"
         exit 0
     fi

@@ -30,10 +30,12 @@ END
     if [ "$held" = "$id" ] || is_open "$held"; then attach "$held" "$new"; fi
     is_already_default "$new" && finish 0 unchanged new "$new"
     # An interrupted copy leaves a path that exists but is not valid.
-    nix-store --check-validity "$new" 2>/dev/null || finish 11 absent new "$new"
+    timeout "$STORE_LIMIT" nix-store --check-validity "$new" 2>/dev/null 9>&- || finish 11 absent new "$new"
     now=$(current) again=no
     if is_taken_over "$held"; then
         now=$(get "$ETC/attempts/$held/old") again=yes
+        [ "$mode" = switch ] || [ "$now" = "$(current)" ] ||
+            finish 30 blocked reason "its last rollback has failed, and goes on; wait for it, or deploy in activation.mode: switch"
     fi
     # Somebody changed a host that runs neither OLD nor NEW: people decide what to do.
     # With `mode boot` OLD may only be staged: it is the boot default, but has not run yet.
@@ -51,9 +53,17 @@ END
 }
 
 # What such an attempt has left running was never confirmed: OLD is still the system before it, and NEW
-# is activated even if it seems to run.
+# is activated even if it seems to run. An attempt that has changed nothing, and a host that somebody
+# has switched to another system since, are not its.
 is_taken_over() { # ID
-    is_orphaned "$1" || { [ -n "$1" ] && [ "$(state "$1")" = rollback-failed ]; }
+    [ -n "$1" ] && [ "$(state "$1")" != prepared ] || return 1
+    [ "$(state "$1")" = rollback-failed ] || is_orphaned "$1" || return 1
+    is_own_system "$1" "$(current)"
+}
+
+is_own_system() { # ID SYSTEM: whether it is OLD, NEW, or what a failed attempt before it has left
+    [ -z "$2" ] || [ "$2" = "$(get "$ETC/attempts/$1/old")" ] ||
+        [ "$2" = "$(get "$ETC/attempts/$1/new")" ] || [ "$2" = "$(get "$ETC/attempts/$1/left")" ]
 }
 
 # The last commit was this stack's, from OLD to what runs now: its deployer was killed before it saved
@@ -66,7 +76,7 @@ is_one_ahead() { # OLD
 supersede_held() {
     note_in "$held" exit 31
     set_state "$held" superseded
-    disarm "$held" revert unconfirmed uncommitted
+    release_guard "$held"
 }
 
 # Starting an attempt again attaches to it, even if it has ended; another attempt has to wait.
@@ -95,30 +105,32 @@ require_nixos_system() { # NEW
 
 prepare() { # ID OLD NEW; `spec` and `again` as `start` has them
     folder=$ETC/attempts/$1
+    rm -rf "$folder" # of a try that was refused
     mkdir -p "$folder" "$ROOTS"
     printf '%s\n' "$spec" >"$folder/spec"
     note old "$2"
     note new "$3"
     note again "$again"
+    [ "$again" = no ] || note left "$(current)"
     note boot-id "$BOOT_ID"
     note path "$PATH"
     note shell "$(readlink -f /bin/sh)"
     note_boot_default "$2"
     note init "$(sbin_init)"
-    note_manager_clock
-    if ! note_baseline "$2"; then
+    if ! note_manager_clock || ! note_baseline "$2"; then
         rm -rf "$folder"
         finish 30 blocked id "$1" reason "systemd did not say which units have failed"
     fi
-    : >"$folder/log"
-    : >"$folder/failed-new"
+    printf '' >"$folder/log"
+    printf '' >"$folder/failed-new"
     if ! cp -f "$0" "$folder/runner" || [ "$(get "$folder/shell")" = "" ] ||
+        [ "$(get "$folder/old")" != "$2" ] || [ "$(get "$folder/new")" != "$3" ] ||
         ! add_gc_root old "$2" || ! add_gc_root new "$3" || ! set_state "$1" prepared; then
         rm -rf "$folder"
         finish 30 blocked id "$1" reason "no space left for the attempt's files in $ETC"
     fi
     # A garbage collection that is under way has read the roots; nix tells it of what is realised.
-    if ! nix-store --realise --option substitute false "$3" >/dev/null 2>&1 9>&-; then
+    if ! timeout "$STORE_LIMIT" nix-store --realise --option substitute false "$3" >/dev/null 2>&1 9>&-; then
         rm -rf "$folder" "$ROOTS/new"
         finish 11 absent new "$3"
     fi
@@ -167,6 +179,7 @@ note_boot_default() { # OLD
     if [ -e "$torn/touched" ] && [ "$(get "$torn/old")" = "$1" ] &&
         { [ "$(state "$held")" = committing ] || [ "$again" = yes ]; }; then
         cp -f "$torn/old-profile" "$torn/old-generation" "$torn/touched" "$folder/"
+        note torn "$(get "$torn/new" && get "$torn/torn")"
         return
     fi
     note old-profile "$(profile)"
@@ -179,7 +192,7 @@ add_gc_root() { # NAME SYSTEM
 }
 
 prune_attempts() { # ID: keeps it and the newest attempts; ids sort by the deployers' clocks
-    find "$ETC/attempts" -mindepth 1 -maxdepth 1 -type d ! -name "$1" | sort -r | tail -n "+$((KEPT_ATTEMPTS + 1))" |
+    find "$ETC/attempts" -mindepth 1 -maxdepth 1 -type d ! -name "$1" ! -name "${held:-$1}" | sort -r | tail -n "+$((KEPT_ATTEMPTS + 1))" |
         while read -r stale; do rm -rf "$stale"; done
 }
 
@@ -194,7 +207,7 @@ run_preswitch_checks() { # ID NEW: NixOS's own checks, before anything changes
     esac
     # Systems without the action `check` print their usage: that is no failure.
     if ! grep -q -e '^Pre-switch checks failed' -e '^Could not acquire lock' "$folder/log"; then
-        : >"$folder/log"
+        printf '' >"$folder/log"
         return
     fi
     refuse_start "$1" "$(describe_preswitch_checks)"
@@ -216,7 +229,7 @@ block() { # ID REASON: nothing was changed
     note reason "$2"
     note exit 30
     set_state "$1" blocked
-    disarm "$1" revert
+    release_guard "$1"
     # What could not be rolled back before still has to be: its attempt keeps the host, and its OLD.
     if [ "$(get "$folder/again")" = no ]; then remove_gc_roots; else point_current "$held"; fi
 }
@@ -228,14 +241,13 @@ remove_gc_roots() { rm -f "$ROOTS/old" "$ROOTS/new"; }
 launch() { # ID; `timeout` and `deadline` as `start` has read them
     protect_nixos_lock
     write_resume_unit "$1" || refuse_start "$1" "no space left in /run/systemd/system"
-    arm_revert "$1" || refuse_start "$1" "systemd did not start the rollback timer"
-    [ "$again" = no ] || supersede_held
     sync_disk
+    arm_revert "$1" || refuse_start "$1" "systemd did not start the rollback timer"
     start_unit "flakeup-activate-$1" "run $1" --no-block \
         -p "OnFailure=flakeup-revert-$1.service" -p KillSignal=SIGKILL ||
         refuse_start "$1" "systemd-run refused to start the activation"
+    [ "$again" = no ] || supersede_held
 }
-
 
 arm_revert() { # ID
     arm "$1" revert "$((timeout + KILL_AFTER + deadline))" || return 1
@@ -246,6 +258,6 @@ arm_revert() { # ID
 
 # Whoever may open NixOS's lock may hold it, and no system could be activated any more.
 protect_nixos_lock() {
-    mkdir -p /run/nixos && : >>/run/nixos/switch-to-configuration.lock &&
+    mkdir -p /run/nixos && printf '' >>/run/nixos/switch-to-configuration.lock &&
         chmod 0600 /run/nixos/switch-to-configuration.lock
 }

@@ -8,7 +8,7 @@ attempt_id() {
 state() { get "$ETC/attempts/$1/state"; }
 set_state() { # ID STATE; on a full disk the log is dropped to make room
     if ! write_synced "$ETC/attempts/$1/state" "$2"; then
-        : >"$ETC/attempts/$1/log"
+        printf '' >"$ETC/attempts/$1/log" # not `:`, whose failed redirection ends the shell
         write_synced "$ETC/attempts/$1/state" "$2" || return
     fi
     ! has_ended "$2" || forget_checks "$1" || true
@@ -17,9 +17,10 @@ note() { printf '%s\n' "$2" >"$folder/$1"; } # NAME TEXT
 note_in() { printf '%s\n' "$3" >"$ETC/attempts/$1/$2"; } # ID NAME TEXT
 note_first() { [ -e "$folder/$1" ] || note "$1" "$2"; } # the first reason wins
 
-# I8: the whole file system, as it also holds the closure, the profile and nix's database. A state and
-# the notes before it are on the disk before anything follows from them.
+# I8: the whole file system, as it also holds the closure, the profile and nix's database. Before a timer
+# is armed and without the lock where that is possible: it takes as long as the disk needs.
 sync_disk() { sync -f "$ETC" 2>/dev/null || sync; }
+sync_state() { sync "$folder" "$ETC/attempts" "$ETC" 2>/dev/null || sync_disk; } # the names, too
 
 lock() { # [SECONDS]: every change of state is made under this lock
     [ -d "$RUN" ] || mkdir -p "$RUN"
@@ -29,7 +30,7 @@ lock() { # [SECONDS]: every change of state is made under this lock
 unlock() { exec 9>&-; }
 
 advance() { # ID FROM TO: fails if a timer or another call has changed the state meanwhile
-    lock
+    lock 120 # another deployer's `start` may hold it while PID 1 is busy
     if [ "$(state "$1")" != "$2" ]; then
         unlock
         return 1
@@ -75,8 +76,9 @@ close_after_reboot() { # ID
     note exit 23
     runs=$(current)
     [ -n "$runs" ] || return 0 # it is still booting
-    if [ -e "$folder/touched" ] && [ "$(profile)" != "$(get "$folder/old-profile")" ]; then
-        end_rollback "$1" rollback-failed "it runs $runs, and the profile is $(profile)"
+    if [ -e "$folder/touched" ] &&
+        { [ "$runs" = "$(get "$folder/new")" ] || is_unrestored; }; then
+        end_rollback "$1" rollback-failed "it has booted $runs, and the profile is $(profile)"
     elif [ "$runs" = "$(get "$folder/old")" ]; then
         measure_default "$1"
     else

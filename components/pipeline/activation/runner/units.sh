@@ -39,7 +39,11 @@ disarm() { # ID TRIGGER...; once, at the end: a trigger of an earlier phase does
         shift
     done
     systemctl stop "$@" 2>/dev/null || true # some may not exist
-    remove_resume_unit "$disarmed"
+}
+
+release_guard() { # ID; once an attempt has ended
+    disarm "$1" revert unconfirmed uncommitted
+    remove_resume_unit "$1"
 }
 
 # --- PID 1's clock ------------------------------------------------------------------------
@@ -49,10 +53,11 @@ disarm() { # ID TRIGGER...; once, at the end: a trigger of an earlier phase does
 userspace_start() { systemctl show --property=UserspaceTimestampMonotonic --value 2>/dev/null; }
 
 # /proc/uptime is the monotonic clock, unless lxcfs shows a container its own.
-note_manager_clock() {
-    note userspace "$(userspace_start)"
-    base=$(get "$folder/userspace")
-    base=$((${base:-0} / 10000))
+note_manager_clock() { # fails if PID 1 does not answer
+    base=$(userspace_start)
+    [ -n "$base" ] || return
+    note userspace "$base"
+    base=$((base / 10000))
     ! grep -q ' /proc/uptime ' /proc/self/mountinfo || base=0
     note clock-base "$base"
 }
@@ -67,7 +72,8 @@ read_manager_clock() { # sets `manager_clock`: hundredths of a second since PID 
 is_on_time() { # ID; `manager_clock` as `arm` has left it
     armed=$(systemctl show --property=ActiveEnterTimestampMonotonic --value \
         "flakeup-revert-$1.timer" 2>/dev/null)
-    late=$((manager_clock - (${armed:-0} - $(get "$folder/userspace")) / 10000))
+    [ -n "$armed" ] || return 0
+    late=$((manager_clock - (armed - $(get "$folder/userspace")) / 10000))
     [ "$late" -gt -100 ] && [ "$late" -lt 100 ] && return
     note clock-base "$(($(get "$folder/clock-base") + late))"
     return 1
@@ -87,6 +93,8 @@ DefaultDependencies=no
 IgnoreOnIsolate=yes
 Conflicts=shutdown.target
 Before=shutdown.target
+RequiresMountsFor=$ETC
+StartLimitIntervalSec=0
 ConditionPathExists=!/run/systemd/transient/flakeup-revert-$1.timer
 
 [Service]
@@ -96,6 +104,7 @@ Environment="FLAKEUP_PATH=$(get "$folder/path" | sed 's/%/%%/g')"
 StandardOutput=append:$folder/log
 StandardError=append:$folder/log
 Restart=on-failure
+RestartForceExitStatus=SIGTERM SIGHUP SIGINT SIGPIPE
 RestartSec=1
 END
 }
