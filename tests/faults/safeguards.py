@@ -204,6 +204,11 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
                 text='sync -f "$ETC" 2>/dev/null || sync;',
                 replacement="true;",
             ),
+            Edit(
+                file=f"{RUNNER}/state.sh",
+                text='sync "$folder" "$ETC/attempts" "$ETC" 2>/dev/null || sync_disk;',
+                replacement="true;",
+            ),
         ),
         killers={"F4g": "lost: .* of an attempt"},
     ),
@@ -213,8 +218,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         edits=(
             Edit(
                 file=f"{RUNNER}/start.sh",
-                text=' || { [ -n "$1" ] && [ "$(state "$1")" = rollback-failed ]; }',
-                replacement="",
+                text='[ "$(state "$1")" = rollback-failed ] || is_orphaned "$1"',
+                replacement='is_orphaned "$1"',
             ),
         ),
         killers={"F29a": "the broken release was deployed"},
@@ -225,8 +230,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         edits=(
             Edit(
                 file=f"{RUNNER}/rollback.sh",
-                text='    case $(current) in "$old" | "$new" | "") return ;; esac\n',
-                replacement="    return\n",
+                text='    ! is_own_system "$1" "$(current)" || return 0\n',
+                replacement="    return 0\n",
             ),
         ),
         killers={"F27a": "the attempt ended rolled-back|it ended between, not other"},
