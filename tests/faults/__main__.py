@@ -52,7 +52,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="seed of the first injection of each row")
     parser.add_argument("--times", type=int, help="number of injections of each row")
     parser.add_argument(
-        "--quick", action="store_true", help="about twenty injections, of all kinds"
+        "--quick", action="store_true", help="about thirty injections, of all kinds"
     )
     parser.add_argument("--hosts", type=int, default=8, help="number of hosts (default: 8)")
     parser.add_argument("--keep", action="store_true", help="keep the hosts for inspection")

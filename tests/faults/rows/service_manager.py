@@ -120,7 +120,7 @@ ROWS = (
     ),
     Row(
         id="F16c", expected=Outcome.OLD, inject=unconfirmed("systemctl isolate multi-user.target"),
-        driver=Driver.PIPELINE, times=2, quick=1, within=18,
+        driver=Driver.PIPELINE, times=2, within=18,
         what="`systemctl isolate` while the attempt awaits a confirmation that never comes",
     ),
     Row(

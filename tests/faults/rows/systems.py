@@ -161,7 +161,7 @@ ROWS = (
         what="a unit was failing before, and a part of the activation script fails",
     ),
     Row(
-        id="F9o2", expected=Outcome.OLD, inject=failed_before("activate-fails"), times=5, quick=1,
+        id="F9o2", expected=Outcome.OLD, inject=failed_before("activate-fails"), times=5,
         driver=Driver.PIPELINE, within=20,
         what="a unit was failing before, and the activation script fails",
     ),
