@@ -35,6 +35,7 @@ check: bootstrap ## run the linters: ruff, mypy, shellcheck
 	tools/env ruff check --output-format=concise . || status=1; \
 	tools/env ruff format --check . || status=1; \
 	tools/env mypy . || status=1; \
+	! git grep -nE '^(<<<<<<<|>>>>>>>) ' || { echo 'git: a conflict is not resolved'; status=1; }; \
 	git ls-files -z -co --exclude-standard | xargs -0 -r \
 	  awk 'FNR == 1 && /^#!.*[\/ ](ba)?sh *$$/ { printf "%s%c", FILENAME, 0 } { nextfile }' | \
 	  xargs -0 -r tools/env shellcheck --external-sources && echo 'shellcheck: no findings' || status=1; \
