@@ -59,7 +59,7 @@ PAUSES = {
 }  # fmt: skip
 """Services that end well and are started again, by design."""
 SYSTEMS: dict[str, dict[str, object]] = {
-    "old": {"units": {"pausing-before.service": PAUSES["short"]}},
+    "old": {},
     "new": {"extraText": "new"},
     "other": {"extraText": "other"},
     "absent": {"extraText": "never copied"},

@@ -42,7 +42,7 @@ def test_a_failed_activation_fails_up_and_ends_on_old(workspace: Workspace, host
 
 def test_the_other_hosts_finish_after_a_failure(workspace: Workspace, hosts: Hosts) -> None:
     """The program must survive the failure of a resource."""
-    workspace.fleet(web1={"activationSeconds": 2}, web2={"faults": {"check-fails": "1"}})
+    workspace.fleet(web1={"activationSeconds": 2}, web2={"faults": {"check-fails": "no line end"}})
     workspace.write(appRef="v2")
     result = workspace.up("--continue-on-error")
     assert result.code != 0
@@ -52,7 +52,7 @@ def test_the_other_hosts_finish_after_a_failure(workspace: Workspace, hosts: Hos
         'before hook "web2-switch" failed: not deployed: web2: refused:'
         " its pre-switch checks failed:"
         " there are changes to critical components of the system; switching into it is not safe"
-        "; to deploy it for the next start, set activation.mode: boot. nothing was changed"
+        " no line end; to deploy it for the next start, set activation.mode: boot. nothing was changed"
     )
     assert answers(hosts) == serving("v2", "web1") | serving("v1", "web2")
     assert workspace.outputs()["hosts"]["web2"]["outcome"] == "failed"

@@ -144,6 +144,18 @@ async def test_another_release_after_a_torn_commit(web1: RunnerHost, systems: Sy
     assert await is_on(web1, systems["other"])
 
 
+async def test_a_service_that_pauses_does_not_keep_a_rollback_going(
+    web1: RunnerHost, systems: Systems
+) -> None:
+    """OLD's own service ends well once a second, and may be between two runs after the rollback."""
+    old = systems["pausing-short"]
+    await web1.ensure(old)
+    for _ in range(3):
+        message = await failure(web1.attempt(systems["failing"], old))
+        assert "rolled back to the previous system" in message
+        assert await is_on(web1, old)
+
+
 async def test_a_reboot_as_the_last_resort(web1: RunnerHost, systems: Systems) -> None:
     boot = (await web1.observe()).boot_id
     one = web1.attempt(

@@ -109,7 +109,7 @@ check_exit_code() { # ID CODE SECONDS
         ;;
     100) why="the init interface changed: this release needs a reboot" ;;
     11) ! is_lock_refusal || why="another switch-to-configuration held its lock" ;;
-    1) ! grep -q '^Pre-switch checks failed' "$folder/log" || why=$(describe_preswitch_checks) ;;
+    1) ! grep -q 'Pre-switch checks failed$' "$folder/log" || why=$(describe_preswitch_checks) ;;
     esac
     # Nothing was changed, if that is so; where a rollback had failed before, it goes on.
     if [ -n "$why" ] && [ "$(get "$folder/again")" = no ] && [ "$(current)" = "$before" ]; then

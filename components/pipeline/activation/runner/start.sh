@@ -206,15 +206,16 @@ run_preswitch_checks() { # ID NEW: NixOS's own checks, before anything changes
     124 | 137) refuse_start "$1" "its pre-switch checks did not finish within $CHECK_LIMIT s" ;;
     esac
     # Systems without the action `check` print their usage: that is no failure.
-    if ! grep -q -e '^Pre-switch checks failed' -e '^Could not acquire lock' "$folder/log"; then
+    if ! grep -q -e 'Pre-switch checks failed$' -e '^Could not acquire lock' "$folder/log"; then
         printf '' >"$folder/log"
         return
     fi
     refuse_start "$1" "$(describe_preswitch_checks)"
 }
 
-describe_preswitch_checks() { # what they say first is the cause, then come ways to ignore them
-    said=$(grep -v -e '^Pre-switch checks failed' -e '^--- flakeup: ' "$folder/log" |
+# What they say first is the cause, then come ways to ignore them. The last line may lack its end.
+describe_preswitch_checks() {
+    said=$(sed -e 's/Pre-switch checks failed$//' -e '/^--- flakeup: /d' -e '/^$/d' "$folder/log" |
         head -n 10 | excerpt 4000)
     printf 'its pre-switch checks failed%s; to deploy it for the next start, set activation.mode: boot' \
         "${said:+: $said}"
