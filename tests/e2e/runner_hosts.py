@@ -40,7 +40,6 @@ from harness.caches import isolated_caches
 from harness.hosts import ContainerHost
 from harness.incus import ROOT, own_prefix
 
-PREFIX = own_prefix("flakeup-runner")
 USERS = {"web1": "root", "web2": "deploy"}
 
 
@@ -209,25 +208,28 @@ def systems(runner_place: Path, app: Path) -> dict[str, EvaluatedAttr]:
 
 @pytest.fixture(scope="module")
 def runner_hosts(
-    runner_place: Path, systems: dict[str, EvaluatedAttr]
+    request: pytest.FixtureRequest, runner_place: Path, systems: dict[str, EvaluatedAttr]
 ) -> Iterator[dict[str, RunnerHost]]:
-    """Two hosts that have the systems in their stores: web1 all but `absent`."""
-    containers.remove(PREFIX)
+    """Hosts of the module's own, as modules run in parallel; they have the systems in their stores.
+
+    web1 has all but `absent`. A module that takes USERS has web2, too, with `old` and `new`.
+    """
+    module = request.module.__name__.rpartition(".test_")[2].replace("_", "-")
+    prefix = own_prefix(f"flakeup-{module}")
+    names = {"web1": COPIED, "web2": ("old", "new")}
+    users = getattr(request.module, "USERS", {"web1": "root"})
+    containers.remove(prefix)
     try:
-        made = launch(PREFIX, runner_place, USERS)
+        made = launch(prefix, runner_place, users)
+        copies = [copy(made[host], [systems[name] for name in names[host]]) for host in users]
 
         async def copy_all() -> None:
-            await all_of(
-                [
-                    copy(made["web1"], [systems[name] for name in COPIED]),
-                    copy(made["web2"], [systems["old"], systems["new"]]),
-                ]
-            )
+            await all_of(copies)
 
         asyncio.run(copy_all())
         yield made
     finally:
-        containers.remove(PREFIX)
+        containers.remove(prefix)
 
 
 @pytest.fixture

@@ -52,7 +52,8 @@ def test_the_other_hosts_finish_after_a_failure(workspace: Workspace, hosts: Hos
         'before hook "web2-switch" failed: not deployed: web2: refused:'
         " its pre-switch checks failed:"
         " there are changes to critical components of the system; switching into it is not safe"
-        " no line end; to deploy it for the next start, set activation.mode: boot. nothing was changed"
+        " no line end; to deploy it for the next start, set activation.mode: boot."
+        " nothing was changed"
     )
     assert answers(hosts) == serving("v2", "web1") | serving("v1", "web2")
     assert workspace.outputs()["hosts"]["web2"]["outcome"] == "failed"
