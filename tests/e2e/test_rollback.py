@@ -39,6 +39,10 @@ def reason(host: RunnerHost) -> str:
     return host.container.query("cat", "/nix/var/flakeup/current/reason").strip()
 
 
+def trouble(host: RunnerHost) -> str:
+    return host.container.query("cat", "/nix/var/flakeup/current/trouble").strip()
+
+
 async def wait_for(host: RunnerHost, *states: State, seconds: float = 40) -> None:
     end = time.monotonic() + seconds
     while (found := state(host)) not in states:
@@ -207,6 +211,82 @@ async def test_a_boot_default_that_somebody_else_sets_is_left(
     await wait_for(web1, State.SUPERSEDED)
     assert await web1.systems() == (systems["old"].out_path, other)
     assert f"somebody else has made {other.path} the boot default" in reason(web1)
+
+
+@contextmanager
+def failing(host: RunnerHost, program: str, words: str) -> Iterator[None]:
+    """During the block, a program of the host fails with arguments that match a shell pattern."""
+    wrapper = f'#!/bin/sh\ncase "$*" in {words}) exit 1 ;; esac\nexec /nix/real/{program} "$@"\n'
+    sh(
+        host,
+        f"mkdir -p /nix/real; cp -a /usr/bin/{program} /nix/real/; [ ! -L /usr/bin/{program} ] ||"
+        f" ln -sfn $(readlink -f /usr/bin/{program}) /nix/real/{program};"
+        f" printf %s '{wrapper}' >/nix/wrapper; chmod 755 /nix/wrapper;"
+        f" mv /nix/wrapper /usr/bin/{program}",
+    )
+    try:
+        yield
+    finally:
+        sh(
+            host,
+            f"cp -a /nix/real/{program} /usr/bin/{program}.new;"
+            f" mv /usr/bin/{program}.new /usr/bin/{program}; rm -r /nix/real",
+        )
+
+
+async def test_a_silent_systemd_is_no_end(web1: RunnerHost, systems: Systems) -> None:
+    await web1.attempt(systems["new"], systems["old"], confirm=Duration("2s")).run()
+    with failing(web1, "systemctl", "*Id,ActiveState*"):
+        await wait_for(web1, State.ROLLBACK_FAILED)
+        assert trouble(web1) == "not active any more: systemd does not answer"
+    await wait_for(web1, State.ROLLED_BACK)
+    assert await is_on(web1, systems["old"])
+
+
+async def test_a_profile_that_cannot_be_restored_is_tried_again(
+    web1: RunnerHost, systems: Systems
+) -> None:
+    await web1.attempt(systems["unbootable"], systems["old"]).run()
+    with failing(web1, "nix-env", "*--switch-generation*"):
+        code, reply = await web1.commit(systems["unbootable"])
+        assert (code, reply.state) == (24, State.ROLLBACK_FAILED)
+        assert trouble(web1) == f"its profile still is {systems['unbootable'].out_path.path}"
+    await wait_for(web1, State.ROLLED_BACK)
+    assert await is_on(web1, systems["old"])
+
+
+async def test_a_state_that_cannot_be_written_does_not_end_a_rollback(
+    web1: RunnerHost, systems: Systems
+) -> None:
+    """As on a full disk, while the rollback fails for another reason."""
+    await web1.attempt(systems["new"], systems["old"], confirm=Duration("2s")).run()
+    with held_lock(web1):
+        sh(web1, "mkdir /nix/var/flakeup/current/state.tmp")
+        await asyncio.sleep(5)
+        assert (await web1.systems())[0] == systems["new"].out_path
+        sh(web1, "rmdir /nix/var/flakeup/current/state.tmp")
+    await wait_for(web1, State.ROLLED_BACK)
+    assert await is_on(web1, systems["old"])
+
+
+async def test_a_torn_boot_loader_that_boots_new(web1: RunnerHost, systems: Systems) -> None:
+    """Power was cut after the profile was put back, and before the boot loader was."""
+    new, profile = systems["new"].out_path.path, "/nix/var/nix/profiles/system"
+    await web1.attempt(systems["new"], systems["old"]).run()
+    sh(
+        web1,
+        "cd /nix/var/flakeup/current; echo rolling-back >state; echo yes >touched;"
+        f" nix-env -p {profile} --set {new}; {new}/bin/switch-to-configuration boot;"
+        f" nix-env -p {profile} --switch-generation $(cat old-generation); sync",
+    )
+    web1.container.incus.call("restart", web1.container.instance, "--force")
+    await wait_until_booted(web1)
+    assert await web1.systems() == (systems["new"].out_path, systems["old"].out_path)
+    assert "broken.service" in await failure(web1.attempt(systems["failing"], systems["old"]))
+    await wait_for(web1, State.ROLLED_BACK)
+    web1.container.incus.call("restart", web1.container.instance, "--force")
+    await wait_until_booted(web1)
+    assert await is_on(web1, systems["old"])
 
 
 async def test_a_reboot_into_another_system_is_not_a_rollback(
