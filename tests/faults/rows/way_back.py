@@ -73,27 +73,26 @@ def kill_old_switch(scenario: Scenario) -> CommandResult:
     """OLD's activation is killed at a random moment: what it had stopped has to run in the end."""
     assert isinstance(scenario, PipelineScenario)
     _run_slow_system(scenario)
-    with scenario.deploying("other-worker") as deployment:
-        began = in_phase("stop", scenario.phases_before, scenario.old)
-        scenario.kill_within(1.3, began, "switch-to-configuration")
-        return deployment.wait()
+    return _kill_in_phase(scenario, "stop", 1.3, "switch-to-configuration")
 
 
 def kill_old_switch_late(scenario: Scenario) -> CommandResult:
     """The same after its activation script: OLD runs, and what it had stopped does not."""
-    assert isinstance(scenario, PipelineScenario)
-    with scenario.deploying("other-worker") as deployment:
-        began = in_phase("reload", scenario.phases_before, scenario.old)
-        scenario.kill_within(0.02, began, "switch-to-configuration")
-        return deployment.wait()
+    return _kill_in_phase(scenario, "reload", 0.02, "switch-to-configuration")
 
 
 def kill_way_back(scenario: Scenario) -> CommandResult:
     assert isinstance(scenario, PipelineScenario)
     _run_slow_system(scenario)
+    return _kill_in_phase(scenario, "stop", 1.8, "attempts/.*/runner rollback")
+
+
+def _kill_in_phase(scenario: Scenario, phase: str, seconds: float, pattern: str) -> CommandResult:
+    """Kill what matches up to `seconds` after OLD's activation has entered a phase."""
+    assert isinstance(scenario, PipelineScenario)
     with scenario.deploying("other-worker") as deployment:
-        began = in_phase("stop", scenario.phases_before, scenario.old)
-        scenario.kill_within(1.8, began, "attempts/.*/runner rollback")
+        began = in_phase(phase, scenario.phases_before, scenario.old)
+        scenario.kill_within(seconds, began, pattern)
         return deployment.wait()
 
 
