@@ -29,19 +29,20 @@ pick_failed() { # EXCUSED-FILE: filters lines of `list_units`; units in the file
     done
     [ -n "$between" ] || return 0
     # shellcheck disable=SC2086 # names of units hold neither blanks nor wildcards
-    results=$(last_results $between) || return
+    results=$(show_units $between) || return
     printf '%s\n' "$results" | sed -n '/ success$/!s/ .*//p' | drop_listed "$1"
 }
 
-last_results() { # UNIT...: "UNIT SUB RESULT" a line
-    shown=$(systemctl show --property=Id,SubState,Result -- "$@" 2>/dev/null) || return
-    unit='' sub='' result=''
+show_units() { # UNIT...: "UNIT ACTIVE SUB RESULT" a line
+    shown=$(systemctl show --property=Id,ActiveState,SubState,Result -- "$@" 2>/dev/null) || return
+    unit='' active='' sub='' result=''
     printf '%s\n\n' "$shown" | while IFS='=' read -r key value; do
         case $key in
         Id) unit=$value ;;
+        ActiveState) active=$value ;;
         SubState) sub=$value ;;
         Result) result=$value ;;
-        '') printf '%s %s %s\n' "$unit" "$sub" "$result" ;;
+        '') printf '%s %s %s %s\n' "$unit" "$active" "$sub" "$result" && result='' ;;
         esac
     done
 }
@@ -69,7 +70,7 @@ fail_on_named_units() {
         tr ',' '\n' | drop_excused)
     [ -n "$named" ] || return 0
     # shellcheck disable=SC2086 # names of units hold neither blanks nor wildcards
-    results=$(last_results $named) || return
+    results=$(show_units $named) || return
     fail_if_any "$(printf '%s\n' "$results" | sed '/ auto-restart[a-z-]* success$/d; s/ .*//')"
 }
 

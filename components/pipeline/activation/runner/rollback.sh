@@ -169,26 +169,13 @@ start_prerequisites() {
     [ $# -eq 0 ] || timeout "$START_LIMIT" systemctl start -- "$@" 9>&-
 } 2>/dev/null
 
-# The units listed in a file, with their states now, such as `app.service active`; fails if PID 1 does
-# not answer.
-unit_states() { # FILE
+inactive_units() { # FILE: its units that are not active now; fails if PID 1 does not answer
     # shellcheck disable=SC2046 # names of units hold neither blanks nor wildcards
     set -- $(get "$folder/$1")
     [ $# -gt 0 ] || return 0
-    states=$(systemctl show --property=Id,ActiveState -- "$@" 2>/dev/null) || return 1
-    printf '%s\n\n' "$states" | while IFS='=' read -r key value; do
-        case $key in
-        Id) unit=$value ;;
-        ActiveState) state=$value ;;
-        '') printf '%s %s\n' "$unit" "$state" ;;
-        esac
-    done
-}
-
-inactive_units() { # FILE
-    states=$(unit_states "$1") || return 1
-    printf '%s\n' "$states" | grep -v -e ' active$' -e ' reloading$' -e ' refreshing$' -e '^$' |
-        cut -d' ' -f1
+    states=$(show_units "$@") || return 1
+    printf '%s\n' "$states" |
+        sed -e '/^[^ ]* active /d' -e '/^[^ ]* reloading /d' -e '/^[^ ]* refreshing /d' -e 's/ .*//'
 }
 
 # I1: what a commit changed is restored: the previous generation, and its boot entry.
