@@ -50,6 +50,21 @@ async def wait_for(host: RunnerHost, *states: State, seconds: float = 40) -> Non
         await asyncio.sleep(0.2)
 
 
+async def wait_for_soft_reboot(host: RunnerHost, began: str) -> None:
+    """Until PID 1's userspace began after `began`; a command on the host may end with it."""
+    end = time.monotonic() + 40
+    while userspace_began(host) in ("", began):
+        assert time.monotonic() < end, "it was not rebooted"
+        await asyncio.sleep(0.2)
+
+
+def userspace_began(host: RunnerHost) -> str:
+    """In µs of the monotonic clock; empty while the host does not answer."""
+    show = ("systemctl", "show", "--property=UserspaceTimestampMonotonic", "--value")
+    done = host.container.incus.attempt("exec", host.container.instance, "-T", "--", *show)
+    return "" if done.returncode else done.stdout.strip()
+
+
 @contextmanager
 def held_lock(host: RunnerHost) -> Iterator[None]:
     """Another switch holds NixOS's lock during the block."""
@@ -326,9 +341,12 @@ async def test_an_abort_after_a_reboot_answers_at_once(web1: RunnerHost, systems
 async def test_a_soft_reboot_rolls_back(web1: RunnerHost, systems: Systems) -> None:
     """/run stays, so NixOS goes on with NEW; the attempt's timers are gone."""
     await web1.attempt(systems["new"], systems["old"], confirm=Duration("10m")).run()
+    began = userspace_began(web1)
+    assert began
     web1.container.exec("systemctl", "soft-reboot", "--no-block")
-    await wait_for(web1, State.ROLLED_BACK)
+    await wait_for_soft_reboot(web1, began)
     await wait_until_booted(web1)
+    await wait_for(web1, State.ROLLED_BACK)
     assert reason(web1) == "the host was soft-rebooted"
     assert await is_on(web1, systems["old"])
 

@@ -71,7 +71,11 @@ fail_on_named_units() {
     [ -n "$named" ] || return 0
     # shellcheck disable=SC2086 # names of units hold neither blanks nor wildcards
     results=$(show_units $named) || return
-    fail_if_any "$(printf '%s\n' "$results" | sed '/ auto-restart[a-z-]* success$/d; s/ .*//')"
+    fail_if_any "$(
+        printf '%s\n' "$results" | sed -n 's/ failed .*//p'
+        printf '%s\n' "$results" | sed '/ failed /d; / auto-restart[a-z-]* success$/d; s/ .*//' |
+            drop_listed "$folder/baseline-restarting"
+    )"
 }
 
 # --- restarts -------------------------------------------------------------------------------
@@ -97,11 +101,14 @@ restarted_services() { # [COUNT SINCE]
 
 # Names, not counts: a switch resets the counts (`systemctl reset-failed`). At least twice and recently:
 # a service that restarted once, or long ago, was stable.
-note_restarting() { # fails if PID 1 does not answer
+note_restarting() { # adds them to those between two runs; fails if PID 1 does not answer
     restarts=$(restarted_services 2 $(($(stat -c %Y "$folder/spec") - RESTARTED_WITHIN))) || return
-    note baseline-restarting "$(printf '%s\n' "$restarts" | while read -r unit _; do
-        [ -z "$unit" ] || ended_well "$unit" 2 || printf '%s\n' "$unit"
-    done)"
+    note baseline-restarting "$(
+        cat "$folder/baseline-restarting"
+        printf '%s\n' "$restarts" | while read -r unit _; do
+            [ -z "$unit" ] || ended_well "$unit" 2 || printf '%s\n' "$unit"
+        done
+    )"
 }
 
 # Between two starts a unit is neither failed nor restarting, so restarts are counted: since half of

@@ -63,6 +63,10 @@ report_died() { # ID: its units are gone; look once more, its state may have cha
     finish 50 died state "$now" current "$(current)" offset "$offset"
 }
 
+failed_before() { # also those that systemd kept starting again
+    cat "$folder/baseline-failed" "$folder/baseline-restarting" 2>/dev/null | sed '/^$/d' | sort -u
+}
+
 report_result() { # CODE: the attempt waits or has ended; report everything about it (I6)
     [ ! -s "$folder/journal" ] || emit_lines journal <"$folder/journal"
     finish "${1:-20}" result \
@@ -80,7 +84,7 @@ report_result() { # CODE: the attempt waits or has ended; report everything abou
         tries "$(get "$folder/tries")" \
         warnings "$(get "$folder/warnings")" \
         units "$(one_line <"$folder/failed-new" 2>/dev/null | head -c 4000)" \
-        failedBefore "$(one_line <"$folder/baseline-failed" 2>/dev/null | head -c 4000)" \
+        failedBefore "$(failed_before | one_line | head -c 4000)" \
         trouble "$(get "$folder/trouble")" \
         offset "$offset"
 }

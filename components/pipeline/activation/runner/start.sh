@@ -153,16 +153,17 @@ note_baseline() { # OLD
         return
     fi
     note_baseline_units "$1" || return
-    note baseline-restarting ""
     [ "$settle" = 0 ] || note_restarting
 }
 
-# Units that failed before are not this attempt's fault. Those that were active and that targets want
-# are active again after a rollback; the network's even if no target wants them.
+# Units that failed before are not this attempt's fault, and those that systemd starts again after a
+# failure may go on so. Those that were active and that targets want are active again after a rollback;
+# the network's even if no target wants them.
 note_baseline_units() { # OLD
     all=$(list_units) || return
     failed=$(printf '%s\n' "$all" | pick_failed /dev/null) || return
-    note baseline-failed "$failed"
+    note baseline-failed "$(printf '%s\n' "$all" | sed -n 's/^\([^ ]*\) *[^ ]* *failed .*/\1/p')"
+    note baseline-restarting "$(printf '%s\n' "$failed" | drop_listed "$folder/baseline-failed")"
     active=$(printf '%s\n' "$all" | sed -n 's/^\([^ ]*\) *[^ ]* *active .*/\1/p')
     note baseline-network "$(printf '%s\n' "$active" | grep -E "$NETWORK_UNITS")"
     note wanted "$(printf '%s\n' "$1"/etc/systemd/system/*.wants/* "$1"/etc/systemd/system/*.requires/* |
