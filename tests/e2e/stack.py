@@ -28,7 +28,8 @@ from tests.e2e.processes import descendants, in_session, kill
 ROOT = Path(__file__).resolve().parents[2]
 ENV = str(ROOT / "tools" / "env")
 STACK = "e2e"
-PREFIX = own_prefix("flakeup-e2e")
+PREFIX = own_prefix(f"flakeup-e2e{os.environ.get('PYTEST_XDIST_WORKER', '')}")
+"""Each worker has a stack with its own hosts, so that modules can run in parallel."""
 USERS = {"web1": "root", "web2": "deploy", "web3": "root"}
 FAST_ACTIVATION = {
     "timeout": "30s",
@@ -38,7 +39,7 @@ FAST_ACTIVATION = {
     "commit": "20s",
 }
 """Shorter than the defaults, as the hosts are on the same machine."""
-TIMEOUT = 120.0
+TIMEOUT = 240.0
 """Seconds for one command."""
 PRIVATE = ("SSH_AUTH_SOCK", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
 """Variables that are not passed on, so that neither the user's keys nor caches are used."""

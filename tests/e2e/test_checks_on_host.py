@@ -39,7 +39,7 @@ def check(name: str, kind: CheckKind, target: str, **changes: Any) -> Check:
         contains="",
         header="",
         period=Duration("1s"),
-        timeout=Duration("2s"),
+        timeout=Duration("10s"),
         retries=0,
         hold=Duration("0s"),
     )
@@ -135,17 +135,17 @@ async def test_nobody_on_the_host_sees_what_a_check_holds(
     web1: RunnerHost, new: EvaluatedAttr
 ) -> None:
     """Argv is everybody's to read, and the spec of an attempt that has ended is kept."""
-    sampling = asyncio.to_thread(web1.container.exec, "sh", "-c", SAMPLER, "sh", TOKEN)
+    sampling = asyncio.to_thread(web1.container.exec, "sh", "-c", SAMPLER, "sh", TOKEN, timeout=150)
     async with background(sampling) as seen:
         one = attempt(web1, new, *SECRET)
         message = await failure(one)
-        control = asyncio.to_thread(web1.container.exec, "sh", "-c", "sleep 1; :", TOKEN)
+        control = asyncio.to_thread(web1.container.exec, "sh", "-c", "sleep 5; :", TOKEN)
         await control
         web1.container.exec("rm", "/run/sampled")
         lines = (await seen).splitlines()
     assert TOKEN in message  # that of `contains` or `header`, which the config has
     assert lines, "the sampler sees nothing"
-    assert [line for line in lines if "sleep 1; :" not in line] == []
+    assert [line for line in lines if "sleep 5; :" not in line] == []
     folder = f"/nix/var/flakeup/attempts/{one.id}"
     kept = web1.container.exec("sh", "-c", f"grep -rlF {TOKEN} {folder} || true").split()
     assert kept == [f"{folder}/reason"]

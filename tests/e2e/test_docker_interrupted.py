@@ -39,7 +39,7 @@ def held(
     proxy.reset()
     trouble = proxy.delay(step.request, HELD)
     with stack.running("up", "--yes", "--skip-preview") as engine:
-        trouble.wait(60)
+        trouble.wait(120)
         # More of them, where those of an `up` before are still there.
         assert len(inspector.containers()) >= step.containers
         assert len(inspector.candidates()) == step.candidates

@@ -134,11 +134,12 @@ def test_a_killed_deployer_does_not_harm_the_host(
 ) -> None:
     before = web1.runs()
     workspace.fleet(web1={"activationSeconds": 3, "extraText": moment})
-    times = {**workspace.config["activation"], "confirm": "6s", "settle": "3s"}
+    slow = {"confirm": "6s", "settle": "10s", "checkDeadline": "30s"}
+    times = {**workspace.config["activation"], **slow}
     workspace.write(appRef="v2", activation=times)
     with workspace.running("up", "--yes", "--skip-preview") as engine:
         engine.read_until(f"web1: {moment}")
-    wait_for(lambda: web1.runs() == before and web1.boots() == before, seconds=60)
+    wait_for(lambda: web1.runs() == before and web1.boots() == before, seconds=100)
     workspace.cancel()
     result = workspace.up()
     assert result.code == 0, result.text

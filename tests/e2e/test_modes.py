@@ -185,7 +185,7 @@ def repair(result: CommandResult) -> list[str]:
 def restart(host: ContainerHost) -> None:
     """Reboot a host, and wait until it runs a system and accepts connections."""
     host.incus.call("restart", "--force", host.instance)
-    wait_for(lambda: is_up(host), 30)
+    wait_for(lambda: is_up(host), 120)
 
 
 def is_up(host: ContainerHost) -> bool:

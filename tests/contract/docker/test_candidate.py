@@ -101,7 +101,7 @@ async def test_a_candidate_that_becomes_healthy_is_removed(place: Place) -> None
 async def test_without_a_health_check_it_must_run_for_three_seconds(place: Place) -> None:
     began = time.monotonic()
     await place.run(place.candidate(*STAYS))
-    assert 3 <= time.monotonic() - began < 8
+    assert 3 <= time.monotonic() - began < 18
 
 
 async def test_it_runs_as_the_service_will(place: Place) -> None:

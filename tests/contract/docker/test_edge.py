@@ -39,7 +39,8 @@ _SLOW: Final = r"""
 cat >/slow <<'end'
 #!/bin/sh
 while read -r line && [ ${#line} -gt 1 ]; do :; done
-sleep 2
+>/asked
+sleep 4
 printf 'HTTP/1.0 200 OK\r\n\r\nlate\n'
 end
 /bin/busybox chmod +x /slow
@@ -204,15 +205,23 @@ async def test_requests_before_the_first_route_are_refused(place: Place) -> None
     assert http_get(place.port) == "one"
 
 
+async def asked(dockerd: Dockerd, container: str) -> None:
+    """Wait until a slow container has read its request."""
+    end = time.monotonic() + 30
+    while "asked" not in await asyncio.to_thread(dockerd.run, container, "ls", "/"):
+        assert time.monotonic() < end
+        await asyncio.sleep(0.1)
+
+
 async def test_requests_in_flight_are_answered_before_the_switch_ends(place: Place) -> None:
     """After it, the previous container may be removed."""
     place.start_edge()
-    place.run("slow", "sh", "-c", _SLOW)
+    slow = place.run("slow", "sh", "-c", _SLOW)
     place.serve("one")
     await asyncio.sleep(0.5)
     await place.send("slow")
     under_way = asyncio.create_task(asyncio.to_thread(http_get, place.port, 10))
-    await asyncio.sleep(0.3)
+    await asked(place.dockerd, slow)
     await place.send("one")
     assert under_way.done()
     assert await under_way == "late"
@@ -224,14 +233,14 @@ async def test_a_request_longer_than_the_grace_does_not_delay_the_switch(
 ) -> None:
     monkeypatch.setattr(edge, "RELOAD_TIMEOUT", 1.0)
     place.start_edge()
-    place.run("slow", "sh", "-c", _SLOW.replace("sleep 2", "sleep 60"))
+    place.run("slow", "sh", "-c", _SLOW.replace("sleep 4", "sleep 60"))
     place.serve("one")
-    await place.send("slow", grace=2)
+    await place.send("slow", grace=6)
     under_way = asyncio.create_task(asyncio.to_thread(_quietly, place.port))
     await asyncio.sleep(0.5)
     began = time.monotonic()
-    await place.send("one", grace=2)
-    assert time.monotonic() - began < 6
+    await place.send("one", grace=6)
+    assert time.monotonic() - began < 18, "http_get gives up after 20 s"
     assert http_get(place.port) == "one"
     await under_way
 

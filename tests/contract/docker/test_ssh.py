@@ -118,11 +118,11 @@ async def test_requests_are_retried_after_an_outage(far: FarDocker, proxy: Docke
         assert trouble.met.is_set()
         assert far.server.kill_sessions() >= 1
         await retry_through_restart(docker, listed)
-        slow = proxy.delay("GET /containers/json", 10)
+        slow = proxy.delay("GET /containers/json", 60)
         task = asyncio.create_task(retry_through_restart(docker, listed))
         await asyncio.to_thread(slow.wait)
         assert far.server.kill_sessions() == 1
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 30)
 
 
 async def failure(far: FarDocker) -> DockerError:
@@ -246,5 +246,5 @@ def test_the_provider_finds_the_files_in_the_folder_of_the_project(
         assert warning.startswith(f"cannot reach the machine of Docker: {far.where}: ")
         assert warning.endswith("; using the state instead")
         plugin.process.send_signal(signal.SIGINT)  # as the engine ends it
-        plugin.process.wait(5)
+        plugin.process.wait(30)
         assert list(Path(sockets).iterdir()) == []

@@ -495,7 +495,7 @@ def test_cancel_does_not_interrupt_a_running_command(
 
 
 def test_a_timeout_does_not_interrupt_a_running_command(plugin: Plugin, server: Sshd) -> None:
-    _, state = plugin.create(REMOTE, inputs(server, "sleep 2; echo end"), timeout=1)
+    _, state = plugin.create(REMOTE, inputs(server, "sleep 6; echo end"), timeout=4)
     assert state["stdout"] == "end"
 
 

@@ -273,7 +273,7 @@ def test_an_expired_wait_leaves_the_container_running_and_recorded(
     with pytest.raises(PluginError) as caught:
         plugin.create_resource(CONTAINER, inputs, name=named(dockerd, "sick"))
     # Unhealthy after two seconds, and still waited for.
-    assert 4 <= time.monotonic() - started < 8
+    assert 4 <= time.monotonic() - started < 30
     assert "container failed to be in healthy state" in str(caught.value)
     resource = partial_state(caught.value, CONTAINER)
     state = dockerd.container(resource.id)["State"]

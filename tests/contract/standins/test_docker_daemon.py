@@ -213,15 +213,15 @@ def test_an_image_is_pulled_from_a_registry(
 def test_many_containers_at_once(plugin: Plugin, dockerd: Dockerd) -> None:
     started = time.monotonic()
     names = [named(dockerd, f"many{number}") for number in range(8)]
-    inputs = sleeper(dockerd, healthcheck={**HEALTHY, "interval": "2s"}, wait=True)
+    inputs = sleeper(dockerd, healthcheck={**HEALTHY, "interval": "6s"}, wait=True)
     with ThreadPoolExecutor(8) as pool:
         many = list(
             pool.map(lambda name: plugin.create_resource(CONTAINER, inputs, name=name), names)
         )
         list(pool.map(plugin.delete_resource, many))
     assert len({each.id for each in many}) == 8
-    # One after another, they would wait for 16 s.
-    assert time.monotonic() - started < 14
+    # One after another, they would wait for 48 s.
+    assert time.monotonic() - started < 45
 
 
 @contextlib.contextmanager

@@ -115,17 +115,17 @@ ROWS = (
     Row(
         id="F16b", expected=Outcome.OLD,
         inject=unconfirmed("systemctl daemon-reexec; systemctl daemon-reload"),
-        driver=Driver.PIPELINE, within=18,
+        driver=Driver.PIPELINE, within=40,
         what="systemd is re-executed while the attempt awaits a confirmation that never comes",
     ),
     Row(
         id="F16c", expected=Outcome.OLD, inject=unconfirmed("systemctl isolate multi-user.target"),
-        driver=Driver.PIPELINE, times=2, within=18,
+        driver=Driver.PIPELINE, times=2, within=40,
         what="`systemctl isolate` while the attempt awaits a confirmation that never comes",
     ),
     Row(
         id="F16d", expected=Outcome.OLD, inject=repeatedly("daemon-reload"), times=5, quick=1,
-        driver=Driver.PIPELINE, within=18,
+        driver=Driver.PIPELINE, within=40,
         what="systemd is reloaded all the time, and the confirmation never comes",
     ),
     Row(
