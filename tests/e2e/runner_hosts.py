@@ -57,6 +57,16 @@ PAUSES = {
     ),
 }  # fmt: skip
 """Services that end well and are started again, by design."""
+ENDING = service(
+    "Type=exec", "ExecStart=/bin/sh -c 'test -e /run/done || exec sleep 600'"
+)  # fmt: skip
+"""It ends well, once there is nothing left to do."""
+FLAPPING = service(
+    "Type=exec", "Restart=always", "RestartSec=1", "RestartPreventExitStatus=3",
+    "ExecStart=/bin/sh -c 'test ! -e /run/dead || exit 3; test -e /run/flaps || exec sleep 600;"
+    " sleep 1; exit 1'",
+)  # fmt: skip
+"""It keeps failing once /run/flaps is there, and has failed for good once /run/dead is."""
 SYSTEMS: dict[str, dict[str, object]] = {
     "old": {},
     "new": {"extraText": "new"},
@@ -72,6 +82,10 @@ SYSTEMS: dict[str, dict[str, object]] = {
         }
     },
     **{f"pausing-{name}": {"units": {"pausing.service": text}} for name, text in PAUSES.items()},
+    "ending": {"units": {"ending.service": ENDING}},
+    "flapping": {"units": {"flapping.service": FLAPPING}},
+    "flapping-too": {"units": {"flapping.service": FLAPPING}, "extraText": "new"},
+    "flapping-changed": {"units": {"flapping.service": f"{FLAPPING}# changed\n"}},
     "rebooting": {"initInterface": "systemd 3"},
     "unchecked": {"faults": {"check-fails": ""}},
     "flooding": {"faults": {"activate-floods": "1"}},
@@ -82,10 +96,11 @@ SYSTEMS: dict[str, dict[str, object]] = {
 TIMES = Activation(
     timeout=Duration("20s"),
     settle=Duration("0s"),
-    check_deadline=Duration("10s"),
-    confirm=Duration("10s"),
-    commit=Duration("10s"),
+    check_deadline=Duration("30s"),
+    confirm=Duration("60s"),
+    commit=Duration("60s"),
 )
+"""Long enough for what a test does before it commits, on a busy machine; none waits for an end."""
 COPIED = tuple(name for name in SYSTEMS if name != "absent")
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 
@@ -267,26 +282,31 @@ async def unit_that_failed_before(host: RunnerHost) -> AsyncIterator[str]:
 
 
 async def wait_until_idle(host: RunnerHost) -> None:
-    """Wait until no attempt is in progress, and check that no unit of one is left.
+    """Wait until no attempt is in progress, and no unit of one is left.
 
     PID 1 may know the unit file for a soft-reboot until it is reloaded next.
     """
-    end = time.monotonic() + 15
-    while (await host.observe()).attempt:
-        assert time.monotonic() < end
+    end = time.monotonic() + 60
+    while (await host.observe()).attempt or guard_units(host):
+        assert time.monotonic() < end, f"an attempt or a unit of one is left: {guard_units(host)}"
         await asyncio.sleep(0.1)
-    left = host.container.exec(
+
+
+def guard_units(host: RunnerHost) -> str:
+    """The units of attempts that are active or have failed."""
+    return host.container.query(
         "systemctl", "list-units", "--plain", "--no-legend",
         "--state=active,activating,deactivating,reloading,failed", "flakeup-*",
     )  # fmt: skip
-    assert not left, left
 
 
 async def wait_until_booted(host: RunnerHost) -> None:
     """Wait until the host answers, and has activated its boot default."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
+    lock = "/run/nixos/switch-to-configuration.lock"
+    up = f"readlink /run/current-system && {{ [ ! -e {lock} ] || flock -n {lock} true; }}"
     while True:
-        done = await run(host.ssh.argv("readlink", "/run/current-system"), timeout=10, check=False)
+        done = await run(host.ssh.argv("sh", "-c", up), timeout=30, check=False)
         if done.code == 0:
             return
         assert time.monotonic() < end, done.stderr_text

@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -12,76 +10,33 @@ from components.pipeline.activation.protocol import State
 from components.pipeline.config.activation import Mode
 from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.process.run import run
-from components.pipeline.values import Duration
+from tests.e2e.host_faults import (
+    CURRENT,
+    LOCK,
+    Systems,
+    expire,
+    failing,
+    held_lock,
+    is_on,
+    reason,
+    sh,
+    trouble,
+    wait_for,
+)
 from tests.e2e.runner_hosts import (
     RunnerHost,
     failure,
-    unit_that_failed_before,
     wait_until_booted,
     wait_until_idle,
 )
 
 pytestmark = pytest.mark.e2e
-LOCK = "/run/nixos/switch-to-configuration.lock"
-SHORT = Duration("1s")
-Systems = dict[str, EvaluatedAttr]
-
-
-def sh(host: RunnerHost, script: str) -> None:
-    host.container.exec("sh", "-ec", script)
-
-
-def state(host: RunnerHost) -> str:
-    return host.container.query("cat", "/nix/var/flakeup/current/state").strip()
-
-
-def reason(host: RunnerHost) -> str:
-    return host.container.query("cat", "/nix/var/flakeup/current/reason").strip()
-
-
-def trouble(host: RunnerHost) -> str:
-    return host.container.query("cat", "/nix/var/flakeup/current/trouble").strip()
-
-
-async def wait_for(host: RunnerHost, *states: State, seconds: float = 40) -> None:
-    end = time.monotonic() + seconds
-    while (found := state(host)) not in states:
-        assert time.monotonic() < end, f"it is {found}: {reason(host)}"
-        await asyncio.sleep(0.2)
-
-
-async def wait_for_soft_reboot(host: RunnerHost, began: str) -> None:
-    """Until PID 1's userspace began after `began`; a command on the host may end with it."""
-    end = time.monotonic() + 40
-    while userspace_began(host) in ("", began):
-        assert time.monotonic() < end, "it was not rebooted"
-        await asyncio.sleep(0.2)
-
-
-def userspace_began(host: RunnerHost) -> str:
-    """In µs of the monotonic clock; empty while the host does not answer."""
-    show = ("systemctl", "show", "--property=UserspaceTimestampMonotonic", "--value")
-    done = host.container.incus.attempt("exec", host.container.instance, "-T", "--", *show)
-    return "" if done.returncode else done.stdout.strip()
-
-
-@contextmanager
-def held_lock(host: RunnerHost) -> Iterator[None]:
-    """Another switch holds NixOS's lock during the block."""
-    sh(host, f"systemd-run -q --unit=holder --collect flock {LOCK} sleep 600")
-    try:
-        yield
-    finally:
-        sh(host, "systemctl stop holder || true")  # gone after a reboot
-
-
-async def is_on(host: RunnerHost, system: EvaluatedAttr) -> bool:
-    return await host.systems() == (system.out_path, system.out_path)
 
 
 async def test_a_rollback_goes_on_until_old_runs(web1: RunnerHost, systems: Systems) -> None:
-    await web1.attempt(systems["new"], systems["old"], confirm=SHORT).run()
+    await web1.attempt(systems["new"], systems["old"]).run()
     with held_lock(web1):
+        expire(web1)
         await wait_for(web1, State.ROLLBACK_FAILED)
         assert (await web1.systems())[0] == systems["new"].out_path
     await wait_for(web1, State.ROLLED_BACK)
@@ -179,17 +134,16 @@ async def test_a_service_that_pauses_does_not_keep_a_rollback_going(
 async def boot_id(host: RunnerHost) -> str:
     """Empty while the host does not answer."""
     argv = host.ssh.argv("cat", "/proc/sys/kernel/random/boot_id")
-    return (await run(argv, timeout=10, check=False)).stdout.decode().strip()
+    return (await run(argv, timeout=30, check=False)).stdout.decode().strip()
 
 
 async def test_a_reboot_as_the_last_resort(web1: RunnerHost, systems: Systems) -> None:
     boot = await boot_id(web1)
-    one = web1.attempt(
-        systems["new"], systems["old"], confirm=SHORT, reboot_on_failed_rollback=True
-    )
+    one = web1.attempt(systems["new"], systems["old"], reboot_on_failed_rollback=True)
     await one.run()
     with held_lock(web1):
-        end = time.monotonic() + 60
+        expire(web1)
+        end = time.monotonic() + 120
         while await boot_id(web1) in ("", boot):
             assert time.monotonic() < end, reason(web1)
             await asyncio.sleep(0.5)
@@ -204,8 +158,9 @@ async def test_a_system_that_somebody_else_activates_is_left(
     web1: RunnerHost, systems: Systems
 ) -> None:
     other = systems["other"].out_path
-    await web1.attempt(systems["new"], systems["old"], confirm=Duration("2s")).run()
+    await web1.attempt(systems["new"], systems["old"]).run()
     sh(web1, f"{other.path}/bin/switch-to-configuration test")
+    expire(web1)
     await wait_for(web1, State.SUPERSEDED)
     assert await web1.systems() == (other, systems["old"].out_path)
     assert reason(web1) == f"not confirmed in time: somebody else has activated {other.path}"
@@ -216,7 +171,7 @@ async def test_a_boot_default_that_somebody_else_sets_is_left(
     web1: RunnerHost, systems: Systems
 ) -> None:
     other = systems["other"].out_path
-    await web1.attempt(systems["new"], systems["old"], confirm=Duration("2s")).run()
+    await web1.attempt(systems["new"], systems["old"]).run()
     sh(
         web1,
         f"nix-env -p /nix/var/nix/profiles/system --set {other.path};"
@@ -228,30 +183,10 @@ async def test_a_boot_default_that_somebody_else_sets_is_left(
     assert f"somebody else has made {other.path} the boot default" in reason(web1)
 
 
-@contextmanager
-def failing(host: RunnerHost, program: str, words: str) -> Iterator[None]:
-    """During the block, a program of the host fails with arguments that match a shell pattern."""
-    wrapper = f'#!/bin/sh\ncase "$*" in {words}) exit 1 ;; esac\nexec /nix/real/{program} "$@"\n'
-    sh(
-        host,
-        f"mkdir -p /nix/real; cp -a /usr/bin/{program} /nix/real/; [ ! -L /usr/bin/{program} ] ||"
-        f" ln -sfn $(readlink -f /usr/bin/{program}) /nix/real/{program};"
-        f" printf %s '{wrapper}' >/nix/wrapper; chmod 755 /nix/wrapper;"
-        f" mv /nix/wrapper /usr/bin/{program}",
-    )
-    try:
-        yield
-    finally:
-        sh(
-            host,
-            f"cp -a /nix/real/{program} /usr/bin/{program}.new;"
-            f" mv /usr/bin/{program}.new /usr/bin/{program}; rm -r /nix/real",
-        )
-
-
 async def test_a_silent_systemd_is_no_end(web1: RunnerHost, systems: Systems) -> None:
-    await web1.attempt(systems["new"], systems["old"], confirm=Duration("2s")).run()
+    await web1.attempt(systems["new"], systems["old"]).run()
     with failing(web1, "systemctl", "*Id,ActiveState*"):
+        expire(web1)
         await wait_for(web1, State.ROLLBACK_FAILED)
         assert trouble(web1) == "not active any more: systemd does not answer"
     await wait_for(web1, State.ROLLED_BACK)
@@ -274,9 +209,10 @@ async def test_a_state_that_cannot_be_written_does_not_end_a_rollback(
     web1: RunnerHost, systems: Systems
 ) -> None:
     """As on a full disk, while the rollback fails for another reason."""
-    await web1.attempt(systems["new"], systems["old"], confirm=Duration("2s")).run()
+    await web1.attempt(systems["new"], systems["old"]).run()
     with held_lock(web1):
         sh(web1, "mkdir /nix/var/flakeup/current/state.tmp")
+        expire(web1)
         await asyncio.sleep(5)
         assert (await web1.systems())[0] == systems["new"].out_path
         sh(web1, "rmdir /nix/var/flakeup/current/state.tmp")
@@ -338,52 +274,6 @@ async def test_an_abort_after_a_reboot_answers_at_once(web1: RunnerHost, systems
     assert time.monotonic() - began < 10
 
 
-async def test_a_soft_reboot_rolls_back(web1: RunnerHost, systems: Systems) -> None:
-    """/run stays, so NixOS goes on with NEW; the attempt's timers are gone."""
-    await web1.attempt(systems["new"], systems["old"], confirm=Duration("10m")).run()
-    began = userspace_began(web1)
-    assert began
-    web1.container.exec("systemctl", "soft-reboot", "--no-block")
-    await wait_for_soft_reboot(web1, began)
-    await wait_until_booted(web1)
-    await wait_for(web1, State.ROLLED_BACK)
-    assert reason(web1) == "the host was soft-rebooted"
-    assert await is_on(web1, systems["old"])
-
-
-async def test_isolate_leaves_the_guard(web1: RunnerHost, systems: Systems) -> None:
-    await web1.attempt(systems["new"], systems["old"], confirm=Duration("4s")).run()
-    sh(web1, "systemctl isolate multi-user.target")
-    await wait_for(web1, State.ROLLED_BACK, seconds=15)
-    assert await is_on(web1, systems["old"])
-
-
-async def test_reloads_do_not_move_the_deadline(web1: RunnerHost, systems: Systems) -> None:
-    sh(
-        web1,
-        "systemd-run -q --unit=reloads --collect"
-        " sh -c 'while sleep 0.5; do systemctl daemon-reload; done'",
-    )
-    try:
-        await web1.attempt(systems["new"], systems["old"], confirm=Duration("5s")).run()
-        await wait_for(web1, State.ROLLED_BACK, seconds=15)
-    finally:
-        sh(web1, "systemctl stop reloads")
-    assert await is_on(web1, systems["old"])
-
-
-async def test_a_failed_script_next_to_a_failed_unit(web1: RunnerHost, systems: Systems) -> None:
-    """The failed unit turns the status of the failed script, 2, into 4."""
-    async with unit_that_failed_before(web1):
-        message = await failure(web1.attempt(systems["crashing"], systems["old"]))
-        code = web1.container.query("cat", "/nix/var/flakeup/current/code").strip()
-    assert code == "4"
-    assert message.startswith(
-        "not deployed: web1: the activation script failed: Failed to run activate script"
-    )
-    assert await is_on(web1, systems["old"])
-
-
 async def test_a_profile_that_was_never_booted_is_not_unchanged(
     web1: RunnerHost, systems: Systems
 ) -> None:
@@ -423,3 +313,66 @@ async def test_the_lock_of_nixos_is_closed_to_others(web1: RunnerHost, systems: 
     await web1.attempt(systems["new"], systems["old"]).run()
     assert web1.container.query("stat", "-c", "%a %U", LOCK).strip() == "600 root"
     assert (await web1.call_runner(protocol.RUNNER_PATH, systems["new"].out_path.path))[0] == 0
+
+
+@pytest.mark.parametrize("instead", ["exit 1", "exit 0"], ids=("fails", "does nothing"))
+async def test_a_profile_that_cannot_be_set(
+    web1: RunnerHost, systems: Systems, instead: str
+) -> None:
+    await web1.attempt(systems["new"], systems["old"]).run()
+    with failing(web1, "nix-env", "*--set*", instead):
+        code, reply = await web1.commit(systems["new"])
+        assert (code, reply.state) == (24, State.ROLLED_BACK)
+        assert "the profile" in reply["reason"]
+    assert await is_on(web1, systems["old"])
+
+
+async def test_a_profile_that_cannot_be_set_back(web1: RunnerHost, systems: Systems) -> None:
+    """OLD's generation is gone, so the rollback has to make another."""
+    bad = systems["unbootable"]
+    await web1.attempt(bad, systems["old"]).run()
+    sh(web1, f"echo 99999 >{CURRENT}/old-generation")
+    with failing(web1, "nix-env", f"*--set*{systems['old'].out_path.path}*"):
+        code, reply = await web1.commit(bad)
+        assert (code, reply.state) == (24, State.ROLLBACK_FAILED)
+        assert trouble(web1) == f"its profile still is {bad.out_path.path}"
+    await wait_for(web1, State.ROLLED_BACK)
+    assert await is_on(web1, systems["old"])
+
+
+async def test_a_unit_that_has_nothing_left_to_do_is_no_difference(
+    web1: RunnerHost, systems: Systems
+) -> None:
+    old = systems["ending"]
+    await web1.ensure(old)
+    sh(web1, "systemctl start ending; systemctl is-active ending")
+    one = web1.attempt(systems["new"], old)
+    await one.run()
+    sh(web1, "touch /run/done")
+    try:
+        last = await one.abort("seen enough")
+        assert last
+        assert last.state is State.ROLLED_BACK, trouble(web1)
+    finally:
+        sh(web1, "rm -f /run/done")
+    assert await is_on(web1, old)
+
+
+async def test_a_rollback_that_goes_on_leaves_what_is_deployed_next(
+    web1: RunnerHost, systems: Systems
+) -> None:
+    """Somebody has switched by hand, so that the next attempt does not take it over."""
+    await web1.attempt(systems["new"], systems["old"]).run()
+    end = time.monotonic() + 120
+    with held_lock(web1):
+        expire(web1)
+        tries = ("sh", "-c", f"cat {CURRENT}/tries {CURRENT}/state || true")
+        while web1.container.query(*tries).split() != ["3", "rollback-failed"]:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.2)  # the fourth try comes 20 s after the third
+    sh(web1, f"{systems['other'].out_path.path}/bin/switch-to-configuration test")
+    assert await web1.attempt(systems["new"], None).run() is State.AWAITING
+    assert (await web1.commit(systems["new"]))[0] == 0
+    await asyncio.sleep(25)
+    assert await is_on(web1, systems["new"])
+    await wait_until_idle(web1)

@@ -144,7 +144,7 @@ async def test_another_release_has_to_wait(
 async def test_a_deployer_that_never_confirms_does_not_block_the_host(
     web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
-    await web1.attempt(systems["new"], systems["old"], confirm=Duration("1s")).run()
+    await web1.attempt(systems["new"], systems["old"], confirm=Duration("8s")).run()
     assert await web1.systems() == (systems["new"].out_path, systems["old"].out_path)
     await wait_until_idle(web1)
     assert await web1.systems() == (systems["old"].out_path, systems["old"].out_path)

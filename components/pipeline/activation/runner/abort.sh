@@ -31,6 +31,6 @@ abort() { # ID WHY
         sleep 0.25
         turns=$((turns + 1))
     done
-    report_result "$(get "$folder/exit")"
+    report_result "$(exit_code)"
 }
 

@@ -66,7 +66,7 @@ note_may_fail() { # `may_fail` as in the spec
 # that pause after a status in SuccessExitStatus=.
 # shellcheck disable=SC2329 # called by `until_answered`
 fail_on_named_units() {
-    named=$(sed -n 's/^warning: the following units failed: //p' "$folder/log" | tr -d ' ' |
+    named=$(sed -n 's/^.*warning: the following units failed: //p' "$folder/log" | tr -d ' ' |
         tr ',' '\n' | drop_excused)
     [ -n "$named" ] || return 0
     # shellcheck disable=SC2086 # names of units hold neither blanks nor wildcards

@@ -15,7 +15,7 @@ follow() { # ID OFFSET: for 60 s at most; the caller calls again
         fi
         case $now in
         awaiting-confirm | committing | committed) report_result 0 ;;
-        rolled-back | rollback-failed | blocked | superseded) report_result "$(get "$folder/exit")" ;;
+        rolled-back | rollback-failed | blocked | superseded) report_result "$(exit_code)" ;;
         # Rarely, since it asks PID 1, which is busy with the activation.
         *) [ "$((turns % 60))" -ne 17 ] || is_open "$1" || report_died "$1" ;;
         esac
@@ -61,6 +61,10 @@ report_died() { # ID: its units are gone; look once more, its state may have cha
     case "$seen" in "$now "*) ;; *) return 0 ;; esac
     emit_log
     finish 50 died state "$now" current "$(current)" offset "$offset"
+}
+
+exit_code() { # of an attempt that has ended with the state `now`; a rollback that goes on may still succeed
+    if [ "$now" = rollback-failed ]; then printf 50; else get "$folder/exit"; fi
 }
 
 failed_before() { # also those that systemd kept starting again

@@ -6,6 +6,7 @@
 # left to do. I7: what fails is tried again, with growing pauses, until OLD runs.
 rollback_attempt() { # ID TRIGGER
     folder=$ETC/attempts/$1
+    [ ! -e "$folder/state" ] || [ -n "$(state "$1")" ] || exit 1 # unreadable: PID 1 starts it again
     applies_to_state "$2" "$(state "$1")" || exit 0
     [ "$2" != resumed ] || is_soft_rebooted || exit 0
     explain_rollback "$1" "$2"
@@ -35,11 +36,13 @@ stop_work() { # ID: ends what still works towards NEW; fails if it goes on
     esac
 }
 
+# A timer may fire while the state that it belongs to is still being written.
 applies_to_state() { # TRIGGER STATE
     case $1:$2 in
     *:rolling-back | *:rollback-failed) ;; # an interrupted rollback continues
     revert:prepared | revert:activating | revert:checking) ;;
-    unconfirmed:awaiting-confirm | uncommitted:committing) ;;
+    unconfirmed:checking | unconfirmed:awaiting-confirm) ;;
+    uncommitted:awaiting-confirm | uncommitted:committing) ;;
     resumed:prepared | resumed:activating | resumed:checking) ;;
     resumed:awaiting-confirm | resumed:committing) ;;
     *) return 1 ;;
@@ -111,7 +114,6 @@ try_rollback() { # ID
         measure_default "$1"
         exit 0
     fi
-    note exit 50
     set_state "$1" rollback-failed # I4: OLD is still needed, so its root stays
 }
 
@@ -138,13 +140,10 @@ leave_others_system() { # ID
 
 end_rollback() { # ID STATE REASON
     [ -z "$3" ] || note reason "$(get "$folder/reason"): $3"
-    case $2 in
-    superseded) note exit 31 ;;
-    rollback-failed) note exit 50 ;;
-    esac
+    [ "$2" != superseded ] || note exit 31
     set_state "$1" "$2"
     release_guard "$1"
-    [ "$2" = rollback-failed ] || remove_gc_roots
+    [ "$2" = rollback-failed ] || [ "$(attempt_id)" != "$1" ] || remove_gc_roots # they are the current one's
 }
 
 # OLD runs; what it boots is what it was before, or what somebody else has made it.

@@ -42,9 +42,9 @@ activate_new() { # ID
 activate() { # SYSTEM LIMIT ACTION
     code=0
     run_logged run_switch "$@"
-    complaints=$(sed -n -e '/^--- flakeup: /{ s/.*//; h; }' -e '/^Failed to \|^warning: /H' \
-        -e '/^Could not \|^Activation script snippet /H' -e '${ x; p; }' "$folder/log" |
-        head -c "$LOG_SENT")
+    complaints=$(sed -n -e '/^--- flakeup: /{ s/.*//; h; }' \
+        -e "/^Failed to \|^warning: \|^Could not \|$SCRIPT_FAILED\|$SNIPPET_FAILED/H" \
+        -e '${ x; p; }' "$folder/log" | head -c "$LOG_SENT")
 }
 
 # shellcheck disable=SC2329 # called by `run_logged`
@@ -69,9 +69,12 @@ is_lock_refusal() { [ "$code" = 11 ] && first_complaint 'Could not acquire lock*
 # A unit that failed overwrites the status of a failed activation script (2) with 4, so what was said
 # counts: the program's own line, or that of NixOS's script.
 failed_script() {
-    first_complaint "Activation script snippet '*' failed*" ||
-        first_complaint 'Failed to run activate script*'
+    first_complaint "*Activation script snippet '*' failed*" ||
+        first_complaint '*Failed to run activate script*'
 }
+# Anywhere in a line: what a script has said last may lack its end.
+SCRIPT_FAILED='Failed to run activate script$'
+SNIPPET_FAILED="Activation script snippet '.*' failed"
 
 # What the activation could not do, in its own words; the checks judge failed units.
 list_warnings() {
@@ -82,12 +85,17 @@ list_warnings() {
 }
 
 # I5: a long log keeps only its beginning and its end. `stdbuf`, so that it can be followed. Processes
-# that outlive the activation and keep the pipe open are not waited for.
+# that outlive the activation and keep the pipe open are not waited for. A full disk must not prevent a
+# rollback, so what the log lost is noted in `lost`, on another file system.
 run_logged() { # COMMAND...: sets `code` to its exit status if it fails
-    pipe=$folder/pipe
-    rm -f "$pipe"
-    mkfifo "$pipe" || pipe=/dev/null # a full disk must not prevent a rollback
-    { stdbuf -o0 head -c "$LOG_KEPT"; tail -c "$LOG_KEPT"; cat >/dev/null; } <"$pipe" 9>&- &
+    pipe=$folder/pipe lost=$RUN/lost-${folder##*/}
+    rm -f "$pipe" "$lost"
+    mkfifo "$pipe" || { pipe=/dev/null && printf '' >"$lost"; }
+    {
+        stdbuf -o0 head -c "$LOG_KEPT" || printf '' >"$lost"
+        tail -c "$LOG_KEPT" || printf '' >"$lost"
+        cat >/dev/null
+    } <"$pipe" 9>&- &
     keeper=$!
     "$@" >"$pipe" 2>&1 9>&- || code=$?
     rm -f "$folder/pipe"
@@ -105,6 +113,8 @@ check_exit_code() { # ID CODE SECONDS
     case $2 in
     0 | 4)
         ! script=$(failed_script) || fail 20 "the activation script failed: $script"
+        [ "$2" = 0 ] || [ ! -e "$lost" ] ||
+            fail 20 "units failed, and no space was left for what the activation printed"
         return
         ;;
     100) why="the init interface changed: this release needs a reboot" ;;

@@ -72,7 +72,8 @@ is_one_ahead() { # OLD
     [ -n "$stack" ] && [ "$(committed_from)" = "$1" ] && [ "$(committed_by)" = "$stack" ]
 }
 
-# Its rollback, if it goes on, ends with this state.
+# Its rollback, if it goes on, ends with this state: it would take what is deployed from here on for its
+# own.
 supersede_held() {
     note_in "$held" exit 31
     set_state "$held" superseded
@@ -117,7 +118,7 @@ prepare() { # ID OLD NEW; `spec` and `again` as `start` has them
     note shell "$(readlink -f /bin/sh)"
     note_boot_default "$2"
     note init "$(sbin_init)"
-    if ! note_manager_clock || ! note_baseline "$2"; then
+    if ! note_manager_clock || ! note_baseline "$2" "$3"; then
         rm -rf "$folder"
         finish 30 blocked id "$1" reason "systemd did not say which units have failed"
     fi
@@ -147,13 +148,34 @@ point_current() { # ID
 
 # The baseline of an attempt that is taken over counts: since then the units are NEW's. Fails if PID 1
 # does not answer.
-note_baseline() { # OLD
+note_baseline() { # OLD NEW
     if [ "$again" = yes ]; then
         cp -f "$ETC/attempts/$held"/baseline-* "$folder/"
         return
     fi
     note_baseline_units "$1" || return
-    [ "$settle" = 0 ] || note_restarting
+    [ "$settle" = 0 ] || note_restarting || return
+    excuse_same_units "$1" "$2"
+    # A rollback need not do better.
+    note baseline-active "$(drop_listed "$folder/baseline-restarting" <"$folder/baseline-active")"
+}
+
+# A unit that keeps failing may fail for good during the attempt: switches begin its start limit again.
+# It is NEW's fault only if NEW has another definition of it.
+excuse_same_units() { # OLD NEW
+    same=$(while read -r unit; do
+        [ "$(unit_files "$1" "$unit")" != "$(unit_files "$2" "$unit")" ] || printf '%s\n' "$unit"
+    done <"$folder/baseline-restarting")
+    note baseline-failed "$(
+        cat "$folder/baseline-failed"
+        printf '%s' "$same"
+    )"
+}
+
+unit_files() { # SYSTEM UNIT: its definition, with that of its template and with drop-ins
+    for file in "$2" "$(printf '%s' "$2" | sed 's/@.*\./@./')"; do
+        readlink -e -- "$1/etc/systemd/system/$file" "$1/etc/systemd/system/$file.d"/*
+    done 2>/dev/null
 }
 
 # Units that failed before are not this attempt's fault, and those that systemd starts again after a
@@ -248,7 +270,7 @@ launch() { # ID; `timeout` and `deadline` as `start` has read them
     start_unit "flakeup-activate-$1" "run $1" --no-block \
         -p "OnFailure=flakeup-revert-$1.service" -p KillSignal=SIGKILL ||
         refuse_start "$1" "systemd-run refused to start the activation"
-    [ "$again" = no ] || supersede_held
+    ! is_unfinished "$held" || ! is_this_boot "$held" || supersede_held
 }
 
 arm_revert() { # ID
