@@ -118,7 +118,8 @@ class Workspace:
             **kept,
             "HOME": str(self.user),
             "PULUMI_HOME": str(self.user / ".pulumi"),
-            "PULUMI_BACKEND_URL": f"file://{self.backend.state}",
+            # Without attributes, which a killed engine may leave empty.
+            "PULUMI_BACKEND_URL": f"file://{self.backend.state}?metadata=skip",
             "PULUMI_CONFIG_PASSPHRASE": "",
             "PULUMI_STACK": STACK,
         }
