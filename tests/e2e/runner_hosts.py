@@ -89,7 +89,6 @@ SYSTEMS: dict[str, dict[str, object]] = {
     "rebooting": {"initInterface": "systemd 3"},
     "unchecked": {"faults": {"check-fails": ""}},
     "flooding": {"faults": {"activate-floods": "1"}},
-    "busless": {"faults": {"stops-dbus": "stop"}},
     "pointing": {"faults": {"points-init": "init"}},
     "unbootable": {"faults": {"boot-fails": ""}},
 }
