@@ -7,7 +7,8 @@ from harness.hosts import ContainerHost
 from harness.incus import HarnessError
 from tests.faults.host_snapshot import HostSnapshot, take_snapshot
 
-TIMEOUT = 40.0
+TIMEOUT = 90.0
+_REACHABLE = "systemctl is-active -q ssh.service && ip route | grep -q default"
 """Seconds to wait for a condition."""
 STATE = "/nix/var/flakeup/current/state"
 PHASES = "/run/fake/phase"
@@ -142,12 +143,15 @@ class HostShell:
 
     def wait_until_booted(self) -> None:
         """Wait until the host has activated its boot default and accepts ssh connections."""
+        self._wait(f"systemctl is-active -q nixos-boot.service && {_REACHABLE}")
+
+    def wait_until_reachable(self) -> None:
+        """Wait until the host, whose link was down, accepts ssh connections."""
+        self._wait(_REACHABLE)
+
+    def _wait(self, condition: str) -> None:
         end = time.monotonic() + TIMEOUT
-        ready = (
-            "systemctl is-active -q nixos-boot.service && systemctl is-active -q ssh.service"
-            " && ip route | grep -q default"
-        )
-        while not self.succeeds(ready):
+        while not self.succeeds(condition):
             assert time.monotonic() < end, f"{self.container.name} has not come up again"
             time.sleep(0.2)
 

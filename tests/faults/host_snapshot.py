@@ -26,8 +26,8 @@ attempt=/nix/var/flakeup/current
 say attempt "$(readlink $attempt)"
 for name in state old new boot-id; do say "$name" "$(cat $attempt/$name 2>/dev/null)"; done
 say changed "$(stat -c %.Y $attempt/state 2>/dev/null)"
-say units "$(systemctl list-units --all --plain --no-legend --full 'flakeup-*' |
-    awk '$3 != "inactive" { print $1 ":" $3 }' | line)"
+say units "$({ systemctl list-units --all --plain --no-legend --full 'flakeup-*' ||
+    echo systemd loaded silent; } | awk '$3 != "inactive" { print $1 ":" $3 }' | line)"
 say failed "$(systemctl list-units --plain --no-legend --full --state=failed |
     cut -d' ' -f1 | line)"
 say booting "$(systemctl is-active nixos-boot.service)"

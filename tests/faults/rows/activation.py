@@ -136,7 +136,7 @@ def pause(scenario: Scenario) -> CommandResult:
 def flood(scenario: Scenario) -> CommandResult:
     result = scenario.deploy("flooding")
     size = int(scenario.shell.output("stat -c %s /nix/var/flakeup/current/log"))
-    assert size <= 1 << 20, f"the log has {size} bytes"
+    assert size < (1 << 20) + 4096, f"the log has {size} bytes"  # and what the commit prints
     return result
 
 

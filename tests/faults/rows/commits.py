@@ -98,7 +98,7 @@ def never_confirmed(scenario: Scenario) -> None:
 
 def second_commit(scenario: Scenario) -> CommandResult:
     result = scenario.deploy()
-    code, reply = _call_runner(scenario, *protocol.RUNNER_ARGV, scenario.new())
+    code, reply = _call_runner(scenario, scenario.new())
     assert (code, reply) == (0, "unchanged"), (code, reply)
     return result
 
@@ -121,7 +121,7 @@ def two_commits_at_once(scenario: Scenario) -> CommandResult:
 def commit_of_nothing(scenario: Scenario) -> None:
     """Commit a system that no attempt has prepared."""
     assert isinstance(scenario, PipelineScenario)
-    code, _ = _call_runner(scenario, *protocol.RUNNER_ARGV, scenario.choose_new("plain"))
+    code, _ = _call_runner(scenario, scenario.choose_new("plain"))
     assert code == 31, code
 
 
@@ -129,7 +129,7 @@ def commit_of_another(scenario: Scenario) -> CommandResult:
     assert isinstance(scenario, PipelineScenario)
     with scenario.deploying("plain", pause=4) as deployment:
         scenario.wait_for_state("awaiting-confirm")
-        code, _ = _call_runner(scenario, *protocol.RUNNER_ARGV, scenario.host.prebuilt["slower"])
+        code, _ = _call_runner(scenario, scenario.host.prebuilt["slower"])
         assert code == 31, code
         return deployment.wait()
 
@@ -176,7 +176,7 @@ def abort_instead(scenario: Scenario) -> CommandResult:
 
 def _call_runner(scenario: Scenario, *words: str) -> tuple[int, str]:
     """Call the runner after publishing it, as a host without deployments has none."""
-    code, reply = asyncio.run(scenario.host.driver.call_runner(*protocol.publish_argv(*words[1:])))
+    code, reply = asyncio.run(scenario.host.driver.call_runner(*protocol.publish_argv(*words)))
     return code, reply["outcome"] or reply.event if reply else ""
 
 

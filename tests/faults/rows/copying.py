@@ -51,7 +51,7 @@ def link_down(scenario: Scenario) -> CommandResult:
     with scenario.deploying("large") as deployment:
         scenario.shell.wait_until(COPYING)
         scenario.shell.run("ip link set eth0 down")
-        scenario.cleanup.callback(scenario.shell.wait_until_booted)
+        scenario.cleanup.callback(scenario.shell.wait_until_reachable)
         scenario.on_cleanup("ip link set eth0 up")
         scenario.mark_fault()
         return deployment.wait()

@@ -168,11 +168,19 @@ start_prerequisites() {
     [ $# -eq 0 ] || timeout "$START_LIMIT" systemctl start -- "$@" 9>&-
 } 2>/dev/null
 
+ask_again() { # COMMAND...: PID 1 does not answer while it is re-executed
+    for pause in 0.5 1 2; do
+        sleep "$pause"
+        "$@" && return
+    done
+    return 1
+}
+
 inactive_units() { # FILE: its units that are not active now; fails if PID 1 does not answer
     # shellcheck disable=SC2046 # names of units hold neither blanks nor wildcards
     set -- $(get "$folder/$1")
     [ $# -gt 0 ] || return 0
-    states=$(show_units "$@") || return 1
+    states=$(show_units "$@" || ask_again show_units "$@") || return 1
     printf '%s\n' "$states" |
         sed -e '/^[^ ]* active /d' -e '/^[^ ]* reloading /d' -e '/^[^ ]* refreshing /d' -e 's/ .*//'
 }
@@ -223,7 +231,8 @@ restart_wanted() {
             printf '%s ' "$unit"
         done)
     sleep 0.2 # time to fail
-    failed=$(failed_units "failed,$BETWEEN_RUNS") || stopped='systemd does not answer'
+    failed=$(failed_units "failed,$BETWEEN_RUNS") ||
+        failed=$(ask_again failed_units "failed,$BETWEEN_RUNS") || stopped='systemd does not answer'
     stopped="$stopped$(printf '%s\n' "$failed" | grep -xF -f "$folder/baseline-active" | one_line)"
 }
 
