@@ -225,6 +225,30 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         killers={"F29a": "the broken release was deployed"},
     ),
     Mutant(
+        name="held",
+        removes="the end of a rollback that goes on, with the next attempt",
+        edits=(
+            Edit(
+                file=f"{RUNNER}/start.sh",
+                text='! is_unfinished "$held" || ! is_this_boot "$held" || supersede_held',
+                replacement='[ "$again" = no ] || supersede_held',
+            ),
+        ),
+        killers={"F29c": "it ended \\w+, not NEW"},
+    ),
+    Mutant(
+        name="used-up",
+        removes="timers that fire while their state is being written",
+        edits=(
+            Edit(
+                file=f"{RUNNER}/rollback.sh",
+                text="unconfirmed:checking | unconfirmed:awaiting-confirm",
+                replacement="unconfirmed:awaiting-confirm",
+            ),
+        ),
+        killers={"F16h": "it ended NEW, not OLD"},
+    ),
+    Mutant(
         name="by-hand",
         removes="the look for a system that somebody else has switched to",
         edits=(

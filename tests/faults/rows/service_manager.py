@@ -59,6 +59,19 @@ def reload_while_stuck(scenario: Scenario) -> CommandResult:
         return deployment.wait()
 
 
+def slow_state(scenario: Scenario) -> CommandResult:
+    """The confirmation's timer fires while the state that it belongs to is being written."""
+    current = "/nix/var/flakeup/current/state.tmp"
+    slow = f"! grep -qs awaiting-confirm {current} || sleep 6"
+    scenario.on_cleanup("umount /usr/bin/sync")
+    scenario.shell.run(
+        "cp /usr/bin/sync /run/sync-itself; printf '%s\\n' '#!/bin/sh'"
+        f" 'case $* in *state.tmp*) {slow} ;; esac' 'exec /run/sync-itself \"$@\"'"
+        " >/run/sync-slow; chmod 755 /run/sync-slow; mount --bind /run/sync-slow /usr/bin/sync"
+    )
+    return scenario.deploy("plain", pause=4, activation={"confirm": "2s"})
+
+
 def _repeat(scenario: Scenario, verb: str) -> None:
     """Call systemctl every 0.5 to 1 s, as tools that write units do."""
     pause = scenario.random.uniform(0.5, 1)
@@ -145,6 +158,10 @@ ROWS = (
         id="F16g", expected=Outcome.OLD, inject=rebooted(HostShell.soft_reboot), times=2,
         driver=Driver.PIPELINE, within=25, message="reboot|restart",
         what="`systemctl soft-reboot` while the attempt awaits its confirmation, then an abort",
+    ),
+    Row(
+        id="F16h", expected=Outcome.OLD, inject=slow_state, times=2, driver=Driver.PIPELINE,
+        within=25, what="the disk is slow: the time to confirm is over before the state says so",
     ),
     Row(
         id="F4j", expected=Outcome.OLD, inject=init_in_the_store, driver=Driver.PIPELINE,

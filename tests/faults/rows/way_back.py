@@ -1,5 +1,6 @@
 """The way back is hindered: it goes on until OLD runs (F28), also with new attempts (F29)."""
 
+import time
 from collections.abc import Callable
 
 from harness.command_result import CommandResult
@@ -12,6 +13,8 @@ from tests.faults.scenario import PipelineScenario, Scenario
 GO = "/run/faults-go"
 HELD = 34
 """Seconds: longer than the runner waits for NixOS's lock in one try."""
+TRIED_AGAIN = 25.0
+"""Seconds in which the rollback that goes on is tried again: 20 s after its third try."""
 UNIT = "systemd-run -q --collect --unit=hinders"
 STOP = "systemctl stop hinders"
 
@@ -119,11 +122,35 @@ def fixed_then(scenario: Scenario) -> CommandResult:
     return scenario.deploy("plain")
 
 
+def deployed_by_hand_and_again(scenario: Scenario) -> CommandResult:
+    """The way back has failed, somebody switches by hand, and the release is deployed once more.
+
+    The rollback that goes on would take it for what it has to roll back.
+    """
+    assert isinstance(scenario, PipelineScenario)
+    _stop_old_switch(scenario)
+    scenario.leave_unconfirmed(confirm="3s")
+    tries = "cat /nix/var/flakeup/current/tries /nix/var/flakeup/current/state | tr '\\n' ' '"
+    scenario.shell.wait_until(f'[ "$({tries})" = "3 rollback-failed " ]')
+    systems = (scenario.host.prebuilt[name] for name in ("slow", "slower"))
+    other = next(system for system in systems if system != scenario.old)
+    scenario.shell.run(f"{other}/bin/switch-to-configuration test")
+    scenario.shell.run(f"umount {scenario.old}/bin/switch-to-configuration")
+    scenario.mark_fault()
+    result = scenario.host.deploy(scenario.new(), None, 0)()
+    time.sleep(TRIED_AGAIN)
+    return result
+
+
+def _stop_old_switch(scenario: Scenario) -> None:
+    switch = f"{scenario.old}/bin/switch-to-configuration"
+    scenario.on_cleanup(f"! mountpoint -q {switch} || umount {switch}")
+    scenario.shell.run(f"mount --bind /bin/false {switch}")
+
+
 def _break_way_back(scenario: Scenario) -> None:
     """Deploy a broken release to a host whose OLD cannot be activated for now."""
-    switch = f"{scenario.old}/bin/switch-to-configuration"
-    scenario.on_cleanup(f"umount {switch}")
-    scenario.shell.run(f"mount --bind /bin/false {switch}")
+    _stop_old_switch(scenario)
     result = scenario.deploy("unit-fails")
     assert result.code, result.text
     scenario.wait_for_state("rollback-failed")
@@ -186,5 +213,9 @@ ROWS = (
     Row(
         id="F29b", expected=Outcome.NEW, inject=fixed_then, driver=Driver.PIPELINE,
         what="the rollback has failed, and a release that works is deployed",
+    ),
+    Row(
+        id="F29c", expected=Outcome.NEW, inject=deployed_by_hand_and_again, driver=Driver.PIPELINE,
+        what="the rollback has failed, somebody switches by hand, and it is deployed again",
     ),
 )  # fmt: skip
