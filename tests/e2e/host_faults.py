@@ -8,9 +8,8 @@ from typing import Final
 
 from components.pipeline.activation.protocol import State
 from components.pipeline.evaluate.attribute import EvaluatedAttr
-from tests.e2e.runner_hosts import RunnerHost
+from tests.e2e.runner_hosts import LOCK, RunnerHost
 
-LOCK: Final = "/run/nixos/switch-to-configuration.lock"
 CURRENT: Final = "/nix/var/flakeup/current"
 Systems = dict[str, EvaluatedAttr]
 
@@ -20,15 +19,15 @@ def sh(host: RunnerHost, script: str) -> None:
 
 
 def state(host: RunnerHost) -> str:
-    return host.container.query("cat", "/nix/var/flakeup/current/state").strip()
+    return host.container.query("cat", f"{CURRENT}/state").strip()
 
 
 def reason(host: RunnerHost) -> str:
-    return host.container.query("cat", "/nix/var/flakeup/current/reason").strip()
+    return host.container.query("cat", f"{CURRENT}/reason").strip()
 
 
 def trouble(host: RunnerHost) -> str:
-    return host.container.query("cat", "/nix/var/flakeup/current/trouble").strip()
+    return host.container.query("cat", f"{CURRENT}/trouble").strip()
 
 
 async def wait_for(host: RunnerHost, *states: State, seconds: float = 60) -> None:
@@ -54,7 +53,7 @@ def held_lock(host: RunnerHost) -> Iterator[None]:
 
 def expire(host: RunnerHost) -> None:
     """Do what the confirmation's timer does, once the test is ready for it."""
-    unit = "flakeup-unconfirmed-$(basename $(readlink /nix/var/flakeup/current)).service"
+    unit = f"flakeup-unconfirmed-$(basename $(readlink {CURRENT})).service"
     sh(host, f"systemctl start --no-block {unit}")
 
 

@@ -41,6 +41,7 @@ from harness.hosts import ContainerHost
 from harness.incus import ROOT, own_prefix
 
 USERS = {"web1": "root", "web2": "deploy"}
+LOCK = "/run/nixos/switch-to-configuration.lock"
 
 
 def service(*lines: str) -> str:
@@ -302,8 +303,7 @@ def guard_units(host: RunnerHost) -> str:
 async def wait_until_booted(host: RunnerHost) -> None:
     """Wait until the host answers, and has activated its boot default."""
     end = time.monotonic() + 120
-    lock = "/run/nixos/switch-to-configuration.lock"
-    up = f"readlink /run/current-system && {{ [ ! -e {lock} ] || flock -n {lock} true; }}"
+    up = f"readlink /run/current-system && {{ [ ! -e {LOCK} ] || flock -n {LOCK} true; }}"
     while True:
         done = await run(host.ssh.argv("sh", "-c", up), timeout=30, check=False)
         if done.code == 0:

@@ -12,7 +12,6 @@ from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.process.run import run
 from tests.e2e.host_faults import (
     CURRENT,
-    LOCK,
     Systems,
     expire,
     failing,
@@ -25,6 +24,7 @@ from tests.e2e.host_faults import (
     wait_for,
 )
 from tests.e2e.runner_hosts import (
+    LOCK,
     RunnerHost,
     failure,
     wait_until_booted,
