@@ -60,7 +60,19 @@ class Incusd:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it, and wait until it responds."""
+        """Start it, and wait until it responds and has its network.
+
+        Incus leaves a network unavailable, and retries after a minute, if any interface of the
+        machine disappears while it starts it: then it is started again.
+        """
+        end = time.monotonic() + _TIMEOUT
+        self._launch(end)
+        while self.network and not self._has_network():
+            assert time.monotonic() < end, f"{self.network} is unavailable after each start"
+            self.kill()
+            self._launch(end)
+
+    def _launch(self, end: float) -> None:
         binary = next(path for path in DAEMONS if path.exists())
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -71,13 +83,18 @@ class Incusd:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        end = time.monotonic() + _TIMEOUT
         while True:
             with suppress(OSError, ApiError):
                 self.request("GET", "/1.0")
                 return
             assert time.monotonic() < end, (self.folder / "log").read_text()[-2000:]
             time.sleep(0.05)
+
+    def _has_network(self) -> bool:
+        """Whether the network is up, or has yet to be created."""
+        found: list[Json] = self.request("GET", "/1.0/networks?recursion=1")
+        states = {one["name"]: one["status"] for one in found if one["managed"]}
+        return bool(states.get(self.network, "Created") == "Created")
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Kill it; the instances keep running."""

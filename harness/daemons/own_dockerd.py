@@ -33,7 +33,10 @@ class OwnDockerd:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._holder = subprocess.Popen(("unshare", "--net", "sleep", "86400"))
-        time.sleep(0.3)  # until unshare has entered the namespace
+        end = time.monotonic() + _TIMEOUT
+        while Path(self.network).readlink() == Path("/proc/self/ns/net").readlink():
+            assert time.monotonic() < end, "unshare did not enter a network namespace"
+            time.sleep(0.01)
         self._inside = ("nsenter", "-t", str(self._holder.pid), "-n")
         subprocess.run((*self._inside, "ip", "link", "set", "lo", "up"), check=True, timeout=10)
         self.seen = Dockerd(host=f"unix://{folder}/sock", prefix="own")
