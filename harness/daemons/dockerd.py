@@ -42,6 +42,10 @@ class Dockerd:
     prefix: str
 
     @property
+    def socket(self) -> Path:
+        return Path(self.host.removeprefix("unix://"))
+
+    @property
     def label(self) -> Json:
         """The label, as the Docker provider takes it."""
         return {"label": LABEL, "value": self.prefix}

@@ -23,7 +23,7 @@ from urllib.parse import urlencode
 import pytest
 import yaml
 
-from harness.daemons.docker_proxy import DockerProxy
+from harness.daemons.daemon_proxy import DaemonProxy
 from harness.daemons.dockerd import Dockerd
 from harness.http_load import http_get
 from harness.ports import free_port
@@ -66,7 +66,7 @@ class DockerStack(Workspace):
     """The release that serves once everything is verified; empty meanwhile."""
 
     @classmethod
-    def with_service(cls, folder: Path, layer: str, proxy: DockerProxy | Dockerd) -> DockerStack:
+    def with_service(cls, folder: Path, layer: str, proxy: DaemonProxy | Dockerd) -> DockerStack:
         """A stack with nothing deployed yet; `layer` is the edge image's layer with HAProxy."""
         app = folder / "app"
         quiet = subprocess.DEVNULL
@@ -294,14 +294,14 @@ def docker_place(docker_inspector: DockerInspector) -> Iterator[Path]:  # noqa: 
 
 
 @pytest.fixture(scope="session")
-def docker_proxy(docker_place: Path, docker_inspector: DockerInspector) -> Iterator[DockerProxy]:
-    with DockerProxy(docker_place / "docker.sock", docker_inspector.daemon.host) as proxy:
+def docker_proxy(docker_place: Path, docker_inspector: DockerInspector) -> Iterator[DaemonProxy]:
+    with DaemonProxy(docker_place / "docker.sock", docker_inspector.daemon.socket) as proxy:
         yield proxy
 
 
 @pytest.fixture(scope="session")
 def docker_stack(
-    docker_place: Path, docker_proxy: DockerProxy, parts: dict[str, dict[str, Any]]
+    docker_place: Path, docker_proxy: DaemonProxy, parts: dict[str, dict[str, Any]]
 ) -> DockerStack:
     """The stack that all tests share, with nothing deployed yet."""
     layer = str(parts["edge"]["layer"])
@@ -309,7 +309,7 @@ def docker_stack(
 
 
 @pytest.fixture
-def services(docker_stack: DockerStack, docker_proxy: DockerProxy) -> DockerStack:
+def services(docker_stack: DockerStack, docker_proxy: DaemonProxy) -> DockerStack:
     """The shared stack, with its service on v1 or v2, and a proxy without faults."""
     docker_proxy.reset()
     docker_stack.reset()

@@ -17,7 +17,7 @@ import pytest
 
 from harness import hosts as containers
 from harness.command_result import CommandResult, Json
-from harness.daemons.incus_proxy import IncusProxy
+from harness.daemons.daemon_proxy import DaemonProxy
 from harness.hosts import make_key
 from harness.incus import Incus, own_prefix
 from tests.e2e.host_state import Hosts
@@ -41,7 +41,7 @@ class IncusEnvironment:
     """A stack with web1 (root) and web2 (a user with sudo), and ways to inspect it."""
 
     stack: Workspace
-    proxy: IncusProxy
+    proxy: DaemonProxy
     incus: Incus
     pool: str
 
@@ -106,15 +106,16 @@ class IncusEnvironment:
         volume = f"/1.0/storage-pools/{self.pool}/volumes/custom/{VOLUME}?{project}"
         return [f"GET /1.0/images?{project}", f"{LISTING}&{project}", f"GET {volume}"]
 
-    def interrupt(self, request: str, number: int, seconds: float = 1.0) -> None:
+    def interrupt(self, request: str, number: int) -> None:
         """Interrupt an `up` at a request: SIGKILL for the whole engine, or Ctrl-C."""
-        fault = self.proxy.delay(request, seconds)
         with self.stack.running(*UP) as engine:
-            fault.wait()
-            if number == signal.SIGKILL:
-                engine.kill()
-            else:
-                os.killpg(engine.process.pid, number)
+            with self.proxy.hold(request) as step:
+                step.wait()
+                if number == signal.SIGKILL:
+                    engine.kill()
+                else:
+                    os.killpg(engine.process.pid, number)
+            if number != signal.SIGKILL:
                 result = engine.wait()
                 assert result.code != 0
                 assert "Traceback" not in result.text
@@ -130,7 +131,7 @@ class IncusEnvironment:
             self.incus.call("storage", "volume", "delete", self.pool, name)
 
 
-def create_stack(folder: Path, app_url: str, proxy: IncusProxy, root: Path | None) -> Workspace:
+def create_stack(folder: Path, app_url: str, proxy: DaemonProxy, root: Path | None) -> Workspace:
     """Create a stack without hosts; instances start from `root`, and authorize its key."""
     stack = Workspace.create(folder / "stack", Backend(state=folder / "state"), app_url)
     stack.prefix = ("env", f"INCUS_SOCKET={proxy.path}")
@@ -146,7 +147,7 @@ def create_environment(folder: Path, app_url: str) -> Iterator[IncusEnvironment]
     incus = Incus.ready()
     folder.mkdir()
     daemon = Path(os.environ.get("INCUS_SOCKET") or _daemon())
-    with IncusProxy(folder / "incus", daemon) as proxy:
+    with DaemonProxy(folder / "incus", daemon) as proxy:
         stack = create_stack(folder, app_url, proxy, incus.root)
         profile = json.loads(incus.call("profile", "list", "--format", "json"))[0]
         pool = profile["devices"]["root"]["pool"]

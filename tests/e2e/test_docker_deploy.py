@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.daemons.docker_proxy import DockerProxy
+from harness.daemons.daemon_proxy import DaemonProxy
 from harness.http_load import SHORT_PERIOD, Load
 from tests.e2e.docker_stack import (
     AGAIN,
@@ -46,7 +46,7 @@ def steps(stack: DockerStack) -> dict[str, tuple[str, dict[str, str]]]:
 
 
 def test_the_first_up_and_a_second_one(
-    docker_stack: DockerStack, docker_inspector: DockerInspector, docker_proxy: DockerProxy
+    docker_stack: DockerStack, docker_inspector: DockerInspector, docker_proxy: DaemonProxy
 ) -> None:
     """A stack of services alone: no host, no ssh key."""
     stack = docker_stack
@@ -67,7 +67,7 @@ def test_the_first_up_and_a_second_one(
 
 
 def test_a_preview_shows_images_and_containers_before_a_build(
-    services: DockerStack, docker_proxy: DockerProxy, docker_inspector: DockerInspector
+    services: DockerStack, docker_proxy: DaemonProxy, docker_inspector: DockerInspector
 ) -> None:
     old, (image,) = services.containers()["app"], docker_inspector.images()
     services.write(appRef=services.other)

@@ -20,31 +20,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness.command_result import CommandResult
-    from harness.daemons.docker_proxy import DockerProxy
+    from harness.daemons.daemon_proxy import DaemonProxy
     from tests.e2e.stack import Engine
 
 pytestmark = pytest.mark.e2e
 AWAY: Final = 5.0
 """Seconds for which the daemon is unavailable."""
-HELD: Final = 60.0
 
 
 @contextmanager
 def held(
-    stack: DockerStack, inspector: DockerInspector, proxy: DockerProxy, step: Step, release: str
+    stack: DockerStack, inspector: DockerInspector, proxy: DaemonProxy, step: Step, release: str
 ) -> Iterator[Engine]:
     """An `up` in the middle of a step."""
     stack.write(appRef=release)
     stack.release = ""
     proxy.reset()
-    trouble = proxy.delay(step.request, HELD)
-    with stack.running("up", "--yes", "--skip-preview") as engine:
-        trouble.wait(120)
+    with (
+        proxy.hold(step.request) as request,
+        stack.running("up", "--yes", "--skip-preview") as engine,
+    ):
+        request.wait(120)
         # More of them, where those of an `up` before are still there.
         assert len(inspector.containers()) >= step.containers
         assert len(inspector.candidates()) == step.candidates
         yield engine
-    proxy.reset()
+        # Not forwarded, as its sender has ended.
+        proxy.reset()
 
 
 def next_up(stack: DockerStack, release: str) -> CommandResult:
@@ -66,7 +68,7 @@ def next_up(stack: DockerStack, release: str) -> CommandResult:
 def test_killed(
     services: DockerStack,
     docker_inspector: DockerInspector,
-    docker_proxy: DockerProxy,
+    docker_proxy: DaemonProxy,
     steps: tuple[Step, ...],
     *,
     goes_on: bool,
@@ -87,7 +89,7 @@ def test_killed(
 
 
 def test_interrupted_in_each_step(
-    services: DockerStack, docker_inspector: DockerInspector, docker_proxy: DockerProxy
+    services: DockerStack, docker_inspector: DockerInspector, docker_proxy: DaemonProxy
 ) -> None:
     """Ctrl-C, as a terminal sends it; each `up` continues where the previous one stopped."""
     old, new = services.release, services.other
@@ -104,7 +106,7 @@ def test_interrupted_in_each_step(
 
 
 def test_an_unavailable_daemon_in_the_steps_that_are_retried(
-    services: DockerStack, docker_inspector: DockerInspector, docker_proxy: DockerProxy
+    services: DockerStack, docker_inspector: DockerInspector, docker_proxy: DaemonProxy
 ) -> None:
     """Five seconds in each of them, in one `up`, which succeeds."""
     new = services.other
@@ -116,13 +118,13 @@ def test_an_unavailable_daemon_in_the_steps_that_are_retried(
     ]
     result = services.up()
     assert result.code == 0, result.text
-    assert all(trouble.met.is_set() for trouble in troubles)
+    assert all(trouble.triggered.is_set() for trouble in troubles)
     assert result.seconds > 3 * AWAY
     assert_converged(services, docker_inspector, new)
 
 
 def test_an_unavailable_daemon_while_the_container_is_created(
-    services: DockerStack, docker_inspector: DockerInspector, docker_proxy: DockerProxy
+    services: DockerStack, docker_inspector: DockerInspector, docker_proxy: DaemonProxy
 ) -> None:
     """That step is the provider's: it fails with one message, and the next `up` continues.
 
@@ -135,12 +137,12 @@ def test_an_unavailable_daemon_while_the_container_is_created(
         r"^POST /v1\.\d+/containers/create", when="after", seconds=AWAY
     )
     result = services.up()
-    assert trouble.met.is_set()
+    assert trouble.triggered.is_set()
     assert result.code != 0
     (error,) = result.errors()
     assert "Cannot connect to the Docker daemon at" in error
     assert services.http_get() == f"app {old} on docker"
     assert services.traffic() in docker_inspector.containers()
-    wait_for(docker_proxy.place.exists)
+    wait_for(docker_proxy.path.exists)
     next_up(services, new)
     assert_serves(services, docker_inspector, new)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness.command_result import Json
-    from harness.daemons.docker_proxy import DockerProxy
+    from harness.daemons.daemon_proxy import DaemonProxy
     from harness.daemons.registry import Registry
 
 pytestmark = pytest.mark.e2e
@@ -86,7 +86,7 @@ def assert_serves(
 
 
 def test_a_preview_shows_what_will_be_pulled_before_a_build(
-    services: DockerStack, docker_proxy: DockerProxy, server: Registry, own: Json
+    services: DockerStack, docker_proxy: DaemonProxy, server: Registry, own: Json
 ) -> None:
     services.write(appRef="v1", **own)
     path = str(planned(services)[f"app.{OWN}"]["built"])
@@ -103,7 +103,7 @@ def test_a_preview_shows_what_will_be_pulled_before_a_build(
 def test_an_image_of_the_app_through_the_registry(
     services: DockerStack,
     docker_inspector: DockerInspector,
-    docker_proxy: DockerProxy,
+    docker_proxy: DaemonProxy,
     server: Registry,
     own: Json,
 ) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness.command_result import Json
-    from harness.daemons.docker_proxy import DockerProxy
+    from harness.daemons.daemon_proxy import DaemonProxy
 
 pytestmark = pytest.mark.e2e
 NEEDLE: Final = f"hunter2-{os.getpid()}"
@@ -37,7 +37,7 @@ SERVES: Final = [
 
 @pytest.fixture(scope="module")
 def secretive(
-    docker_stack: DockerStack, docker_inspector: DockerInspector, docker_proxy: DockerProxy
+    docker_stack: DockerStack, docker_inspector: DockerInspector, docker_proxy: DaemonProxy
 ) -> Iterator[DockerStack]:
     """The stack's service with a read-only root and an unprivileged user; restored at the end."""
     docker_proxy.reset()

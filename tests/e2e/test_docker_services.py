@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness.command_result import CommandResult, Json
-    from harness.daemons.docker_proxy import DockerProxy
+    from harness.daemons.daemon_proxy import DaemonProxy
     from tests.e2e.stack import Engine
 
 pytestmark = pytest.mark.e2e
@@ -46,7 +46,7 @@ def good_up(stack: DockerStack, *words: str) -> CommandResult:
     return result
 
 
-def kill_once_started(stack: DockerStack, proxy: DockerProxy) -> None:
+def kill_once_started(stack: DockerStack, proxy: DaemonProxy) -> None:
     """Kill an `up` when a container runs, and before the state knows it."""
     proxy.reset()
     trouble = proxy.delay(STARTED, 60)
@@ -57,7 +57,7 @@ def kill_once_started(stack: DockerStack, proxy: DockerProxy) -> None:
     stack.cancel()
 
 
-def end(engine: Engine, proxy: DockerProxy) -> None:
+def end(engine: Engine, proxy: DaemonProxy) -> None:
     engine.kill()
     proxy.reset()
 
@@ -79,7 +79,7 @@ def test_a_recreated_edge_serves_until_the_new_container_is_healthy(
 
 
 def test_a_secret_in_the_environment_is_encrypted_in_the_state(
-    docker_stack: DockerStack, docker_inspector: DockerInspector, docker_proxy: DockerProxy
+    docker_stack: DockerStack, docker_inspector: DockerInspector, docker_proxy: DaemonProxy
 ) -> None:
     """Set with `pulumi config`; the daemon has it in clear, as the service needs it."""
     services, secret = docker_stack, "hunter2-e2e"
@@ -109,7 +109,7 @@ def log(docker_inspector: DockerInspector) -> Iterator[str]:
 def test_a_service_that_is_recreated(
     docker_stack: DockerStack,
     docker_inspector: DockerInspector,
-    docker_proxy: DockerProxy,
+    docker_proxy: DaemonProxy,
     log: str,
 ) -> None:
     """The strategy `recreate`, from blue-green and back: an outage, but not for a broken one."""
@@ -168,7 +168,7 @@ def test_a_service_that_is_recreated(
     assert_converged(services, docker_inspector, "v2")
 
 
-def kill_once_started_edge(stack: DockerStack, proxy: DockerProxy) -> None:
+def kill_once_started_edge(stack: DockerStack, proxy: DaemonProxy) -> None:
     proxy.reset()
     # The container comes first, and passes.
     first = proxy.delay(STARTED, 0)
@@ -248,7 +248,7 @@ def planted(inspector: DockerInspector) -> dict[str, list[str]]:
 def test_two_services_one_removed_and_the_stack_destroyed(
     services: DockerStack,
     docker_inspector: DockerInspector,
-    docker_proxy: DockerProxy,
+    docker_proxy: DaemonProxy,
     users: dict[str, list[str]],
 ) -> None:
     inspector = docker_inspector

@@ -12,7 +12,7 @@ import yaml
 
 from components.pipeline.values import HostKey
 from harness.command_result import CommandResult
-from harness.daemons.docker_proxy import DockerProxy
+from harness.daemons.daemon_proxy import DaemonProxy
 from harness.daemons.far_docker import host_of, machine, where
 from harness.daemons.sshd import Sshd, missing
 from harness.http_load import Load
@@ -37,7 +37,7 @@ class FarStack(DockerStack):
 class Far:
     """The machine of the daemon, which may stop, and return with another key."""
 
-    def __init__(self, folder: Path, proxy: DockerProxy) -> None:
+    def __init__(self, folder: Path, proxy: DaemonProxy) -> None:
         self.folder, self._daemon = folder, proxy.host
         self.server = machine(folder, self._daemon)
 
@@ -53,7 +53,7 @@ class Far:
 
 
 @pytest.fixture(scope="module")
-def far(docker_place: Path, docker_proxy: DockerProxy) -> Iterator[Far]:
+def far(docker_place: Path, docker_proxy: DaemonProxy) -> Iterator[Far]:
     made = Far(docker_place / "sshd", docker_proxy)
     yield made
     made.stop()
@@ -61,7 +61,7 @@ def far(docker_place: Path, docker_proxy: DockerProxy) -> Iterator[Far]:
 
 @pytest.fixture(scope="module")
 def stack(
-    docker_place: Path, docker_proxy: DockerProxy, far: Far, parts: dict[str, dict[str, Any]]
+    docker_place: Path, docker_proxy: DaemonProxy, far: Far, parts: dict[str, dict[str, Any]]
 ) -> FarStack:
     layer = str(parts["edge"]["layer"])
     made = FarStack.with_service(docker_place / "far", layer, docker_proxy)
@@ -84,7 +84,7 @@ def went_well(result: CommandResult) -> dict[str, int]:
 
 
 def test_the_first_up_and_a_second_one(
-    stack: FarStack, far: Far, docker_proxy: DockerProxy
+    stack: FarStack, far: Far, docker_proxy: DaemonProxy
 ) -> None:
     stack.write(appRef="v1")
     assert went_well(stack.up()) == {"created": CONVERGED["unchanged"]}
@@ -121,7 +121,7 @@ def test_a_release_without_lost_requests(
 
 
 def test_an_unavailable_machine_and_one_with_another_key(
-    stack: FarStack, far: Far, docker_proxy: DockerProxy, docker_inspector: DockerInspector
+    stack: FarStack, far: Far, docker_proxy: DaemonProxy, docker_inspector: DockerInspector
 ) -> None:
     """Unavailable: the state counts. Another key: no request is sent, and nothing changes."""
     pinned = far.server.host_key_line

@@ -50,7 +50,7 @@ def test_a_program_failure_during_the_listing_is_one_message(env: IncusEnvironme
 def test_an_up_interrupted_at_each_step_is_continued(env: IncusEnvironment) -> None:
     env.stack.write(appRef="v1")
     named = env.stack.preview("--json").systems()
-    env.interrupt("POST /1.0/images", signal.SIGKILL, 5.0)
+    env.interrupt("POST /1.0/images", signal.SIGKILL)
     assert env.images() == {}
     env.interrupt(r"POST /1.0/instances\?", signal.SIGKILL)
     env.interrupt(f"PUT /1.0/instances/{PREFIX}-web./state", signal.SIGINT)

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 from harness.command_result import CommandResult, Json
 from harness.daemons import own_dockerd
-from harness.daemons.docker_proxy import DockerProxy
+from harness.daemons.daemon_proxy import DaemonProxy
 from harness.daemons.own_dockerd import OwnDockerd
 from harness.http_load import Load
 from tests.e2e.docker_stack import (
@@ -69,7 +69,7 @@ class ServiceTarget(Target):
     """The stack and its daemon."""
 
     daemon: OwnDockerd
-    proxy: DockerProxy
+    proxy: DaemonProxy
     stack: DockerStack
     inspector: DockerInspector
     refs: dict[str, str] = field(default_factory=dict)
@@ -83,7 +83,7 @@ class ServiceTarget(Target):
         try:
             with (
                 own_dockerd.started() as daemon,
-                DockerProxy(folder / "sock", daemon.seen.host) as proxy,
+                DaemonProxy(folder / "sock", daemon.seen.socket) as proxy,
             ):
                 stack = DockerStack.with_service(
                     folder / "main", str(parts["edge"]["layer"]), proxy

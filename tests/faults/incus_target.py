@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 from harness.command_result import CommandResult, Json
 from harness.daemons import incusd
-from harness.daemons.incus_proxy import IncusProxy
+from harness.daemons.daemon_proxy import DaemonProxy
 from harness.daemons.incusd import Incusd
 from harness.incus import ROOT, HarnessError, Incus
 from tests.e2e.host_state import profile, system
@@ -56,7 +56,7 @@ class InstanceTarget(Target):
     """The stack and its daemon."""
 
     daemon: Incusd
-    proxy: IncusProxy
+    proxy: DaemonProxy
     env: IncusEnvironment
 
     @classmethod
@@ -67,7 +67,7 @@ class InstanceTarget(Target):
         try:
             with (
                 incusd.started() as daemon,
-                IncusProxy(folder / "sock", daemon.socket) as proxy,
+                DaemonProxy(folder / "sock", daemon.socket) as proxy,
             ):
                 app = folder / "app"
                 argv = (ROOT / "demo" / "app-repo", app)

@@ -15,6 +15,7 @@ from subprocess import SubprocessError
 from typing import Any, Final, Protocol
 
 from harness.command_result import CommandResult, Json
+from harness.daemons.daemon_proxy import DaemonProxy
 from harness.incus import HarnessError
 from harness.unix_http import ApiError
 from tests.e2e.stack import Engine, Workspace
@@ -30,29 +31,6 @@ ERRORS: Final = (
     SubprocessError,
     ValueError,
 )
-
-
-class ProxyFault(Protocol):
-    """What a proxy does to a request."""
-
-    def wait(self, seconds: float = ...) -> None:
-        """Wait until it has happened."""
-
-
-class Proxy(Protocol):
-    """The proxy between deployer and daemon: one of `harness.daemons`."""
-
-    def delay(self, pattern: str, seconds: float, *, times: int = ...) -> ProxyFault:
-        """Delay a request that matches."""
-
-    def disconnect(self, pattern: str, *, when: str = ..., seconds: float = ...) -> ProxyFault:
-        """Go away for some seconds at a request that matches."""
-
-    def reset(self) -> None:
-        """Let everything pass from now on."""
-
-    def down(self) -> AbstractContextManager[None]:
-        """Accept no connections in the block."""
 
 
 class Daemon(Protocol):
@@ -74,7 +52,7 @@ class TargetScenario:
     """An injection: what a row's `inject` is given."""
 
     workspace: Workspace
-    proxy: Proxy
+    proxy: DaemonProxy
     daemon: Daemon
     row: Row
     seed: int

@@ -10,7 +10,7 @@ from components.pipeline.errors import DockerError, DockerUnavailableError
 from components.pipeline.targets.docker import image
 from components.pipeline.targets.docker.archive import Kind, read_manifest
 from components.pipeline.targets.docker.daemon import Daemon, retry_through_restart
-from harness.daemons.docker_proxy import DockerProxy
+from harness.daemons.daemon_proxy import DaemonProxy
 from harness.daemons.dockerd import static_busybox
 from harness.unix_http import ApiError
 from tests.unit.targets.docker.archives import layer, members, write
@@ -28,7 +28,7 @@ HASH: Final = "0123456789abcdfghijklmnpqrsvwxyz"
 class Place:
     """Images as nix would have built them, for a daemon behind a proxy."""
 
-    def __init__(self, folder: Path, dockerd: Dockerd, proxy: DockerProxy) -> None:
+    def __init__(self, folder: Path, dockerd: Dockerd, proxy: DaemonProxy) -> None:
         self.folder, self.dockerd, self.proxy = folder, dockerd, proxy
         self.ref = f"{dockerd.prefix}:{HASH}"
         self.others = [f"{dockerd.prefix}:v1", f"{dockerd.prefix}:latest"]
@@ -73,7 +73,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, dockerd: Dockerd) -> Iterator[Place]:
-    with DockerProxy(tmp_path / "docker.sock", dockerd.host) as proxy:
+    with DaemonProxy(tmp_path / "docker.sock", dockerd.socket) as proxy:
         made = Place(tmp_path, dockerd, proxy)
         yield made
     for tag in made.tags():
@@ -218,7 +218,7 @@ async def test_a_daemon_that_restarts_while_an_image_is_loaded(place: Place, whe
     path = place.archive(bytes(3_000_000))
     trouble = place.proxy.disconnect("POST /images/load", when=when, seconds=1)
     image_id = await place.ensure(path)
-    assert trouble.met.is_set()
+    assert trouble.triggered.is_set()
     assert place.tags() == {HASH: image_id}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from pulumi.runtime.proto import provider_pb2
 
-from harness.daemons.docker_proxy import DockerProxy
+from harness.daemons.daemon_proxy import DaemonProxy
 from harness.daemons.dockerd import LABEL
 from harness.providers.docker_driver import Plugin, ResourceState
 from harness.providers.plugin_driver import (
@@ -44,7 +44,7 @@ LEFTOVER: Final = "left by an interrupted `up`; the next one removes it"
 class Place:
     """A plugin, and a daemon behind a proxy."""
 
-    def __init__(self, dockerd: Dockerd, proxy: DockerProxy, plugin: Plugin) -> None:
+    def __init__(self, dockerd: Dockerd, proxy: DaemonProxy, plugin: Plugin) -> None:
         self.dockerd, self.proxy, self.plugin = dockerd, proxy, plugin
         self.service = dockerd.prefix
 
@@ -99,7 +99,10 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, dockerd: Dockerd) -> Iterator[Place]:
-    with DockerProxy(tmp_path / "docker.sock", dockerd.host) as proxy, Plugin.run(PLUGIN) as plugin:
+    with (
+        DaemonProxy(tmp_path / "docker.sock", dockerd.socket) as proxy,
+        Plugin.run(PLUGIN) as plugin,
+    ):
         made = Place(dockerd, proxy, plugin)
         yield made
         filters = f'{{"label": ["{LABEL}={dockerd.prefix}"]}}'

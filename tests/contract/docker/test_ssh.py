@@ -17,8 +17,8 @@ import pytest
 from components.pipeline.errors import DockerError, DockerKeyError, DockerUnavailableError
 from components.pipeline.targets.docker.daemon import Daemon, retry_through_restart
 from components.pipeline.values import HostKey
+from harness.daemons.daemon_proxy import DaemonProxy
 from harness.daemons.docker_fixtures import wait_for
-from harness.daemons.docker_proxy import DockerProxy
 from harness.daemons.far_docker import NOTHING, FarDocker, another_key
 from harness.daemons.sshd import make_key, missing
 from harness.ports import free_port
@@ -41,13 +41,13 @@ LARGE: Final = 40_000_000
 
 
 @pytest.fixture
-def proxy(tmp_path: Path, dockerd: Dockerd) -> Iterator[DockerProxy]:
-    with DockerProxy(tmp_path / "docker.sock", dockerd.host) as proxy:
+def proxy(tmp_path: Path, dockerd: Dockerd) -> Iterator[DaemonProxy]:
+    with DaemonProxy(tmp_path / "docker.sock", dockerd.socket) as proxy:
         yield proxy
 
 
 @pytest.fixture
-def far(tmp_path: Path, proxy: DockerProxy) -> Iterator[FarDocker]:
+def far(tmp_path: Path, proxy: DaemonProxy) -> Iterator[FarDocker]:
     with FarDocker.start(tmp_path, proxy.host) as far:
         yield far
 
@@ -106,7 +106,7 @@ async def test_requests_share_a_connection(
     assert ssh_commands(os.getpid()) == set(), "none is left"
 
 
-async def test_requests_are_retried_after_an_outage(far: FarDocker, proxy: DockerProxy) -> None:
+async def test_requests_are_retried_after_an_outage(far: FarDocker, proxy: DaemonProxy) -> None:
     async with daemon(far) as docker:
 
         async def listed() -> int:
@@ -115,14 +115,14 @@ async def test_requests_are_retried_after_an_outage(far: FarDocker, proxy: Docke
         await retry_through_restart(docker, listed)
         trouble = proxy.disconnect("GET /containers/json", seconds=1.0)
         await retry_through_restart(docker, listed)
-        assert trouble.met.is_set()
+        assert trouble.triggered.is_set()
         assert far.server.kill_sessions() >= 1
         await retry_through_restart(docker, listed)
-        slow = proxy.delay("GET /containers/json", 60)
-        task = asyncio.create_task(retry_through_restart(docker, listed))
-        await asyncio.to_thread(slow.wait)
-        assert far.server.kill_sessions() == 1
-        await asyncio.wait_for(task, 30)
+        with proxy.hold("GET /containers/json") as slow:
+            task = asyncio.create_task(retry_through_restart(docker, listed))
+            await asyncio.to_thread(slow.wait)
+            assert far.server.kill_sessions() == 1
+            await asyncio.wait_for(task, 30)
 
 
 async def failure(far: FarDocker) -> DockerError:
@@ -197,7 +197,7 @@ async def test_without_the_ssh_files_of_the_program(tmp_path: Path) -> None:
 
 
 def test_the_provider_finds_the_files_in_the_folder_of_the_project(
-    proxy: DockerProxy, dockerd: Dockerd, tmp_path: Path
+    proxy: DaemonProxy, dockerd: Dockerd, tmp_path: Path
 ) -> None:
     """A host key mismatch is an error of a preview too, an unavailable machine a warning."""
     files = tmp_path / ".flakeup" / "dev" / "ssh"

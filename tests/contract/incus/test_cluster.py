@@ -15,8 +15,8 @@ from components.pipeline.targets.incus.observed import DesiredInstance
 from components.pipeline.targets.incus.ownership import OWNER, Owner
 from components.pipeline.targets.incus.remote import Remote
 from components.pipeline.targets.incus.volume import StorageVolume
+from harness.daemons.daemon_proxy import DaemonProxy
 from harness.daemons.incus_cluster import ONE, TWO, Cluster, cluster
-from harness.daemons.incus_proxy import IncusProxy
 from harness.daemons.tiny_image import tiny
 from harness.providers.incus_driver import INSTANCE, Changes, ResourceDriver, observed
 from harness.providers.plugin_driver import Json, PluginError, failing
@@ -42,15 +42,15 @@ def fingerprint(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> s
 
 
 @pytest.fixture
-def proxy(cluster: Cluster) -> Iterator[IncusProxy]:
+def proxy(cluster: Cluster) -> Iterator[DaemonProxy]:
     """A proxy for the first member; afterwards all instances are deleted."""
-    with IncusProxy(cluster.folder / "proxy", cluster.one.socket) as before:
+    with DaemonProxy(cluster.folder / "proxy", cluster.one.socket) as before:
         yield before
     cluster.clear()
 
 
 @pytest.fixture
-async def incus(proxy: IncusProxy) -> AsyncIterator[Incus]:
+async def incus(proxy: DaemonProxy) -> AsyncIterator[Incus]:
     async with Incus(Remote(name="local", socket=proxy.path), "default") as server:
         yield server
 
@@ -99,7 +99,7 @@ def placement(cluster: Cluster, name: str = "a") -> tuple[str, str, str]:
 
 
 async def test_create_on_the_configured_member_with_an_image_from_another(
-    incus: Incus, cluster: Cluster, proxy: IncusProxy, desired: DesiredInstance
+    incus: Incus, cluster: Cluster, proxy: DaemonProxy, desired: DesiredInstance
 ) -> None:
     await create(incus, desired)
     assert placement(cluster)[:2] == (TWO, "Running")
@@ -129,7 +129,7 @@ async def test_an_unavailable_member_is_refused_before_any_change(
 
 
 async def test_a_changed_member_is_refused_and_a_move_by_hand_is_accepted(
-    cluster: Cluster, proxy: IncusProxy, inputs: dict[str, Json]
+    cluster: Cluster, proxy: DaemonProxy, inputs: dict[str, Json]
 ) -> None:
     driver = ResourceDriver(kind=INSTANCE, socket=proxy.path, name="web1-instance")
     driver.create(inputs)
@@ -181,7 +181,7 @@ async def test_create_on_the_member_that_has_its_volumes(
 async def test_an_offline_member(
     incus: Incus,
     cluster: Cluster,
-    proxy: IncusProxy,
+    proxy: DaemonProxy,
     inputs: dict[str, Json],
     desired: DesiredInstance,
 ) -> None:

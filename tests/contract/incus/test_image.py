@@ -17,7 +17,7 @@ from components.pipeline.targets.incus.api import Incus, retry_through_restart
 from components.pipeline.targets.incus.observed import DesiredInstance
 from components.pipeline.targets.incus.ownership import ImageReference, Owner
 from components.pipeline.targets.incus.remote import Remote
-from harness.daemons.incus_proxy import IncusProxy
+from harness.daemons.daemon_proxy import DaemonProxy
 from harness.daemons.incusd import Incusd, incusd
 from harness.daemons.tiny_image import Files, tiny
 
@@ -42,15 +42,15 @@ def split(made: Files) -> image.ImageFiles:
 
 
 @pytest.fixture
-def proxy(incusd: Incusd) -> Iterator[IncusProxy]:
+def proxy(incusd: Incusd) -> Iterator[DaemonProxy]:
     """A proxy for the daemon; afterwards all instances and images are deleted."""
-    with IncusProxy(incusd.folder / "proxy", incusd.socket) as before:
+    with DaemonProxy(incusd.folder / "proxy", incusd.socket) as before:
         yield before
     incusd.clear()
 
 
 @pytest.fixture
-async def incus(proxy: IncusProxy) -> AsyncIterator[Incus]:
+async def incus(proxy: DaemonProxy) -> AsyncIterator[Incus]:
     async with Incus(Remote(name="local", socket=proxy.path), "default") as server:
         yield server
 
@@ -60,7 +60,7 @@ async def upload(incus: Incus, files: image.ImageFiles, use: ImageReference = ON
 
 
 async def test_the_fingerprint_is_known_before_the_only_upload(
-    incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles
+    incus: Incus, incusd: Incusd, proxy: DaemonProxy, files: image.ImageFiles
 ) -> None:
     digest = hashlib.sha256(files.metadata.read_bytes() + files.rootfs.read_bytes()).hexdigest()
     assert await upload(incus, files) == digest == await files.fingerprint()
@@ -79,7 +79,7 @@ async def test_the_fingerprint_is_known_before_the_only_upload(
 
 
 async def test_an_image_is_deleted_with_its_last_reference(
-    incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles
+    incus: Incus, incusd: Incusd, proxy: DaemonProxy, files: image.ImageFiles
 ) -> None:
     digest = await upload(incus, files)
     proxy.reset()
@@ -143,7 +143,7 @@ async def test_an_image_is_kept_while_an_instance_of_it_exists(
 
 
 async def test_an_image_imported_by_a_user_is_used_and_never_deleted(
-    incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles
+    incus: Incus, incusd: Incusd, proxy: DaemonProxy, files: image.ImageFiles
 ) -> None:
     incusd.client("image", "import", str(files.metadata), str(files.rootfs), "--alias", "mine")
     (digest,) = incusd.images()
@@ -165,7 +165,7 @@ async def test_concurrent_uploads_give_one_image_with_both_references(
 
 @pytest.mark.parametrize("when", ["before", "middle", "after"])
 async def test_a_broken_connection_during_the_upload(
-    incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles, when: str
+    incus: Incus, incusd: Incusd, proxy: DaemonProxy, files: image.ImageFiles, when: str
 ) -> None:
     fault = proxy.disconnect("POST /1.0/images", when=when, seconds=0.3)
     digest = await retry_through_restart(incus, lambda: upload(incus, files))
@@ -174,18 +174,18 @@ async def test_a_broken_connection_during_the_upload(
 
 
 async def test_a_server_crash_during_the_upload(
-    incus: Incus, incusd: Incusd, proxy: IncusProxy, files: image.ImageFiles
+    incus: Incus, incusd: Incusd, proxy: DaemonProxy, files: image.ImageFiles
 ) -> None:
-    fault = proxy.delay("POST /1.0/images", 0.5)
-    sending = asyncio.create_task(retry_through_restart(incus, lambda: upload(incus, files)))
-    await asyncio.to_thread(fault.wait)
-    await asyncio.to_thread(incusd.restart, 0.5)
+    with proxy.hold("POST /1.0/images") as sent:
+        sending = asyncio.create_task(retry_through_restart(incus, lambda: upload(incus, files)))
+        await asyncio.to_thread(sent.wait)
+        await asyncio.to_thread(incusd.restart, 0.5)
     digest = await sending
     assert incusd.images().keys() == {digest}
 
 
 async def test_an_unavailable_server_is_one_message(
-    incus: Incus, proxy: IncusProxy, files: image.ImageFiles, monkeypatch: pytest.MonkeyPatch
+    incus: Incus, proxy: DaemonProxy, files: image.ImageFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("components.pipeline.process.retry.RESTART", 0.5)
     with proxy.down(), pytest.raises(IncusUnavailableError) as caught:
@@ -197,7 +197,7 @@ async def test_an_unavailable_server_is_one_message(
 
 
 async def test_repeated_outages_end_the_retries(
-    incus: Incus, proxy: IncusProxy, files: image.ImageFiles, monkeypatch: pytest.MonkeyPatch
+    incus: Incus, proxy: DaemonProxy, files: image.ImageFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("components.pipeline.process.retry.PAUSE", 0.01)
     fault = proxy.disconnect("POST /1.0/images", when="before", seconds=0.0)
@@ -254,7 +254,7 @@ BAD = [
 @pytest.mark.parametrize("bad", BAD, ids=lambda it: it[0].__name__)
 async def test_an_invalid_image_is_not_uploaded(
     incus: Incus,
-    proxy: IncusProxy,
+    proxy: DaemonProxy,
     files: image.ImageFiles,
     tmp_path: Path,
     bad: tuple[Callable[[image.ImageFiles, Path], image.ImageFiles], str],
@@ -274,7 +274,7 @@ async def test_an_invalid_image_is_not_uploaded(
     assert proxy.requests("POST") == []
 
 
-async def test_a_missing_project(proxy: IncusProxy, files: image.ImageFiles) -> None:
+async def test_a_missing_project(proxy: DaemonProxy, files: image.ImageFiles) -> None:
     remote = Remote(name="local", socket=proxy.path)
     async with Incus(remote, "nope") as incus:
         with pytest.raises(IncusError) as caught:

@@ -21,7 +21,7 @@ from components.pipeline.targets.incus.observed import (
 )
 from components.pipeline.targets.incus.ownership import ImageReference, Owner
 from components.pipeline.targets.incus.remote import Remote
-from harness.daemons.incus_proxy import IncusProxy
+from harness.daemons.daemon_proxy import DaemonProxy
 from harness.daemons.incusd import Incusd, incusd
 from harness.daemons.tiny_image import tiny
 
@@ -59,15 +59,15 @@ def images(incusd: Incusd, tmp_path_factory: pytest.TempPathFactory) -> Images:
 
 
 @pytest.fixture
-def proxy(incusd: Incusd) -> Iterator[IncusProxy]:
+def proxy(incusd: Incusd) -> Iterator[DaemonProxy]:
     """A proxy for the daemon; afterwards all instances are deleted."""
-    with IncusProxy(incusd.folder / "proxy", incusd.socket) as before:
+    with DaemonProxy(incusd.folder / "proxy", incusd.socket) as before:
         yield before
     incusd.clear(images=False)
 
 
 @pytest.fixture
-async def incus(proxy: IncusProxy) -> AsyncIterator[Incus]:
+async def incus(proxy: DaemonProxy) -> AsyncIterator[Incus]:
     async with Incus(Remote(name="local", socket=proxy.path), "default") as server:
         yield server
 
@@ -95,7 +95,7 @@ def mac(incusd: Incusd, name: str = "a") -> str:
 
 
 async def test_create_and_start_is_idempotent(
-    incus: Incus, incusd: Incusd, proxy: IncusProxy, desired: DesiredInstance
+    incus: Incus, incusd: Incusd, proxy: DaemonProxy, desired: DesiredInstance
 ) -> None:
     source = str(incusd.folder)
     devices = {"shared": {"type": "disk", "source": source, "path": "/mnt", "readonly": "true"}}
@@ -244,15 +244,15 @@ async def test_a_deleted_image(incus: Incus, incusd: Incusd, desired: DesiredIns
 
 
 async def test_an_image_deleted_during_the_creation(
-    incus: Incus, incusd: Incusd, proxy: IncusProxy, desired: DesiredInstance, tmp_path: Path
+    incus: Incus, incusd: Incusd, proxy: DaemonProxy, desired: DesiredInstance, tmp_path: Path
 ) -> None:
     files = tiny(tmp_path, "short")
     said = incusd.client("image", "import", str(files.metadata), str(files.rootfs))
     digest = said.split()[-1]
-    fault = proxy.delay(r"POST /1.0/instances\?", 0.5)
-    making = asyncio.create_task(failure(create(incus, replace(desired, image=digest))))
-    await asyncio.to_thread(fault.wait)
-    await asyncio.to_thread(incusd.request, "DELETE", f"/1.0/images/{digest}")
+    with proxy.hold(r"POST /1.0/instances\?") as creation:
+        making = asyncio.create_task(failure(create(incus, replace(desired, image=digest))))
+        await asyncio.to_thread(creation.wait)
+        await asyncio.to_thread(incusd.request, "DELETE", f"/1.0/images/{digest}")
     assert await making == no_such_image(digest)
     assert incusd.instances() == []
 
@@ -334,11 +334,12 @@ async def test_an_up_repeated_right_after_it_was_killed(
 
 @pytest.mark.parametrize("when", [0.03, 0.15])
 async def test_a_server_crash_at_any_moment(
-    incus: Incus, incusd: Incusd, desired: DesiredInstance, when: float
+    incus: Incus, incusd: Incusd, proxy: DaemonProxy, desired: DesiredInstance, when: float
 ) -> None:
     task = asyncio.create_task(retry_through_restart(incus, lambda: create(incus, desired)))
     await asyncio.sleep(when)
-    await asyncio.to_thread(incusd.restart)
+    with proxy.down():
+        await asyncio.to_thread(incusd.restart)
     await task
     assert incusd.instance("a")["status"] == "Running"
     assert incusd.instances() == ["a"]
@@ -354,7 +355,7 @@ async def test_a_server_crash_at_any_moment(
     ],
 )
 async def test_a_broken_connection(
-    incus: Incus, proxy: IncusProxy, desired: DesiredInstance, when: str, what: str
+    incus: Incus, proxy: DaemonProxy, desired: DesiredInstance, when: str, what: str
 ) -> None:
     fault = proxy.disconnect(what, when=when, seconds=0.1)
     await retry_through_restart(incus, lambda: create(incus, desired))
@@ -367,7 +368,7 @@ async def test_a_broken_connection(
 
 
 async def test_an_update_restores_our_keys_and_keeps_those_of_others(
-    incus: Incus, incusd: Incusd, proxy: IncusProxy, desired: DesiredInstance
+    incus: Incus, incusd: Incusd, proxy: DaemonProxy, desired: DesiredInstance
 ) -> None:
     old = replace(desired, config={**NESTING, "limits.memory": "100MiB", "limits.cpu": "1"})
     await create(incus, old)
@@ -389,14 +390,14 @@ NONE = {"type": "none"}
 
 
 async def test_a_concurrent_change_is_kept(
-    incus: Incus, incusd: Incusd, proxy: IncusProxy, desired: DesiredInstance
+    incus: Incus, incusd: Incusd, proxy: DaemonProxy, desired: DesiredInstance
 ) -> None:
     await create(incus, desired)
-    fault = proxy.delay(r"PUT /1.0/instances/a\?", 0.3)
     new = replace(desired, config={**NESTING, "limits.memory": "100MiB"})
-    changing = asyncio.create_task(instance.update(incus, desired, new, OWNER))
-    await asyncio.to_thread(fault.wait)
-    await asyncio.to_thread(incusd.set, "a", user_note="at the same time")
+    with proxy.hold(r"PUT /1.0/instances/a\?") as change:
+        changing = asyncio.create_task(instance.update(incus, desired, new, OWNER))
+        await asyncio.to_thread(change.wait)
+        await asyncio.to_thread(incusd.set, "a", user_note="at the same time")
     await changing
     config = incusd.instance("a")["config"]
     assert (config["limits.memory"], config["user.note"]) == ("100MiB", "at the same time")
@@ -434,14 +435,14 @@ async def test_a_stopped_or_frozen_instance_is_started_and_can_be_deleted(
 
 
 async def test_starting_an_instance_that_runs_by_then(
-    incus: Incus, incusd: Incusd, proxy: IncusProxy, desired: DesiredInstance
+    incus: Incus, incusd: Incusd, proxy: DaemonProxy, desired: DesiredInstance
 ) -> None:
     """A restarted server starts the instances that ran before."""
     await create(incus, replace(desired, running=False))
-    fault = proxy.delay("PUT /1.0/instances/a/state", 0.5)
-    starting = asyncio.create_task(instance.set_running(incus, desired, print))
-    await asyncio.to_thread(fault.wait)
-    await asyncio.to_thread(incusd.state, "a", "start")
+    with proxy.hold("PUT /1.0/instances/a/state") as start:
+        starting = asyncio.create_task(instance.set_running(incus, desired, print))
+        await asyncio.to_thread(start.wait)
+        await asyncio.to_thread(incusd.state, "a", "start")
     await starting
     assert incusd.instance("a")["status"] == "Running"
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.daemons.incus_proxy import IncusProxy
+from harness.daemons.daemon_proxy import DaemonProxy
 from harness.daemons.incusd import Incusd, incusd
 from harness.daemons.tiny_image import tiny
 from harness.providers.incus_driver import IMAGE, INSTANCE, Changes, ResourceDriver, observed
@@ -41,8 +41,8 @@ def images(incusd: Incusd, tmp_path_factory: pytest.TempPathFactory) -> Images:
 
 
 @pytest.fixture
-def proxy(incusd: Incusd) -> Iterator[IncusProxy]:
-    with IncusProxy(incusd.folder / "proxy", incusd.socket) as before:
+def proxy(incusd: Incusd) -> Iterator[DaemonProxy]:
+    with DaemonProxy(incusd.folder / "proxy", incusd.socket) as before:
         yield before
     incusd.clear(images=False)
 
@@ -66,7 +66,7 @@ def inputs(images: Images) -> dict[str, Json]:
 
 
 @pytest.fixture
-def driver(proxy: IncusProxy) -> ResourceDriver:
+def driver(proxy: DaemonProxy) -> ResourceDriver:
     return ResourceDriver(kind=INSTANCE, socket=proxy.path, name="web1-instance")
 
 
@@ -103,7 +103,7 @@ def add_to_store(path: object) -> str:
 
 def test_an_image_is_uploaded_once_restored_and_deleted(
     incusd: Incusd,
-    proxy: IncusProxy,
+    proxy: DaemonProxy,
     parts: dict[str, dict[str, Any]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
@@ -149,7 +149,7 @@ def test_an_image_is_uploaded_once_restored_and_deleted(
     assert incusd.images() == before
 
 
-def test_an_image_cannot_be_imported(proxy: IncusProxy) -> None:
+def test_an_image_cannot_be_imported(proxy: DaemonProxy) -> None:
     image = ResourceDriver(kind=IMAGE, socket=proxy.path, identity="local/default/abc")
     with failing("an image cannot be imported: `pulumi up` uses one that the server already has"):
         image.read()
@@ -160,7 +160,7 @@ def test_an_image_cannot_be_imported(proxy: IncusProxy) -> None:
 
 def test_a_preview_creates_nothing_and_a_second_run_changes_nothing(
     incusd: Incusd,
-    proxy: IncusProxy,
+    proxy: DaemonProxy,
     driver: ResourceDriver,
     inputs: dict[str, Json],
     images: Images,
@@ -368,7 +368,7 @@ def test_a_refresh_reads_the_current_state(incusd: Incusd, existing: ResourceDri
 
 def test_an_import_changes_nothing_and_the_next_up_takes_ownership(
     incusd: Incusd,
-    proxy: IncusProxy,
+    proxy: DaemonProxy,
     driver: ResourceDriver,
     inputs: dict[str, Json],
     images: Images,
@@ -422,7 +422,7 @@ def test_a_missing_instance_is_not_imported(driver: ResourceDriver) -> None:
 
 
 def test_an_unavailable_server_is_one_warning_and_the_state_is_used(
-    proxy: IncusProxy, existing: ResourceDriver
+    proxy: DaemonProxy, existing: ResourceDriver
 ) -> None:
     with proxy.down():
         with existing.run() as plugin:
@@ -455,13 +455,12 @@ def test_an_instance_that_did_not_boot_is_in_the_state_and_waited_for_again(
 
 
 def test_a_cancelled_creation_is_continued(
-    incusd: Incusd, proxy: IncusProxy, driver: ResourceDriver, inputs: dict[str, Json]
+    incusd: Incusd, proxy: DaemonProxy, driver: ResourceDriver, inputs: dict[str, Json]
 ) -> None:
-    fault = proxy.delay("PUT /1.0/instances/a/state", 0.5)
-    with driver.run() as plugin:
+    with driver.run() as plugin, proxy.hold("PUT /1.0/instances/a/state") as start:
 
         def cancel() -> None:
-            fault.wait()
+            start.wait()
             plugin.cancel()
 
         threading.Thread(target=cancel).start()

@@ -35,8 +35,9 @@ def away(scenario: ServiceScenario) -> CommandResult:
 def new_image_removed(scenario: ServiceScenario) -> CommandResult:
     """Remove the new image between its load and the candidate."""
     with scenario.deploying() as engine:
-        scenario.proxy.delay(CREATE, 2).wait()
-        scenario.inspector.delete(f"/images/{scenario.new_image()}?force=1")
+        with scenario.proxy.hold(CREATE) as creation:
+            creation.wait()
+            scenario.inspector.delete(f"/images/{scenario.new_image()}?force=1")
         return engine.wait()
 
 
@@ -44,8 +45,9 @@ def old_image_removed(scenario: ServiceScenario) -> CommandResult:
     """Remove the name of the serving container's image while the candidate runs."""
     image = scenario.daemon.seen.container(scenario.serving)["Config"]["Image"]
     with scenario.deploying() as engine:
-        scenario.proxy.delay(CREATE, 2).wait()
-        scenario.inspector.delete(f"/images/{image}?force=1")
+        with scenario.proxy.hold(CREATE) as creation:
+            creation.wait()
+            scenario.inspector.delete(f"/images/{image}?force=1")
         return engine.wait()
 
 

@@ -32,9 +32,10 @@ def _not_created(scenario: InstanceScenario, **incus: object) -> CommandResult:
 def image_removed(scenario: InstanceScenario) -> CommandResult:
     """Remove the image between its import and the creation of the instance."""
     with scenario.deploying() as engine:
-        scenario.proxy.delay(CREATE, 2).wait()
-        (image,) = scenario.daemon.images()
-        scenario.daemon.request("DELETE", f"/1.0/images/{image}")
+        with scenario.proxy.hold(CREATE) as creation:
+            creation.wait()
+            (image,) = scenario.daemon.images()
+            scenario.daemon.request("DELETE", f"/1.0/images/{image}")
         return engine.wait()
 
 
