@@ -42,6 +42,9 @@ def main() -> int:
     except HarnessError as error:
         _print(f"faults: {error}")
         return 2
+    except KeyboardInterrupt:
+        _print("faults: interrupted: the hosts are removed, and no result is recorded")
+        return 130
 
 
 def _arguments() -> argparse.Namespace:

@@ -98,6 +98,7 @@ def never_confirmed(scenario: Scenario) -> None:
 
 def second_commit(scenario: Scenario) -> CommandResult:
     result = scenario.deploy()
+    assert result.code == 0, result.text
     code, reply = _call_runner(scenario, scenario.new())
     assert (code, reply) == (0, "unchanged"), (code, reply)
     return result
@@ -149,6 +150,7 @@ def commit_after_another_version(scenario: Scenario) -> CommandResult:
 def abort_after_the_commit(scenario: Scenario) -> CommandResult:
     assert isinstance(scenario, PipelineScenario)
     result = scenario.deploy()
+    assert result.code == 0, result.text
     driver = scenario.host.driver
     last = driver.attempt(scenario.new(), scenario.old)
     last.id = scenario.shell.snapshot().attempt
