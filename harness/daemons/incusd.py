@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 DAEMONS: Final = (Path("/usr/libexec/incus/incusd"), Path("/usr/bin/incusd"))
 PROFILE: Final = "default"
-_TIMEOUT: Final = 30.0
+_TIMEOUT: Final = 120.0
 _FOLDER: Final = "flakeup-incusd-"
 
 

@@ -219,11 +219,11 @@ async def test_requests_in_flight_are_answered_before_the_switch_ends(place: Pla
     slow = place.run("slow", "sh", "-c", _SLOW)
     place.serve("one")
     await asyncio.sleep(0.5)
-    await place.send("slow")
-    under_way = asyncio.create_task(asyncio.to_thread(http_get, place.port, 10))
+    await place.send("slow", grace=30)
+    under_way = asyncio.create_task(asyncio.to_thread(http_get, place.port))
     await asked(place.dockerd, slow)
-    await place.send("one")
-    assert under_way.done()
+    await place.send("one", grace=30)
+    place.dockerd.request("DELETE", f"/containers/{slow}?force=1")
     assert await under_way == "late"
     assert http_get(place.port) == "one"
 
@@ -316,7 +316,10 @@ async def message(place: Place) -> str:
 
 async def test_an_image_without_haproxy(place: Place) -> None:
     place.edge = place.run("one", "sh", "-c", f"/bin/busybox mkdir {FOLDER}; exec sleep 1000")
-    await asyncio.sleep(0.5)
+    end = time.monotonic() + 30
+    while "haproxy" not in await asyncio.to_thread(place.dockerd.run, place.edge, "ls", "/etc"):
+        assert time.monotonic() < end
+        await asyncio.sleep(0.1)
     text = await message(place)
     assert text.startswith(f"the edge rejected its configuration: {place.name('one')}: ")
     assert 'exec: "haproxy": executable file not found in $PATH' in text

@@ -232,7 +232,7 @@ def test_the_provider_finds_the_files_in_the_folder_of_the_project(
         assert far.server.kill_sessions() == 1
         # A request on the broken connection would only find the machine unavailable.
         wait_for(lambda: not ssh_commands(plugin.process.pid))
-        time.sleep(0.2)
+        time.sleep(2)
         with pytest.raises(PluginError, match="host key mismatch"):
             plugin.diff_resource(image, asked)
         far.write()

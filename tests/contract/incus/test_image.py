@@ -174,8 +174,13 @@ async def test_a_broken_connection_during_the_upload(
 
 
 async def test_a_server_crash_during_the_upload(
-    incus: Incus, incusd: Incusd, proxy: DaemonProxy, files: image.ImageFiles
+    incus: Incus,
+    incusd: Incusd,
+    proxy: DaemonProxy,
+    files: image.ImageFiles,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("components.pipeline.process.retry.RESTART", 120)
     with proxy.hold("POST /1.0/images") as sent:
         sending = asyncio.create_task(retry_through_restart(incus, lambda: upload(incus, files)))
         await asyncio.to_thread(sent.wait)

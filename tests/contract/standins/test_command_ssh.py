@@ -477,6 +477,7 @@ def _running(plugin: Plugin, server: Sshd, folder: Path) -> Future[tuple[str, Js
 def test_a_lost_connection_is_an_error(plugin: Plugin, tmp_path: Path) -> None:
     with Sshd.start(tmp_path / "sshd") as server:
         future = _running(plugin, server, tmp_path)
+        _wait_until(lambda: "on" in plugin.messages())
         assert server.kill_sessions() == 1
         with failing(NO_STATUS, '":\non\n'):
             future.result(10)

@@ -118,7 +118,7 @@ def test_a_duration_must_have_the_form_that_go_prints(plugin: Plugin, dockerd: D
         assert plugin.diff_resource(resource, inputs).kinds == {"healthcheck.interval": "UPDATE"}
 
 
-@pytest.mark.parametrize("grace", [None, 5])
+@pytest.mark.parametrize("grace", [None, 60])
 def test_without_a_grace_period_it_is_killed_at_once(
     plugin: Plugin, dockerd: Dockerd, tmp_path: Path, grace: int | None
 ) -> None:
@@ -272,12 +272,12 @@ def test_an_expired_wait_leaves_the_container_running_and_recorded(
     started = time.monotonic()
     with pytest.raises(PluginError) as caught:
         plugin.create_resource(CONTAINER, inputs, name=named(dockerd, "sick"))
-    # Unhealthy after two seconds, and still waited for.
     assert 4 <= time.monotonic() - started < 30
     assert "container failed to be in healthy state" in str(caught.value)
     resource = partial_state(caught.value, CONTAINER)
-    state = dockerd.container(resource.id)["State"]
-    assert (state["Running"], state["Health"]["Status"]) == (True, "unhealthy")
+    # As soon as its check has failed twice, a second after another; the wait goes on meanwhile.
+    wait_for(lambda: dockerd.container(resource.id)["State"]["Health"]["Status"] == "unhealthy")
+    assert dockerd.container(resource.id)["State"]["Running"]
     assert resource.inputs["waitTimeout"] == 4
     # The next update ignores its health.
     plugin.update_resource(resource, inputs)
@@ -311,7 +311,7 @@ def test_a_timeout_and_cancel_end_the_wait(docker_host: str, dockerd: Dockerd) -
     inputs = sleeper(dockerd, healthcheck=SICK, wait=True, waitTimeout=120)
     with Plugin.start({"host": docker_host}) as plugin:
         with pytest.raises(PluginError) as caught:
-            plugin.create_resource(CONTAINER, inputs, name=named(dockerd, "late"), timeout=2)
+            plugin.create_resource(CONTAINER, inputs, name=named(dockerd, "late"), timeout=10)
         assert "context deadline exceeded" in str(caught.value)
         plugin.delete_resource(partial_state(caught.value, CONTAINER))
         with ThreadPoolExecutor(1) as pool:

@@ -140,7 +140,7 @@ async def test_an_unreachable_host_is_followed_until_the_deadline(
 async def test_a_hanging_call_times_out(
     web1: Host, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt, "CALL_TIMEOUT", 2.0)
+    monkeypatch.setattr(attempt, "CALL_TIMEOUT", 5.0)
     web1.answers(STARTED, line("state", state="activating", offset="5"), then="exec sleep 60")
     web1.answers(WAITS)
     assert await make().run() is State.AWAITING

@@ -33,6 +33,7 @@ from tests.unit.activation.http_servers import (
     serving,
 )
 
+SILENT = "no response in 1 s"
 TRUNCATED = "the connection was closed before the response was complete"
 NONE = Duration("0s")
 WEB = Check(
@@ -142,17 +143,19 @@ async def test_a_good_response(answer: bytes, wanted: dict[str, object]) -> None
         (flood_headers, {}, "the response is not HTTP: Receive buffer too long"),
         (flood_line, {}, "the response is not HTTP: Receive buffer too long"),
         (reset, {}, "connection reset by peer"),
-        (hang, {}, "no response in 1 s"),
-        (drip, {}, "no response in 1 s"),
-        (drip_headers, {}, "no response in 1 s"),
+        (hang, {}, SILENT),
+        (drip, {}, SILENT),
+        (drip_headers, {}, SILENT),
     ],
 )
 async def test_a_bad_response(answer: Answer, wanted: dict[str, object], expected: str) -> None:
     async with serving(answer, GOOD) as server:
         started = time.monotonic()
-        check = replace(WEB, target=server.url, timeout=Duration("1s"), **wanted)  # type: ignore[arg-type]
+        # A short one only where it is to be reached.
+        limit = Duration("1s" if expected == SILENT else "5s")
+        check = replace(WEB, target=server.url, timeout=limit, **wanted)  # type: ignore[arg-type]
         assert await fault(check) == f"check web: {expected}"
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
         assert len(server.requests) == 1
 
 
@@ -259,7 +262,7 @@ async def test_one_try_per_period() -> None:
         started = time.monotonic()
         check = replace(WEB, target=server.url, retries=2, period=Duration("1s"))
         await run_checks((check,), deadline=DEADLINE)
-        assert 1.9 < time.monotonic() - started < 3.5
+        assert 1.9 < time.monotonic() - started < 15
 
 
 async def test_a_check_that_fails_during_its_hold_time() -> None:
@@ -278,9 +281,11 @@ async def test_a_check_that_succeeds_for_its_hold_time() -> None:
         started = time.monotonic()
         check = replace(WEB, target=server.url, retries=1, hold=Duration("1s"))
         await run_checks((replace(check, period=Duration("1s")),), deadline=DEADLINE)
-        assert 1.9 < time.monotonic() - started < 3.5
+        assert 1.9 < time.monotonic() - started < 15
     async with serving(GOOD) as server:
-        await run_checks((replace(check, target=server.url, period=Duration("10s")),), deadline=3)
+        await run_checks(
+            (replace(check, target=server.url, period=Duration("10s")),), deadline=DEADLINE
+        )
         assert len(server.requests) == 2
 
 
@@ -289,24 +294,24 @@ async def test_the_deadline_is_for_all_checks() -> None:
         started = time.monotonic()
         retried = replace(WEB, target=busy.url, retries=1000, period=Duration("1s"))
         for checks, expected in (
-            ((retried,), "check web: still failing after 0.5 s: expected status 200, got 503"),
+            ((retried,), "check web: still failing after 2 s: expected status 200, got 503"),
             (
                 (replace(WEB, target=silent.url),),
-                "check web: still failing after 0.5 s: no response",
+                "check web: still failing after 2 s: no response",
             ),
             (
                 (replace(WEB, target=good.url, hold=Duration("10s"), period=Duration("1s")),),
-                "check web: passed, but not for 10s before 0.5 s were over",
+                "check web: passed, but not for 10s before 2 s were over",
             ),
             (
                 (replace(WEB, name="good", target=good.url), retried),
-                "check web: still failing after 0.5 s: expected status 200, got 503",
+                "check web: still failing after 2 s: expected status 200, got 503",
             ),
         ):
             with pytest.raises(CheckError) as caught:
-                await run_checks(checks, deadline=0.5)
+                await run_checks(checks, deadline=2)
             assert str(caught.value) == expected
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 15
 
 
 async def test_checks_run_in_parallel() -> None:
@@ -319,7 +324,7 @@ async def test_checks_run_in_parallel() -> None:
         started = time.monotonic()
         checks = tuple(replace(WEB, name=f"c{i}", target=server.url) for i in range(50))
         await run_checks(checks, deadline=DEADLINE)
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 15
 
 
 async def test_the_first_failure_cancels_the_others() -> None:
@@ -329,7 +334,7 @@ async def test_the_first_failure_cancels_the_others() -> None:
         with pytest.raises(CheckError) as caught:
             await run_checks((waits, replace(WEB, target=busy.url)), deadline=DEADLINE)
         assert str(caught.value) == "check web: expected status 200, got 503"
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 12
 
 
 async def test_cancelling_closes_connections() -> None:
@@ -337,11 +342,11 @@ async def test_cancelling_closes_connections() -> None:
         task = asyncio.create_task(
             run_checks((replace(WEB, target=server.url),), deadline=DEADLINE)
         )
-        await asyncio.wait_for(server.reached.wait(), 3)
+        await asyncio.wait_for(server.reached.wait(), 30)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(server.left.wait(), 3)
+        await asyncio.wait_for(server.left.wait(), 30)
 
 
 @pytest.fixture

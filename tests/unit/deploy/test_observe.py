@@ -52,7 +52,7 @@ async def test_hosts_that_print_without_end_cost_little(stream: str) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 64 * 1024 * 1024
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert all(isinstance(reply, HostError) for reply in found.values())
     if stream == "1":
         assert str(found["web1"]) == (

@@ -31,7 +31,7 @@ def is_running(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
-async def gone(pid: int, seconds: float = 2.0) -> bool:
+async def gone(pid: int, seconds: float = 20.0) -> bool:
     end = time.monotonic() + seconds
     while is_running(pid):
         if time.monotonic() > end:
@@ -40,7 +40,7 @@ async def gone(pid: int, seconds: float = 2.0) -> bool:
     return True
 
 
-async def written(path: Path, seconds: float = 5.0) -> str:
+async def written(path: Path, seconds: float = 30.0) -> str:
     end = time.monotonic() + seconds
     while not (path.exists() and path.read_text().endswith("\n")):
         assert time.monotonic() < end, f"{path.name} was not written"
@@ -130,9 +130,9 @@ async def test_programs_that_cannot_be_started(argv: Argv, message: str) -> None
 async def test_a_timeout_terminates_the_whole_group(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     began = time.monotonic()
-    with pytest.raises(ProcessError, match=r"timed out after 0\.4 s$"):
-        await run(sh('sleep 60 & echo "$$ $!" >"$1"; wait', str(pids)), timeout=0.4)
-    assert time.monotonic() - began < 2
+    with pytest.raises(ProcessError, match=r"timed out after 2 s$"):
+        await run(sh('sleep 60 & echo "$$ $!" >"$1"; wait', str(pids)), timeout=2)
+    assert time.monotonic() - began < 20
     for pid in (await written(pids)).split():
         assert await gone(int(pid))
 
@@ -147,7 +147,7 @@ async def test_a_timeout_kills_processes_that_ignore_sigterm(
         sh -c 'trap "" TERM; while :; do sleep 0.05; done' >/dev/null 2>&1 & deaf=$!
         echo "$$ $deaf" >"$1"; exec sleep 60"""
     with pytest.raises(ProcessError, match="timed out after"):
-        await run(sh(script, str(pids)), timeout=0.4)
+        await run(sh(script, str(pids)), timeout=2)
     for pid in (await written(pids)).split():
         assert await gone(int(pid))
 
@@ -155,7 +155,7 @@ async def test_a_timeout_kills_processes_that_ignore_sigterm(
 async def test_a_timeout_terminates_the_children_of_a_dead_parent(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     with pytest.raises(ProcessError, match="timed out after"):
-        await run(sh('sleep 60 & echo $! >"$1"; exit 0', str(pids)), timeout=0.4)
+        await run(sh('sleep 60 & echo $! >"$1"; exit 0', str(pids)), timeout=2)
     assert await gone(int(await written(pids)))
 
 
@@ -278,16 +278,16 @@ async def test_a_line_may_not_exceed_the_limit(monkeypatch: pytest.MonkeyPatch) 
 async def test_lines_time_out(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     began = time.monotonic()
-    with pytest.raises(ProcessError, match=r"timed out after 0\.4 s"):
-        await collect(sh('echo "$$" >"$1"; echo x; sleep 60', str(pids)), timeout=0.4)
-    assert time.monotonic() - began < 3
+    with pytest.raises(ProcessError, match=r"timed out after 2 s"):
+        await collect(sh('echo "$$" >"$1"; echo x; sleep 60', str(pids)), timeout=2)
+    assert time.monotonic() - began < 20
     assert await gone(int(await written(pids)))
 
 
 async def test_the_timeout_of_lines_does_not_cancel_the_consumer() -> None:
-    async with lines(sh("echo one; sleep 60"), timeout=0.2) as stream:
+    async with lines(sh("echo one; sleep 60"), timeout=2) as stream:
         assert await anext(stream) == b"one\n"
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(2.5)
         with pytest.raises(ProcessError, match="timed out after"):
             await anext(stream)
 
