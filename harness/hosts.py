@@ -64,7 +64,7 @@ class ContainerHost:
         """
         return self.incus.query(self.instance, *argv, timeout=timeout)
 
-    def http(self, path: str = "/", *, timeout: float = 5) -> str:
+    def http(self, path: str = "/", *, timeout: float = 30) -> str:
         """What the app answers; refused connections are retried until `timeout`.
 
         Raises:

@@ -19,9 +19,11 @@ PERIOD: Final = 0.02
 SHORT_PERIOD: Final = 0.005
 """200 requests a second."""
 CLIENTS: Final = 8
+SLOW: Final = 60.0
+"""Seconds after which a request is lost: a stalled machine has a slow answer, not none."""
 
 
-def http_get(port: int, timeout: float = 5.0, network: str = "") -> str:
+def http_get(port: int, timeout: float = 30.0, network: str = "") -> str:
     """GET / of a local port; `network` is the file of a network namespace, if not our own.
 
     Raises:
@@ -74,7 +76,7 @@ class Load:
     ) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(2 * SLOW)
 
     def _run(self, number: int) -> None:
         began, every = time.monotonic() + number * self.period, self.period * CLIENTS
@@ -82,7 +84,8 @@ class Load:
             if self._stop.wait(max(0.0, began + count * every - time.monotonic())):
                 return
             try:
-                self.answers.append((time.monotonic(), http_get(self.port, network=self.network)))
+                text = http_get(self.port, SLOW, network=self.network)
+                self.answers.append((time.monotonic(), text))
             except (OSError, http.client.HTTPException) as error:
                 self.lost.append((time.monotonic(), repr(error)))
 

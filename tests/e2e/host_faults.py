@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from components.pipeline.activation.protocol import State
@@ -87,13 +88,16 @@ def failing(host: RunnerHost, program: str, words: str, instead: str = "exit 1")
 
 @contextmanager
 def replaced(host: RunnerHost, program: str, text: str) -> Iterator[None]:
-    """During the block, a file of a system is this script; /nix/original is the file itself."""
+    """During the block, a file of a system is this script; $original is the file itself."""
+    folder = f"/nix/replaced/{Path(program).parts[3]}"
+    script = f"original={folder}/original; {text}"
     sh(
         host,
-        f"cp {program} /nix/original; printf '%s\\n' '#!/bin/sh' '{text}' >/nix/instead;"
-        f" chmod 755 /nix/instead; mount --bind /nix/instead {program}",
+        f"mkdir -p {folder}; cp {program} {folder}/original;"
+        f" printf '%s\\n' '#!/bin/sh' '{script}' >{folder}/script;"
+        f" chmod 755 {folder}/script; mount --bind {folder}/script {program}",
     )
     try:
         yield
     finally:
-        sh(host, f"umount -l {program}; rm /nix/instead /nix/original")
+        sh(host, f"umount -l {program}; rm -r {folder}")

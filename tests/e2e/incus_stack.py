@@ -21,7 +21,7 @@ from harness.daemons.daemon_proxy import DaemonProxy
 from harness.hosts import make_key
 from harness.incus import Incus, own_prefix
 from tests.e2e.host_state import Hosts
-from tests.e2e.stack import ROOT, STACK, Backend, Workspace
+from tests.e2e.stack import ROOT, STACK, TIMEOUT, Backend, Workspace
 
 PREFIX = own_prefix("flakeup-inc")
 OWNER = f"flakeup/{STACK}"
@@ -110,7 +110,7 @@ class IncusEnvironment:
         """Interrupt an `up` at a request: SIGKILL for the whole engine, or Ctrl-C."""
         with self.stack.running(*UP) as engine:
             with self.proxy.hold(request) as step:
-                step.wait()
+                step.wait(TIMEOUT)
                 if number == signal.SIGKILL:
                     engine.kill()
                 else:

@@ -35,8 +35,8 @@ FAST_ACTIVATION = {
     "timeout": "30s",
     "settle": "0s",
     "checkDeadline": "15s",
-    "confirm": "20s",
-    "commit": "20s",
+    "confirm": "60s",
+    "commit": "60s",
 }
 """Shorter than the defaults, as the hosts are on the same machine."""
 TIMEOUT = 240.0

@@ -95,8 +95,11 @@ class GuardedHost:
             "exec", self._container.instance, "-T", "--", "sh", "-c", script, stdin=text
         )
 
-    def run(self, script: str) -> str:
-        return self._container.exec("sh", "-c", script, timeout=60)
+    def run(self, script: str) -> None:
+        self._container.exec("sh", "-c", script, timeout=60)
+
+    def read(self, script: str) -> str:
+        return self._container.query("sh", "-c", script, timeout=60)
 
     def stage(self) -> None:
         self.put("/var/guard/guard", WRAPPER)
@@ -132,7 +135,7 @@ class GuardedHost:
         self.wait_for("grep -q '^reboot ' /var/guard/log", LIMIT + 60)
         began = "systemctl show --property=UserspaceTimestampMonotonic --value"
         script = f"sed -n 's/^reboot //p' /var/guard/log; {began}"
-        at, start = map(int, self.run(script).split())
+        at, start = map(int, self.read(script).split())
         return at - start // 1_000_000
 
 
@@ -160,9 +163,9 @@ def test_a_boot_that_hangs_early_is_rolled_back_in_time(host: GuardedHost) -> No
     assert not host.succeeds("systemctl is-active -q sysinit.target")
     host.run("nohup sh -c 'while sleep 1; do systemctl daemon-reload; done' >/dev/null 2>&1 &")
     assert LIMIT <= host.rebooted_after() < LIMIT + 40
-    log = host.run("cat /var/guard/log").splitlines()
+    log = host.read("cat /var/guard/log").splitlines()
     assert log[0] == "/var/guard/old boot"
-    assert host.run("readlink -e /var/guard/nix/var/nix/profiles/system").strip().endswith("/old")
+    assert host.read("readlink -e /var/guard/nix/var/nix/profiles/system").strip().endswith("/old")
 
 
 def test_emergency_mode_is_rolled_back_too(host: GuardedHost) -> None:
@@ -175,5 +178,5 @@ def test_emergency_mode_is_rolled_back_too(host: GuardedHost) -> None:
 
 def test_a_confirmation_ends_it(host: GuardedHost) -> None:
     host.run("/var/guard/guard confirm; PATH=/usr/bin:/bin systemctl stop " + TIMER)
-    assert host.run("cat /var/guard/nix/var/flakeup/attempts/a1/guard").strip() == "confirmed"
+    assert host.read("cat /var/guard/nix/var/flakeup/attempts/a1/guard").strip() == "confirmed"
     assert not host.succeeds(f"systemctl is-active -q {TIMER}")

@@ -121,7 +121,7 @@ while [ -e /run/sampled ]; do
         tr "\\0" " " <"$file" 2>/dev/null | grep -F -f /run/sampled 2>/dev/null
     done
     sleep 0.02
-done'
+done' >/run/seen
 """
 SECRET = (
     check("command", COMMAND, f"test {TOKEN} && sleep 1"),
@@ -142,12 +142,13 @@ async def test_nobody_on_the_host_sees_what_a_check_holds(
         control = asyncio.to_thread(web1.container.exec, "sh", "-c", "sleep 5; :", TOKEN)
         await control
         web1.container.exec("rm", "/run/sampled")
-        lines = (await seen).splitlines()
+        await seen
+    lines = web1.container.query("cat", "/run/seen").splitlines()
     assert TOKEN in message  # that of `contains` or `header`, which the config has
     assert lines, "the sampler sees nothing"
     assert [line for line in lines if "sleep 5; :" not in line] == []
     folder = f"/nix/var/flakeup/attempts/{one.id}"
-    kept = web1.container.exec("sh", "-c", f"grep -rlF {TOKEN} {folder} || true").split()
+    kept = web1.container.query("sh", "-c", f"grep -rlF {TOKEN} {folder} || true").split()
     assert kept == [f"{folder}/reason"]
     assert "check" not in web1.container.query("cat", f"{folder}/spec")
 
@@ -161,7 +162,7 @@ async def test_the_kept_spec_holds_no_checks(web1: RunnerHost, new: EvaluatedAtt
     spec = web1.container.query("cat", f"{folder}/spec")
     assert "by tests (pid 1)\n" in spec
     assert spec.endswith("\nend\n")
-    assert web1.container.exec("sh", "-c", f"grep -rlF {TOKEN} {folder} || true") == ""
+    assert web1.container.query("sh", "-c", f"grep -rlF {TOKEN} {folder} || true") == ""
 
 
 async def test_output_is_not_shown_where_it_may_not_be(
@@ -184,7 +185,7 @@ async def test_all_checks_succeed(web1: RunnerHost, new: EvaluatedAttr) -> None:
     last = await one.abort("seen enough")
     assert (state, meanwhile) == (State.AWAITING, (new.out_path, before[1]))
     assert tries(web1, "third") == 3
-    assert tries(web1, "held") >= 3
+    assert tries(web1, "held") >= 2
     assert last
     assert (last.state, last["reason"]) == (State.ROLLED_BACK, "seen enough")
     assert await web1.systems() == before

@@ -95,7 +95,7 @@ def test_an_unusable_answer_fails_each_run_until_it_is_repaired(
     """The engine counts the commit as done, and nothing that runs later can change that."""
     old = systems(hosts)
     tamper(f"echo {answer}" if answer else ":")
-    workspace.write(appRef="v2", rollout={"canary": "web2"}, activation=IMPATIENT)
+    workspace.write(appRef="v2", rollout={"canary": "web2"})
     result = workspace.up()
     assert result.code != 0, result.text
     assert "Traceback" not in result.text

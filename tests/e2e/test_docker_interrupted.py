@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.docker_stack import DockerInspector, DockerStack, assert_converged, assert_serves
 from tests.e2e.docker_steps import CANDIDATE, CONTAINER, LOAD, STEPS, TRAFFIC, Step
-from tests.e2e.stack import wait_for
+from tests.e2e.stack import TIMEOUT, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ def held(
         proxy.hold(step.request) as request,
         stack.running("up", "--yes", "--skip-preview") as engine,
     ):
-        request.wait(120)
+        request.wait(TIMEOUT)
         # More of them, where those of an `up` before are still there.
         assert len(inspector.containers()) >= step.containers
         assert len(inspector.candidates()) == step.candidates
@@ -96,7 +96,7 @@ def test_interrupted_in_each_step(
     for step in STEPS:
         with held(services, docker_inspector, docker_proxy, step, new) as engine:
             os.killpg(engine.process.pid, signal.SIGINT)
-            result = engine.wait(30)
+            result = engine.wait()
         assert result.code != 0
         assert "Traceback" not in result.text, result.text
         assert services.http_get() == f"app {old} on docker", step.name

@@ -19,6 +19,7 @@ from tests.e2e.docker_stack import (
     DockerStack,
     assert_converged,
 )
+from tests.e2e.stack import TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,7 @@ def kill_once_started(stack: DockerStack, proxy: DaemonProxy) -> None:
     trouble = proxy.delay(STARTED, 60)
     stack.release = ""
     with stack.running("up", "--yes", "--skip-preview") as engine:
-        trouble.wait()
+        trouble.wait(TIMEOUT)
         end(engine, proxy)
     stack.cancel()
 
@@ -175,8 +176,8 @@ def kill_once_started_edge(stack: DockerStack, proxy: DaemonProxy) -> None:
     second = proxy.delay(STARTED, 60)
     stack.release = ""
     with stack.running("up", "--yes", "--skip-preview") as engine:
-        first.wait()
-        second.wait()
+        first.wait(TIMEOUT)
+        second.wait(TIMEOUT)
         end(engine, proxy)
     stack.cancel()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from components.pipeline.activation.protocol import State
 from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.process.concurrency import background
 from components.pipeline.values import Duration
+from tests.e2e.host_faults import replaced
 from tests.e2e.runner_hosts import PAUSES, RunnerHost, failure, service, unit_that_failed_before
 
 pytestmark = pytest.mark.e2e
@@ -256,13 +257,17 @@ def silent(web1: RunnerHost) -> Iterator[RunnerHost]:
         sh("rm -f /run/silent; mv /usr/bin/systemctl.real /usr/bin/systemctl")
 
 
+def silent_once_activated(host: RunnerHost, system: EvaluatedAttr) -> AbstractContextManager[None]:
+    """systemctl is silent from the system's activation on, before anything can be checked."""
+    activate = f"{system.out_path.path}/activate"
+    return replaced(host, activate, '$original "$@" || exit; touch /run/silent')
+
+
 async def test_silence_is_no_verdict(silent: RunnerHost, systems: dict[str, EvaluatedAttr]) -> None:
     """It is asked until the deadline; then the host goes back."""
     new = silent.attempt(systems["slow"], systems["old"], check_deadline=Duration("4s"))
-    async with background(failure(new)) as result:
-        await _wait_for_state(silent, new.id, "activating")
-        silent.container.exec("touch", "/run/silent")
-        message = await result
+    with silent_once_activated(silent, systems["slow"]):
+        message = await failure(new)
     assert "systemd did not say within 4 s which units failed: rolled back" in message
     assert (await silent.systems())[0] == systems["old"].out_path
 
@@ -271,13 +276,12 @@ async def test_an_answer_before_the_deadline_is_one(
     silent: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
     new = silent.attempt(systems["slow"], systems["old"], settle=Duration("2s"))
-    async with background(new.run()) as result:
-        await _wait_for_state(silent, new.id, "activating")
-        silent.container.exec("touch", "/run/silent")
-        await _wait_for_state(silent, new.id, "checking")
-        await asyncio.sleep(3)
-        silent.container.exec("rm", "/run/silent")
-        assert await result is State.AWAITING
+    with silent_once_activated(silent, systems["slow"]):
+        async with background(new.run()) as result:
+            await _wait_for_state(silent, new.id, "checking")
+            await asyncio.sleep(3)
+            silent.container.exec("rm", "/run/silent")
+            assert await result is State.AWAITING
 
 
 async def test_nothing_is_begun_where_systemd_is_silent(

@@ -33,7 +33,7 @@ async def test_a_failed_script_whose_last_line_has_no_end(
     web1: RunnerHost, systems: Systems
 ) -> None:
     """The program's own line is then joined to it."""
-    text = '/nix/original "$@"; printf "no room for the secrets" >&2; exit 1'
+    text = '$original "$@"; printf "no room for the secrets" >&2; exit 1'
     async with unit_that_failed_before(web1):
         with replaced(web1, activate(systems["new"]), text):
             message = await failure(web1.attempt(systems["new"], systems["old"]))
@@ -64,8 +64,8 @@ async def test_a_refusal_without_its_line_end(
 
 
 REFUSALS: Final = {
-    "needs a reboot": '/nix/original "$@"; exit 100',
-    "checks": '/nix/original "$@"; echo "Pre-switch checks failed"; exit 1',
+    "needs a reboot": '$original "$@"; exit 100',
+    "checks": '$original "$@"; echo "Pre-switch checks failed"; exit 1',
 }
 
 
@@ -75,7 +75,7 @@ async def test_a_refusal_that_has_changed_something(
 ) -> None:
     """These statuses say that nothing was changed; the host says what it runs."""
     program = f"{systems['new'].out_path.path}/bin/switch-to-configuration"
-    text = f'[ "$1" != test ] || {{ {REFUSALS[end]}; }}; exec /nix/original "$@"'
+    text = f'[ "$1" != test ] || {{ {REFUSALS[end]}; }}; exec $original "$@"'
     with replaced(web1, program, text):
         message = await failure(web1.attempt(systems["new"], systems["old"]))
     assert "rolled back to the previous system" in message

@@ -7,6 +7,7 @@ import pytest
 
 from harness.hosts import make_key
 from harness.incus import Incus
+from tests.e2e.host_faults import CURRENT
 from tests.e2e.stack import ROOT, Backend, Workspace, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -139,7 +140,9 @@ def test_a_killed_deployer_does_not_harm_the_host(
     workspace.write(appRef="v2", activation=times)
     with workspace.running("up", "--yes", "--skip-preview") as engine:
         engine.read_until(f"web1: {moment}")
-    wait_for(lambda: web1.runs() == before and web1.boots() == before, seconds=100)
+    # `activating` is before the switch: only the end of the attempt says that it ran.
+    wait_for(lambda: web1.query("cat", f"{CURRENT}/state").strip() == "rolled-back", seconds=200)
+    assert (web1.runs(), web1.boots()) == (before, before)
     workspace.cancel()
     result = workspace.up()
     assert result.code == 0, result.text

@@ -205,7 +205,7 @@ def test_after_the_second_ctrl_c_the_timer_decides(three: Workspace, trio: Hosts
         ctrl_c(engine)
         engine.read_until("terminate immediately|[Ii]nterrupt")
         ctrl_c(engine)
-        result = engine.wait(20)
+        result = engine.wait()
         wait_for(lambda: attempt_state(trio["web1"]) in ENDED, OLD_WITHIN)
     assert result.code != 0
     assert attempts(trio["web1"])[-1]["reason"] == "not confirmed in time"
@@ -251,7 +251,7 @@ def ids(host: ContainerHost) -> list[str]:
 def span(host: ContainerHost) -> tuple[float, float]:
     """When a host's newest attempt started and ended; containers share the machine's clock."""
     folder = "/nix/var/flakeup/current"
-    result = host.exec(
+    result = host.query(
         "stat", "--dereference", "--format=%.6Y", f"{folder}/spec", f"{folder}/state"
     )
     begin, end = map(float, result.split())

@@ -10,7 +10,7 @@ from components.pipeline.activation.protocol import State
 from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.process.concurrency import all_of
 from components.pipeline.process.run import run
-from components.pipeline.values import Duration
+from tests.e2e.host_faults import expire, wait_for
 from tests.e2e.runner_hosts import USERS, RunnerHost, failure, wait_until_booted, wait_until_idle
 
 pytestmark = pytest.mark.e2e
@@ -144,8 +144,10 @@ async def test_another_release_has_to_wait(
 async def test_a_deployer_that_never_confirms_does_not_block_the_host(
     web1: RunnerHost, systems: dict[str, EvaluatedAttr]
 ) -> None:
-    await web1.attempt(systems["new"], systems["old"], confirm=Duration("8s")).run()
+    await web1.attempt(systems["new"], systems["old"]).run()
     assert await web1.systems() == (systems["new"].out_path, systems["old"].out_path)
+    expire(web1)
+    await wait_for(web1, State.ROLLED_BACK)
     await wait_until_idle(web1)
     assert await web1.systems() == (systems["old"].out_path, systems["old"].out_path)
     code, reply = await web1.commit(systems["new"])

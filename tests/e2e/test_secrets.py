@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.process_scanner import ProcessScanner
-from tests.e2e.stack import STACK, Workspace
+from tests.e2e.stack import STACK, Workspace, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -39,11 +39,14 @@ def test_the_key_appears_nowhere(workspace: Workspace, needle: str) -> None:
 
 def test_the_scanner_would_have_found_it(needle: str) -> None:
     scanner = ProcessScanner(needle)
-    argv = ("sh", "-c", "sleep 0.5; true", needle)
-    with scanner.scanning():
-        subprocess.run(argv, env={"KEY": needle, "PATH": "/bin:/usr/bin"}, check=True, timeout=30)
-    assert "sh" in scanner.argv
-    assert "sh" in scanner.environment
+    argv = ("sh", "-c", "read line", needle)
+    environment = {"KEY": needle, "PATH": "/bin:/usr/bin"}
+    with (
+        scanner.scanning(),
+        subprocess.Popen(argv, env=environment, stdin=subprocess.PIPE) as process,
+    ):
+        wait_for(lambda: "sh" in scanner.argv & scanner.environment)
+        process.communicate(b"\n")
 
 
 def test_the_files_for_ssh_are_private(workspace: Workspace, keys: Path) -> None:
