@@ -170,9 +170,18 @@ class ServiceTarget(Target):
             part = "edge" if name == known.get("app-edge") else scenario.new
             found += differences(f"image of {name}", image, self.refs.setdefault(part, image))
         wanted = sorted((self.refs.get(scenario.new, ""), self.refs.get("edge", "")))
+        if scenario.upload_was_killed:
+            self._prune(scenario, set(found_now["images"]) - set(wanted))
+            found_now = self.inventory()
         found += differences("images", found_now["images"], wanted)
         found += differences("networks", len(found_now["networks"]), 1)
         return found + differences("volumes", found_now["volumes"], [])
+
+    def _prune(self, scenario: ServiceScenario, left: set[str]) -> None:
+        """Remove the image that nobody knows of, as its deployer was killed; none that is used."""
+        for image in left:
+            self.inspector.delete(f"/images/{image}")
+            scenario.notes.append("its image was left in the daemon")
 
     def inventory(self) -> Json:
         get = partial(self.daemon.seen.request, "GET")

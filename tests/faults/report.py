@@ -37,7 +37,8 @@ _ABOUT: Final = (
     "each kind on a daemon of the run's own. For Docker, OLD is the container that served before,",
     "and clients that keep asking lose no request unless dockerd itself stops; for Incus, OLD",
     "means that nothing serves. In the end exactly what should exist exists: containers, images,",
-    "networks and volumes, or instances, images and volumes.",
+    "networks and volumes, or instances, images and volumes. One exception: if the deployer is",
+    "killed while Docker loads an image (F22f), the image may stay, unused, in the daemon.",
 )
 
 

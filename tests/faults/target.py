@@ -64,6 +64,10 @@ class TargetScenario:
     began: float = field(default_factory=time.monotonic)
     fault_time: float = 0.0
     """When the fault was injected; 0 where the config itself is the fault."""
+    request: str = ""
+    """The request of the deployer at which the fault was injected."""
+    upload_was_killed: bool = False
+    """Whether the deployer was killed while it sent an image."""
     notes: list[str] = field(default_factory=list)
 
     @contextmanager
@@ -79,9 +83,9 @@ class TargetScenario:
 
     def wait_for_one_of(self, *requests: str) -> None:
         """Wait until the deployer sends the request that is this seed's turn."""
-        request = requests[self.seed % len(requests)]
-        self.notes.append(request)
-        self.proxy.delay(request, 0).wait(90)
+        self.request = requests[self.seed % len(requests)]
+        self.notes.append(self.request)
+        self.proxy.delay(self.request, 0).wait(90)
 
     def sleep_random(self, least: float, most: float) -> None:
         """Sleep for a time that depends on the seed."""

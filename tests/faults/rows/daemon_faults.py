@@ -49,6 +49,7 @@ class DaemonFaults:
         with self.at_step(scenario) as engine:
             scenario.mark_fault()
             engine.kill()
+        scenario.upload_was_killed = scenario.request == self.image
 
     @contextmanager
     def at_step(self, scenario: TargetScenario) -> Iterator[Engine]:
