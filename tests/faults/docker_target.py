@@ -178,9 +178,9 @@ class ServiceTarget(Target):
         return found + differences("volumes", found_now["volumes"], [])
 
     def _prune(self, scenario: ServiceScenario, left: set[str]) -> None:
-        """Remove the image that nobody knows of, as its deployer was killed; none that is used."""
-        for image in left:
-            self.inspector.delete(f"/images/{image}")
+        """Remove the one image that nobody knows of, unless it is used."""
+        if len(left) == 1:
+            self.inspector.delete(f"/images/{left.pop()}")
             scenario.notes.append("its image was left in the daemon")
 
     def inventory(self) -> Json:
