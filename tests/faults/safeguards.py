@@ -111,7 +111,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         edits=(
             Edit(file=f"{RUNNER}/units.sh", text=_POINT_IN_TIME, replacement='--on-active="$3"'),
         ),
-        killers={"F16d": r"it took .* s, more than 18 s"},
+        killers={"F16d": "not within 35 s: .*rolled-back"},
     ),
     Mutant(
         name="isolate",

@@ -39,13 +39,14 @@ def unconfirmed(script: str) -> Callable[[Scenario], None]:
 
 
 def repeatedly(verb: str) -> Callable[[Scenario], None]:
-    """The same with a verb of systemctl, again and again until the host is idle."""
+    """The same with a verb of systemctl, again and again until the host is rolled back."""
 
     def inject(scenario: Scenario) -> None:
         assert isinstance(scenario, PipelineScenario)
         scenario.leave_unconfirmed()
         scenario.mark_fault()
         _repeat(scenario, verb)
+        scenario.wait_for_state("rolled-back", seconds=35)  # while it goes on
 
     return inject
 
