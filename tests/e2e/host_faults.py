@@ -12,6 +12,9 @@ from components.pipeline.evaluate.attribute import EvaluatedAttr
 from tests.e2e.runner_hosts import LOCK, RunnerHost
 
 CURRENT: Final = "/nix/var/flakeup/current"
+UNCONFIRMED: Final = f"flakeup-unconfirmed-$(basename $(readlink {CURRENT}))"
+"""The confirmation's timer and service, for a shell on the host."""
+EXPIRE: Final = f"systemctl start --no-block {UNCONFIRMED}.service"
 Systems = dict[str, EvaluatedAttr]
 
 
@@ -54,8 +57,7 @@ def held_lock(host: RunnerHost) -> Iterator[None]:
 
 def expire(host: RunnerHost) -> None:
     """Do what the confirmation's timer does, once the test is ready for it."""
-    unit = f"flakeup-unconfirmed-$(basename $(readlink {CURRENT})).service"
-    sh(host, f"systemctl start --no-block {unit}")
+    sh(host, EXPIRE)
 
 
 async def is_on(host: RunnerHost, system: EvaluatedAttr) -> bool:

@@ -11,6 +11,8 @@ from components.pipeline.errors import ActivationError, ReplyError
 from components.pipeline.values import Duration
 from tests.e2e.host_faults import (
     CURRENT,
+    EXPIRE,
+    UNCONFIRMED,
     Systems,
     expire,
     failing,
@@ -55,7 +57,7 @@ async def test_a_soft_reboot_rolls_back(web1: RunnerHost, systems: Systems) -> N
 async def test_isolate_leaves_the_guard(web1: RunnerHost, systems: Systems) -> None:
     await web1.attempt(systems["new"], systems["old"]).run()
     sh(web1, "systemctl isolate multi-user.target")
-    sh(web1, f"systemctl is-active flakeup-unconfirmed-$(basename $(readlink {CURRENT})).timer")
+    sh(web1, f"systemctl is-active {UNCONFIRMED}.timer")
     expire(web1)
     await wait_for(web1, State.ROLLED_BACK)
     assert await is_on(web1, systems["old"])
@@ -109,11 +111,7 @@ async def test_a_commit_whose_sync_outlasts_the_deadline_is_refused(
     web1: RunnerHost, systems: Systems
 ) -> None:
     await web1.attempt(systems["new"], systems["old"]).run()
-    expires = (
-        "systemctl start --no-block"
-        f" flakeup-unconfirmed-$(basename $(readlink {CURRENT})).service;"
-        f" until grep -qx rolled-back {CURRENT}/state; do sleep 0.2; done"
-    )
+    expires = f"{EXPIRE}; until grep -qx rolled-back {CURRENT}/state; do sleep 0.2; done"
     with failing(web1, "sync", "-f*", expires):
         code, reply = await web1.commit(systems["new"])
     assert (code, reply["reason"]) == (

@@ -205,10 +205,10 @@ async def test_requests_before_the_first_route_are_refused(place: Place) -> None
     assert http_get(place.port) == "one"
 
 
-async def asked(dockerd: Dockerd, container: str) -> None:
-    """Wait until a slow container has read its request."""
+async def listed(dockerd: Dockerd, container: str, name: str, folder: str) -> None:
+    """Wait until a container has a file, or a folder."""
     end = time.monotonic() + 30
-    while "asked" not in await asyncio.to_thread(dockerd.run, container, "ls", "/"):
+    while name not in await asyncio.to_thread(dockerd.run, container, "ls", folder):
         assert time.monotonic() < end
         await asyncio.sleep(0.1)
 
@@ -221,7 +221,7 @@ async def test_requests_in_flight_are_answered_before_the_switch_ends(place: Pla
     await asyncio.sleep(0.5)
     await place.send("slow", grace=30)
     under_way = asyncio.create_task(asyncio.to_thread(http_get, place.port))
-    await asked(place.dockerd, slow)
+    await listed(place.dockerd, slow, "asked", "/")  # its request is read
     await place.send("one", grace=30)
     place.dockerd.request("DELETE", f"/containers/{slow}?force=1")
     assert await under_way == "late"
@@ -316,10 +316,7 @@ async def message(place: Place) -> str:
 
 async def test_an_image_without_haproxy(place: Place) -> None:
     place.edge = place.run("one", "sh", "-c", f"/bin/busybox mkdir {FOLDER}; exec sleep 1000")
-    end = time.monotonic() + 30
-    while "haproxy" not in await asyncio.to_thread(place.dockerd.run, place.edge, "ls", "/etc"):
-        assert time.monotonic() < end
-        await asyncio.sleep(0.1)
+    await listed(place.dockerd, place.edge, "haproxy", "/etc")
     text = await message(place)
     assert text.startswith(f"the edge rejected its configuration: {place.name('one')}: ")
     assert 'exec: "haproxy": executable file not found in $PATH' in text

@@ -2,8 +2,7 @@
 
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
@@ -11,6 +10,7 @@ from socketserver import ThreadingUnixStreamServer
 import pytest
 
 from harness.daemons.daemon_proxy import DaemonProxy
+from harness.daemons.docker_fixtures import wait_for
 
 LARGE = b"x" * 300_000
 
@@ -90,13 +90,6 @@ def ended(post: Post) -> bytes:
     return post.answer.rpartition(b"\r\n")[2]
 
 
-def wait_for(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_a_held_request_arrives_after_the_block(server: Server, proxy: DaemonProxy) -> None:
     with proxy.hold("POST /a") as fault:
         post = Post(proxy, "/a", b"small")
@@ -125,7 +118,7 @@ def test_the_first_part_of_a_large_body_arrives(server: Server, proxy: DaemonPro
         fault.wait()
         ended(Post(proxy, "/b", b"other"))
         assert str(len(LARGE)) not in server.arrived
-        wait_for(lambda: "/a" in server.arrived)
+        wait_for(lambda: "/a" in server.arrived, 30)
     assert ended(post) == b"300000"
 
 
@@ -145,8 +138,8 @@ def test_a_broken_connection(
     fault = proxy.disconnect("POST /a", when=when, seconds=0.2)
     assert ended(Post(proxy, "/a", body)) == b""
     fault.wait(1)
-    wait_for(lambda: server.arrived[: len(arrived)] == arrived)
-    wait_for(proxy.path.exists)
+    wait_for(lambda: server.arrived[: len(arrived)] == arrived, 30)
+    wait_for(proxy.path.exists, 30)
     assert ended(Post(proxy, "/a", b"again")) == b"5"
     assert "300000" not in server.arrived or when == "after"
 
