@@ -103,8 +103,8 @@ class Activation:
     reboot_on_failed_rollback: Annotated[
         bool,
         Key(
-            "A rollback that fails is tried again until the previous system runs. `true`: after "
-            "three failed tries the host is rebooted; its boot default is the previous system."
+            "A rollback that fails is tried again until the previous system runs. `true`: if that "
+            "does not run after three tries, and is the boot default, the host is rebooted."
         ),
     ] = False
     keep_generations: Annotated[
