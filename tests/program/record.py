@@ -26,8 +26,9 @@ from components.pipeline.deploy import plan
 from components.pipeline.errors import ActivationError
 from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.process.timings import Timings
+from components.pipeline.release.flake import Flake
 from components.pipeline.release.git import Pin, RefKind
-from components.pipeline.release.release import Flake, Release
+from components.pipeline.release.release import Release
 from components.pipeline.transport.ssh_files import SshFiles
 from components.pipeline.values import (
     Attr,

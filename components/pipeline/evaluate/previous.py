@@ -14,9 +14,11 @@ from typing import Any
 from ..config.stack import Settings
 from ..errors import FlakeupError, RefError, message
 from ..process import files
-from ..release import nix, release
+from ..release import nix
+from ..release.flake import describe
 from ..release.git import Pin, RefKind
-from ..release.release import Release
+from ..release.release import Release, lock_release
+from ..release.urls import locked_url
 from ..values import FlakeUrl, Ref, Rev, StorePath
 from .attribute import EvaluatedAttr
 from .evaluate import evaluate_host
@@ -37,12 +39,12 @@ async def _release(record: Mapping[str, Any], settings: Settings, root: Path) ->
     flake = FlakeUrl.parse(str(record["flake"]))
     if "flakeRev" in record:
         pin = Pin(ref=None, kind=RefKind.COMMIT, rev=Rev.parse(record["flakeRev"]), full=None)
-        described = await release.describe(flake, release.locked_url(flake, pin), pin, None)
+        described = await describe(flake, locked_url(flake, pin), pin, None)
     else:
         sources = await _sources(root / flake.base, str(record["flakeTree"]))
         url = f"path:{sources}" + (f"?dir={flake.dir}" if flake.dir else "")
-        described = await release.describe(flake, url, None, sources)
-    return await release.lock_release(described, _app_pin(record), settings.app_input)
+        described = await describe(flake, url, None, sources)
+    return await lock_release(described, _app_pin(record), settings.app_input)
 
 
 def _app_pin(record: Mapping[str, Any]) -> Pin | None:

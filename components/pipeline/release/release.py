@@ -10,41 +10,16 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from ..config.stack import Settings
 from ..errors import RefError, message
 from ..process.concurrency import all_of, background
-from ..values import FlakeKind, FlakeUrl, InvalidValue, Ref
+from ..values import FlakeKind, FlakeUrl, Ref
 from . import git, nix
+from .flake import Flake, describe
 from .git import Pin
-from .tree import tree_id
-
-GIT_HOSTS = {FlakeKind.GITHUB: "github.com", FlakeKind.GITLAB: "gitlab.com"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flake:
-    """The infra flake at one version."""
-
-    url: str
-    """The URL for nix: `path:` of a folder, or a URL with the commit."""
-    pin: Pin | None
-    """Its commit; None for a folder, which is identified by its content."""
-    dir: str
-    """The sub-folder with flake.nix; empty for the top."""
-    nar_hash: str
-    tree: str | None
-    """The git tree id of a folder, with which git can restore the same sources."""
-    inputs: dict[str, dict[str, Any]]
-    """The `original` of each direct input, as flake.lock has it."""
-
-    @property
-    def identity(self) -> str:
-        """Identifies its content, in whichever folder it is."""
-        content = self.pin.rev.text if self.pin else self.nar_hash
-        return f"{content}/{self.dir}"
+from .urls import git_remote, input_url, locked_url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,98 +106,19 @@ async def app_release(release: Release, app_input: str) -> Release:
     if app is None or app.ref is None:
         detail, remedy = "nothing says at which commit", "set appRef, or write from: flake"
         raise RefError(message("nothing to pin", "the app's flake", detail, remedy))
-    url = _input_url(release.flake, app_input, app.ref)
+    url = input_url(release.flake, app_input, app.ref)
     remedy = f"a service with from: app needs a flake.nix in the app, at {app.ref.text}"
     described = await describe(url, locked_url(url, app), app, None, remedy=remedy)
     return replace(await lock_release(described, None, app_input), label="the app's flake")
 
 
-async def describe(
-    flake: FlakeUrl,
-    url: str,
-    pin: Pin | None,
-    folder: Path | None,
-    *,
-    remedy: str = "check flake and flakeRef",
-) -> Flake:
-    """Fetch the flake at `url` and read its inputs; `folder` if it is on this machine.
-
-    Raises:
-        RefError: it cannot be fetched, or its lock is not up to date.
-    """
-    metadata = await nix.metadata(url, where=flake.text, remedy=remedy)
-    nodes = metadata["locks"]["nodes"]
-    direct = nodes[metadata["locks"]["root"]].get("inputs", {})
-    return Flake(
-        url=url,
-        pin=pin,
-        dir=flake.dir,
-        nar_hash=metadata["locked"]["narHash"],
-        tree=tree_id(folder) if folder else None,
-        inputs={
-            name: nodes[node]["original"] for name, node in direct.items() if isinstance(node, str)
-        },
-    )
-
-
-def git_remote(flake: FlakeUrl) -> str:
-    """The remote for `git ls-remote`."""
-    if flake.kind is FlakeKind.GIT:
-        return flake.base.removeprefix("git+")
-    host = flake.host.text if flake.host else GIT_HOSTS[flake.kind]
-    return f"https://{host}/{flake.base.split(':', 1)[1]}.git"
-
-
-def locked_url(flake: FlakeUrl, pin: Pin) -> str:
-    """The URL of `flake` at a commit, in nix's form for its kind of host."""
-    query = {"dir": flake.dir} if flake.dir else {}
-    if flake.kind is FlakeKind.GIT:
-        # Without a ref nix looks for the commit on the default branch only.
-        ref = {"ref": pin.full} if pin.full else {"allRefs": "1"}
-        # Nix knows git's own protocol as `git:` only.
-        base = flake.base.removeprefix("git+") if flake.base.startswith("git+git:") else flake.base
-        return _with_query(base, query | ref | {"rev": pin.rev.text})
-    host = {"host": flake.host.text} if flake.host else {}
-    return _with_query(f"{flake.base}/{pin.rev.text}", query | host)
-
-
-def _with_query(base: str, query: dict[str, str]) -> str:
-    options = "&".join(f"{key}={value}" for key, value in query.items())
-    return f"{base}?{options}" if options else base
-
-
 async def _release(settings: Settings, flake: Flake, ref: Ref | None) -> Release:
     if ref is None:
         return await lock_release(flake, None, settings.app_input)
-    url = _input_url(flake, settings.app_input, ref)
+    url = input_url(flake, settings.app_input, ref)
     app = await git.resolve(git_remote(url), ref, key="appRef")
     _check_rev(settings, ref, app)
     return await lock_release(flake, app, settings.app_input)
-
-
-def _input_url(flake: Flake, name: str, ref: Ref) -> FlakeUrl:
-    """The app input as a URL that has refs (lock file schema: nix flake manual)."""
-    original = flake.inputs.get(name)
-    if original is None:
-        known = ", ".join(sorted(flake.inputs)) or "none"
-        detail = f"the flake has no input {name} (its inputs: {known})"
-        remedy = "set appInput to the one that holds the app, or remove appRef"
-        raise RefError(message("nothing to pin", f"appRef {ref.text}", detail, remedy))
-    query = "&".join(f"{key}={original[key]}" for key in ("dir", "host") if key in original)
-    match original:
-        case {"type": "git", "url": str(url)}:
-            text = f"git+{url}"
-        case {"type": "github" | "gitlab" as kind, "owner": owner, "repo": repo}:
-            text = f"{kind}:{owner}/{repo}"
-        case _:
-            detail = f"the flake's input {name} is of type {original.get('type')}: it has no refs"
-            remedy = "give it a git+https:, git+ssh:, github: or gitlab: URL in flake.nix"
-            raise RefError(message("nothing to pin", "appRef", detail, remedy))
-    try:
-        return FlakeUrl.parse(f"{text}?{query}" if query else text)
-    except InvalidValue as error:
-        where = f"the flake's input {name}"
-        raise RefError(message("unusable URL", where, f"{text} {error}", error.remedy)) from error
 
 
 def _check_rev(settings: Settings, ref: Ref, app: Pin) -> None:
@@ -238,7 +134,7 @@ async def lock_release(flake: Flake, app: Pin | None, app_input: str) -> Release
     """The release with its lock file, which is created once and cached by its inputs."""
     overrides = {}
     if app is not None and app.ref is not None:
-        overrides[app_input] = locked_url(_input_url(flake, app_input, app.ref), app)
+        overrides[app_input] = locked_url(input_url(flake, app_input, app.ref), app)
     key = json.dumps([flake.identity, overrides, await nix.version()], sort_keys=True)
     lock = nix.cache_folder() / "locks" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     content = await asyncio.to_thread(_read_lock, lock)

@@ -3,8 +3,9 @@
 import pytest
 
 from components.pipeline.errors import RefError
+from components.pipeline.release.flake import Flake
 from components.pipeline.release.git import Pin, RefKind, ls_remote
-from components.pipeline.release.release import Flake, _input_url, git_remote, locked_url
+from components.pipeline.release.urls import git_remote, input_url, locked_url
 from components.pipeline.values import FlakeUrl, Ref, Rev
 
 REV = "0123456789abcdef0123456789abcdef01234567"
@@ -87,7 +88,7 @@ def test_locked_url(text: str, pin: Pin, url: str) -> None:
     ],
 )
 def test_the_app_input_is_a_url(original: dict[str, str], text: str) -> None:
-    assert _input_url(flake(original), "app", Ref("v1")).text == text
+    assert input_url(flake(original), "app", Ref("v1")).text == text
 
 
 @pytest.mark.parametrize(
@@ -119,13 +120,13 @@ def test_the_app_input_is_a_url(original: dict[str, str], text: str) -> None:
 )
 def test_app_inputs_that_cannot_be_pinned(original: dict[str, str], message: str) -> None:
     with pytest.raises(RefError) as caught:
-        _input_url(flake(original), "app", Ref("v1"))
+        input_url(flake(original), "app", Ref("v1"))
     assert str(caught.value) == message
 
 
 def test_a_ref_needs_an_input() -> None:
     with pytest.raises(RefError) as caught:
-        _input_url(flake(), "app", Ref("v1"))
+        input_url(flake(), "app", Ref("v1"))
     assert str(caught.value) == (
         "nothing to pin: appRef v1: the flake has no input app (its inputs: lib)."
         " set appInput to the one that holds the app, or remove appRef"

@@ -1,0 +1,61 @@
+"""The infra flake (or the app's own) at one version: fetched, and its inputs read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..values import FlakeUrl
+from . import nix
+from .git import Pin
+from .tree import tree_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flake:
+    """The infra flake at one version."""
+
+    url: str
+    """The URL for nix: `path:` of a folder, or a URL with the commit."""
+    pin: Pin | None
+    """Its commit; None for a folder, which is identified by its content."""
+    dir: str
+    """The sub-folder with flake.nix; empty for the top."""
+    nar_hash: str
+    tree: str | None
+    """The git tree id of a folder, with which git can restore the same sources."""
+    inputs: dict[str, dict[str, Any]]
+    """The `original` of each direct input, as flake.lock has it."""
+
+    @property
+    def identity(self) -> str:
+        """Identifies its content, in whichever folder it is."""
+        content = self.pin.rev.text if self.pin else self.nar_hash
+        return f"{content}/{self.dir}"
+
+
+async def describe(
+    flake: FlakeUrl,
+    url: str,
+    pin: Pin | None,
+    folder: Path | None,
+    *,
+    remedy: str = "check flake and flakeRef",
+) -> Flake:
+    """Fetch the flake at `url` and read its inputs; `folder` if it is on this machine.
+
+    Raises:
+        RefError: it cannot be fetched, or its lock is not up to date.
+    """
+    metadata = await nix.metadata(url, where=flake.text, remedy=remedy)
+    nodes = metadata["locks"]["nodes"]
+    direct = nodes[metadata["locks"]["root"]].get("inputs", {})
+    return Flake(
+        url=url,
+        pin=pin,
+        dir=flake.dir,
+        nar_hash=metadata["locked"]["narHash"],
+        tree=tree_id(folder) if folder else None,
+        inputs={
+            name: nodes[node]["original"] for name, node in direct.items() if isinstance(node, str)
+        },
+    )
