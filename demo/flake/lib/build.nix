@@ -1,4 +1,5 @@
-# A derivation from a POSIX shell script, without a standard environment.
+# A derivation from a POSIX shell script, without a standard environment. As with nixpkgs' runCommand,
+# the script is the variable `buildCommand`, where it can be read from the .drv.
 system:
 {
   name,
@@ -9,6 +10,7 @@ derivation (
   removeAttrs args [ "script" ]
   // {
     inherit system;
+    buildCommand = script;
     builder = "/bin/sh";
     args = [
       "-euc"
@@ -28,7 +30,7 @@ derivation (
             exit 1
           }
         fi
-        ${script}
+        eval "$buildCommand"
       ''
     ];
     # As nixpkgs does for small files: to ask a cache takes longer than to build them.

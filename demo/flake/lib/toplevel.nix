@@ -40,7 +40,7 @@ let
 in
 build {
   name = "nixos-system-${name}-${label}";
-  inherit (opts) kernelParams initInterface;
+  inherit (opts) kernelParams;
   nixosLabel = label;
   payload = packages.payload {
     seed = name + opts.payloadSeed;
@@ -58,7 +58,7 @@ build {
     ln -s ${packages.initrd opts.kernel}/initrd $out/initrd
     ln -s ${packages.modules opts.kernel} $out/kernel-modules
     printf %s "$kernelParams" > $out/kernel-params
-    printf %s "$initInterface" > $out/init-interface-version
+    echo -n "${opts.initInterface}" > $out/init-interface-version
     printf %s "$nixosLabel" > $out/nixos-version
     printf %s "$system" > $out/system
     printf %s "$payload" > $out/extra-dependencies

@@ -8,18 +8,22 @@ rec {
       name = "unit-${text.storeName name}";
       text = content;
       script = ''
-        case ${text.quote name} in
-          */*) mkdir -p "$out/${dirOf name}" ;;
-          *) mkdir "$out" ;;
-        esac
-        printf %s "$text" > "$out"/${text.quote name}
+        name=${text.quote name}
+        mkdir -p "$out/${dirOf name}"
+        printf %s "$text" > "$out/$name"
       '';
     };
 
-  # The target that pulls a unit in; none for templates, drop-ins and targets.
+  # The target that pulls a unit in; none for templates, drop-ins and targets, nor for what a timer or
+  # socket of the same name starts.
   wantedBy =
-    name:
+    units: name:
+    let
+      base = text.removeSuffix ".service" name;
+    in
     if builtins.match ".*(@\\.|/).*" name != null then
+      null
+    else if base != name && (units ? "${base}.timer" || units ? "${base}.socket") then
       null
     else if text.hasSuffix ".service" name then
       "multi-user.target"
@@ -40,7 +44,7 @@ rec {
         ++ map (
           name:
           let
-            target = wantedBy name;
+            target = wantedBy units name;
           in
           ''
             mkdir -p "$out/${dirOf name}"
