@@ -1,20 +1,15 @@
 """What changes between two toplevels, from their derivations, before anything is built."""
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .attribute import EvaluatedAttr
+from .boot_change import boot_changes
 from .derivation import Derivation, difference
+from .packages import VersionChange, version_changes, versions
 
-_VERSIONED = re.compile(r"^(?P<name>.+?)-(?P<version>[^a-zA-Z].*|v\d.*)$")
-"""Nix's rule for names (manual, builtins.parseDrvName), plus versions such as `v2`."""
 _UNIT = re.compile(r"^unit-(?P<unit>.+\.(?:service|socket|timer|path|mount|slice|target))$")
-_NOISE = re.compile(
-    r"^(source|stdenv|bootstrap|hook|unit-|system-path|system-units|user-units|etc|nixos-system-)"
-    r"|(\.tar(\.\w+)?|\.t[gx]z|\.zip|\.patch|\.diff|\.conf|\.json|\.sh|-hook|-etc|-units)$"
-)
 _VERBS = {
     "stop": "stops",
     "restart": "restarts",
@@ -23,37 +18,6 @@ _VERBS = {
     "start": "starts",
 }
 """What happens to units, in that order."""
-_REBOOT = {
-    "kernel": re.compile(r"^linux-\d"),
-    "initrd": re.compile(r"^initrd"),
-    "kernel modules": re.compile(r"^kernel-modules"),
-}
-_REBOOT_ENVIRONMENT = {
-    "kernelParams": "kernel parameters",
-    "initInterfaceVersion": "init interface",
-}
-"""Variables of a toplevel's builder.
-
-NixOS's `switch-to-configuration` refuses to switch to another init interface. It ignores all other
-reasons for a reboot: those are activated, and take effect at the next boot.
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VersionChange:
-    """A package whose version differs; an empty side is a package added or removed."""
-
-    name: str
-    old: tuple[str, ...]
-    new: tuple[str, ...]
-
-    def __str__(self) -> str:
-        old, new = ", ".join(self.old), ", ".join(self.new)
-        if not self.old:
-            return f"{self.name}: added {new}".rstrip()
-        if not self.new:
-            return f"{self.name}: removed {old}".rstrip()
-        return f"{self.name}: {old} → {new}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,34 +44,13 @@ class ChangeSet:
 def change_set(old: EvaluatedAttr, new: EvaluatedAttr) -> ChangeSet:
     """Compare two systems by their derivations."""
     removed, added = difference(old.drv_path, new.drv_path)
-    gone, come = _packages(removed.values()), _packages(added.values())
-    names = sorted(name for name in gone.keys() | come.keys() if gone.get(name) != come.get(name))
+    gone, come = versions(removed.values()), versions(added.values())
     return ChangeSet(
-        packages=tuple(
-            VersionChange(
-                name=name,
-                old=tuple(sorted(gone.get(name, ()))),
-                new=tuple(sorted(come.get(name, ()))),
-            )
-            for name in names
-        ),
+        packages=version_changes(gone, come),
         rebuilt=sum(1 for name in gone.keys() & come.keys() if gone[name] == come[name]),
         units=_units(removed.values(), added.values()),
-        reboot=_reboot(removed, added, old, new),
+        reboot=boot_changes(old, new),
     )
-
-
-def _packages(derivations: Iterable[Derivation]) -> dict[str, set[str]]:
-    versions: dict[str, set[str]] = defaultdict(set)
-    for drv in derivations:
-        if _NOISE.search(drv.name):
-            continue
-        found = _VERSIONED.match(drv.name)
-        if found:
-            versions[found["name"]].add(found["version"])
-        elif "outputHash" not in drv.text:
-            versions[drv.name].add("")
-    return {name: found for name, found in versions.items() if found != {""}}
 
 
 def _units(
@@ -121,7 +64,7 @@ def _units(
         elif unit not in old:
             verbs["start"].append(unit)
         else:
-            verbs[_verb(new[unit].environment.get("text", ""))].append(unit)
+            verbs[_verb(new[unit].variable("text") or "")].append(unit)
     return {verb: tuple(units) for verb, units in verbs.items()}
 
 
@@ -138,23 +81,3 @@ def _verb(text: str) -> str:
     if "X-RestartIfChanged=false" in text or "RefuseManualStop=true" in text:
         return "leave"
     return "restart"
-
-
-def _reboot(
-    removed: Mapping[str, Derivation],
-    added: Mapping[str, Derivation],
-    old: EvaluatedAttr,
-    new: EvaluatedAttr,
-) -> tuple[str, ...]:
-    changed = [drv.name for drv in (*removed.values(), *added.values())]
-    parts = [what for what, name in _REBOOT.items() if any(map(name.search, changed))]
-    before, after = (
-        side[system.drv_path.path].environment if system.drv_path.path in side else {}
-        for side, system in ((removed, old), (added, new))
-    )
-    parts += [
-        what
-        for variable, what in _REBOOT_ENVIRONMENT.items()
-        if before.get(variable) != after.get(variable)
-    ]
-    return tuple(parts)

@@ -3,7 +3,8 @@
 import pytest
 
 from components.pipeline.evaluate import derivation
-from components.pipeline.evaluate.change_set import ChangeSet, VersionChange, change_set
+from components.pipeline.evaluate.change_set import ChangeSet, change_set
+from components.pipeline.evaluate.packages import VersionChange
 from tests.unit.evaluate.derivations import NEW, OLD, REBOOT, read_all
 
 
@@ -47,8 +48,8 @@ def test_preview_lines() -> None:
 
 def test_reasons_for_a_reboot() -> None:
     found = change_set(OLD, REBOOT)
-    assert found.reboot == ("kernel", "initrd", "kernel parameters")
-    assert found.lines()[-1] == "reboot: needed (kernel, initrd, kernel parameters)"
+    assert found.reboot == ("kernel", "initrd", "kernel modules", "kernel parameters")
+    assert found.lines()[-1] == "reboot: needed (kernel, initrd, kernel modules, kernel parameters)"
     assert VersionChange(name="linux", old=("6.12.58",), new=("6.12.60",)) in found.packages
 
 

@@ -1,12 +1,13 @@
 """Reading `.drv` files, and the difference of two build graphs."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from components.pipeline.evaluate import derivation
 from components.pipeline.evaluate.derivation import Derivation, difference
-from tests.unit.evaluate.derivations import NEW, OLD, read_all
+from tests.unit.evaluate.derivations import NEW, OLD, Graph, read_all
 
 
 @pytest.fixture(autouse=True)
@@ -32,17 +33,49 @@ def test_inputs_are_the_derivations_and_not_the_sources(store: dict[str, Derivat
     assert named(store, "glibc-2.40-36").inputs == frozenset()
 
 
-def test_environment(store: dict[str, Derivation]) -> None:
-    environment = store[OLD.drv_path.path].environment
-    assert environment["kernelParams"] == "loglevel=4"
-    assert environment["quoted"] == 'a "b"\\c\n\td'
-    assert set(environment) == {"name", "out", "kernelParams", "initInterfaceVersion", "quoted"}
+def test_variables(store: dict[str, Derivation]) -> None:
+    drv = store[OLD.drv_path.path]
+    assert drv.variable("kernelParams") == "loglevel=4"
+    assert drv.variable("quoted") == 'a "b"\\c\n\td'
+    assert drv.variable("b") is None
 
 
 def test_a_derivation_without_environment(tmp_path: Path) -> None:
     path = tmp_path / f"{'0' * 32}-x.drv"
     path.write_text('Derive([("out","/nix/store/x","","")],[],[],"x86_64-linux","/bin/sh",[],[])')
-    assert Derivation.read(str(path)).environment == {}
+    assert Derivation.read(str(path)).variable("name") is None
+
+
+@pytest.mark.parametrize(
+    "value", ["],[(", 'x],[("name","other")', '("pname","other")', "", "é\\", 'line\n"'],
+)  # fmt: skip
+def test_a_value_may_look_like_an_environment(value: str) -> None:
+    graph = Graph()
+    path = graph.add("x", variables={"before": value, "pname": "x", "zlast": value})
+    drv = graph.derivations[path]
+    assert [drv.variable(name) for name in ("before", "pname", "zlast")] == [value, "x", value]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("1.2", "1.2"), (["a", "b"], "a b"), (True, "1"), (False, ""), (None, ""), (3, "3")],
+)
+def test_structured_attributes(value: object, text: str) -> None:
+    graph = Graph()
+    path = graph.add("x", variables={"__json": json.dumps({"version": value, "name": "x"})})
+    assert graph.derivations[path].variable("version") == text
+    assert graph.derivations[path].variable("pname") is None
+
+
+def test_the_nearest_derivation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of a specialisation is further away."""
+    graph = Graph()
+    own, other = graph.add("etc", variables={"of": "own"}), graph.add("etc")
+    system = graph.system(own, graph.system(other).drv_path.path)
+    monkeypatch.setattr(derivation, "_cache", graph.derivations)
+    found = derivation.nearest(system.drv_path, lambda drv: drv.variable("of") == "own")
+    assert found == graph.derivations[own]
+    assert derivation.nearest(system.drv_path, lambda drv: drv.name == "nowhere") is None
 
 
 def test_several_outputs_of_an_input(tmp_path: Path) -> None:
