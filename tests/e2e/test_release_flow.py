@@ -79,7 +79,7 @@ def test_a_preview_shows_changes_per_host(workspace: Workspace, hosts: Hosts) ->
         assert TOPLEVEL.fullmatch(new)
         assert rest == [
             "packages: app: 1 → 2",
-            "restarts: app-worker.service",
+            "restarts if active: app-worker.service",
             "changed, not restarted: app@.service",
             "reboot: no",
         ]

@@ -3,9 +3,11 @@
 import pytest
 
 from components.pipeline.evaluate import derivation
+from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.evaluate.change_set import ChangeSet, change_set
 from components.pipeline.evaluate.packages import VersionChange
-from tests.unit.evaluate.derivations import NEW, OLD, REBOOT, read_all
+from components.pipeline.evaluate.unit_change import Effect
+from tests.unit.evaluate.derivations import NEW, OLD, REBOOT, Graph, read_all
 
 
 @pytest.fixture(autouse=True)
@@ -23,12 +25,13 @@ def test_a_release() -> None:
         ),
         rebuilt=1,
         units={
-            "stop": ("gone.timer",),
-            "restart": ("app@.service", "worker.service"),
-            "reload": ("nginx.service",),
-            "leave": ("dbus.service",),
-            "start": ("fresh.service",),
+            Effect.STOP: ("gone.timer",),
+            Effect.RESTART: ("app@.service", "worker.service"),
+            Effect.RELOAD: ("nginx.service",),
+            Effect.LEAVE: ("dbus.service",),
+            Effect.START: ("fresh.service",),
         },
+        user_units=(),
         reboot=(),
     )
 
@@ -36,9 +39,9 @@ def test_a_release() -> None:
 def test_preview_lines() -> None:
     assert change_set(OLD, NEW).lines() == [
         "packages: app: 1 → 2, htop: removed 3.3.0, openssl: 3.0.13 → 3.0.14, wget: added 1.21",
-        "stops: gone.timer",
-        "restarts: app@.service, worker.service",
-        "reloads: nginx.service",
+        "stops if active: gone.timer",
+        "restarts if active: app@.service, worker.service",
+        "reloads if active: nginx.service",
         "changed, not restarted: dbus.service",
         "starts: fresh.service",
         "rebuilt, same version: 1",
@@ -62,7 +65,20 @@ def test_a_rollback_is_the_same_in_reverse() -> None:
     assert [(one.name, one.new, one.old) for one in back.packages] == [
         (one.name, one.old, one.new) for one in there.packages
     ]
-    assert (back.units["stop"], back.units["start"]) == (
-        there.units["start"],
-        there.units["stop"],
-    )
+    assert back.units[Effect.STOP] == there.units[Effect.START]
+
+
+def test_units_of_users_and_of_the_initrd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have derivations of the same names; the switch restarts none of the system's."""
+    graph = Graph()
+
+    def system(version: str) -> EvaluatedAttr:
+        unit = graph.unit("agent.service", f"[Service]\nExecStart=/agent {version}\n")
+        changed = graph.unit("described.service", f"[Unit]\nDescription={version}\n[Service]\n")
+        initrd = graph.unit("cryptsetup.service", f"[Service]\nExecStart=/open {version}\n")
+        trees = {"user-units": (unit, changed), "initrd-units": (initrd,), "system-units": ()}
+        return graph.system(*(graph.add(tree, units) for tree, units in trees.items()))
+
+    old, new = system("1"), system("2")
+    monkeypatch.setattr(derivation, "_cache", graph.derivations)
+    assert change_set(old, new).lines() == ["user units changed: agent.service", "reboot: no"]
