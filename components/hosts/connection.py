@@ -14,7 +14,7 @@ from ..pipeline.config.stack import Endpoint, HostSpec
 from ..pipeline.deploy import closure
 from ..pipeline.transport import ssh
 from ..pipeline.transport.incus_exec import IncusExec
-from ..pipeline.transport.ssh import Ssh
+from ..pipeline.transport.ssh import SSH_FAILED, Ssh
 from ..pipeline.transport.ssh_files import SshFiles
 from ..pipeline.transport.transport import Transport
 from ..pipeline.values import HostAddress, HostKey, StorePath
@@ -27,6 +27,9 @@ UNKNOWN_HOST: Final = ":"
 """Placeholder in inputs of resources that never run, because their instance was not created."""
 DIAL_ERRORS: Final = 1
 """Failed dials that the provider allows in one try: the error hook retries, and knows why."""
+JUMP_DIAL_ERRORS: Final = 0
+"""The same with a jump: the provider would dial again over the connection that has just failed, and
+report only that."""
 DIAL_TIMEOUT: Final = 5
 """Seconds for one dial."""
 
@@ -35,9 +38,11 @@ _CANCELED: Final = "context canceled"
 _REMOTE_EXIT: Final = "Process exited with status"
 """What the remote provider reports if the host failed, not the connection."""
 _LOCAL_EXIT: Final = re.compile(r"exit status (\d+)")
-"""What the local provider reports of Incus's client."""
+"""What the local provider reports of a client's exit."""
 _PERMANENT: Final = ("host key mismatch", "unable to authenticate", "no matching host key")
 """Dial errors that another dial does not fix."""
+_REFUSED: Final = ("Host key verification failed", "Permission denied (", "no matching host key")
+"""The same of OpenSSH."""
 
 
 class Connection(Protocol):
@@ -119,9 +124,9 @@ class SshConnection:
 
     def commit_resource(
         self, name: str, new: StorePath, triggers: Triggers, opts: pulumi.ResourceOptions
-    ) -> remote.Command:
+    ) -> local.Command | remote.Command:
         """The provider's own ssh client connects, so the commit proves the way into the host."""
-        key = None if self._private_key is None else pulumi.Output.secret(self._private_key)
+        proxy = self._proxy()
         return remote.Command(
             name,
             remote.CommandArgs(
@@ -131,15 +136,34 @@ class SshConnection:
                     port=float(self._host.port),
                     user=self._host.user.text,
                     host_key=self._input(lambda it: it.endpoint.host_key.line),
-                    private_key=key,
-                    dial_error_limit=DIAL_ERRORS,
+                    private_key=self._key(),
+                    dial_error_limit=JUMP_DIAL_ERRORS if proxy else DIAL_ERRORS,
                     per_dial_timeout=DIAL_TIMEOUT,
+                    proxy=proxy,
                 ),
                 triggers=triggers,
                 logging=remote.Logging.NONE,
                 add_previous_output_in_env=False,
             ),
             opts,
+        )
+
+    def _key(self) -> pulumi.Output[str] | None:
+        return None if self._private_key is None else pulumi.Output.secret(self._private_key)
+
+    def _proxy(self) -> remote.ProxyConnectionArgs | None:
+        """The jump, with its key pinned as the host's is."""
+        if not self._host.proxy_jump:
+            return None
+        (jump,) = self._host.proxy_jump
+        return remote.ProxyConnectionArgs(
+            host=jump.address.text,
+            port=float(jump.port),
+            user=jump.user.text,
+            host_key=jump.host_key.line,
+            private_key=self._key(),
+            dial_error_limit=JUMP_DIAL_ERRORS,
+            per_dial_timeout=DIAL_TIMEOUT,
         )
 
     def is_host_failure(self, text: str) -> bool:
@@ -149,6 +173,28 @@ class SshConnection:
     def is_permanent_failure(self, text: str) -> bool:
         """See Connection."""
         return _CANCELED in text or any(reason in text for reason in _PERMANENT)
+
+
+class OpenSshConnection(SshConnection):
+    """A host behind several jumps: the provider's client goes through one at most."""
+
+    def commit_resource(
+        self, name: str, new: StorePath, triggers: Triggers, opts: pulumi.ResourceOptions
+    ) -> local.Command:
+        """OpenSSH connects, in a process of its own."""
+        argv = protocol.commit_argv(new)
+        return _local_command(
+            name, self.text(lambda it: closure.shell_command(it.argv(*argv))), triggers, opts
+        )
+
+    def is_host_failure(self, text: str) -> bool:
+        """See Connection."""
+        found = _LOCAL_EXIT.match(text)
+        return found is not None and int(found[1]) != SSH_FAILED
+
+    def is_permanent_failure(self, text: str) -> bool:
+        """See Connection."""
+        return _CANCELED in text or any(reason in text for reason in _REFUSED)
 
 
 class IncusExecConnection:
@@ -182,16 +228,8 @@ class IncusExecConnection:
         self, name: str, new: StorePath, triggers: Triggers, opts: pulumi.ResourceOptions
     ) -> local.Command:
         """See Connection."""
-        return local.Command(
-            name,
-            local.CommandArgs(
-                create=closure.shell_command(self._exec.argv(*protocol.commit_argv(new))),
-                triggers=triggers,
-                logging=local.Logging.NONE,
-                add_previous_output_in_env=False,
-            ),
-            opts,
-        )
+        argv = self._exec.argv(*protocol.commit_argv(new))
+        return _local_command(name, closure.shell_command(argv), triggers, opts)
 
     def is_host_failure(self, text: str) -> bool:
         """See Connection."""
@@ -214,6 +252,31 @@ def connect(
 
     `reported` as in SshConnection, `uuid` as in IncusExecConnection.
     """
-    if host.incus and host.incus.transport is TransportKind.EXEC:
+    if _is_exec(host):
         return IncusExecConnection(host, files, uuid)
-    return SshConnection(host, files, private_key, reported)
+    kind = OpenSshConnection if commits_locally(host) else SshConnection
+    return kind(host, files, private_key, reported)
+
+
+def commits_locally(host: HostSpec) -> bool:
+    """Whether the commit is a command on this machine: of Incus's client, or of OpenSSH."""
+    return _is_exec(host) or len(host.proxy_jump) > 1
+
+
+def _is_exec(host: HostSpec) -> bool:
+    return host.incus is not None and host.incus.transport is TransportKind.EXEC
+
+
+def _local_command(
+    name: str, create: pulumi.Input[str], triggers: Triggers, opts: pulumi.ResourceOptions
+) -> local.Command:
+    return local.Command(
+        name,
+        local.CommandArgs(
+            create=create,
+            triggers=triggers,
+            logging=local.Logging.NONE,
+            add_previous_output_in_env=False,
+        ),
+        opts,
+    )

@@ -5,9 +5,10 @@ from typing import Final
 import pulumi
 from pulumi_command import local, remote
 
-from ..pipeline.config.incus import IncusSpec, TransportKind
+from ..pipeline.config.incus import IncusSpec
 from ..pipeline.config.stack import HostSpec
 from ..pipeline.errors import ActivationError, message
+from .connection import commits_locally
 from .incus_resources import Instance, Volume, instance_inputs
 
 NO_COMMAND: Final = ":"
@@ -33,7 +34,7 @@ class DisabledHost(pulumi.ComponentResource):
             self._unchanged(host, f"{host.name}-copy"),
         )
         name = f"{host.name}-switch"
-        if host.incus and host.incus.transport is TransportKind.EXEC:
+        if commits_locally(host):
             local.Command(name, local.CommandArgs(create=NO_COMMAND), self._unchanged(host, name))
         else:
             connection = remote.ConnectionArgs(host=host.name)

@@ -20,6 +20,7 @@ import pulumi.runtime
 
 from components.fleet import Fleet, FleetArgs
 from components.pipeline.config.activation import Activation, Mode
+from components.pipeline.config.jumps import Jump
 from components.pipeline.config.rollout import Rollout
 from components.pipeline.config.stack import HostSpec, Settings
 from components.pipeline.deploy import plan
@@ -64,6 +65,8 @@ class Scenario:
     max_parallel: int | None = None
     mode: str = "switch"
     preview: bool = False
+    jumps: tuple[str, ...] = ()
+    """Hosts behind a jump; a name that is here twice is behind two."""
 
     @property
     def text(self) -> str:
@@ -78,14 +81,21 @@ class Scenario:
         return cls(**made)
 
 
-def spec(name: str, mode: str) -> HostSpec:
+HOST_KEY = HostKey(f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'A' * 43}")
+JUMP = Jump(
+    address=HostAddress.parse("bastion.example.org"), user=UserName("jump"), host_key=HOST_KEY
+)
+
+
+def spec(name: str, scenario: Scenario) -> HostSpec:
     return HostSpec(
         name=name,
         address=HostAddress.parse(f"10.0.0.{name[-1]}"),
-        host_key=HostKey(f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'A' * 43}"),
+        host_key=HOST_KEY,
         user=UserName.parse("deploy" if name == "web2" else "root"),
         attr=Attr.parse(name),
-        activation=Activation(mode=Mode(mode)),
+        activation=Activation(mode=Mode(scenario.mode)),
+        proxy_jump=(JUMP,) * scenario.jumps.count(name),
     )
 
 
@@ -101,8 +111,8 @@ def settings(scenario: Scenario) -> Settings:
         flake=FlakeUrl.parse("./flake"),
         app_ref=Ref.parse("v1"),
         ssh_key=KEY,
-        hosts=tuple(spec(name, scenario.mode) for name in scenario.hosts),
-        disabled=tuple(spec(name, scenario.mode) for name in scenario.disabled),
+        hosts=tuple(spec(name, scenario) for name in scenario.hosts),
+        disabled=tuple(spec(name, scenario) for name in scenario.disabled),
         rollout=Rollout(
             canary=scenario.canary, waves=scenario.waves, max_parallel=scenario.max_parallel
         ),

@@ -5,16 +5,26 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from components.hosts.connection import Connection, IncusExecConnection, SshConnection, connect
+from components.hosts.connection import (
+    Connection,
+    IncusExecConnection,
+    OpenSshConnection,
+    SshConnection,
+    connect,
+)
 from components.pipeline.config.incus import IncusSpec, TransportKind
+from components.pipeline.config.jumps import Jump
 from components.pipeline.transport.ssh_files import SshFiles
-from tests.unit.hosts import host
+from components.pipeline.values import HostAddress
+from tests.unit.hosts import HOST_KEY, host
 
 FILES = SshFiles(known_hosts=PurePosixPath(".flakeup/dev/ssh/known_hosts"), key=None)
 WEB1 = host()
 INSIDE = replace(WEB1, incus=IncusSpec(name="web1", transport=TransportKind.EXEC))
 SSH = connect(WEB1, FILES, None)
 EXEC = connect(INSIDE, FILES, None)
+JUMP = Jump(address=HostAddress.parse("bastion.example.org"), host_key=HOST_KEY)
+JUMPS = connect(replace(WEB1, proxy_jump=(JUMP, JUMP)), FILES, None)
 
 
 def test_the_config_decides_how_a_host_is_reached() -> None:
@@ -22,6 +32,8 @@ def test_the_config_decides_how_a_host_is_reached() -> None:
     assert isinstance(EXEC, IncusExecConnection)
     over_ssh = replace(INSIDE, incus=replace(IncusSpec(name="web1"), transport=TransportKind.SSH))
     assert isinstance(connect(over_ssh, FILES, None), SshConnection)
+    assert type(connect(replace(WEB1, proxy_jump=(JUMP,)), FILES, None)) is SshConnection
+    assert isinstance(JUMPS, OpenSshConnection)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +44,14 @@ def test_the_config_decides_how_a_host_is_reached() -> None:
         (SSH, "ssh: handshake failed: ssh: host key mismatch", False, True),
         (SSH, "ssh: unable to authenticate, attempted methods [none]", False, True),
         (SSH, "dial: context canceled", False, True),
+        (SSH, "proxy: after 0 failed attempts: dial tcp 192.0.2.1:22: i/o timeout", False, False),
+        (SSH, "proxy: after 0 failed attempts: ssh: host key mismatch", False, True),
+        (JUMPS, "exit status 31: running …", True, False),
+        (JUMPS, "exit status 255: running …\nstdio forwarding failed", False, False),
+        (JUMPS, "exit status 255: running …\nHost key verification failed.", False, True),
+        (JUMPS, "exit status 255: running …\nPermission denied (publickey).", False, True),
+        (JUMPS, "signal: killed", False, False),
+        (JUMPS, "context canceled", False, True),
         (EXEC, "exit status 31: running …", True, False),
         # Incus's client itself failed, or a shell, which cannot be told from it.
         (EXEC, "exit status 1: running …", False, False),

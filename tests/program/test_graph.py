@@ -187,6 +187,33 @@ def test_every_connection_is_pinned(graph: Graph) -> None:
         assert "UserKnownHostsFile=.flakeup/dev/ssh/known_hosts" in options
 
 
+def test_jumps_are_pinned_and_on_every_way_into_their_host(record: Record) -> None:
+    """The provider's own client goes through one jump; behind several, OpenSSH commits."""
+    graph = record(Scenario(jumps=("web1", "web2", "web2"))).rows
+    pinned = _plain(graph["web1-switch"]["inputs"]["connection"])
+    key = pinned["hostKey"]
+    assert pinned["proxy"] == {
+        "host": "bastion.example.org",
+        "port": 22.0,
+        "user": "jump",
+        "hostKey": key,
+        "privateKey": KEY,
+        "dialErrorLimit": 0,
+        "perDialTimeout": 5,
+    }
+    assert pinned["dialErrorLimit"] == 0
+    assert graph["web2-switch"]["type"] == "command:local:Command"
+    assert graph["web2-switch"]["inputs"]["create"] == (
+        "exec ssh -T -F .flakeup/dev/ssh/ssh_config-web2 -l deploy -- 10.0.0.2 "
+        f"'sudo -n -- /bin/sh /run/flakeup/switch {system('web2').out_path.path}'"
+    )
+    for host in ("web1", "web2"):
+        options = graph[f"{host}-copy"]["inputs"]["environment"]["NIX_SSHOPTS"]
+        assert options == f"-F .flakeup/dev/ssh/ssh_config-{host}"
+    for name, args in graph.items():
+        assert "poison" not in json.dumps(_without_secrets(args["inputs"])), name
+
+
 def test_no_input_depends_on_the_machine_that_runs_the_program(graph: Graph) -> None:
     for name, args in graph.items():
         text = json.dumps(_plain(args["inputs"]))
@@ -411,6 +438,12 @@ def test_a_disabled_host_has_the_resources_of_an_enabled_one(record: Record, gra
     assert {name: row["type"] for name, row in left.rows.items()} == {
         name: row["type"] for name, row in graph.items()
     }
+
+
+def test_a_disabled_host_keeps_the_kind_of_its_commit(record: Record) -> None:
+    kept = ("web2-copy", "web2-switch")
+    done = record(Scenario(hosts=("web1",), disabled=("web2",), kept=kept, jumps=("web2", "web2")))
+    assert done.rows["web2-switch"]["type"] == "command:local:Command"
 
 
 @pytest.mark.parametrize("preview", [True, False])

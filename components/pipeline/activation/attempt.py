@@ -222,7 +222,8 @@ class Attempt:
                 checks, deadline=seconds, show_body=activation.show_output
             )
         except CheckError as found:
-            raise await self._abort_error(f"{found} (from the deployer)") from found
+            way = ", not through its jump" if self.transport.host.proxy_jump else ""
+            raise await self._abort_error(f"{found} (from the deployer{way})") from found
 
     async def _abort_error(self, why: str) -> Exception:
         return outcome.aborted(self._name, why, await self.abort_and_wait(why))

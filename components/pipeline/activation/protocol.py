@@ -144,9 +144,12 @@ def hang_up_argv(new: StorePath) -> tuple[str, ...]:
 
 
 def committed_path(text: str) -> StorePath | None:
-    """The store path in a `commit_command`, of earlier versions too; None for any other text."""
+    """The store path at the end of a commit's command, of earlier versions too; else None.
+
+    In a command for OpenSSH it ends the quoted command line of the host.
+    """
     try:
-        return StorePath.parse(text.rsplit(" ", 1)[-1])
+        return StorePath.parse(text.rsplit(" ", 1)[-1].strip("'"))
     except ValueError:
         return None
 

@@ -129,6 +129,12 @@ class DockerSpec:
 DOCKER: Final = Table(
     DockerSpec,
     "Which Docker daemon runs the services, and the registry that their images go through.",
+    instead={
+        "proxyJump": (
+            "remove it: open a tunnel through that machine (`ssh -J`, `-L`) and write its near end "
+            "as docker.host: tcp://127.0.0.1:2375"
+        )
+    },
 )
 
 

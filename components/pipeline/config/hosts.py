@@ -21,6 +21,7 @@ from .incus import (
     check_remotes,
     read_instance,
 )
+from .jumps import MAX_JUMPS, Jump, read_jumps
 from .schema import Key, Table
 from .section import Section, path_to
 
@@ -31,7 +32,7 @@ WRITE_REF: Final = "write a tag, a branch, refs/... or a full commit id, such as
 _SSH_PORT: Final = 22
 _FROM_INSTANCE: Final = frozenset({"address", "hostKey"})
 """What an instance says itself: a second word on it could only be wrong."""
-_OF_LOGIN: Final = frozenset({"user", "port"})
+_OF_LOGIN: Final = frozenset({"user", "port", "proxyJump"})
 """What nobody needs who talks to Incus: they are root in the instance."""
 
 
@@ -112,6 +113,22 @@ class HostSpec:
             required=True,
         ),
     ] = None
+    proxy_jump: Annotated[
+        tuple[Jump, ...],
+        Key(
+            "The machine that every connection to its sshd goes through, such as a bastion, or "
+            "several in their order, as ssh's ProxyJump. Nothing of the user's own ssh config is "
+            "read.",
+            takes="a map or a list of maps",
+            write=(
+                "write a map, such as proxyJump: {address: bastion.example.org, user: jump, "
+                "hostKey: ssh-ed25519 AAAA...}"
+            ),
+            limits=f"a map, or a list of 1 to {MAX_JUMPS}; see below; not with `transport: exec`",
+            otherwise="connections are direct",
+            read=read_jumps,
+        ),
+    ] = ()
     attr: Annotated[
         Attr,
         Key(
@@ -269,14 +286,16 @@ def _check_name(hosts: Section, name: str, spelt: Mapping[str, str]) -> None:
 
 def _check_addresses(hosts: Mapping[str, Section]) -> None:
     """Reject a host where another one is: two deployments would fight over it."""
-    taken: dict[tuple[str, int], str] = {}
+    taken: dict[tuple[str, int, tuple[Jump, ...]], str] = {}
     for name, section in sorted(hosts.items()):
         muted = section.muted()
         address = muted.read("address")
         port = muted.read("port") if "port" in section.values else _SSH_PORT
-        if address is None or port is None:
+        # The same private address behind another jump is another machine.
+        jumps = muted.read("proxyJump") if "proxyJump" in section.values else ()
+        if address is None or port is None or jumps is None:
             continue
-        other = taken.setdefault((address.canonical, port), name)
+        other = taken.setdefault((address.canonical, port, jumps), name)
         if other != name:
             section.reject(
                 "address",

@@ -7,6 +7,7 @@ schema can: what two keys are together, and the grammar of most texts, the progr
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from enum import StrEnum
 from typing import Any, Final, get_args, get_origin
 
@@ -81,6 +82,9 @@ def _map_of(table: Table) -> Schema:
 
 def _collection(declared: Any, key: Key) -> Schema:
     items = get_args(declared)
+    if get_origin(declared) is tuple and isinstance(items[0], type) and is_dataclass(items[0]):
+        one = _map_of(Table(items[0]))
+        return {"anyOf": [one, {"type": "array", "items": one}]}
     if get_origin(declared) is tuple:
         return {"type": "array", "items": _scalar(items[0], key)}
     value = items[1]

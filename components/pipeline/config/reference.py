@@ -10,6 +10,7 @@ from .docker import DOCKER
 from .hosts import HOST
 from .incus import INCUS, INCUS_HOST
 from .incus_volumes import VOLUME
+from .jumps import JUMP
 from .registry import REGISTRY
 from .rollout import ROLLOUT
 from .schema import Key, Table
@@ -70,6 +71,7 @@ def page() -> str:
     tables = (
         _section("Stack", STACK),
         _section("Hosts: `hosts.<name>`", HOST),
+        _section("Hosts: `hosts.<name>.proxyJump`", JUMP),
         _section("Incus: `incus`", INCUS),
         _section("Incus: `hosts.<name>.incus`", INCUS_HOST, without=INCUS),
         _section("Incus: `hosts.<name>.incus.volumes.<name>`", VOLUME),

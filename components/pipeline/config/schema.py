@@ -17,7 +17,7 @@ laid over the stack's and the flake's; and half of all messages are about two ke
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import KW_ONLY, MISSING, Field, dataclass, fields, replace
+from dataclasses import KW_ONLY, MISSING, Field, dataclass, field, fields, replace
 from enum import Enum, StrEnum
 from functools import cache
 from types import NoneType
@@ -94,6 +94,8 @@ class Table:
     of: type | None = None
     """None: its keys are names."""
     about: str = ""
+    instead: Mapping[str, str] = field(default_factory=dict)
+    """The remedies for keys that other tables have, and this one has not."""
 
     @property
     def keys(self) -> tuple[Key, ...]:

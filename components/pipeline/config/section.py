@@ -84,6 +84,7 @@ class Section:
             near = self.table.nearest(name)
             known = ", ".join(key.name for key in self.table.keys)
             remedy = f"write {near}" if near else f"remove it: the keys here are {known}"
+            remedy = self.table.instead.get(name, remedy)
             self.reject(name, "is not a key that flakeup knows", remedy)
 
     def read_fields(self, *, without: Container[str] = ()) -> dict[str, Any]:
@@ -146,13 +147,18 @@ class Section:
         values: Mapping[str, object],
         table: Table = NAMES,
         secrets: frozenset[str] = frozenset(),
+        index: int | None = None,
     ) -> "Section":
-        """Open the map under a key; one whose keys are not names takes those of `table` alone."""
+        """Open the map under a key, or the one at `index` of the list there.
+
+        One whose keys are not names takes those of `table` alone.
+        """
+        path = path_to(self.path, name)
         section = Section(
             values=values,
             table=table,
             problems=self.problems,
-            path=path_to(self.path, name),
+            path=path if index is None else f"{path}[{index}]",
             hidden=self.is_hidden(name),
             secrets=secrets,
         )

@@ -11,7 +11,7 @@ from ..config.stack import Endpoint, HostSpec, Target
 from ..errors import HostError, ProcessError, UnreachableError, message
 from ..process.run import Argv
 from ..values import StorePath
-from .ssh_errors import explain_refusal
+from .ssh_errors import explain_jump, explain_refusal
 from .ssh_files import SshFiles
 from .transport import Store, copy_argv
 
@@ -122,14 +122,17 @@ def pin(files: SshFiles, host: HostSpec, endpoint: Endpoint) -> Ssh:
 def explain(ssh: Ssh, error: ProcessError) -> HostError:
     """The error for a failure of ssh: host key, login, sudo or network."""
     host, at = ssh.host, ssh.endpoint
-    where = f"{host.name} ({host.user.text}@{at.address.text}, port {host.port})"
+    has_key = ssh.files.key is not None
+    if error.code == SSH_FAILED and (found := explain_jump(host, error, has_key=has_key)):
+        return found
+    way = " and ".join(jump.name for jump in host.proxy_jump)
+    through = f", through {way}" if way else ""
+    where = f"{host.name} ({host.user.text}@{at.address.text}, port {host.port}{through})"
     last = error.last_lines(1)
     remedy = "find out why it changed; only then put the new key into hosts' hostKey"
     if host.target is Target.INCUS:
         remedy = "find out why it changed; then `pulumi refresh` reads it again through Incus"
-    if found := explain_refusal(
-        error, where, at.host_key, remedy, has_key=ssh.files.key is not None
-    ):
+    if found := explain_refusal(error, where, at.host_key, remedy, has_key=has_key):
         return found
     if "sudo:" in error.detail:
         remedy = f"let {host.user.text} use sudo without a password (NOPASSWD: ALL)"

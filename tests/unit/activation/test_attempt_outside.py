@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import PurePosixPath
 
 import pytest
 
@@ -15,8 +16,11 @@ from components.pipeline.activation.protocol import State
 from components.pipeline.activation.request import AttemptRequest
 from components.pipeline.config.activation import Activation
 from components.pipeline.config.checks import CheckOrigin
+from components.pipeline.config.jumps import Jump
 from components.pipeline.errors import ActivationError
-from components.pipeline.values import Duration
+from components.pipeline.transport.ssh import Ssh
+from components.pipeline.transport.ssh_files import SshFiles
+from components.pipeline.values import Duration, HostAddress
 from tests.unit.activation.attempt_host import (
     ID,
     NEW,
@@ -30,7 +34,7 @@ from tests.unit.activation.attempt_host import (
     line,
     result,
 )
-from tests.unit.hosts import check
+from tests.unit.hosts import HOST_KEY, check, host
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -89,6 +93,19 @@ async def test_a_failed_check_rolls_the_host_back(web1: Host, make: Make, site: 
         f" it runs {OLD.path} now; fix the release, then run `pulumi up` again"
     )
     assert web1.verbs[1:] == [["abort", ID, why]]
+
+
+async def test_a_failed_check_says_that_it_does_not_go_through_a_jump(
+    web1: Host, make: Make, site: Site
+) -> None:
+    site.status = 500
+    web1.answers(STARTED, WAITS)
+    web1.answers(result("rolled-back", exit="21"), code=21)
+    one = make(request=site.request)
+    jump = Jump(address=HostAddress.parse("bastion.example.org"), host_key=HOST_KEY)
+    behind = replace(host(), proxy_jump=(jump,))
+    one.transport = Ssh.of(behind, SshFiles(known_hosts=PurePosixPath("known_hosts"), key=None))
+    assert "got 500 (from the deployer, not through its jump): rolled back" in await failure(one)
 
 
 async def test_a_failed_check_of_a_host_that_cannot_be_told(

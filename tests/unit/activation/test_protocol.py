@@ -173,6 +173,11 @@ def test_the_commit_of_an_earlier_version_is_read(before: str) -> None:
     assert protocol.committed_path(f"{before} {NEW.path}") == NEW
 
 
+def test_the_commit_of_a_client_on_this_machine_is_read() -> None:
+    remote = shlex.join(("sudo", "-n", "--", *protocol.commit_argv(NEW)))
+    assert protocol.committed_path(f"exec {shlex.join(('ssh', 'web1', remote))}") == NEW
+
+
 @pytest.mark.parametrize("text", ["", "true", "/run/flakeup/switch", "x /nix/store/short", "\n"])
 def test_other_texts_have_no_store_path(text: str) -> None:
     assert protocol.committed_path(text) is None

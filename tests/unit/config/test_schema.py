@@ -12,6 +12,7 @@ from components.pipeline.config.docker import DOCKER
 from components.pipeline.config.hosts import HOST
 from components.pipeline.config.incus import INCUS, INCUS_HOST
 from components.pipeline.config.incus_volumes import VOLUME
+from components.pipeline.config.jumps import JUMP
 from components.pipeline.config.registry import REGISTRY
 from components.pipeline.config.rollout import ROLLOUT
 from components.pipeline.config.schema import Key, Table
@@ -26,6 +27,7 @@ TABLES = (
     HOST,
     INCUS,
     INCUS_HOST,
+    JUMP,
     REGISTRY,
     ROLLOUT,
     SERVICE,
