@@ -59,6 +59,7 @@ class Registry:
         kinds = (
             "application/vnd.docker.distribution.manifest.v2+json",
             "application/vnd.oci.image.manifest.v1+json",
+            "application/vnd.docker.distribution.manifest.list.v2+json",
         )
         answer = httpx.head(
             f"http://{self.address}/v2/{name}/manifests/{tag}",

@@ -21,7 +21,7 @@ from harness.unix_http import ApiError
 from tests.unit.targets.docker.archives import CONFIG, layer, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from harness.daemons.dockerd import Dockerd
@@ -81,18 +81,18 @@ class Place:
                 self.dockerd.request("DELETE", f"/images/{tag}?force=1")
 
 
-def layered(*layers: bytes) -> dict[str, bytes]:
+def layered(*layers: bytes, config: Mapping[str, Any] = CONFIG) -> dict[str, bytes]:
     """The members of an image archive with several layers."""
     digests = [hashlib.sha256(one).hexdigest() for one in layers]
     rootfs = {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]}
-    config = json.dumps({**CONFIG, "rootfs": rootfs}).encode()
-    name = f"{hashlib.sha256(config).hexdigest()}.json"
+    text = json.dumps({**config, "rootfs": rootfs}).encode()
+    name = f"{hashlib.sha256(text).hexdigest()}.json"
     places = [f"{digest}/layer.tar" for digest in digests]
     manifest = json.dumps([{"Config": name, "RepoTags": ["app:latest"], "Layers": places}])
     return {
         **dict(zip(places, layers, strict=True)),
         "manifest.json": manifest.encode(),
-        name: config,
+        name: text,
     }
 
 

@@ -45,7 +45,7 @@ class ImageSpec:
 
 
 class DockerImageResource(Resource[ImageSpec]):
-    """An image under a name that is never moved: an image that has it is the right one."""
+    """An image under a name that is never moved, nor believed: another image may have it."""
 
     schema: ClassVar[Schema] = DOCKER_IMAGE
 
@@ -130,17 +130,18 @@ class DockerImageResource(Resource[ImageSpec]):
             await retry_through_restart(docker, lambda: image.remove(docker, spec.ref, image_id))
 
     async def read(self, prior: PriorState, operation: Operation) -> ReadResult | None:
-        """Read whether the daemon still has it."""
+        """Read whether the daemon still has it; another image under its name is not it."""
         if not prior.inputs:
             msg = "an image cannot be imported: `pulumi up` finds it if the daemon has it"
             raise OperationError(msg)
         state = Inputs(prior.state)
         async with self._daemons.at(state.string("host", ""), operation) as docker:
             image_id = await _image_id(docker, state.string("ref", ""))
-        return ReadResult(outputs={**prior.state, "imageId": image_id}) if image_id else None
+        is_ours = image_id is not None and image_id == state.string("imageId", "")
+        return ReadResult(outputs=prior.state) if is_ours else None
 
     async def diff(self, new: Properties, prior: PriorState, operation: Operation) -> Diff:
-        """Compare; an image that was removed from the daemon is loaded again."""
+        """Compare; one that was removed from the daemon, or has lost its name, is loaded again."""
         every = (await super().diff(new, prior, operation)).differences
         found = Diff(differences=tuple(one for one in every if one.top not in LOGIN))
         state = Inputs(prior.state)
@@ -156,7 +157,7 @@ class DockerImageResource(Resource[ImageSpec]):
                 operation.diagnostics.warning(f"{error}; using the state instead")
                 self._warned.add(host)
             return found
-        if found.differences or image_id:
+        if found.differences or image_id == state.string("imageId", ""):
             return found
         return Diff(differences=(Difference(path="imageId", top="imageId"),))
 

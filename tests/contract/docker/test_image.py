@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -88,7 +89,7 @@ def uploads(place: Place) -> int:
 async def test_an_archive_is_loaded_once_and_under_one_name(place: Place, compression: str) -> None:
     path = place.archive(compression=compression)
     image_id = await place.ensure(path)
-    assert image_id == read_manifest(path).config
+    assert image_id == read_manifest(path).config.digest
     assert place.tags() == {HASH: image_id}
     assert place.reports == ["loading the image, 0 MB"]
     assert uploads(place) == 1
@@ -145,6 +146,38 @@ async def test_the_same_image_keeps_a_users_name(place: Place) -> None:
     assert place.tags() == {"v1": image_id, "latest": image_id, HASH: image_id}
     await place.remove()
     assert place.tags() == {"v1": image_id, "latest": image_id}
+
+
+async def test_another_image_under_the_name_is_refused(place: Place) -> None:
+    """Whoever loaded it: it is neither run, nor does it lose its name."""
+    other = await place.ensure(place.archive(b"another"))
+    path = place.archive()
+    place.proxy.reset()
+    with pytest.raises(DockerError) as caught:
+        await place.ensure(path)
+    assert str(caught.value) == (
+        f"the daemon has another image under this name: {place.ref}: "
+        f"it is {other}, not {read_manifest(path).config.digest}. find out who loaded it "
+        "(another machine's build of the same release counts as another image if its bytes "
+        f"differ), remove it with `docker -H {place.proxy.host} image rmi {place.ref}`, "
+        "then run `pulumi up` again"
+    )
+    assert place.proxy.changes() == []
+    await place.remove(read_manifest(path).config.digest)
+    assert place.tags() == {HASH: other}
+    await place.remove(other)
+    assert place.tags() == {}
+
+
+@pytest.mark.parametrize("compression", ["", "gz"])
+async def test_layers_that_are_compressed(place: Place, compression: str) -> None:
+    """The configuration, and so the id, is that of the uncompressed ones."""
+    parts = members(layer({"content": b"one"}), place.others, blobs=False)
+    name = next(iter(parts))
+    path = write(
+        place.folder / "image.tar", {**parts, name: gzip.compress(parts[name])}, compression
+    )
+    assert await place.ensure(path) == read_manifest(path).config.digest
 
 
 @pytest.mark.parametrize("compression", ["", "gz"])

@@ -17,6 +17,7 @@ from harness.providers.plugin_driver import (
     PROJECT,
     UNKNOWN,
     PluginError,
+    failing,
     from_struct,
     to_struct,
     urn,
@@ -188,6 +189,26 @@ def test_an_image_that_was_removed_by_hand_is_loaded_again(
     assert again.state == it.state
     assert there(place, inputs["ref"])
     assert place.plugin.diff_resource(again, inputs).kinds == {}
+
+
+def test_another_image_that_has_taken_the_name_is_neither_used_nor_removed(
+    place: Place, images: tuple[dict[str, Json], ...]
+) -> None:
+    inputs, another = images
+    it = place.plugin.create_resource(IMAGE, inputs, name="it")
+    other = place.plugin.create_resource(IMAGE, another, name="other").state["imageId"]
+    repo, _, tag = str(inputs["ref"]).rpartition(":")
+    place.dockerd.request("POST", f"/images/{other}/tag?repo={repo}&tag={tag}")
+    assert place.plugin.diff_resource(it, inputs).kinds == {"imageId": "UPDATE"}
+    assert place.plugin.refresh(it) is None
+    message = f"the daemon has another image under this name: {inputs['ref']}: it is {other}, not "
+    with failing(message):
+        place.plugin.update_resource(it, inputs)
+    with failing(message):
+        place.plugin.create_resource(IMAGE, inputs, name="it")
+    with Plugin.run(PLUGIN) as later:
+        later.delete_resource(it)
+    assert there(place, str(inputs["ref"])), "it is somebody else's"
 
 
 def test_a_replaced_image_that_is_desired_again_is_kept(

@@ -46,9 +46,10 @@ async def test_an_unreachable_registry(place: Place) -> None:
         "`pulumi up` again"
     )
     with pytest.raises(DockerError) as refused:
-        await place.pull("sha256:0", registry)
+        await place.pull(f"sha256:{'0' * 64}", registry)
     text = message_of(refused)
-    assert text.startswith(f"the daemon cannot pull the image: {place.ref(registry)}: ")
+    name = place.ref(registry).rpartition(":")[0]
+    assert text.startswith(f"the daemon cannot pull the image: {name}@sha256:00000000")
     assert text.endswith(
         f"connection refused. check that the daemon can reach 127.0.0.1:{port}, and trusts its "
         "certificate"
@@ -154,17 +155,37 @@ async def test_a_push_that_is_always_interrupted_while_writing(
     )
 
 
-async def test_a_different_image_under_the_same_name(place: Place) -> None:
-    """Somebody moved the tag between push and pull: the next `up` must not use it."""
+async def test_an_image_that_was_removed_from_the_registry(place: Place) -> None:
+    """Another one has its name by now, and is not pulled in its place."""
     await place.push(place.archive())
+    digest, ref = f"sha256:{'0' * 64}", place.ref(place.registry())
     with pytest.raises(DockerError) as caught:
-        await place.pull(f"sha256:{'0' * 64}")
-    assert message_of(caught) == (
-        f"the daemon pulled a different image: {place.ref(place.registry())}: "
-        "it is not sha256:000000000000, which was pushed. "
-        "check who else pushes to this name in the registry"
-    )
+        await place.pull(digest)
+    text = message_of(caught)
+    pinned = f"{ref.rpartition(':')[0]}@{digest}"
+    assert text.startswith(f"the daemon cannot pull the image: {pinned}: manifest for {pinned} not")
     assert place.of_daemon() == {}
+
+
+async def test_a_registry_that_cannot_look_is_not_pushed_to(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there might be overwritten."""
+    (tmp_path / "bin").mkdir()
+    text = 'level=fatal msg="reading manifest: received unexpected HTTP status: 500"'
+    script = f"""#!/bin/sh
+        case "$*" in *" copy "*) exec {shutil.which("skopeo")} "$@" ;; esac
+        echo '{text}' >&2
+        exit 1
+        """
+    replace_program(monkeypatch, tmp_path / "bin", "skopeo", script)
+    with pytest.raises(RegistryError) as caught:
+        await place.push(place.archive())
+    assert message_of(caught) == (
+        f"cannot look for the image in the registry: {place.ref(place.registry())}: "
+        "reading manifest: received unexpected HTTP status: 500. run `pulumi up` again"
+    )
+    assert place.server.tags(place.path) == []
 
 
 async def test_what_is_not_an_image_is_not_pushed(place: Place) -> None:

@@ -3,7 +3,6 @@
 import json
 import lzma
 import os
-import re
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -13,12 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...errors import DockerError, message, printable
+from .config import ImageConfig
 
 CHUNK: Final = 1 << 20
 MANIFEST_LIMIT: Final = 4 * 1024 * 1024
 READ_ERRORS: Final = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError)
 """What reading a damaged archive raises."""
-_CONFIG: Final = re.compile(r"^(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?$")
 _MANIFEST: Final = "manifest.json"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 
@@ -62,8 +61,7 @@ def _starts_with(path: Path, magic: bytes) -> bool:
 class Manifest:
     """What an archive says about its image."""
 
-    config: str
-    """`sha256:…` of its configuration."""
+    config: ImageConfig
     tags: tuple[str, ...]
     """The names that loading the unchanged archive would give to the image."""
     size: int
@@ -88,10 +86,8 @@ def read_manifest(archive: Path) -> Manifest:
         DockerError: it is not an archive of one image, or is truncated.
     """
     try:
-        with tarfile.open(archive) as tar:
-            members = {one.name: one for one in tar.getmembers()}
-            file = tar.extractfile(members[_MANIFEST]) if _MANIFEST in members else None
-            images = json.loads(file.read(MANIFEST_LIMIT) if file else b"[]")
+        members, texts = _read_members(archive)
+        images = json.loads(texts.get(_MANIFEST, b"[]"))
         parts = [(str(one["Config"]), *map(str, one["Layers"])) for one in images]
     except (*READ_ERRORS, ValueError) as error:
         raise damaged(archive, str(error)) from error
@@ -106,12 +102,38 @@ def read_manifest(archive: Path) -> Manifest:
             raise damaged(archive, f"{printable(name, 100)} is missing")
     member, image = members[_MANIFEST], images[0]
     return Manifest(
-        config=_CONFIG.sub(r"sha256:\1", parts[0][0]),
+        config=_read_config(archive, members[parts[0][0]], texts),
         tags=tuple(image.get("RepoTags") or ()),
         size=archive.stat().st_size,
         image=image,
         span=(member.offset, member.offset_data + member.size + _padding(member.size)),
     )
+
+
+def _read_members(archive: Path) -> tuple[dict[str, tarfile.TarInfo], dict[str, bytes]]:
+    """The members by name, and the content of the JSON files, in one pass.
+
+    To go back in a compressed archive is to decompress it again.
+    """
+    members, texts = dict[str, tarfile.TarInfo](), dict[str, bytes]()
+    with tarfile.open(archive) as tar:
+        for one in tar:
+            members[one.name] = one
+            if one.name.endswith(".json") and (file := tar.extractfile(one)):
+                texts[one.name] = file.read(MANIFEST_LIMIT)
+    return members, texts
+
+
+def _read_config(archive: Path, member: tarfile.TarInfo, texts: Mapping[str, bytes]) -> ImageConfig:
+    """The configuration; its digest is that of its bytes, whatever its file is called."""
+    try:
+        if (content := texts.get(member.name)) is None:
+            with tarfile.open(archive) as tar:
+                file = tar.extractfile(member)
+                content = file.read(MANIFEST_LIMIT) if file else b""
+        return ImageConfig.parse(content)
+    except (*READ_ERRORS, ValueError) as error:
+        raise damaged(archive, str(error)) from error
 
 
 def pieces(archive: Path, manifest: Manifest, ref: str) -> Iterator[bytes]:

@@ -147,6 +147,8 @@ class Daemon:
     async def pull(self, name: str, tag: str, registry_auth: str) -> None:
         """Pull an image from its registry; `registry_auth` is the header `X-Registry-Auth`.
 
+        `tag` may be a digest.
+
         Raises:
             DockerRefusedError: the daemon cannot reach the registry, or is refused by it.
         """

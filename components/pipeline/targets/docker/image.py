@@ -1,16 +1,17 @@
 """An image that nix has built, in a daemon, under a name that evaluation knows.
 
-The name's tag is the hash of the store path, and is never moved: an image that has this name is
-the right one. Docker's own id (`sha256:…`) is the digest of the image's configuration, which the
-archive says; with containerd's image store it is another digest, which is not known in advance.
+The name's tag is the hash of the store path. It is public before the image exists, so a name alone
+is not believed, and never moved: the image that has it must be the one that was built. Docker's own
+id (`sha256:…`) is the digest of the image's configuration, which the archive has; with containerd's
+image store it is another digest, which is not known in advance, and the content is compared.
 """
 
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ...errors import (
     DockerConflictError,
@@ -19,9 +20,11 @@ from ...errors import (
     DockerRefusedError,
     ProcessError,
     message,
+    printable,
 )
 from ...process import run
-from .archive import Kind, pieces, read_manifest
+from .archive import Kind, Manifest, pieces, read_manifest
+from .config import ImageConfig
 from .daemon import Daemon, segment
 
 STREAM_TIMEOUT: Final = 1800.0
@@ -35,13 +38,29 @@ async def ensure_loaded(
     """Make sure that the daemon has the image under the name `ref`, and return its id.
 
     Raises:
-        DockerError: it is not an image, or the daemon refused it.
+        DockerError: it is not an image, the daemon refused it, or another image has the name.
         DockerUnavailableError: the daemon does not respond.
     """
-    if existing := await docker.find(f"/images/{segment(ref)}/json"):
-        return str(existing["Id"])
+    existing = await docker.find(f"/images/{segment(ref)}/json")
     async with archive_of(built, report) as archive:
-        return await _load(docker, archive, ref, report)
+        manifest = await asyncio.to_thread(read_manifest, archive)
+        if existing is None:
+            return await _load(docker, archive, manifest, ref, report)
+        if await _is_built(docker, existing, manifest.config):
+            return str(existing["Id"])
+        raise name_taken(docker, ref, f"it is {existing['Id']}, not {manifest.config.digest}")
+
+
+def name_taken(docker: Daemon, ref: str, detail: str) -> DockerError:
+    """Return the error for a name that another image has in the daemon."""
+    remedy = (
+        "find out who loaded it (another machine's build of the same release counts as another "
+        "image if its bytes differ), remove it with "
+        f"`docker -H {docker.host} image rmi {ref}`, then run `pulumi up` again"
+    )
+    return DockerError(
+        message("the daemon has another image under this name", ref, printable(detail, 300), remedy)
+    )
 
 
 @contextlib.asynccontextmanager
@@ -66,8 +85,9 @@ async def archive_of(built: Path, report: Callable[[str], None]) -> AsyncIterato
         yield archive
 
 
-async def _load(docker: Daemon, archive: Path, ref: str, report: Callable[[str], None]) -> str:
-    manifest = await asyncio.to_thread(read_manifest, archive)
+async def _load(
+    docker: Daemon, archive: Path, manifest: Manifest, ref: str, report: Callable[[str], None]
+) -> str:
     report(f"loading the image, {manifest.size / 1e6:.0f} MB")
     try:
         await docker.load(in_thread(pieces(archive, manifest, ref)))
@@ -76,12 +96,24 @@ async def _load(docker: Daemon, archive: Path, ref: str, report: Callable[[str],
         text = message("Docker refused the image", ref, error.reason, remedy)
         raise DockerError(text) from error
     found = await docker.find(f"/images/{segment(ref)}/json")
-    if found and (found["Id"] == manifest.config or await _uses_containerd_store(docker)):
+    if found and await _is_built(docker, found, manifest.config):
         return str(found["Id"])
-    detail = f"the daemon has no image {manifest.config[:19]} after loading it"
+    detail = f"the daemon has no image {manifest.config.digest[:19]} after loading it"
     raise DockerError(
         message("the image was not loaded", docker.host, detail, "check dockerd's log")
     )
+
+
+async def _is_built(docker: Daemon, found: Mapping[str, Any], built: ImageConfig) -> bool:
+    """Whether the daemon's image is the one that was built."""
+    if found["Id"] == built.digest:
+        return True
+    if not await _uses_containerd_store(docker):
+        return False
+    try:
+        return built.is_same_as(ImageConfig.of_inspected(found))
+    except ValueError:
+        return False
 
 
 async def in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -99,21 +131,20 @@ async def _uses_containerd_store(docker: Daemon) -> bool:
 async def remove(docker: Daemon, ref: str, image_id: str = "") -> None:
     """Remove the name, and with an image's last name the image; one that is in use stays.
 
-    If the name was removed while the image was in use, it has none: `image_id` finds it.
+    If the name was removed while the image was in use, it has none: `image_id` finds it. A name
+    that another image than `image_id` has by now is not ours.
     """
-    if await _try_remove(docker, ref) or not image_id:
+    named = await docker.find(f"/images/{segment(ref)}/json")
+    if named and image_id in {"", named["Id"]}:
+        await _try_remove(docker, ref)
+    if not image_id:
         return
     seen = await docker.find(f"/images/{segment(image_id)}/json")
     if seen and not seen.get("RepoTags"):
         await _try_remove(docker, image_id)
 
 
-async def _try_remove(docker: Daemon, name: str) -> bool:
-    """Return whether there was such an image; one that is in use stays."""
-    try:
+async def _try_remove(docker: Daemon, name: str) -> None:
+    """Remove an image, or its name; it may be gone, and one that is in use stays."""
+    with contextlib.suppress(DockerNotFoundError, DockerConflictError):
         await docker.change("DELETE", f"/images/{segment(name)}")
-    except DockerNotFoundError:
-        return False
-    except DockerConflictError:
-        return True
-    return True

@@ -1,24 +1,27 @@
 """An image to a registry, with skopeo, under a name that evaluation knows; and its digest.
 
-The name's tag is the hash of the store path: an image that has this name already is the right one,
-and nothing is pushed. skopeo sends only the layers that the registry lacks.
+The name's tag is the hash of the store path. An image that has this name already is compared with
+the built one: it is the right one, and nothing is pushed, or another one, and nothing is
+overwritten. skopeo sends only the layers that the registry lacks.
 """
 
 import asyncio
 import hashlib
+import json
 import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ...config.registry import Registry
 from ...errors import ProcessError, RegistryError, message, printable
 from ...process import run
 from ...process.run import Argv
 from . import image, login
-from .archive import MANIFEST_LIMIT
+from .archive import MANIFEST_LIMIT, read_manifest
+from .config import ImageConfig
 from .decompress import decompress
 
 PUSH_TIMEOUT: Final = 3600.0
@@ -79,9 +82,16 @@ _NO_SKOPEO: Final = _Failure(
 _OTHER: Final = _Failure(
     re.compile(""), "the push failed", "run `pulumi up` again: it sends only what is missing"
 )
-_OF_INSPECT: Final = (_NO_SKOPEO, _PLAIN_HTTP, _UNTRUSTED, _UNREACHABLE)
-"""Failures that a push would have too; a login without read permission may still push."""
-_ALL: Final = (*_OF_INSPECT, _UNAUTHORIZED, _OTHER)
+_NO_ANSWER: Final = _Failure(
+    re.compile(""), "cannot look for the image in the registry", "run `pulumi up` again"
+)
+_OF_INSPECT: Final = (_NO_SKOPEO, _PLAIN_HTTP, _UNTRUSTED, _UNREACHABLE, _NO_ANSWER)
+_ALL: Final = (*_OF_INSPECT[:-1], _UNAUTHORIZED, _OTHER)
+_ABSENT: Final = re.compile(
+    "manifest unknown|name unknown|(artifact|image|manifest|repository) [^ ]* ?not found"
+    "|invalid status code .*: 404"
+)
+_LIST: Final = "a list of images"
 
 
 async def ensure_pushed(
@@ -91,29 +101,77 @@ async def ensure_pushed(
 
     Raises:
         DockerError: it is not an image.
-        RegistryError: why it cannot be pushed.
+        RegistryError: why it cannot be pushed, or that another image has the name.
     """
     with login.auth_file(await login.find(registry), registry.host) as auth:
-        if found := await _find_digest(ref, registry, auth):
-            return found
+        found = await _find_manifest(ref, registry, auth)
+        async with image.archive_of(built, report) as archive:
+            if found is not None:
+                manifest = await asyncio.to_thread(read_manifest, archive)
+                return await _compare(found, manifest.config, ref, registry, auth)
+            report(f"pushing the image, at most {archive.stat().st_size / 1e6:.0f} MB")
+            return await _push(archive, ref, registry, auth)
+
+
+async def _compare(
+    found: bytes, built: ImageConfig, ref: str, registry: Registry, auth: Argv
+) -> str:
+    """Return the digest of the registry's image, if it is the one that was built.
+
+    Raises:
+        RegistryError: it is another one.
+    """
+    digest = f"sha256:{hashlib.sha256(found).hexdigest()}"
+    config = _config_of(found)
+    if config == built.digest:
+        return digest
+    if config not in {"", _LIST}:
+        pinned = f"{ref.rpartition(':')[0]}@{digest}"
+        content = await _inspect(pinned, registry, auth, "--config")
+        try:
+            if built.is_same_as(ImageConfig.parse(content)):
+                return digest
+        except ValueError:
+            config = "no image"
+    detail = f"it is {config or 'no image'}, not {built.digest}"
+    remedy = (
+        "find out who pushed it (another machine's build of the same release counts as another "
+        f"image if its bytes differ), remove it with `skopeo delete docker://{ref}`, then run "
+        "`pulumi up` again"
+    )
+    raise RegistryError(
+        message(
+            "the registry has another image under this name", ref, printable(detail, 300), remedy
+        )
+    )
+
+
+def _config_of(manifest: bytes) -> str:
+    """Return the digest of the configuration in a manifest; `_LIST`, or empty if it has none."""
+    try:
+        found: Any = json.loads(manifest)
+        if "manifests" in found:
+            return _LIST
+        return str(found["config"]["digest"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+
+
+async def _push(archive: Path, ref: str, registry: Registry, auth: Argv) -> str:
+    async with decompress(archive) as readable:
         with tempfile.TemporaryDirectory(prefix="flakeup-push-") as folder:
             file = Path(folder) / "digest"
-            options = (*auth, *RETRIES, *_tls("--dest-tls-verify", registry))
-            options = (*options, "--quiet", "--digestfile", str(file))
+            # Compressed in advance: only so can skopeo tell which layers the registry has already.
+            flags = ("copy", "--dest-precompute-digests", *auth, *RETRIES)
+            flags = (*flags, *_tls("--dest-tls-verify", registry))
+            flags = (*flags, "--quiet", "--digestfile", str(file))
             try:
-                await _push(built, ref, options, report)
+                await _copy(
+                    (*SKOPEO, *flags, "--", f"docker-archive:{readable}", f"docker://{ref}")
+                )
             except ProcessError as error:
                 raise _explain(error, ref, registry, _ALL) from error
             return _read_digest(file, ref)
-
-
-async def _push(built: Path, ref: str, options: Argv, report: Callable[[str], None]) -> None:
-    async with image.archive_of(built, report) as archive, decompress(archive) as readable:
-        report(f"pushing the image, at most {archive.stat().st_size / 1e6:.0f} MB")
-        # Compressed in advance: only so can skopeo tell which layers the registry has already.
-        flags = ("copy", "--dest-precompute-digests", *options, "--")
-        ends = (f"docker-archive:{readable}", f"docker://{ref}")
-        await _copy((*SKOPEO, *flags, *ends))
 
 
 async def _copy(argv: Argv) -> None:
@@ -129,17 +187,29 @@ async def _copy(argv: Argv) -> None:
             return
 
 
-async def _find_digest(ref: str, registry: Registry, auth: Argv) -> str:
-    """Return the digest of the image with this name in the registry; empty if there is none."""
-    options = ("inspect", "--raw", *auth, *_tls("--tls-verify", registry))
-    argv = (*SKOPEO, *options, "--", f"docker://{ref}")
+async def _find_manifest(ref: str, registry: Registry, auth: Argv) -> bytes | None:
+    """Return the manifest that has this name in the registry; None if there is none.
+
+    A login that may not look, or may not know that there is nothing, may still push.
+    """
+    try:
+        return await _inspect(ref, registry, auth)
+    except RegistryError as error:
+        reason = _reason(error.__cause__) if isinstance(error.__cause__, ProcessError) else ""
+        if _ABSENT.search(reason) or _UNAUTHORIZED.pattern.search(reason):
+            return None
+        raise
+
+
+async def _inspect(ref: str, registry: Registry, auth: Argv, *options: str) -> bytes:
+    """Return the manifest of an image in the registry, or with `--config` its configuration."""
+    flags = ("inspect", "--raw", *options, *auth, *RETRIES, *_tls("--tls-verify", registry))
+    argv = (*SKOPEO, *flags, "--", f"docker://{ref}")
     try:
         found = await run.run(argv, timeout=INSPECT_TIMEOUT, limit=MANIFEST_LIMIT)
     except ProcessError as error:
-        if any(failure.pattern.search(_reason(error)) for failure in _OF_INSPECT):
-            raise _explain(error, ref, registry, _OF_INSPECT) from error
-        return ""
-    return f"sha256:{hashlib.sha256(found.stdout).hexdigest()}"
+        raise _explain(error, ref, registry, _OF_INSPECT) from error
+    return found.stdout
 
 
 def _tls(option: str, registry: Registry) -> Argv:

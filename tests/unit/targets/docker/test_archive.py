@@ -86,7 +86,10 @@ def test_a_complete_archive(tmp_path: Path, compression: str, *, blobs: bool) ->
     found = read_manifest(path)
     parts = members(LAYER, TAGS, blobs=blobs)
     config = list(parts)[2]
-    assert found.config == f"sha256:{config.removeprefix('blobs/sha256/').removesuffix('.json')}"
+    assert (
+        found.config.digest
+        == f"sha256:{config.removeprefix('blobs/sha256/').removesuffix('.json')}"
+    )
     assert found.tags == tuple(TAGS)
     assert found.size == path.stat().st_size
 
