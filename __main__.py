@@ -10,6 +10,7 @@ from components.pipeline.deploy import plan
 from components.pipeline.evaluate import evaluate, host_defaults, service_plan
 from components.pipeline.process import concurrency, timings
 from components.pipeline.release import release
+from components.services import provider_host
 from components.stack import config, entrypoint, release_record
 
 
@@ -29,6 +30,7 @@ async def main() -> None:
                 releases, settings.services.specs, settings.app_input
             )
         plans = plan.plan_hosts(hosts, systems, await observed, images)
+    docker_host = await provider_host.find(settings.services, config.folder())
     args = FleetArgs(
         plans=plans,
         ssh_files=ssh_files,
@@ -36,6 +38,7 @@ async def main() -> None:
         record=release_record.ReleaseRecord(settings, releases),
         timings=spans,
         rollout=settings.rollout,
+        provider_host=docker_host,
         services=settings.services,
         service_plans=service_plans,
         disabled=settings.disabled,

@@ -37,6 +37,8 @@ class FleetArgs:
     """The record of the release; it may refuse the release, so the build waits for it."""
     timings: Timings
     rollout: Rollout
+    provider_host: str
+    """The daemon that the released Docker provider is configured with."""
     services: Services = Services()
     service_plans: tuple[ServicePlan, ...] = ()
     disabled: tuple[HostSpec, ...] = ()
@@ -132,7 +134,12 @@ class Fleet(pulumi.ComponentResource):
         from .services.services import DockerServices  # noqa: PLC0415 takes half a second to load
 
         created = DockerServices(
-            args.services, args.service_plans, self._release.builder, self._built, self
+            args.services,
+            args.service_plans,
+            self._release.builder,
+            self._built,
+            self,
+            provider_host=args.provider_host,
         )
         if args.services.registry:
             self.pushed = {name: image.pinned for name, image in created.images.items()}

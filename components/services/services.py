@@ -20,19 +20,22 @@ from .service import DockerService, DockerServiceArgs, owner_of_stack
 class DockerServices:
     """All services of a stack, their images and their network."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 what the fleet shares
         self,
         services: Services,
         plans: tuple[ServicePlan, ...],
         builder: BuildAndCopy,
         built: pulumi.Input[pulumi.Resource],
         parent: pulumi.Resource,
+        *,
+        provider_host: str,
     ) -> None:
+        """Register them; `provider_host` is what the released provider is configured with."""
         self._config, self._builder, self._built = services, builder, built
         self._parent, self.images = parent, dict[str, DockerImage]()
         options = pulumi.ResourceOptions(parent=parent)
         self._provider = docker.Provider(
-            "docker", host=services.host, ssh_opts=_ssh_options(services), opts=options
+            "docker", host=provider_host, ssh_opts=_ssh_options(services), opts=options
         )
         network = self._network()
         self.services = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import threading
@@ -167,15 +168,22 @@ class Plugin:
         process = _start(binary, _serve(engine, stack), environment, cwd)
         plugin = cls(process, None, engine, stack)
         plugin.stub = plugin._connect()
-        plugin.stub.Configure(
-            provider_pb2.ConfigureRequest(
-                args=to_struct(settings or {}),
-                acceptSecrets=True,
-                acceptResources=True,
-                sends_old_inputs=True,
-                sends_old_inputs_to_delete=True,
-            )
+        request = provider_pb2.ConfigureRequest(
+            args=to_struct(settings or {}),
+            variables={
+                f"{binary.name.rpartition('-')[2]}:config:{key}": _variable(value)
+                for key, value in (settings or {}).items()
+            },
+            acceptSecrets=True,
+            acceptResources=True,
+            sends_old_inputs=True,
+            sends_old_inputs_to_delete=True,
         )
+        try:
+            plugin.call("Configure", request)
+        except PluginError:
+            plugin.stop()
+            raise
         return plugin
 
     def _connect(self) -> Any:
@@ -335,6 +343,11 @@ class Plugin:
 def urn(kind: str, name: str = "it") -> str:
     """The URN of a resource; the type before the `$` is its parent's."""
     return f"urn:pulumi:dev::project::flakeup:index:Host${kind}::{name}"
+
+
+def _variable(value: Json) -> str:
+    """A setting as the engine sends it in `variables`: JSON, if it is not text."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 @contextlib.contextmanager

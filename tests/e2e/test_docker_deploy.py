@@ -55,6 +55,7 @@ def test_the_first_up_and_a_second_one(
         planned = stack.preview()
         assert planned.code == 0, "no daemon is needed to see what would be made"
         assert planned.summary() == {"create": CONVERGED["unchanged"]}
+        assert f"cannot reach Docker: {docker_proxy.host}: " in planned.diagnostics()
     result = stack.up()
     assert result.code == 0, result.text
     assert result.summary() == {"created": CONVERGED["unchanged"]}
@@ -96,8 +97,25 @@ def test_a_preview_shows_images_and_containers_before_a_build(
     }
     with docker_proxy.down():
         result = services.preview()
-    assert result.code == 0, result.text
-    assert "using the state instead" in result.diagnostics()
+        assert result.code == 0, result.text
+        assert "using the state instead" in result.diagnostics()
+        # Exactly what it shows with a daemon, and the provider that is not connected to it.
+        away = {name: step for name, (step, _) in steps(services).items()}
+    assert away == {**{name: step for name, (step, _) in found.items()}, "docker": "update"}
+
+
+def test_an_up_without_a_daemon_changes_nothing(
+    services: DockerStack, docker_proxy: DaemonProxy
+) -> None:
+    """The message is the program's: the provider does not say which daemon it is."""
+    before = services.state()["resources"]
+    with docker_proxy.down():
+        result = services.up()
+    assert result.code != 0
+    (error,) = result.errors()
+    assert error.startswith(f"cannot reach Docker: {docker_proxy.host}: ")
+    assert services.state()["resources"] == before
+    services.release = "v1"
 
 
 @pytest.mark.parametrize("way", ["a release", "the way back"])

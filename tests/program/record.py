@@ -141,6 +141,7 @@ def make_fleet(wanted: Settings) -> Fleet:
         record=ReleaseRecord(wanted, {None: release()}),
         timings=Timings(),
         rollout=wanted.rollout,
+        provider_host=wanted.services.host,
         disabled=wanted.disabled,
     )
     return Fleet("fleet", args)

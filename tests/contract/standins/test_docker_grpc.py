@@ -12,6 +12,7 @@ import pytest
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2
 
+from harness.daemons.daemon_proxy import DaemonProxy
 from harness.daemons.docker_fixtures import HEALTHY
 from harness.providers.docker_driver import (
     CONTAINER,
@@ -33,7 +34,9 @@ from harness.providers.plugin_driver import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
+    from harness.daemons.dockerd import Dockerd
     from harness.unix_http import Json
 
 pytestmark = pytest.mark.contract
@@ -42,9 +45,17 @@ own_only = pytest.mark.skipif(not is_stand_in(), reason="FLAKEUP_DOCKER_PLUGIN n
 
 @pytest.fixture(scope="module")
 def offline() -> Iterator[Plugin]:
-    """A plugin without a daemon, for calls that need none."""
-    with Plugin.start({"host": "unix:///nowhere/docker.sock"}) as running:
+    """A plugin without a daemon, for calls that need none; it is asked if it is not one of ssh."""
+    with Plugin.start({"host": "ssh://nobody@nowhere.invalid"}) as running:
         yield running
+
+
+def test_a_daemon_that_does_not_answer_is_an_error_in_each_configuration(tmp_path: Path) -> None:
+    with failing(
+        "docker native provider returned an unexpected error from Configure: "
+        "failed to connect to any docker daemon"
+    ):
+        Plugin.start({"host": f"unix://{tmp_path}/docker.sock"})
 
 
 # The package, checks, previews.
@@ -138,15 +149,20 @@ def test_a_preview_does_not_ask_the_daemon(offline: Plugin) -> None:
     assert (state["hostname"], state["networkDatas"]) == (UNKNOWN, UNKNOWN)
 
 
-def test_an_unreachable_daemon_is_reported_on_one_line(offline: Plugin) -> None:
-    with failing("Error pinging Docker server, please make sure that unix:///nowhere/docker.sock"):
-        offline.create_resource(CONTAINER, {"image": "x"}, name="it")
+def test_an_unreachable_daemon_is_reported_on_one_line(tmp_path: Path, dockerd: Dockerd) -> None:
+    with (
+        DaemonProxy(tmp_path / "docker.sock", dockerd.socket) as proxy,
+        Plugin.start({"host": proxy.host}) as plugin,
+        proxy.down(),
+        failing(f"Error pinging Docker server, please make sure that {proxy.host}"),
+    ):
+        plugin.create_resource(CONTAINER, {"image": "x"}, name="it")
 
 
 @own_only
 def test_the_error_for_an_invalid_address_shows_valid_ones() -> None:
-    with Plugin.start({"host": "docker.example"}) as plugin, failing("write unix://PATH"):
-        plugin.create_resource(CONTAINER, {"image": "x"}, name="it")
+    with failing("write unix://PATH"):
+        Plugin.start({"host": "docker.example"})
 
 
 # Diff.

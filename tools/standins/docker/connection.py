@@ -12,6 +12,10 @@ from standins.docker.daemon import Credential, Daemon
 from standins.docker.transport import Address, Transport
 
 _HOST: Final = "unix:///var/run/docker.sock"
+_NO_DAEMON: Final = (
+    "docker native provider returned an unexpected error from Configure: "
+    "failed to connect to any docker daemon"
+)
 
 
 class Connection:
@@ -21,9 +25,24 @@ class Connection:
         self._settings = Inputs({})
         self._daemon: Daemon | None = None
 
-    def configure(self, settings: Inputs) -> None:
-        """Set the provider's configuration, before the daemon is first used."""
+    async def configure(self, settings: Inputs) -> None:
+        """Set the provider's configuration, and ask the daemon, unless it is one over ssh.
+
+        The released plugin keeps nothing of that: the first resource asks again.
+
+        Raises:
+            OperationError: it does not answer, in a preview too.
+        """
         self._settings = settings
+        daemon = _daemon(settings)
+        if daemon.address.startswith("ssh://"):
+            return
+        try:
+            await daemon.version()
+        except OperationError as error:
+            raise OperationError(_NO_DAEMON) from error
+        finally:
+            await daemon.transport.close()
 
     async def daemon(self) -> Daemon:
         """The daemon, after it has answered a ping.

@@ -38,10 +38,10 @@ class DockerPlugin(Plugin):
         self._connection = connection
 
     async def configure(self, config: Inputs) -> None:
-        """Keep the configuration; no connection is opened before a resource needs the daemon."""
+        """Keep the configuration, and ask the daemon, as the released plugin does."""
         for failure in unsupported(CONFIG, {name: config.value(name) for name in CONFIG.fields}):
             raise OperationError(failure.reason)
-        self._connection.configure(config)
+        await self._connection.configure(config)
 
     async def close(self) -> None:
         """Close the connections to the daemon."""
