@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from .attribute import EvaluatedAttr
 from .boot_change import boot_changes
 from .derivation import difference, nearest
+from .fstab import mount_effects
 from .packages import VersionChange, version_changes, versions
 from .system_units import SystemUnits
-from .unit_change import Effect, Switch, changed_units
+from .unit_change import Effect, Switch, by_effect, changed_units
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +43,24 @@ def change_set(old: EvaluatedAttr, new: EvaluatedAttr) -> ChangeSet:
     return ChangeSet(
         packages=version_changes(gone, come),
         rebuilt=sum(1 for name in gone.keys() & come.keys() if gone[name] == come[name]),
-        units=Switch.of(_units(old, "system-units"), _units(new, "system-units")).effects(),
+        units=by_effect(_effects(old, new)),
         user_units=changed_units(_units(old, "user-units"), _units(new, "user-units")),
         reboot=boot_changes(old, new),
     )
+
+
+def _effects(old: EvaluatedAttr, new: EvaluatedAttr) -> dict[str, Effect]:
+    effects = Switch.of(_units(old, "system-units"), _units(new, "system-units")).effects()
+    before, after = _fstab(old), _fstab(new)
+    if before is None or after is None:
+        return effects
+    return mount_effects(before, after) | effects
+
+
+def _fstab(system: EvaluatedAttr) -> str | None:
+    """The text of /etc/fstab; containers have none, and a system may have it from elsewhere."""
+    drv = nearest(system.drv_path, lambda drv: drv.name == "etc-fstab")
+    return drv.variable("text") if drv else None
 
 
 def _units(system: EvaluatedAttr, tree: str) -> SystemUnits:

@@ -60,8 +60,8 @@ class Switch:
         """A switch from one to the other."""
         return cls(old=old, new=new, started=new.started())
 
-    def effects(self) -> dict[Effect, tuple[str, ...]]:
-        """What it does, and to which units."""
+    def effects(self) -> dict[str, Effect]:
+        """What it does, by unit."""
         found: dict[str, Effect] = {}
         for unit in _candidates(self.old, self.new):
             if effect := self._effect(unit):
@@ -70,10 +70,7 @@ class Switch:
         for unit in self.started - self.old.started():
             if unit in self.new.texts or template_of(unit) in self.new.texts:
                 found.setdefault(unit, Effect.START)
-        units = {
-            effect: [one for one in sorted(found) if found[one] is effect] for effect in Effect
-        }
-        return {effect: tuple(them) for effect, them in units.items() if them}
+        return found
 
     def _effect(self, unit: str) -> Effect | None:
         before, after = self.old.file(unit), self.new.file(unit)
@@ -114,6 +111,12 @@ class Switch:
         if file and found[unit] in (Effect.RESTART, Effect.SOCKET):
             there = self.old.names() & self.new.names()
             yield from (socket for socket in _sockets(unit, file) if socket in there)
+
+
+def by_effect(effects: Mapping[str, Effect]) -> dict[Effect, tuple[str, ...]]:
+    """The units of each effect that there is, in the order of a preview."""
+    units = {one: tuple(sorted(unit for unit in effects if effects[unit] is one)) for one in Effect}
+    return {effect: them for effect, them in units.items() if them}
 
 
 def changed_units(old: SystemUnits, new: SystemUnits) -> tuple[str, ...]:

@@ -57,16 +57,17 @@ def test_a_unit_that_is_disabled_is_stopped(graph: Graph) -> None:
     other = graph.add("unit-b.service-disabled", variables={"buildCommand": "name=b.service\n"})
     link = "ln -sfn '../a.service' $out/'multi-user.target.wants'/\n"
     enabled, disabled = tree(graph, on, commands=link), tree(graph, off, other)
-    assert Switch.of(enabled, disabled).effects() == {Effect.STOP: ("a.service", "b.service")}
-    assert Switch.of(disabled, enabled).effects() == {Effect.START: ("a.service",)}
+    assert Switch.of(enabled, disabled).effects() == {
+        "a.service": Effect.STOP,
+        "b.service": Effect.STOP,
+    }
+    assert Switch.of(disabled, enabled).effects() == {"a.service": Effect.START}
 
 
 def test_a_unit_without_a_text(graph: Graph) -> None:
     """A derivation of the user's own: whatever changes it may change the unit."""
     old, new = (graph.add("unit-a.service", variables={"version": one}) for one in "12")
-    assert Switch.of(tree(graph, old), tree(graph, new)).effects() == {
-        Effect.RESTART: ("a.service",)
-    }
+    assert Switch.of(tree(graph, old), tree(graph, new)).effects() == {"a.service": Effect.RESTART}
 
 
 def test_a_rebuilt_unit_with_the_same_text_is_left(graph: Graph) -> None:
@@ -87,7 +88,7 @@ def test_structured_attributes(graph: Graph) -> None:
         return graph.add("unit-a-.service", variables={"__json": json.dumps(attributes)})
 
     assert Switch.of(tree(graph, unit("/a")), tree(graph, unit("/b"))).effects() == {
-        Effect.RESTART: ("a@.service",)
+        "a@.service": Effect.RESTART
     }
 
 

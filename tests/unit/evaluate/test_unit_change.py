@@ -38,7 +38,7 @@ def links(names: Mapping[str, str]) -> list[tuple[str, str]]:
 
 def switch(
     old: Mapping[str, str], new: Mapping[str, str], *more: tuple[str, str]
-) -> dict[str, str]:
+) -> dict[str, Effect]:
     """What is said of each unit; `more`: further links of the new system."""
     graph = Graph()
     before, after = graph.system_of(old, links(old)), graph.system_of(new, [*links(new), *more])
@@ -48,8 +48,7 @@ def switch(
             SystemUnits.of(nearest(one.drv_path, lambda drv: drv.name == "system-units"))
             for one in (before, after)
         ]
-        effects = Switch.of(*trees).effects()
-    return {unit: effect for effect, them in effects.items() for unit in them}
+        return Switch.of(*trees).effects()
 
 
 def unwanted(old: str, new: str, name: str = "x.service") -> str | None:
@@ -59,14 +58,14 @@ def unwanted(old: str, new: str, name: str = "x.service") -> str | None:
 
 
 @pytest.fixture(scope="module")
-def said() -> dict[str, str]:
+def said() -> dict[str, Effect]:
     return switch(units("old"), units("new"))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_preview_says_what_the_program_does(said: dict[str, str], case: Case) -> None:
-    if "/" in case.name:
-        pytest.skip("a part of another unit")
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if "/" not in case.name], ids=lambda case: case.name
+)
+def test_the_preview_says_what_the_program_does(said: dict[str, Effect], case: Case) -> None:
     unit = template_of(case.name) or case.name
     expected = case.preview or TOLD[case.told] or ("" if unit == case.name else None)
     if unit == case.name and unit.partition("@")[2].startswith("."):
@@ -74,7 +73,7 @@ def test_the_preview_says_what_the_program_does(said: dict[str, str], case: Case
     assert said.get(unit, "") == expected
 
 
-def test_nothing_else_is_said(said: dict[str, str]) -> None:
+def test_nothing_else_is_said(said: dict[str, Effect]) -> None:
     assert said.keys() <= {case.name for case in CASES}
 
 
