@@ -122,7 +122,12 @@ def settings(scenario: Scenario) -> Settings:
 def release() -> Release:
     pin = Pin(ref=Ref.parse("v1"), kind=RefKind.TAG, rev=Rev.parse("a" * 40), full="refs/tags/v1")
     flake = Flake(
-        url="path:/somewhere/flake", pin=None, dir="", nar_hash="sha256-x", tree=None, inputs={}
+        url="path:/somewhere/flake",
+        pin=None,
+        dir="",
+        nar_hash="sha256-x",
+        tree=None,
+        locks={"root": "root", "nodes": {"root": {}}},
     )
     return Release(flake=flake, app=pin, lock=Path("/somewhere/lock"), lock_sha256="b" * 64)
 

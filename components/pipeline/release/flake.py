@@ -1,5 +1,6 @@
 """The infra flake (or the app's own) at one version: fetched, and its inputs read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,17 @@ class Flake:
     nar_hash: str
     tree: str | None
     """The git tree id of a folder, with which git can restore the same sources."""
-    inputs: dict[str, dict[str, Any]]
-    """The `original` of each direct input, as flake.lock has it."""
+    locks: Mapping[str, Any]
+    """Its flake.lock."""
+
+    @property
+    def inputs(self) -> dict[str, dict[str, Any]]:
+        """The `original` of each direct input that follows no other, as flake.lock has it."""
+        nodes = self.locks["nodes"]
+        direct = nodes[self.locks["root"]].get("inputs", {})
+        return {
+            name: nodes[node]["original"] for name, node in direct.items() if isinstance(node, str)
+        }
 
     @property
     def identity(self) -> str:
@@ -47,15 +57,11 @@ async def describe(
         RefError: it cannot be fetched, or its lock is not up to date.
     """
     metadata = await nix.metadata(url, where=flake.text, remedy=remedy)
-    nodes = metadata["locks"]["nodes"]
-    direct = nodes[metadata["locks"]["root"]].get("inputs", {})
     return Flake(
         url=url,
         pin=pin,
         dir=flake.dir,
         nar_hash=metadata["locked"]["narHash"],
         tree=tree_id(folder) if folder else None,
-        inputs={
-            name: nodes[node]["original"] for name, node in direct.items() if isinstance(node, str)
-        },
+        locks=metadata["locks"],
     )

@@ -11,9 +11,10 @@ import asyncio
 import functools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from ..errors import ProcessError, RefError, message, printable
 from ..process import files
@@ -112,20 +113,48 @@ async def metadata(url: str, *, where: str, remedy: str) -> dict[str, Any]:
     return parsed
 
 
-async def lock(url: str, overrides: Mapping[str, str], target: Path) -> None:
+async def lock(
+    url: str,
+    overrides: Mapping[str, str],
+    target: Path,
+    check: Callable[[Path], Awaitable[None]],
+) -> None:
     """Write the lock of `url`, with inputs overridden, to `target`, atomically and durably.
+
+    `check` is called with the lock before it is kept, and may raise.
 
     Raises:
         RefError: an override cannot be fetched.
     """
-    args = [arg for name, to in overrides.items() for arg in ("--override-input", name, to)]
+    options = [arg for name, to in overrides.items() for arg in ("--override-input", name, to)]
+    verb = ("update", *overrides, "--flake", url) if overrides else ("lock", "--", url)
     # Two refs of one run may be the same commit, so temporary files have distinct names.
     partial = files.beside(target)
     try:
-        await command("flake", "lock", *args, "--output-lock-file", str(partial), "--", url)
+        await command("flake", verb[0], *options, "--output-lock-file", str(partial), *verb[1:])
+        await check(partial)
     except ProcessError as error:
         where = ", ".join(overrides.values()) or url
         remedy = "check that nix can fetch it: `nix flake metadata` of that URL says why"
         msg = message("cannot lock the release", where, error.last_lines(6), remedy)
         raise RefError(msg) from error
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     await asyncio.to_thread(files.publish, partial, target)
+
+
+async def flake_lock(url: str) -> dict[str, Any] | None:
+    """The flake.lock of the flake at `url`, which is fetched; None if it has none.
+
+    Raises:
+        ProcessError: it cannot be fetched.
+    """
+    answer = await command("flake", "prefetch", "--json", "--", url, limit=OBJECT_LIMIT)
+    sources = Path(json.loads(answer.stdout)["storePath"])
+    folder = parse_qs(urlsplit(url).query).get("dir", [""])[0]
+    try:
+        parsed = json.loads(await asyncio.to_thread((sources / folder / "flake.lock").read_bytes))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) else None

@@ -5,9 +5,6 @@ A release is resolved once per run. Every later nix command gets its URL with
 cache and loses `self.rev` (NixOS/nix#11703).
 """
 
-import asyncio
-import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -16,7 +13,7 @@ from ..config.stack import Settings
 from ..errors import RefError, message
 from ..process.concurrency import all_of, background
 from ..values import FlakeKind, FlakeUrl, Ref
-from . import git, nix
+from . import git, locks, nix
 from .flake import Flake, describe
 from .git import Pin
 from .urls import git_remote, input_url, locked_url
@@ -131,25 +128,13 @@ def _check_rev(settings: Settings, ref: Ref, app: Pin) -> None:
 
 
 async def lock_release(flake: Flake, app: Pin | None, app_input: str) -> Release:
-    """The release with its lock file, which is created once and cached by its inputs."""
+    """The release with its lock file.
+
+    Raises:
+        RefError: it cannot be locked.
+    """
     overrides = {}
     if app is not None and app.ref is not None:
         overrides[app_input] = locked_url(input_url(flake, app_input, app.ref), app)
-    key = json.dumps([flake.identity, overrides, await nix.version()], sort_keys=True)
-    lock = nix.cache_folder() / "locks" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
-    content = await asyncio.to_thread(_read_lock, lock)
-    if content is None:
-        await nix.lock(flake.url, overrides, lock)
-        content = await asyncio.to_thread(lock.read_bytes)
-    digest = hashlib.sha256(content).hexdigest()
+    lock, digest = await locks.lock(flake, overrides)
     return Release(flake=flake, app=app, lock=lock, lock_sha256=digest)
-
-
-def _read_lock(lock: Path) -> bytes | None:
-    """A lock file of our cache; None if it is missing, unreadable or damaged: it is made again."""
-    try:
-        content = lock.read_bytes()
-        parsed = json.loads(content)
-    except (OSError, ValueError, RecursionError):
-        return None
-    return content if isinstance(parsed, dict) and "nodes" in parsed else None

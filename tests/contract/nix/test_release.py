@@ -292,10 +292,10 @@ async def test_a_flake_that_is_not_nix(tmp_path: Path) -> None:
 async def test_the_lock_is_created_once(root: Path, nix_log: Path) -> None:
     wanted = settings("./flake", app_ref="main")
     first = await resolved(wanted, root)
-    assert [line for line in nix_log.read_text().splitlines() if "flake lock" in line]
+    assert [line for line in nix_log.read_text().splitlines() if "--output-lock-file" in line]
     nix_log.write_text("")
     assert await resolved(wanted, root) == first
-    assert not [line for line in nix_log.read_text().splitlines() if "flake lock" in line]
+    assert not [line for line in nix_log.read_text().splitlines() if "--output-lock-file" in line]
 
 
 async def test_a_host_with_its_own_ref(repos: GitRepositories, root: Path) -> None:

@@ -1,5 +1,7 @@
 """The URLs for git and nix of a flake and a commit."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from components.pipeline.errors import RefError
@@ -13,11 +15,14 @@ TAG = Pin(ref=Ref("v1"), kind=RefKind.TAG, rev=Rev(REV), full="refs/tags/v1")
 COMMIT = Pin(ref=Ref(REV), kind=RefKind.COMMIT, rev=Rev(REV), full=None)
 
 
-def flake(original: dict[str, str] | None = None) -> Flake:
-    inputs: dict[str, dict[str, str]] = {"lib": {"type": "path", "path": "/srv/lib"}}
+def flake(original: Mapping[str, object] | None = None) -> Flake:
+    inputs: dict[str, Mapping[str, object]] = {"lib": {"type": "path", "path": "/srv/lib"}}
     if original is not None:
         inputs["app"] = original
-    return Flake(url="path:/x", pin=None, dir="", nar_hash="sha256-x", tree=None, inputs=inputs)
+    root = {"inputs": {name: name for name in inputs}}
+    nodes = {name: {"original": what} for name, what in inputs.items()}
+    locks = {"root": "root", "nodes": {"root": root, **nodes}}
+    return Flake(url="path:/x", pin=None, dir="", nar_hash="sha256-x", tree=None, locks=locks)
 
 
 @pytest.mark.parametrize(
