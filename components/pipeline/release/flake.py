@@ -31,10 +31,23 @@ class Flake:
     def inputs(self) -> dict[str, dict[str, Any]]:
         """The `original` of each direct input that follows no other, as flake.lock has it."""
         nodes = self.locks["nodes"]
-        direct = nodes[self.locks["root"]].get("inputs", {})
         return {
-            name: nodes[node]["original"] for name, node in direct.items() if isinstance(node, str)
+            name: nodes[node]["original"]
+            for name, node in self._direct.items()
+            if isinstance(node, str)
         }
+
+    @property
+    def follows(self) -> dict[str, str]:
+        """The direct inputs that follow others, and what: `bundle/app`."""
+        return {
+            name: "/".join(path) for name, path in self._direct.items() if isinstance(path, list)
+        }
+
+    @property
+    def _direct(self) -> Mapping[str, Any]:
+        inputs: Mapping[str, Any] = self.locks["nodes"][self.locks["root"]].get("inputs", {})
+        return inputs
 
     @property
     def identity(self) -> str:

@@ -2,18 +2,31 @@
 
 A url names a place, never a revision: `flakeRef` does that. What nix would look up in a registry
 of the machine (`nixpkgs`), fetch without git (`tarball+https:`) or run (`git+ext:`) is refused.
+The forms are those of nix's manual ("nix3-flake", flake references); options of git are kept, since
+they decide what nix fetches.
 """
 
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
+from urllib.parse import quote, unquote
 
-from .names import MAX_PORT, HostAddress, InvalidValue, UserName, check_characters
+from .names import MAX_PORT, HostAddress, InvalidValue, check_characters
 
-MAX_URL: Final = 400
+MAX_URL: Final = 2000
 
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9._+~=][A-Za-z0-9._+~=-]*")
+_ESCAPED_SEGMENT: Final = re.compile(r"(?!-)(?:[A-Za-z0-9._+~=-]|%[0-9A-Fa-f]{2})+")
+_USER: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+_FLAGS: Final = ("submodules", "lfs", "shallow", "exportIgnore", "allRefs", "verifyCommit")
+"""Options of git that are on (`1`) or off (`0`)."""
+_KEY_TYPE: Final = re.compile(r"[a-z0-9][a-z0-9@.-]{0,63}")
+_PUBLIC_KEY: Final = re.compile(r"[A-Za-z0-9+/]{16,1000}={0,2}")
+GIT_OPTIONS: Final = (*_FLAGS, "keytype", "publicKey", "publicKeys")
+"""What nix may be told of a git repository, besides its place and revision (nix manual)."""
 _AUTHORITY: Final = re.compile(
     r"(?:(?P<user>[^@/]*)@)?(?:\[(?P<ipv6>[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)\]|(?P<name>[^:/@]*))(?::(?P<port>[0-9]{1,5}))?"
 )
@@ -33,6 +46,7 @@ class FlakeKind(StrEnum):
     """A git repository: `git+https://host/repo.git`, `git+ssh:`, `git+file:`."""
     GITHUB = "github"
     GITLAB = "gitlab"
+    SOURCEHUT = "sourcehut"
 
     @property
     def is_pinned_by_ref(self) -> bool:
@@ -45,22 +59,25 @@ class FlakeUrl:
     """A flake without its revision.
 
     `base` by kind: folder `flake` (relative to the program), path `/srv/flake`,
-    git `git+https://host/x.git`, github and gitlab `github:owner/repo`.
-    `dir` is the folder of flake.nix in it, or empty; `host` another GitLab than gitlab.com.
+    git `git+https://host/x.git`, github, gitlab and sourcehut `github:owner/repo`. A character that
+    a URL cannot hold is written as %XX in it.
+    `dir` is the folder of flake.nix in it, or empty; `host` another server than github.com,
+    gitlab.com or git.sr.ht; `options` are git's, by name, such as `submodules`.
     """
 
     kind: FlakeKind
     base: str
     dir: str = ""
     host: HostAddress | None = None
+    options: tuple[tuple[str, str], ...] = ()
 
     @property
     def text(self) -> str:
         """The url as its user writes it."""
         base = f"./{self.base}" if self.kind is FlakeKind.FOLDER else self.base
-        host = "" if self.host is None else f"host={self.host.text}"
-        query = "&".join(part for part in (f"dir={self.dir}" if self.dir else "", host) if part)
-        return f"{base}?{query}" if query else base
+        place = {"dir": self.dir, "host": self.host.text if self.host else ""}
+        query = {name: value for name, value in place.items() if value} | dict(self.options)
+        return with_query(base, query)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -70,16 +87,23 @@ class FlakeUrl:
             raise InvalidValue(
                 msg, remedy="leave out what follows it: each host's `attr` says what is built"
             )
-        check_characters(text, "A-Za-z0-9._+@~=:/?&\\[\\]-", limit=MAX_URL)
+        check_characters(text, "A-Za-z0-9._+@~=:/?&%\\[\\]-", limit=MAX_URL)
         place, mark, query = text.partition("?")
         kind, base = _place(place)
         options = _options(query, kind) if mark else {}
         return cls(
             kind=kind,
             base=base,
-            dir=_relative(options["dir"], "dir=") if "dir" in options else "",
-            host=_host(options["host"]) if "host" in options else None,
+            dir=_dir(options.pop("dir")) if "dir" in options else "",
+            host=_host(options.pop("host")) if "host" in options else None,
+            options=tuple(sorted((name, _option(name, it)) for name, it in options.items())),
         )
+
+
+def with_query(base: str, query: Mapping[str, str]) -> str:
+    """A url with options, whose values are escaped."""
+    options = "&".join(f"{name}={quote(value, safe='/+@=~:')}" for name, value in query.items())
+    return f"{base}?{options}" if options else base
 
 
 def _place(place: str) -> tuple[FlakeKind, str]:
@@ -95,7 +119,7 @@ def _place(place: str) -> tuple[FlakeKind, str]:
     match scheme:
         case "path":
             return FlakeKind.PATH, _path(rest)
-        case "github" | "gitlab":
+        case "github" | "gitlab" | "sourcehut":
             return FlakeKind(scheme), f"{scheme}:{_owner_and_repo(scheme, rest)}"
         case "git+file":
             return FlakeKind.GIT, _git_file(rest)
@@ -129,8 +153,8 @@ def _absolute(path: str) -> str:
     return "/" + _relative(path.removeprefix("/"), "the path")
 
 
-def _relative(path: str, what: str) -> str:
-    """Check each part of a path; a `/` at its end is dropped."""
+def _relative(path: str, what: str, form: re.Pattern[str] = _SEGMENT) -> str:
+    """Check each part of a path, which has that form; a `/` at its end is dropped."""
     path = path.removesuffix("/")
     if not path:
         msg = f"{what} has no name"
@@ -139,10 +163,21 @@ def _relative(path: str, what: str) -> str:
         if segment in {"", ".", ".."}:
             msg = f"{what} has an empty part, '.' or '..'"
             raise InvalidValue(msg)
-        if not _SEGMENT.fullmatch(segment):
+        if not form.fullmatch(segment) or not _is_plain(segment):
             msg = f"{what} has a part that starts with '-', or has a character not allowed in it"
             raise InvalidValue(msg)
     return path
+
+
+def _is_plain(segment: str) -> bool:
+    """Whether what is escaped in a part of a path is one printable part, and no option."""
+    plain = unquote(segment, errors="replace")
+    is_one_part = "/" not in plain and plain not in {".", ".."}
+    return is_one_part and plain.isprintable() and "\ufffd" not in plain and plain[0] != "-"
+
+
+def _dir(path: str) -> str:
+    return _relative(path.removeprefix("./"), "dir=")
 
 
 def _owner_and_repo(scheme: str, rest: str) -> str:
@@ -154,8 +189,13 @@ def _owner_and_repo(scheme: str, rest: str) -> str:
         msg = f"is not {scheme}:owner/repo"
         raise InvalidValue(
             msg,
-            remedy="write the revision as `flakeRef`, and a repository in a subgroup as git+https:",
+            remedy="write the revision as `flakeRef`"
+            + (", and the slashes between subgroups as %2F" if scheme == "gitlab" else ""),
         )
+    if scheme == "gitlab":
+        owner, repo = parts
+        groups = re.split("%2F", owner, flags=re.IGNORECASE)
+        return "/".join((_relative("/".join(groups), "the group").replace("/", "%2F"), repo))
     return _relative(rest, f"{scheme}:")
 
 
@@ -163,7 +203,8 @@ def _git_file(rest: str) -> str:
     if not rest.startswith("///"):
         msg = "is not git+file:///absolute/path"
         raise InvalidValue(msg, remedy="write three slashes and an absolute path")
-    return f"git+file://{_absolute(rest[2:])}"
+    path = _relative(rest.removeprefix("///"), "the path", _ESCAPED_SEGMENT)
+    return f"git+file:///{path}"
 
 
 def _git_remote(scheme: str, rest: str) -> str:
@@ -182,7 +223,7 @@ def _git_remote(scheme: str, rest: str) -> str:
     if scheme in {"git+http", "git+git"} and not address.is_loopback:
         msg = f"{scheme}: carries the flake without any proof of where it comes from"
         raise InvalidValue(msg, remedy="write git+https: or git+ssh:")
-    return f"{authority}/{_relative(path, 'the path')}"
+    return f"{authority}/{_relative(path, 'the path', _ESCAPED_SEGMENT)}"
 
 
 def _check_user(scheme: str, user: str) -> None:
@@ -192,11 +233,9 @@ def _check_user(scheme: str, user: str) -> None:
             msg,
             remedy="leave it out: git asks its credential helper or netrc, and ssh uses keys",
         )
-    try:
-        UserName.parse(user)
-    except InvalidValue as error:
-        msg = f"the user {error.why}"
-        raise InvalidValue(msg) from None
+    if not _USER.fullmatch(user):
+        msg = "the user has a character that is not allowed here"
+        raise InvalidValue(msg)
 
 
 def _host(text: str) -> HostAddress:
@@ -209,6 +248,7 @@ def _host(text: str) -> HostAddress:
 
 def _options(query: str, kind: FlakeKind) -> dict[str, str]:
     options: dict[str, str] = {}
+    allowed = _allowed_options(kind)
     for part in query.split("&"):
         name, _, value = part.partition("=")
         if name in {"ref", "rev"}:
@@ -216,11 +256,51 @@ def _options(query: str, kind: FlakeKind) -> dict[str, str]:
             raise InvalidValue(
                 msg, remedy="write it as `flakeRef`, where it is checked and recorded"
             )
-        if name != "dir" and not (name == "host" and kind is FlakeKind.GITLAB):
-            msg = "has an option other than dir= (and host= after gitlab:)"
-            raise InvalidValue(msg, sample=name)
+        if name not in allowed:
+            msg = "has an option that does not go with it"
+            raise InvalidValue(msg, sample=name, remedy=f"it takes {', '.join(allowed)}")
         if name in options:
             msg = f"has {name}= twice"
             raise InvalidValue(msg)
-        options[name] = value
+        options[name] = unquote(value, errors="replace")
     return options
+
+
+def _allowed_options(kind: FlakeKind) -> tuple[str, ...]:
+    match kind:
+        case FlakeKind.GIT:
+            return ("dir", *GIT_OPTIONS)
+        case FlakeKind.GITHUB | FlakeKind.GITLAB | FlakeKind.SOURCEHUT:
+            return ("dir", "host")
+        case FlakeKind.FOLDER | FlakeKind.PATH:
+            return ("dir",)
+
+
+def _option(name: str, value: str) -> str:
+    """Check the value of one of git's options."""
+    if name in _FLAGS:
+        is_valid, form = value in {"0", "1"}, "0 or 1"
+    elif name == "keytype":
+        is_valid, form = bool(_KEY_TYPE.fullmatch(value)), "the type of an ssh key"
+    elif name == "publicKey":
+        is_valid, form = bool(_PUBLIC_KEY.fullmatch(value)), "a public key in base64"
+    else:
+        is_valid, form = _are_public_keys(value), 'a JSON list of {"type": …, "key": …}'
+    if not is_valid:
+        msg = f"{name}= is not {form}"
+        raise InvalidValue(msg)
+    return value
+
+
+def _are_public_keys(text: str) -> bool:
+    try:
+        keys = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(keys, list) and all(
+        isinstance(one, dict)
+        and one.keys() == {"type", "key"}
+        and _KEY_TYPE.fullmatch(str(one["type"]))
+        and _PUBLIC_KEY.fullmatch(str(one["key"]))
+        for one in keys
+    )

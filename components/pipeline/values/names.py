@@ -62,13 +62,16 @@ def check_characters(text: str, allowed: str, *, limit: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A tag, a branch, `refs/...` or a full commit id: git-check-ref-format(1), and stricter."""
+    """A tag, a branch, `refs/...` or a full commit id: git-check-ref-format(1), and stricter.
+
+    It may hold a `#`, which a URL has to escape, but not begin with one, as a shell's comments do.
+    """
 
     text: str
 
     def __post_init__(self) -> None:
-        check_characters(self.text, "A-Za-z0-9._/+@-", limit=MAX_REF)
-        for start in ("-", ".", "/"):
+        check_characters(self.text, "A-Za-z0-9._/+@#-", limit=MAX_REF)
+        for start in ("-", ".", "/", "#"):
             if self.text.startswith(start):
                 msg = f"starts with '{start}'"
                 raise InvalidValue(msg)

@@ -1,6 +1,7 @@
 """The URLs for git and nix of a flake and a commit."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from components.pipeline.values import FlakeUrl, Ref, Rev
 
 REV = "0123456789abcdef0123456789abcdef01234567"
 TAG = Pin(ref=Ref("v1"), kind=RefKind.TAG, rev=Rev(REV), full="refs/tags/v1")
+BRANCH = replace(TAG, kind=RefKind.BRANCH, full="refs/heads/feature/#12-x")
 COMMIT = Pin(ref=Ref(REV), kind=RefKind.COMMIT, rev=Rev(REV), full=None)
 
 
@@ -36,6 +38,12 @@ def flake(original: Mapping[str, object] | None = None) -> Flake:
         ("github:owner/repo?dir=nix", "https://github.com/owner/repo.git"),
         ("gitlab:owner/repo", "https://gitlab.com/owner/repo.git"),
         ("gitlab:owner/repo?host=git.example.org", "https://git.example.org/owner/repo.git"),
+        ("gitlab:group%2Fsub/repo", "https://gitlab.com/group/sub/repo.git"),
+        ("github:owner/repo?host=git.example.org", "https://git.example.org/owner/repo.git"),
+        ("sourcehut:~owner/repo", "https://git.sr.ht/~owner/repo"),
+        ("git+https://git.example.org/a%20team/_git/x", "https://git.example.org/a%20team/_git/x"),
+        ("git+ssh://APKAEXAMPLE@git.example.org/x", "ssh://APKAEXAMPLE@git.example.org/x"),
+        ("git+file:///srv/infra?submodules=1", "file:///srv/infra"),
     ],
 )
 def test_git_remote(text: str, remote: str) -> None:
@@ -70,6 +78,23 @@ def test_git_remote(text: str, remote: str) -> None:
             TAG,
             f"gitlab:owner/repo/{REV}?dir=nix&host=git.example.org",
         ),
+        ("sourcehut:~owner/repo", TAG, f"sourcehut:~owner/repo/{REV}"),
+        ("gitlab:group%2Fsub/repo", TAG, f"gitlab:group%2Fsub/repo/{REV}"),
+        (
+            "git+file:///srv/infra?submodules=1&shallow=1",
+            TAG,
+            f"git+file:///srv/infra?shallow=1&submodules=1&ref=refs/tags/v1&rev={REV}",
+        ),
+        (
+            "git+file:///srv/infra?allRefs=1",
+            TAG,
+            f"git+file:///srv/infra?allRefs=1&rev={REV}",
+        ),
+        (
+            "git+file:///srv/infra",
+            BRANCH,
+            f"git+file:///srv/infra?ref=refs/heads/feature/%2312-x&rev={REV}",
+        ),
     ],
 )  # fmt: skip
 def test_locked_url(text: str, pin: Pin, url: str) -> None:
@@ -90,6 +115,25 @@ def test_locked_url(text: str, pin: Pin, url: str) -> None:
             {"type": "gitlab", "owner": "o", "repo": "r", "host": "git.example.org", "dir": "a"},
             "gitlab:o/r?dir=a&host=git.example.org",
         ),
+        (
+            {"type": "github", "owner": "o", "repo": "r", "host": "git.example.org"},
+            "github:o/r?host=git.example.org",
+        ),
+        ({"type": "gitlab", "owner": "group%2Fsub", "repo": "r"}, "gitlab:group%2Fsub/r"),
+        ({"type": "gitlab", "owner": "group/sub", "repo": "r"}, "gitlab:group%2Fsub/r"),
+        ({"type": "sourcehut", "owner": "~o", "repo": "r"}, "sourcehut:~o/r"),
+        (
+            {"type": "git", "url": "file:///srv/app", "submodules": True, "lfs": False},
+            "git+file:///srv/app?lfs=0&submodules=1",
+        ),
+        (
+            {"type": "git", "url": "file:///srv/app", "shallow": True, "allRefs": True},
+            "git+file:///srv/app?allRefs=1&shallow=1",
+        ),
+        (
+            {"type": "git", "url": "file:///srv/app", "verifyCommit": True, "keytype": "ssh-rsa"},
+            "git+file:///srv/app?keytype=ssh-rsa&verifyCommit=1",
+        ),
     ],
 )
 def test_the_app_input_is_a_url(original: dict[str, str], text: str) -> None:
@@ -103,14 +147,14 @@ def test_the_app_input_is_a_url(original: dict[str, str], text: str) -> None:
             {"type": "path", "path": "/srv/app"},
             (
                 "nothing to pin: appRef: the flake's input app is of type path: it has no refs."
-                " give it a git+https:, git+ssh:, github: or gitlab: URL in flake.nix"
+                " give it a git+https:, git+ssh:, github:, gitlab: or sourcehut: URL in flake.nix"
             ),
         ),
         (
             {"type": "indirect", "id": "nixpkgs"},
             (
                 "nothing to pin: appRef: the flake's input app is of type indirect: it has no refs."
-                " give it a git+https:, git+ssh:, github: or gitlab: URL in flake.nix"
+                " give it a git+https:, git+ssh:, github:, gitlab: or sourcehut: URL in flake.nix"
             ),
         ),
         (
@@ -119,6 +163,21 @@ def test_the_app_input_is_a_url(original: dict[str, str], text: str) -> None:
                 "unusable URL: the flake's input app: git+http://git.example.org/app git+http:"
                 " carries the flake without any proof of where it comes from."
                 " write git+https: or git+ssh:"
+            ),
+        ),
+        (
+            {"type": "git", "url": "file:///srv/app", "narHash": "sha256-x", "revCount": 3},
+            (
+                "unusable input: the flake's input app: flake.nix gives it narHash, revCount, which"
+                " does not go with another commit. remove that from the input, or remove appRef"
+            ),
+        ),
+        (
+            {"type": "git", "url": "https://git.example.org/app?token=x"},
+            (
+                "unusable URL: the flake's input app: git+https://git.example.org/app?token=x has"
+                " an option that does not go with it ('token'). it takes dir, submodules, lfs,"
+                " shallow, exportIgnore, allRefs, verifyCommit, keytype, publicKey, publicKeys"
             ),
         ),
     ],
@@ -142,3 +201,18 @@ def test_git_gets_refs_only_as_operands() -> None:
     assert ls_remote("https://git.example.org/x", "refs/tags/v1") == (
         "git", "ls-remote", "--quiet", "--", "https://git.example.org/x", "refs/tags/v1",
     )  # fmt: skip
+
+
+def test_an_input_that_follows_another() -> None:
+    nodes = {
+        "root": {"inputs": {"bundle": "bundle", "app": ["bundle", "app"]}},
+        "bundle": {"original": {"type": "git", "url": "file:///srv/bundle"}},
+    }
+    locks = {"root": "root", "nodes": nodes}
+    one = Flake(url="path:/x", pin=None, dir="", nar_hash="sha256-x", tree=None, locks=locks)
+    with pytest.raises(RefError) as caught:
+        input_url(one, "app", Ref("v1"))
+    assert str(caught.value) == (
+        "nothing to pin: appRef v1: the flake's input app follows bundle/app."
+        " give app a URL of its own in flake.nix, or set appInput to what it follows"
+    )

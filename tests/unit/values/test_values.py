@@ -7,6 +7,7 @@ import random
 import re
 import shlex
 from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 from hypothesis import example, given
@@ -64,6 +65,11 @@ WORDS: dict[str, tuple[Callable[[str], str], tuple[str, ...]]] = {
             "git+file:///srv/x.git",
             "github:example/x",
             "gitlab:example/x?dir=nixos&host=gitlab.example.org",
+            "gitlab:group%2Fsub/x",
+            "github:example/x?host=github.example.org",
+            "sourcehut:~example/x?host=git.example.org",
+            "git+https://git.example.org/a%20team/x?submodules=1&verifyCommit=1&keytype=ssh-rsa",
+            "git+ssh://APKAEXAMPLE@git.example.org/v1/repos/x?publicKey=AAAAC3NzaC1lZDI1NTE5AAAA==",
         ),
     ),
 }
@@ -74,7 +80,8 @@ def assert_safe(word: str) -> None:
     assert not word.startswith("-")
     assert PRINTABLE_ASCII.fullmatch(word), "white space, control characters, homographs"
     assert shlex.split(shlex.join([word])) == [word]
-    assert not re.search(r"[;|<>()$`\\\"'*{}!#%^,]", word), "shells and Nix make something of it"
+    assert not re.search(r"[;|<>()$`\\\"'*{}!^,]", word), "shells and Nix make something of it"
+    assert not word.startswith("#"), "a comment"
 
 
 def check(kind: str, text: str) -> None:
@@ -164,10 +171,60 @@ def test_a_flake_url_round_trips(text: str) -> None:
             "gitlab:o/r?host=10.0.0.5",
             FlakeUrl(kind=FlakeKind.GITLAB, base="gitlab:o/r", host=HostAddress("10.0.0.5")),
         ),
+        ("gitlab:a%2fb%2Fc/r", FlakeUrl(kind=FlakeKind.GITLAB, base="gitlab:a%2Fb%2Fc/r")),
+        ("sourcehut:~o/r", FlakeUrl(kind=FlakeKind.SOURCEHUT, base="sourcehut:~o/r")),
+        (
+            "git+file:///srv/x?shallow=1&lfs=0&dir=./a",
+            FlakeUrl(
+                kind=FlakeKind.GIT,
+                base="git+file:///srv/x",
+                dir="a",
+                options=(("lfs", "0"), ("shallow", "1")),
+            ),
+        ),
     ],
 )
 def test_the_parts_of_a_flake_url(text: str, url: FlakeUrl) -> None:
     assert FlakeUrl.parse(text) == url
+
+
+KEYS = '[{"type": "ssh-ed25519", "key": "AAAAC3NzaC1lZDI1NTE5AAAAIB0"}]'
+
+
+def test_public_keys_of_a_verified_repository() -> None:
+    url = FlakeUrl.parse(f"git+file:///srv/x?publicKeys={quote(KEYS)}")
+    assert url.options == (("publicKeys", KEYS),)
+    assert FlakeUrl.parse(url.text) == url
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("git+https://git.example.org/%2e%2e/x", "the path has a part"),
+        ("git+https://git.example.org/a%2Fb", "the path has a part"),
+        ("git+https://git.example.org/a%00b", "the path has a part"),
+        ("git+https://git.example.org/%2Doption", "the path has a part"),
+        ("git+https://git.example.org/%ff", "the path has a part"),
+        ("git+https://git.example.org/100%", "the path has a part"),
+        ("gitlab:a%2F%2Fb/x", "the group has an empty part"),
+        ("gitlab:%2Fb/x", "the group has an empty part"),
+        ("gitlab:a%2F../x", "the group has an empty part"),
+        ("github:o%2Fp/r", "github: has a part"),
+        ("git+file:///srv/x?submodules=yes", "submodules= is not 0 or 1"),
+        ("git+file:///srv/x?keytype=-t", "keytype= is not"),
+        ("git+file:///srv/x?publicKey=short", "publicKey= is not"),
+        ("git+file:///srv/x?publicKeys=%5B1%5D", "publicKeys= is not"),
+        ("git+file:///srv/x?publicKeys=%5B", "publicKeys= is not"),
+        ("git+file:///srv/x?narHash=sha256-x", "has an option that does not go with it"),
+        ("git+file:///srv/x?host=git.example.org", "has an option that does not go with it"),
+        ("github:o/r?submodules=1", "has an option that does not go with it"),
+        ("./flake?submodules=1", "has an option that does not go with it"),
+    ],
+)
+def test_flake_urls_that_are_refused(text: str, why: str) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        FlakeUrl.parse(text)
+    assert caught.value.why.startswith(why)
 
 
 def test_only_git_is_pinned_by_a_ref() -> None:
