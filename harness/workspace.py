@@ -91,6 +91,9 @@ class Workspace:
             key = str(self.keys / "client.pub")
             more = () if edge is None else (str(edge),)
             self._do(str(ROOT / "demo" / "base"), flake, str(base), key, *more)
+        # The folder may be in a repository that ignores it: flakeup takes what git tracks.
+        self._do("git", "init", "--quiet", "--", flake)
+        self._do("git", "-C", flake, "add", "--all")
         self._do(str(ROOT / "tools" / "install-plugins"), self.settings["PULUMI_HOME"])
         self._write_env()
 

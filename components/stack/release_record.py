@@ -37,6 +37,8 @@ class ReleaseRecord:
             input=self._now,
             opts=pulumi.ResourceOptions(hooks=pulumi.ResourceHookBinding(before_update=[hook])),
         )
+        for note in releases[None].flake.notes:
+            pulumi.log.info(note, resource=self.stash)
 
     def names(self, host: HostSpec) -> dict[str, str]:
         """`appRef` and `appRev` of a host's release; empty without an app."""

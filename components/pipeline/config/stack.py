@@ -86,16 +86,16 @@ class Settings:
     flake: Annotated[
         FlakeUrl,
         Key(
-            "Where the flake is: a folder of this repository (`./flake`), a path (`/srv/flake` or "
-            "`path:/srv/flake`), or a git repository (`git+https:`, `git+ssh:`, `git+file:`, "
-            "`github:owner/repo`, `gitlab:group%2Fsub/repo?host=gitlab.example.org`, "
-            "`sourcehut:~owner/repo`).",
+            "Where the flake is: a folder of this repository (`./flake`, `.?dir=flake`), of which "
+            "the files that git tracks are taken; a path (`/srv/flake` or `path:/srv/flake`), or "
+            "a git repository (`git+https:`, `git+ssh:`, `git+file:`, `github:owner/repo`, "
+            "`gitlab:group%2Fsub/repo?host=gitlab.example.org`, `sourcehut:~owner/repo`).",
             takes="a flake url",
             write="write ./flake, git+https://host/repo.git or github:owner/repo",
             limits=(
                 "`?dir=` names the folder of `flake.nix` in it; git takes nix's options "
-                "(`submodules=1`, `shallow=1`, …); no revision, password, `#` or `..`; "
-                "`git+http:` and `git+git:` only from this machine; a folder begins with `./`"
+                "(`submodules=1`, `shallow=1`, …); no revision, password or `#`; `git+http:` and "
+                "`git+git:` only from this machine; a folder begins with `./` or `../`, or is `.`"
             ),
         ),
     ] = FlakeUrl(kind=FlakeKind.FOLDER, base="flake")

@@ -13,12 +13,12 @@ from typing import Any
 
 from ..config.stack import Settings
 from ..errors import FlakeupError, RefError, message
-from ..process import files
-from ..release import nix
+from ..release import nix, sources
 from ..release.flake import describe
 from ..release.git import Pin, RefKind
 from ..release.release import Release, lock_release
-from ..release.urls import locked_url
+from ..release.sources import Sources
+from ..release.urls import folder_url, locked_url
 from ..values import FlakeUrl, Ref, Rev, StorePath
 from .attribute import EvaluatedAttr
 from .evaluate import evaluate_host
@@ -41,9 +41,8 @@ async def _release(record: Mapping[str, Any], settings: Settings, root: Path) ->
         pin = Pin(ref=None, kind=RefKind.COMMIT, rev=Rev.parse(record["flakeRev"]), full=None)
         described = await describe(flake, locked_url(flake, pin), pin, None)
     else:
-        sources = await _sources(root / flake.base, str(record["flakeTree"]))
-        url = f"path:{sources}" + (f"?dir={flake.dir}" if flake.dir else "")
-        described = await describe(flake, url, None, sources)
+        found = await _sources(root / flake.base, Rev.parse(record["flakeTree"]).text)
+        described = await describe(flake, folder_url(found, flake), None, found)
     return await lock_release(described, _app_pin(record), settings.app_input)
 
 
@@ -57,38 +56,22 @@ def _app_pin(record: Mapping[str, Any]) -> Pin | None:
     return Pin(ref=Ref.parse(name), kind=kind, rev=Rev.parse(record["appRev"]), full=full)
 
 
-async def _sources(folder: Path, tree: str) -> Path:
+async def _sources(folder: Path, tree: str) -> Sources:
     """A tree of the repository that contains `folder`, unpacked in our cache."""
-    target = nix.cache_folder() / "trees" / Rev.parse(tree).text / "source"
-    if _is_flake(target):
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    here = ("git", "-C", str(folder))
-    top = await nix.run_git((*here, "rev-parse", "--show-toplevel"))
-    # Of its own for each run: another one may unpack the same tree, or may have been cut off.
-    with tempfile.TemporaryDirectory(prefix="partial-", dir=target.parent) as partial:
-        archive, unpacked = Path(partial) / "source.tar", Path(partial) / "source"
-        await nix.run_git(
-            ("git", "-C", top, "archive", "--format=tar", f"--output={archive}", tree)
-        )
-        await asyncio.to_thread(_unpack, archive, unpacked, target)
-    if not _is_flake(target):
-        raise RefError(message("no flake", "the previous release", f"tree {tree}"))
-    return target
+    target = sources.cached(tree)
+    if not await asyncio.to_thread(sources.is_intact, target, tree):
+        top = await nix.run_git(("git", "-C", str(folder), "rev-parse", "--show-toplevel"))
+        # Of its own for each run: another one may unpack the same tree, or may have been cut off.
+        target.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="partial-", dir=target.parent) as partial:
+            archive, unpacked = Path(partial) / "source.tar", Path(partial) / "source"
+            to = ("--format=tar", f"--output={archive}")
+            await nix.run_git(("git", "-C", top, "archive", *to, tree))
+            if not await asyncio.to_thread(_unpack, archive, unpacked, tree):
+                raise RefError(message("no flake", "the previous release", f"tree {tree}"))
+    return Sources(folder=target, tree=tree)
 
 
-def _unpack(archive: Path, unpacked: Path, target: Path) -> None:
+def _unpack(archive: Path, unpacked: Path, tree: str) -> Path | None:
     shutil.unpack_archive(archive, unpacked, "tar", filter="data")
-    if not _is_flake(target):
-        shutil.rmtree(target, ignore_errors=True)
-    try:
-        files.publish(unpacked, target)
-    except OSError:
-        if not _is_flake(target):  # otherwise another run was faster
-            raise
-
-
-def _is_flake(folder: Path) -> bool:
-    """Whether it has a flake; an empty one is what a power cut has left."""
-    file = folder / "flake.nix"
-    return file.is_file() and file.stat().st_size > 0
+    return sources.keep(unpacked, tree)

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..values import FlakeUrl
 from . import nix
 from .git import Pin
-from .tree import tree_id
+from .sources import Sources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +25,8 @@ class Flake:
     """The git tree id of a folder, with which git can restore the same sources."""
     locks: Mapping[str, Any]
     """Its flake.lock."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of its files: `Sources.notes`."""
 
     @property
     def inputs(self) -> dict[str, dict[str, Any]]:
@@ -60,11 +61,11 @@ async def describe(
     flake: FlakeUrl,
     url: str,
     pin: Pin | None,
-    folder: Path | None,
+    sources: Sources | None,
     *,
     remedy: str = "check flake and flakeRef",
 ) -> Flake:
-    """Fetch the flake at `url` and read its inputs; `folder` if it is on this machine.
+    """Fetch the flake at `url` and read its inputs; `sources` if it is a folder of this machine.
 
     Raises:
         RefError: it cannot be fetched, or its lock is not up to date.
@@ -75,6 +76,7 @@ async def describe(
         pin=pin,
         dir=flake.dir,
         nar_hash=metadata["locked"]["narHash"],
-        tree=tree_id(folder) if folder else None,
+        tree=sources.tree if sources else None,
+        notes=sources.notes if sources else (),
         locks=metadata["locks"],
     )

@@ -7,16 +7,15 @@ cache and loses `self.rev` (NixOS/nix#11703).
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote
 
 from ..config.stack import Settings
 from ..errors import RefError, message
 from ..process.concurrency import all_of, background
-from ..values import FlakeKind, FlakeUrl, Ref
-from . import git, locks, nix
+from ..values import FlakeUrl, Ref
+from . import git, locks, nix, sources
 from .flake import Flake, describe
 from .git import Pin
-from .urls import git_remote, input_url, locked_url
+from .urls import folder_url, git_remote, input_url, locked_url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,21 +75,11 @@ async def resolve(settings: Settings, root: Path) -> dict[Ref | None, Release]:
 
 async def _pin_flake(settings: Settings, root: Path) -> Flake:
     flake = settings.flake
-    if flake.kind in (FlakeKind.FOLDER, FlakeKind.PATH):
-        return await describe(flake, _folder_url(flake, root), None, (root / flake.base).resolve())
+    if not flake.kind.is_pinned_by_ref:
+        taken = await sources.take((root / flake.base).resolve(), flake.dir)
+        return await describe(flake, folder_url(taken, flake), None, taken)
     pin = await git.resolve(git_remote(flake), settings.flake_ref, key="flakeRef")
     return await describe(flake, locked_url(flake, pin), pin, None)
-
-
-def _folder_url(flake: FlakeUrl, root: Path) -> str:
-    # `path:` of the folder, never `git+file` of the repository: otherwise `pulumi config set`
-    # edits the stack file and so changes every toplevel that uses `self`.
-    folder = (root / flake.base).resolve()
-    where = f"{folder}/{flake.dir}" if flake.dir else str(folder)
-    if not Path(where, "flake.nix").is_file():
-        detail = f"{where} has no flake.nix"
-        raise RefError(message("no flake", "flake", detail, "name the folder that holds it"))
-    return f"path:{quote(str(folder))}" + (f"?dir={flake.dir}" if flake.dir else "")
 
 
 async def app_release(release: Release, app_input: str) -> Release:

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from ..errors import RefError, message
 from ..values import FlakeKind, FlakeUrl, InvalidValue, Ref
 from ..values.flake_url import GIT_OPTIONS, with_query
 from .flake import Flake
 from .git import Pin
+from .sources import Sources
 
 GIT_HOSTS: Final = {
     FlakeKind.GITHUB: "github.com",
@@ -32,6 +33,11 @@ def git_remote(flake: FlakeUrl) -> str:
     host = flake.host.text if flake.host else GIT_HOSTS[flake.kind]
     place = unquote(flake.base.split(":", 1)[1])
     return f"https://{host}/{place}" + ("" if flake.kind is FlakeKind.SOURCEHUT else ".git")
+
+
+def folder_url(sources: Sources, flake: FlakeUrl) -> str:
+    """The URL of a flake's sources in our cache."""
+    return with_query(f"path:{quote(str(sources.folder))}", {"dir": flake.dir} if flake.dir else {})
 
 
 def locked_url(flake: FlakeUrl, pin: Pin) -> str:

@@ -74,7 +74,8 @@ class FlakeUrl:
     @property
     def text(self) -> str:
         """The url as its user writes it."""
-        base = f"./{self.base}" if self.kind is FlakeKind.FOLDER else self.base
+        is_below = self.kind is FlakeKind.FOLDER and self.base.split("/")[0] not in {".", ".."}
+        base = f"./{self.base}" if is_below else self.base
         place = {"dir": self.dir, "host": self.host.text if self.host else ""}
         query = {name: value for name, value in place.items() if value} | dict(self.options)
         return with_query(base, query)
@@ -137,7 +138,15 @@ def _place(place: str) -> tuple[FlakeKind, str]:
 
 
 def _folder(place: str) -> str:
-    return _relative("" if place == "." else place.removeprefix("./"), "the folder")
+    """Check a path relative to the program: `.`, `flake`, or one that begins with `..`."""
+    place = place.removesuffix("/")
+    if place == ".":
+        return place
+    above = re.match(r"(?:\.\./)*\.\.(?=/|$)", place)
+    if above and above[0] == place:
+        return place
+    up = f"{above[0]}/" if above else ""
+    return up + _relative(place.removeprefix(up or "./"), "the folder")
 
 
 def _path(rest: str) -> str:

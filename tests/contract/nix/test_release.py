@@ -16,6 +16,7 @@ from components.pipeline.release import git as git_refs
 from components.pipeline.release import release
 from components.pipeline.release.git import RefKind
 from components.pipeline.release.release import Release
+from components.pipeline.release.tree import files_in, tree_id
 from components.pipeline.values import Ref, Rev
 from harness.daemons.git_repositories import SIMPLE, GitRepositories, commit, git, settings
 from harness.ports import free_port
@@ -207,7 +208,7 @@ async def test_a_flake_on_a_git_server(
 async def test_a_flake_in_another_folder(repos: GitRepositories, tmp_path: Path) -> None:
     folder = repos.render(tmp_path / "elsewhere")
     one = await resolved(settings(str(folder), app_ref="v2"), tmp_path / "program")
-    assert (one.flake.pin, one.flake.url) == (None, f"path:{folder}")
+    assert (one.flake.pin, one.flake.tree) == (None, tree_id(files_in(folder)))
     assert locked_app(one) == repos.app("v2")
 
 

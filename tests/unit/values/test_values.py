@@ -59,6 +59,9 @@ WORDS: dict[str, tuple[Callable[[str], str], tuple[str, ...]]] = {
         lambda text: FlakeUrl.parse(text).text,
         (
             "./flake",
+            ".?dir=nix",
+            "../infra",
+            "./.infra",
             "/srv/flake?dir=a/b",
             "git+ssh://git@git.example.org:2222/~ops/x.git?dir=nixos",
             "git+http://[::1]:8080/x.git",
@@ -161,6 +164,10 @@ def test_a_flake_url_round_trips(text: str) -> None:
     [
         ("./infra/flake/", FlakeUrl(kind=FlakeKind.FOLDER, base="infra/flake")),
         ("./flake?dir=x", FlakeUrl(kind=FlakeKind.FOLDER, base="flake", dir="x")),
+        (".", FlakeUrl(kind=FlakeKind.FOLDER, base=".")),
+        ("./?dir=./nix", FlakeUrl(kind=FlakeKind.FOLDER, base=".", dir="nix")),
+        ("../../infra/", FlakeUrl(kind=FlakeKind.FOLDER, base="../../infra")),
+        ("./.infra", FlakeUrl(kind=FlakeKind.FOLDER, base=".infra")),
         ("path:/srv/x", FlakeUrl(kind=FlakeKind.PATH, base="/srv/x")),
         (
             "git+https://git.example.org/x.git?dir=a/b/",
