@@ -11,14 +11,15 @@ from components.pipeline.evaluate import evaluate, host_defaults, service_plan
 from components.pipeline.process import concurrency, timings
 from components.pipeline.release import release
 from components.services import provider_host
-from components.stack import config, entrypoint, release_record
+from components.stack import config, entrypoint, owner, release_record
 
 
 async def main() -> None:
     """Run the stages in the order in which data flows."""
     spans, settings = timings.Timings(), config.load()
     ssh_files = preflight.check(settings, config.folder())
-    observing = spans.timed("observe", observe.observe_hosts(settings, ssh_files))
+    label = owner.of_stack(settings)
+    observing = spans.timed("observe", observe.observe_hosts(settings, ssh_files, label))
     async with concurrency.background(observing) as observed:
         with spans.span("release"):
             releases = await release.resolve(settings, Path.cwd())
@@ -35,6 +36,7 @@ async def main() -> None:
         plans=plans,
         ssh_files=ssh_files,
         ssh_key=settings.ssh_key,
+        owner=label,
         record=release_record.ReleaseRecord(settings, releases),
         timings=spans,
         rollout=settings.rollout,

@@ -33,6 +33,8 @@ class FleetArgs:
     plans: tuple[HostPlan, ...]
     ssh_files: SshFiles
     ssh_key: str | None
+    owner: pulumi.Output[str]
+    """The owner of what the stack has on daemons."""
     record: ReleaseRecord
     """The record of the release; it may refuse the release, so the build waits for it."""
     timings: Timings
@@ -109,7 +111,7 @@ class Fleet(pulumi.ComponentResource):
         if host.incus is None or plan.image is None:
             return NixosHost(host.name, args, opts)
         image = self._image(plan.image, host.incus, host.name)
-        incus = IncusHostArgs(image=image, spec=host.incus)
+        incus = IncusHostArgs(image=image, spec=host.incus, owner=self._args.owner)
         return IncusHost(host.name, args, incus, opts)
 
     def _image(self, build: ImageBuild, spec: IncusSpec, host: str) -> IncusImage:
@@ -121,6 +123,7 @@ class Fleet(pulumi.ComponentResource):
             args = IncusImageArgs(
                 build=build,
                 spec=spec,
+                owner=self._args.owner,
                 builder=self._release.builder,
                 after=self._built,
             )
@@ -131,16 +134,18 @@ class Fleet(pulumi.ComponentResource):
         """The containers of the services, by service."""
         if not args.service_plans:
             return {}
-        from .services.services import DockerServices  # noqa: PLC0415 takes half a second to load
+        # Takes half a second to load.
+        from .services.services import DockerServices, DockerServicesArgs  # noqa: PLC0415
 
-        created = DockerServices(
-            args.services,
-            args.service_plans,
-            self._release.builder,
-            self._built,
-            self,
+        services = DockerServicesArgs(
+            config=args.services,
+            plans=args.service_plans,
+            owner=args.owner,
+            builder=self._release.builder,
+            built=self._built,
             provider_host=args.provider_host,
         )
+        created = DockerServices(services, self)
         if args.services.registry:
             self.pushed = {name: image.pinned for name, image in created.images.items()}
         return {name: service.container for name, service in created.services.items()}

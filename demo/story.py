@@ -72,7 +72,7 @@ class Story:
             if self.fresh and (removed := self._sweep(incus)):
                 self.terminal.say(f"  removed, left by an earlier run: {', '.join(removed)}")
             self.workspace.prepare(incus.root, self.docker.layer if self.docker else None)
-            new = self.workspace.configure(services=self.docker is not None)
+            new = self.workspace.configure(services=self.docker is not None, owner=OWNER)
             step.detail = f"{self.workspace.config} {'written' if new else 'is up to date'}"
             step.detail += ", with the ssh key as a secret"
 

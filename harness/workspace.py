@@ -97,20 +97,22 @@ class Workspace:
         self._do(str(ROOT / "tools" / "install-plugins"), self.settings["PULUMI_HOME"])
         self._write_env()
 
-    def configure(self, *, services: bool) -> bool:
+    def configure(self, *, services: bool, owner: str) -> bool:
         """Write the stack's config from the template, with the ssh key; the state is kept.
 
+        `owner` is the label of all that the stack creates, by which it can be removed without it.
         Without `services`, those of the template are left out. Returns whether anything was
         written.
         """
         secret = (self.keys / "client").read_text()
-        wanted = json.dumps([secret, services, (ROOT / TEMPLATE).read_text()])
+        wanted = json.dumps([secret, services, owner, (ROOT / TEMPLATE).read_text()])
         mark, digest = self.folder / "configured", hashlib.sha256(wanted.encode()).hexdigest()
         if mark.is_file() and mark.read_text() == digest and self.config.is_file():
             return False
         self._start_config()
         if not services:
             self.check("config", "rm", "services")
+        self.check("config", "set", "owner", owner)
         self.check("config", "set", "--secret", "sshKey", stdin=secret)
         mark.write_text(digest)
         return True

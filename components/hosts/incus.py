@@ -28,6 +28,7 @@ class IncusImageArgs:
     build: ImageBuild
     spec: IncusSpec
     """The spec of an instance that uses the image: it names the server and the project."""
+    owner: pulumi.Output[str]
     builder: BuildAndCopy
     after: pulumi.Input[pulumi.Resource]
     """What the upload waits for: the build."""
@@ -49,6 +50,7 @@ class IncusImage(pulumi.ComponentResource):
             name,
             {
                 **server_inputs(args.spec),
+                "owner": args.owner,
                 "metadata": args.build.metadata.out_path.path,
                 "rootfs": args.build.rootfs.out_path.path,
                 "system": args.build.attr,
@@ -68,6 +70,7 @@ class IncusHostArgs:
 
     image: IncusImage
     spec: IncusSpec
+    owner: pulumi.Output[str]
 
 
 class IncusHost(NixosHost):
@@ -92,7 +95,7 @@ class IncusHost(NixosHost):
         volumes = [self._volume(name, spec, volume) for volume in spec.volumes]
         self._instance = instance = Instance(
             f"{name}-instance",
-            instance_inputs(spec, self._incus.image.fingerprint),
+            instance_inputs(spec, self._incus.image.fingerprint, self._incus.owner),
             pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[self._incus.image.uploaded, *volumes],
@@ -114,7 +117,8 @@ class IncusHost(NixosHost):
     ) -> pulumi.Input[pulumi.Resource]:
         name = f"{host}-{volume.key}"
         options = pulumi.ResourceOptions(parent=self, protect=volume.protect)
-        return depends_even_if_failed(Volume(name, spec, volume, options), name, self)
+        created = Volume(name, spec, volume, options, owner=self._incus.owner)
+        return depends_even_if_failed(created, name, self)
 
 
 def image_name(attr: str, spec: IncusSpec) -> str:

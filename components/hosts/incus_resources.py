@@ -57,10 +57,17 @@ class Volume(pulumi.CustomResource):
     """A custom storage volume."""
 
     def __init__(
-        self, name: str, spec: IncusSpec, volume: VolumeSpec, opts: pulumi.ResourceOptions
+        self,
+        name: str,
+        spec: IncusSpec,
+        volume: VolumeSpec,
+        opts: pulumi.ResourceOptions,
+        *,
+        owner: pulumi.Input[str] | None = None,
     ) -> None:
         props = {
             **server_inputs(spec),
+            "owner": owner,
             "pool": volume.pool,
             "name": volume.name,
             "size": volume.size or None,
@@ -78,10 +85,13 @@ def server_inputs(spec: IncusSpec) -> dict[str, str | None]:
     }
 
 
-def instance_inputs(spec: IncusSpec, image: pulumi.Input[str]) -> dict[str, object]:
+def instance_inputs(
+    spec: IncusSpec, image: pulumi.Input[str], owner: pulumi.Input[str] | None = None
+) -> dict[str, object]:
     """The inputs of an instance."""
     return {
         **server_inputs(spec),
+        "owner": owner,
         "name": spec.name,
         "image": image,
         "onImageChange": spec.on_image_change.value,

@@ -12,7 +12,6 @@ from ..pipeline.config.stack import Endpoint, HostSpec, Observe, Settings
 from ..pipeline.deploy import observe
 from ..pipeline.deploy.observe import Observed
 from ..pipeline.errors import HostError, UnreachableError
-from ..pipeline.targets.incus.ownership import Owner
 from ..pipeline.transport import ssh
 from ..pipeline.transport.incus_exec import IncusExec
 from ..pipeline.transport.ssh import Ssh
@@ -27,19 +26,19 @@ Instances = Mapping[str, Mapping[str, Any]]
 """The instances of a project, by name, as the provider reports them."""
 
 
-async def observe_hosts(settings: Settings, files: SshFiles) -> Observed:
+async def observe_hosts(settings: Settings, files: SshFiles, owner: pulumi.Output[str]) -> Observed:
     """Ask each host what it runs; a host that cannot be asked gives its error.
 
     Only previews ask: an update finds out as it deploys.
     """
     if settings.observe is Observe.NEVER or not pulumi.runtime.is_dry_run():
         return {}
-    transports, errors = await _transports(settings.hosts, files)
+    transports, errors = await _transports(settings.hosts, files, await owner.future())
     return {**await observe.observe(transports), **errors}
 
 
 async def _transports(
-    hosts: Iterable[HostSpec], files: SshFiles
+    hosts: Iterable[HostSpec], files: SshFiles, owner: str | None
 ) -> tuple[tuple[Transport, ...], Mapping[str, HostError]]:
     """The transports to the hosts that exist; and the errors of others, by host.
 
@@ -62,18 +61,17 @@ async def _transports(
         found = instances.get(host.incus.name)
         if found and found.get("error"):
             errors[host.name] = UnreachableError(found["error"])
-        elif found and (transport := _transport(host, host.incus, found, files)):
-            transports.append(transport)
+        # Never another stack's; before the first `up`, none is this one's.
+        elif found and owner and found["owner"] == owner and found["running"]:
+            transport = _transport(host, host.incus, found, files)
+            transports += [transport] if transport else []
     return tuple(transports), errors
 
 
 def _transport(
     host: HostSpec, spec: IncusSpec, instance: Mapping[str, Any], files: SshFiles
 ) -> Transport | None:
-    """The transport to a running instance of this stack; never to another stack's."""
-    owner = Owner(f"{pulumi.get_project()}/{pulumi.get_stack()}")
-    if instance["owner"] != owner.text or not instance["running"]:
-        return None
+    """The transport to a running instance; None if its address or key is not known."""
     if spec.transport is TransportKind.EXEC:
         return IncusExec(host=host, folder=PurePosixPath(files.known_hosts.parent))
     endpoint = _endpoint(instance)

@@ -42,6 +42,8 @@ class DockerServiceArgs:
 
     spec: ServiceSpec
     host: str
+    owner: pulumi.Output[str]
+    """The stack's: what is found in the daemon by it is this stack's own."""
     image: DockerImage
     edge: DockerImage | None
     provider: docker.Provider
@@ -77,6 +79,7 @@ class DockerService(pulumi.ComponentResource):
         spec, args = self._args.spec, self._args
         props: dict[str, object] = {
             "host": args.host,
+            "owner": args.owner,
             "service": spec.name,
             "image": args.image.ref,
             "command": self._maybe_secret(list(spec.command)),
@@ -111,7 +114,7 @@ class DockerService(pulumi.ComponentResource):
             user=spec.user or None,
             read_only=spec.read_only,
             healthcheck=self._maybe_secret(_healthcheck(spec)) if spec.healthcheck else None,
-            labels=_labels({ownership.SERVICE: spec.name, ownership.SPEC: _digest(spec)}),
+            labels=self._labels({ownership.SERVICE: spec.name, ownership.SPEC: _digest(spec)}),
             networks_advanced=[
                 docker.ContainerNetworksAdvancedArgs(name=args.network, aliases=[spec.name])
             ],
@@ -141,9 +144,7 @@ class DockerService(pulumi.ComponentResource):
             # The provider's default is to delete first: an outage, and no way back.
             delete_before_replace=runs_alone,
             replace_on_changes=INIT_ERROR,
-            hooks=cleanup_hooks.container(args.host, owner_of_stack(), spec)
-            if runs_alone
-            else None,
+            hooks=cleanup_hooks.container(args.host, args.owner, spec) if runs_alone else None,
         )
 
     def _secrets(self, name: str, candidate: pulumi.Input[pulumi.Resource]) -> SecretMount:
@@ -151,8 +152,12 @@ class DockerService(pulumi.ComponentResource):
         options = pulumi.ResourceOptions(
             parent=self, provider=args.provider, depends_on=[candidate, args.image.loaded]
         )
-        labels = _labels({ownership.SECRETS: spec.name})
+        labels = self._labels({ownership.SECRETS: spec.name})
         return secrets_volume(f"{name}-secrets", spec.secrets, args.image.ref, labels, options)
+
+    def _labels(self, more: Mapping[str, str]) -> list[docker.ContainerLabelArgs]:
+        labels: dict[str, pulumi.Input[str]] = {ownership.OWNER: self._args.owner, **more}
+        return [docker.ContainerLabelArgs(label=key, value=text) for key, text in labels.items()]
 
     def _maybe_secret(self, value: T) -> pulumi.Input[T]:
         return pulumi.Output.secret(value) if self._args.is_secret else value
@@ -168,7 +173,7 @@ class DockerService(pulumi.ComponentResource):
             f"{name}-edge",
             image=image.ref,
             command=list(route.COMMAND),
-            labels=_labels({ownership.EDGE: spec.name}),
+            labels=self._labels({ownership.EDGE: spec.name}),
             uploads=[docker.ContainerUploadArgs(file=route.CONFIG, content=initial.config)],
             ports=_ports({port: port for port in spec.ports}),
             networks_advanced=[docker.ContainerNetworksAdvancedArgs(name=args.network)],
@@ -184,7 +189,7 @@ class DockerService(pulumi.ComponentResource):
                 # On the container: a recreated edge forwards nothing for a moment.
                 depends_on=[image.loaded, container],
                 replace_on_changes=INIT_ERROR,
-                hooks=cleanup_hooks.edge(f"{name}-edge", args.host, owner_of_stack(), spec),
+                hooks=cleanup_hooks.edge(f"{name}-edge", args.host, args.owner, spec),
             ),
         )
         return output_or(edge.id, "", depends_even_if_failed(edge, f"{name}-edge", self))
@@ -193,6 +198,7 @@ class DockerService(pulumi.ComponentResource):
         spec = self._args.spec
         props = {
             "host": self._args.host,
+            "owner": self._args.owner,
             "service": spec.name,
             "edge": edge,
             "container": container,
@@ -203,11 +209,6 @@ class DockerService(pulumi.ComponentResource):
         }
         options = pulumi.ResourceOptions(parent=self, custom_timeouts=_timeouts(spec))
         ProviderResource(TRAFFIC, f"{name}-traffic", props, options)
-
-
-def _labels(more: Mapping[str, str]) -> list[docker.ContainerLabelArgs]:
-    labels = {ownership.OWNER: owner_of_stack(), **more}
-    return [docker.ContainerLabelArgs(label=key, value=text) for key, text in labels.items()]
 
 
 def _healthcheck(spec: ServiceSpec) -> docker.ContainerHealthcheckArgs:
@@ -231,11 +232,6 @@ def _digest(spec: ServiceSpec) -> str:
     """Return a digest of the health check: the provider ignores a change of it."""
     inputs: list[Any] = [list(spec.healthcheck), spec.health_interval.text]
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
-
-
-def owner_of_stack() -> str:
-    """Return the stack as labels name it."""
-    return f"{pulumi.get_project()}/{pulumi.get_stack()}"
 
 
 def _timeouts(spec: ServiceSpec) -> pulumi.CustomTimeouts:

@@ -1,5 +1,7 @@
 """`DockerServices`: the services of a stack, with the images and the network that they share."""
 
+from dataclasses import dataclass
+
 import pulumi
 import pulumi_docker as docker
 
@@ -14,28 +16,32 @@ from ..stack import config
 from ..stack.dependency import depends_even_if_failed, output_or
 from . import cleanup_hooks
 from .image import DockerImage, DockerImageArgs
-from .service import DockerService, DockerServiceArgs, owner_of_stack
+from .service import DockerService, DockerServiceArgs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerServicesArgs:
+    """The services of a stack, and what they share with its hosts."""
+
+    config: Services
+    plans: tuple[ServicePlan, ...]
+    owner: pulumi.Output[str]
+    provider_host: str
+    """What the released provider is configured with."""
+    builder: BuildAndCopy
+    built: pulumi.Input[pulumi.Resource]
 
 
 class DockerServices:
     """All services of a stack, their images and their network."""
 
-    def __init__(  # noqa: PLR0913 what the fleet shares
-        self,
-        services: Services,
-        plans: tuple[ServicePlan, ...],
-        builder: BuildAndCopy,
-        built: pulumi.Input[pulumi.Resource],
-        parent: pulumi.Resource,
-        *,
-        provider_host: str,
-    ) -> None:
-        """Register them; `provider_host` is what the released provider is configured with."""
-        self._config, self._builder, self._built = services, builder, built
-        self._parent, self.images = parent, dict[str, DockerImage]()
+    def __init__(self, args: DockerServicesArgs, parent: pulumi.Resource) -> None:
+        services = args.config
+        self._args, self._parent = args, parent
+        self.images = dict[str, DockerImage]()
         options = pulumi.ResourceOptions(parent=parent)
         self._provider = docker.Provider(
-            "docker", host=provider_host, ssh_opts=_ssh_options(services), opts=options
+            "docker", host=args.provider_host, ssh_opts=_ssh_options(services), opts=options
         )
         network = self._network()
         self.services = {
@@ -44,6 +50,7 @@ class DockerServices:
                 DockerServiceArgs(
                     spec=plan.spec,
                     host=services.host,
+                    owner=args.owner,
                     image=self._image(plan.image_name, plan.image),
                     edge=self._image(plan.edge_name, plan.edge) if plan.edge else None,
                     provider=self._provider,
@@ -52,7 +59,7 @@ class DockerServices:
                 ),
                 options,
             )
-            for plan in plans
+            for plan in args.plans
         }
 
     def _network(self) -> pulumi.Output[str]:
@@ -60,11 +67,16 @@ class DockerServices:
         name = "services"
         network = docker.Network(
             name,
-            labels=[docker.NetworkLabelArgs(label=ownership.OWNER, value=owner_of_stack())],
+            labels=[docker.NetworkLabelArgs(label=ownership.OWNER, value=self._args.owner)],
             opts=pulumi.ResourceOptions(
                 parent=self._parent,
                 provider=self._provider,
-                hooks=cleanup_hooks.network(name, self._config.host, owner_of_stack()),
+                hooks=cleanup_hooks.network(
+                    name,
+                    self._args.config.host,
+                    self._args.owner,
+                    [plan.spec.name for plan in self._args.plans],
+                ),
             ),
         )
         made = depends_even_if_failed(network, name, self._parent)
@@ -75,10 +87,10 @@ class DockerServices:
         if name not in self.images:
             args = DockerImageArgs(
                 build=build,
-                host=self._config.host,
-                registry=self._config.registry,
-                builder=self._builder,
-                after=self._built,
+                host=self._args.config.host,
+                registry=self._args.config.registry,
+                builder=self._args.builder,
+                after=self._args.built,
             )
             options = pulumi.ResourceOptions(parent=self._parent)
             self.images[name] = DockerImage(name, args, options)

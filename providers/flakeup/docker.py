@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from components.pipeline.errors import DockerUnavailableError
 from components.pipeline.targets.docker.daemon import Daemon
-from components.pipeline.targets.incus.ownership import Owner
 from components.pipeline.transport.ssh_files import folder_of
+from components.pipeline.values import Owner
 
 from ..sdk.diff import Diff
 from ..sdk.errors import OperationError

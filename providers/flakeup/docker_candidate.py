@@ -6,17 +6,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from components.pipeline.errors import DockerUnavailableError
 from components.pipeline.targets.docker import candidate as candidates
 from components.pipeline.targets.docker import ownership
 from components.pipeline.targets.docker.candidate import Candidate, HealthCheck
 from components.pipeline.targets.docker.daemon import retry_through_restart
-from components.pipeline.targets.incus.ownership import Owner
+from components.pipeline.values import Owner
 
 from ..sdk.diff import Diff, Difference
 from ..sdk.errors import OperationError
 from ..sdk.inputs import Inputs
 from ..sdk.resource import Created, Resource
 from .docker import LEFTOVER, Daemons, without_wait
+from .owner import OWNER, known_owner, owner_of, prior_owner, settle_owner
 from .schemas import CANDIDATE, INTERVAL, WAIT
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ class CandidateSpec:
     host: str
     candidate: Candidate
     wait: float
+    owner: str
+    """Empty in a state from before there was one."""
 
 
 class CandidateResource(Resource[CandidateSpec]):
@@ -59,11 +63,16 @@ class CandidateResource(Resource[CandidateSpec]):
             ports=tuple(map(int, inputs.strings("ports"))),
         )
         return CandidateSpec(
-            host=inputs.string("host", ""), candidate=candidate, wait=inputs.number("wait", WAIT)
+            host=inputs.string("host", ""),
+            candidate=candidate,
+            wait=inputs.number("wait", WAIT),
+            owner=inputs.string(OWNER, ""),
         )
 
     async def create(self, inputs: CandidateSpec, operation: Operation) -> Created:
         """Run it until it is healthy."""
+        owner = owner_of(inputs.owner, operation.urn)
+        await self._refuse_namesakes(inputs.host, inputs.candidate.service, owner, operation)
         await operation.cancellation.race(self._run(inputs, operation))
         return Created(id=inputs.candidate.service, outputs={})
 
@@ -76,7 +85,7 @@ class CandidateResource(Resource[CandidateSpec]):
         return {}
 
     async def _run(self, spec: CandidateSpec, operation: Operation) -> None:
-        owner, report = Owner.of_urn(operation.urn).text, operation.diagnostics.status
+        owner, report = owner_of(spec.owner, operation.urn).text, operation.diagnostics.status
         async with self._daemons.at(spec.host, operation) as docker:
             await retry_through_restart(
                 docker,
@@ -90,7 +99,7 @@ class CandidateResource(Resource[CandidateSpec]):
 
         All of the service that the state knows depends on this resource, and is removed before it.
         """
-        state, owner = Inputs(prior.state), Owner.of_urn(operation.urn).text
+        state, owner = Inputs(prior.state), prior_owner(prior, operation.urn).text
         service = state.string("service", "")
         async with self._daemons.at(state.string("host", ""), operation) as docker:
 
@@ -106,9 +115,10 @@ class CandidateResource(Resource[CandidateSpec]):
     async def diff(self, new: Properties, prior: PriorState, operation: Operation) -> Diff:
         """Compare; a candidate that an interrupted `up` has left is a change."""
         found = without_wait(await super().diff(new, prior, operation))
+        found = settle_owner(found, new, prior, operation)
         if found.differences:
             return found
-        state, owner = Inputs(prior.state), Owner.of_urn(operation.urn).text
+        state, owner = Inputs(prior.state), prior_owner(prior, operation.urn).text
         with suppress(OperationError):  # the image's diff has reported it
             async with self._daemons.for_diff(state.string("host", ""), operation) as docker:
                 leftovers = await candidates.leftovers(
@@ -119,3 +129,25 @@ class CandidateResource(Resource[CandidateSpec]):
                 operation.diagnostics.warning(f"{names}: {LEFTOVER}")
                 return Diff(differences=(Difference(path="image", top="image"),))
         return found
+
+    async def preview(
+        self, inputs: Properties, prior: PriorState | None, operation: Operation
+    ) -> Properties:
+        """Refuse what its creation would refuse; an unavailable daemon is asked nothing."""
+        given = Inputs(inputs)
+        host, service = given.string("host", ""), given.string("service", "")
+        if prior is None and host:
+            owner = known_owner(inputs, operation.urn)
+            try:
+                await self._refuse_namesakes(host, service, owner, operation)
+            except OperationError as error:
+                if not isinstance(error.__cause__, DockerUnavailableError):
+                    raise
+        return await super().preview(inputs, prior, operation)
+
+    async def _refuse_namesakes(
+        self, host: str, service: str, owner: Owner | None, operation: Operation
+    ) -> None:
+        stack = Owner.of_urn(operation.urn).name
+        async with self._daemons.at(host, operation) as docker:
+            await ownership.refuse_namesakes(docker, service, stack, owner)

@@ -11,16 +11,18 @@ from components.pipeline.targets.docker import edge, ownership
 from components.pipeline.targets.docker.candidate import wait_healthy
 from components.pipeline.targets.docker.daemon import Daemon, retry_through_restart, segment
 from components.pipeline.targets.docker.route import Route
-from components.pipeline.targets.incus.ownership import Owner
 
 from ..sdk.diff import Diff, Difference
 from ..sdk.errors import OperationError
 from ..sdk.inputs import Inputs
 from ..sdk.resource import Created, Resource
 from .docker import LEFTOVER, Daemons, without_wait
+from .owner import OWNER, owner_of, prior_owner, settle_owner
 from .schemas import GRACE, TRAFFIC, WAIT
 
 if TYPE_CHECKING:
+    from components.pipeline.values import Owner
+
     from ..sdk.resource import Operation, PriorState
     from ..sdk.schema import Schema
     from ..sdk.values import Properties
@@ -40,6 +42,8 @@ class TrafficSpec:
     edge: str
     route: Route
     wait: float
+    owner: str
+    """Empty in a state from before there was one."""
 
 
 class TrafficResource(Resource[TrafficSpec]):
@@ -64,6 +68,7 @@ class TrafficResource(Resource[TrafficSpec]):
             edge=inputs.string("edge", ""),
             route=route,
             wait=inputs.number("wait", WAIT),
+            owner=inputs.string(OWNER, ""),
         )
 
     async def create(self, inputs: TrafficSpec, operation: Operation) -> Created:
@@ -99,7 +104,8 @@ class TrafficResource(Resource[TrafficSpec]):
                     report("switching the traffic")
                     await edge.send(docker, spec.edge, route)
                 # The engine removes the previous container, which the state knows.
-                unknown = await _unknown(docker, spec.service, kept, operation)
+                owner = owner_of(spec.owner, operation.urn)
+                unknown = await _unknown(docker, spec.service, kept, owner)
                 await ownership.stop_and_remove(docker, unknown, route.grace)
 
             await retry_through_restart(docker, work)
@@ -114,6 +120,7 @@ class TrafficResource(Resource[TrafficSpec]):
         A container that is not running is only reported: a refresh makes it a change.
         """
         found = without_wait(await super().diff(new, prior, operation))
+        found = settle_owner(found, new, prior, operation)
         if found.differences:
             return found
         spec = self.parse(Inputs(prior.state))
@@ -124,7 +131,8 @@ class TrafficResource(Resource[TrafficSpec]):
                         text = f"the {name} of {spec.service} {why}"
                         operation.diagnostics.warning(f"{text}: `pulumi up --refresh` restores it")
                 kept = {spec.route.container}
-                unknown = await _unknown(docker, spec.service, kept, operation)
+                owner = prior_owner(prior, operation.urn)
+                unknown = await _unknown(docker, spec.service, kept, owner)
             if unknown:
                 names = ", ".join(one.name for one in unknown)
                 operation.diagnostics.warning(f"{names}: {LEFTOVER}")
@@ -133,13 +141,13 @@ class TrafficResource(Resource[TrafficSpec]):
 
 
 async def _unknown(
-    docker: Daemon, service: str, kept: set[str], operation: Operation
+    docker: Daemon, service: str, kept: set[str], owner: Owner
 ) -> tuple[ownership.Container, ...]:
     """Return the service's containers that the state does not know, and unused secrets ones."""
-    owner = Owner.of_urn(operation.urn).text
-    found = await ownership.containers(docker, {ownership.OWNER: owner, ownership.SERVICE: service})
+    labels = {ownership.OWNER: owner.text, ownership.SERVICE: service}
+    found = await ownership.containers(docker, labels)
     known = [one for one in found if one.name in kept]
-    unused = await ownership.unused_secrets_containers(docker, owner, service, known)
+    unused = await ownership.unused_secrets_containers(docker, owner.text, service, known)
     return (*(one for one in found if one.name not in kept), *unused)
 
 

@@ -14,7 +14,7 @@ from .servers import Location, operation_errors
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from components.pipeline.targets.incus.ownership import Owner
+    from components.pipeline.values import Owner
 
     from ..sdk.resource import PriorState
     from ..sdk.values import Properties, Value

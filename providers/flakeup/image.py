@@ -14,6 +14,7 @@ from ..sdk.diff import Diff, Difference
 from ..sdk.errors import OperationError
 from ..sdk.inputs import Inputs
 from ..sdk.resource import Created, ReadResult, Resource
+from .owner import OWNER, owner_of, prior_owner, settle_owner
 from .schemas import IMAGE
 from .servers import Location, Servers, current_location, location_of, without_certificate
 
@@ -31,6 +32,8 @@ class ImageInputs:
     metadata: StorePath
     rootfs: StorePath
     system: str
+    owner: str = ""
+    """Empty in a state from before there was one."""
 
     @property
     def files(self) -> tuple[StorePath, StorePath]:
@@ -54,6 +57,7 @@ class ImageResource(Resource[ImageInputs]):
             metadata=StorePath(inputs.string("metadata", "")),
             rootfs=StorePath(inputs.string("rootfs", "")),
             system=inputs.string("system", ""),
+            owner=inputs.string(OWNER, ""),
         )
 
     async def create(self, inputs: ImageInputs, operation: Operation) -> Created:
@@ -65,7 +69,8 @@ class ImageResource(Resource[ImageInputs]):
     async def _upload(self, inputs: ImageInputs, operation: Operation) -> str:
         async with self._servers.connect(inputs.location) as incus:
             files = image.ImageFiles.of(inputs.metadata, inputs.rootfs)
-            reference = ImageReference.of_urn(operation.urn, *inputs.files)
+            owner = owner_of(inputs.owner, operation.urn)
+            reference = ImageReference.of(owner, operation.name, *inputs.files)
             say = operation.diagnostics.status
             text = f"{inputs.system} ({inputs.rootfs.digest}), uploaded by flakeup"
             fingerprint = await retry_through_restart(
@@ -77,20 +82,27 @@ class ImageResource(Resource[ImageInputs]):
     async def update(
         self, inputs: ImageInputs, prior: PriorState, operation: Operation
     ) -> Properties:
-        """Upload it again after somebody has deleted it from the server."""
-        del prior
-        return {"fingerprint": await operation.cancellation.race(self._upload(inputs, operation))}
+        """Upload it again after somebody has deleted it; or refer to it as another owner."""
+        fingerprint = await operation.cancellation.race(self._upload(inputs, operation))
+        if prior_owner(prior, operation.urn) != owner_of(inputs.owner, operation.urn):
+            await self._remove_reference(prior, operation)
+        return {"fingerprint": fingerprint}
 
     async def delete(self, prior: PriorState, operation: Operation) -> None:
         """Remove the reference, and the image if nothing else uses it."""
+        await self._remove_reference(prior, operation)
+        async with self._servers.connect(location_of(Inputs(prior.inputs))) as incus:
+            await retry_through_restart(incus, lambda: image.prune(incus))
+
+    async def _remove_reference(self, prior: PriorState, operation: Operation) -> None:
         state, inputs = Inputs(prior.state), self.parse(Inputs(prior.state))
-        reference = ImageReference.of_urn(operation.urn, *inputs.files)
+        owner = prior_owner(prior, operation.urn)
+        reference = ImageReference.of(owner, operation.name, *inputs.files)
         fingerprint = state.string("fingerprint", "")
         async with self._servers.connect(location_of(Inputs(prior.inputs))) as incus:
             await retry_through_restart(
                 incus, lambda: image.remove_reference(incus, fingerprint, reference)
             )
-            await retry_through_restart(incus, lambda: image.prune(incus))
 
     async def read(self, prior: PriorState, operation: Operation) -> ReadResult | None:
         """Check whether the server still has it."""
@@ -106,6 +118,7 @@ class ImageResource(Resource[ImageInputs]):
     async def diff(self, new: Properties, prior: PriorState, operation: Operation) -> Diff:
         """Changes of the inputs; and an image that was deleted from the server is a change, too."""
         found = without_certificate(await super().diff(new, prior, operation))
+        found = settle_owner(found, new, prior, operation)
         state, location = Inputs(prior.state), current_location(prior, new)
         try:
             images = await self._servers.images(location)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from components.pipeline.config.incus import OnImageChange
 from components.pipeline.errors import IncusError
-from components.pipeline.targets.incus import boot, cluster, instance
+from components.pipeline.targets.incus import boot, cluster, instance, messages
 from components.pipeline.targets.incus.api import Incus, retry_through_restart
 from components.pipeline.targets.incus.observed import (
     DesiredInstance,
@@ -16,7 +16,7 @@ from components.pipeline.targets.incus.observed import (
     find_instance,
     get_instance,
 )
-from components.pipeline.targets.incus.ownership import Owner
+from components.pipeline.values import Owner
 
 from ..sdk.diff import Diff, Difference
 from ..sdk.errors import OperationError, PartialFailureError
@@ -24,6 +24,7 @@ from ..sdk.inputs import Inputs
 from ..sdk.resource import Created, ReadResult, Resource
 from ..sdk.values import Unknown, reveal
 from . import drift
+from .owner import OWNER, known_owner, owner_of, settle_owner
 from .schemas import BOOT_TIMEOUT, INSTANCE
 from .servers import CERTIFICATE, Location, Servers, current_location, location_of, operation_errors
 
@@ -47,6 +48,8 @@ class InstanceInputs:
     policy: str
     ssh: bool
     boot_timeout: float
+    owner: str
+    """Empty in a state from before there was one."""
 
     @classmethod
     def of(cls, inputs: Inputs) -> InstanceInputs:
@@ -65,6 +68,7 @@ class InstanceInputs:
             policy=inputs.string("onImageChange", OnImageChange.IGNORE),
             ssh=inputs.boolean("ssh") is not False,
             boot_timeout=inputs.number("bootTimeout", BOOT_TIMEOUT),
+            owner=inputs.string(OWNER, ""),
         )
 
 
@@ -90,7 +94,7 @@ class InstanceResource(Resource[InstanceInputs]):
     async def _create(
         self, inputs: InstanceInputs, identity: str, operation: Operation
     ) -> Properties:
-        owner, say = Owner.of_urn(operation.urn), operation.diagnostics.status
+        owner, say = owner_of(inputs.owner, operation.urn), operation.diagnostics.status
         desired = _with_config_path(inputs.desired, operation)
         importing = _import_command(operation.urn, identity)
         async with self._servers.connect(inputs.location) as incus:
@@ -110,7 +114,7 @@ class InstanceResource(Resource[InstanceInputs]):
     ) -> Properties:
         old = InstanceInputs.of(Inputs(prior.inputs)).desired
         new = _with_config_path(inputs.desired, operation)
-        owner, say = Owner.of_urn(operation.urn), operation.diagnostics.status
+        owner, say = owner_of(inputs.owner, operation.urn), operation.diagnostics.status
         remote, project = inputs.location.remote, inputs.location.project
 
         async def work(incus: Incus) -> None:
@@ -201,6 +205,7 @@ class InstanceResource(Resource[InstanceInputs]):
             "onImageChange": OnImageChange.IGNORE.value,
             "ssh": True,
             "bootTimeout": BOOT_TIMEOUT,
+            OWNER: current.owner,
         }
         async with self._servers.connect(location) as incus:
             parsed = InstanceInputs.of(Inputs(inputs))
@@ -210,7 +215,8 @@ class InstanceResource(Resource[InstanceInputs]):
 
     async def diff(self, new: Properties, prior: PriorState, operation: Operation) -> Diff:
         """Changes in the config, and drift on the server."""
-        changes = (await super().diff(new, prior, operation)).differences
+        found = settle_owner(await super().diff(new, prior, operation), new, prior, operation)
+        changes = found.differences
         kept = [one for one in changes if one.top not in _NOT_ON_SERVER and one.top != "image"]
         policy = reveal(new.get("onImageChange"))
         # Compared with the image of its root: with `ignore`, the last input had no effect.
@@ -244,7 +250,8 @@ class InstanceResource(Resource[InstanceInputs]):
                 cluster.refuse_move(
                     current, old.desired, desired, location.remote, location.project
                 )
-        return drift.find_drift(new, current, prior, Owner.of_urn(operation.urn))
+        owner = owner_of(Inputs(new).string(OWNER, ""), operation.urn)
+        return drift.find_drift(new, current, prior, owner)
 
     async def _current(self, prior: PriorState, new: Properties) -> InstanceState | None:
         """The instance of the state, as in this process's only listing."""
@@ -257,6 +264,7 @@ class InstanceResource(Resource[InstanceInputs]):
         """Its outputs: all stay the same, unless its root is recreated."""
         known = await super().preview(inputs, prior, operation)
         if prior is None:
+            await self._refuse_taken_name(inputs, operation)
             return known
         policy, state = reveal(inputs.get("onImageChange")), Inputs(prior.state)
         rebuild = policy == "rebuild"
@@ -267,6 +275,21 @@ class InstanceResource(Resource[InstanceInputs]):
                 known["root"] = current.root
                 known["address"] = current.address or state.value("address")
         return known
+
+    async def _refuse_taken_name(self, inputs: Properties, operation: Operation) -> None:
+        """Refuse what its creation would refuse; an unavailable server is asked nothing."""
+        given, owner = Inputs(inputs), known_owner(inputs, operation.urn)
+        name, location = given.string("name", ""), location_of(given)
+        try:
+            found = (await self._servers.instances(location)).get(name)
+        except OperationError:
+            return
+        if found and not found.offline and (owner is None or found.owner != owner.text):
+            stack = Owner.of_urn(operation.urn).name
+            where = f"{location.remote}, project {location.project}"
+            importing = _import_command(operation.urn, location.identity(name))
+            text = messages.name_taken(found, where, stack, importing)
+            raise OperationError(text)
 
 
 async def _endpoint_outputs(

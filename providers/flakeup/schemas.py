@@ -47,7 +47,9 @@ INTERVAL: Final = seconds(SERVICE["healthInterval"])
 WAIT: Final = seconds(SERVICE["wait"])
 GRACE: Final = seconds(SERVICE["grace"])
 
+_OWNER: Final = Field(description="The owner that the stack's state has: PROJECT/STACK/ID.")
 _INCUS: Final = {
+    "owner": _OWNER,
     "remote": Field(required=True, replaces=True, description="The remote's name in the client."),
     "project": Field(required=True, replaces=True, description="The Incus project."),
     "certificate": Field(description="SHA-256 of the server's certificate, if pinned."),
@@ -127,6 +129,7 @@ CANDIDATE: Final = Schema(
     token="flakeup:docker:Candidate",  # noqa: S106 a type, no password
     fields={
         **_DOCKER,
+        "owner": _OWNER,
         "service": _SERVICE,
         "image": Field(required=True, description="The image to run."),
         "command": _from_config(SERVICE["command"]),
@@ -145,6 +148,7 @@ TRAFFIC: Final = Schema(
     token="flakeup:docker:Traffic",  # noqa: S106 a type, no password
     fields={
         **_DOCKER,
+        "owner": _OWNER,
         "service": _SERVICE,
         "edge": Field(required=True, description="The edge's container."),
         "container": Field(required=True, description="The container that gets the traffic."),

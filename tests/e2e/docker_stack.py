@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 PARTS: Final = ("pulumi", "nix", "docker", "edge")
 RUN: Final = f"e2e-{os.getpid()}"
 OWNER: Final = f"flakeup/{RUN}"
-OWNED: Final = f"flakeup.owner={OWNER}"
+"""The name in its owner's label, which has a random id too."""
+OWNED: Final = f"flakeup.owner={OWNER}/"
+"""A label to look for; one that ends with `/` is the beginning of one."""
 APP: Final = f"{RUN}-app"
 EDGE: Final = f"{RUN}-edge"
 """Attributes of the flake, and thus names of images."""
@@ -46,9 +48,9 @@ USERS: Final = f"{RUN}-users"
 """Prefix of the containers, images, networks and volumes of somebody else."""
 _OF_A_RUN: Final = re.compile(r"\be2e-([0-9]+)")
 HEALTHCHECK: Final = ["/bin/busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/"]
-CONVERGED: Final = {"unchanged": 15}
-"""Stack, two providers, release, fleet, build, two images of two each, the network, and of the
-service: itself, candidate, container, edge, traffic."""
+CONVERGED: Final = {"unchanged": 16}
+"""Stack, two providers, owner, release, fleet, build, two images of two each, the network, and
+of the service: itself, candidate, container, edge, traffic."""
 AGAIN: Final = "fix the release, then run `pulumi up` again"
 
 
@@ -56,6 +58,7 @@ class DockerStack(Workspace):
     """A project without hosts, whose flake names the images of this run."""
 
     name: str = RUN
+    project: str = "flakeup"
     app: str = APP
     edge: str = EDGE
     port: int
@@ -116,7 +119,8 @@ class DockerStack(Workspace):
     def write(self, **changes: Any) -> None:
         """As in the base class, but without the ssh key of hosts."""
         wanted = {**self.config, **changes}
-        body = {f"flakeup:{key}": value for key, value in wanted.items() if value is not None}
+        named = ((f"{self.project}:{key}", value) for key, value in wanted.items())
+        body = {key: value for key, value in named if value is not None}
         whole = {"encryptionsalt": self.backend.secrets["encryptionsalt"], "config": body}
         self._file.write_text(yaml.safe_dump(whole, sort_keys=False))
 
@@ -179,11 +183,16 @@ class DockerInspector:
 
     def candidates(self, service: str = "app") -> list[str]:
         """The candidates of a service that still exist."""
-        return self.containers(f"flakeup.candidate={OWNER}/{service}")
+        found = self._listed(f"flakeup.candidate={OWNER}/")
+        return sorted(
+            str(one["Names"][0])[1:]
+            for one in found
+            if one["Labels"]["flakeup.candidate"].rpartition("/")[2] == service
+        )
 
     def _listed(self, label: str) -> Any:
-        query = urlencode({"all": "1", "filters": json.dumps({"label": [label]})})
-        return self.daemon.request("GET", f"/containers/json?{query}")
+        found = self.daemon.request("GET", f"/containers/json?all=1&{_filter(label)}")
+        return [one for one in found if _has(one, label)]
 
     def images(self, name: str = APP) -> list[str]:
         """The references of an image, with their tags."""
@@ -192,8 +201,8 @@ class DockerInspector:
         return sorted(tag for one in found for tag in one["RepoTags"] or ())
 
     def networks(self, label: str = OWNED) -> list[str]:
-        query = urlencode({"filters": json.dumps({"label": [label]})})
-        return sorted(one["Name"] for one in self.daemon.request("GET", f"/networks?{query}"))
+        found = self.daemon.request("GET", f"/networks?{_filter(label)}")
+        return sorted(one["Name"] for one in found if _has(one, label))
 
     def volumes(self, label: str) -> list[str]:
         query = urlencode({"filters": json.dumps({"label": [label]})})
@@ -223,6 +232,16 @@ class DockerInspector:
     def _try_delete(self, path: str) -> None:
         with suppress(ApiError):
             self.delete(path)
+
+
+def _filter(label: str) -> str:
+    key = label.partition("=")[0] if label.endswith("/") else label
+    return urlencode({"filters": json.dumps({"label": [key]})})
+
+
+def _has(one: Json, label: str) -> bool:
+    key, _, text = label.partition("=")
+    return not label.endswith("/") or str(one["Labels"][key]).startswith(text)
 
 
 def _is_leftover(*texts: str) -> bool:

@@ -25,13 +25,13 @@ from tests.e2e.stack import ROOT, STACK, TIMEOUT, Backend, Workspace
 
 PREFIX = own_prefix("flakeup-inc")
 OWNER = f"flakeup/{STACK}"
-"""The owner key of the stack's instances."""
+"""The name in the owner key of the stack's instances, which has a random id too."""
 REFERENCE = f"user.flakeup.used-by.{OWNER}/"
 """Prefix of the stack's references, which are properties of images."""
 LISTING = "GET /1.0/instances?recursion=2"
-UNCHANGED = {"unchanged": 15}
-"""Stack, release, fleet, build, image (two), web1's volume, and each host's four: itself, instance,
-copy, switch."""
+UNCHANGED = {"unchanged": 16}
+"""Stack, owner, release, fleet, build, image (two), web1's volume, and each host's four: itself,
+instance, copy, switch."""
 VOLUME = f"{PREFIX}-web1-data"
 UP = ("up", "--yes", "--skip-preview")
 

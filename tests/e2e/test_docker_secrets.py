@@ -122,7 +122,7 @@ def test_a_secret_is_in_a_file_and_nowhere_else(
     # The second `up` only reads.
     result = stack.up("--debug")
     assert result.code == 0, result.text
-    assert re.search(r"Resources:\n +16 unchanged", result.text), result.text
+    assert re.search(r"Resources:\n +17 unchanged", result.text), result.text
     assert_nowhere(result.text)
 
 

@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=missing() or "never"),
     pytest.mark.skipif(shutil.which("docker") is None, reason="no docker client on PATH"),
 ]
-OWNED = f"flakeup.owner=flakeup/{RUN}-far"
+OWNED = f"flakeup.owner=flakeup/{RUN}-far/"
 
 
 class FarStack(DockerStack):

@@ -38,7 +38,7 @@ def test_a_release_is_a_copy_and_a_switch(two: IncusEnvironment) -> None:
     for name in hosts:
         assert f"{name}: {old[name]} → {named[name]}" in preview.text
     two.proxy.reset()
-    assert two.up().summary() == {"updated": 6, "unchanged": 9}
+    assert two.up().summary() == {"updated": 6, "unchanged": 10}
     assert two.proxy.changes() == []
     assert systems(hosts) == profiles(hosts) == two.stack.recorded() == named
     assert answers(hosts) == serving("v2", *hosts)
@@ -221,7 +221,7 @@ def test_a_preview_without_incus_uses_the_state(two: IncusEnvironment) -> None:
     with two.proxy.down():
         result = two.stack.preview()
     assert result.code == 0, result.text
-    assert result.summary() == {"update": 6, "unchanged": 9}
+    assert result.summary() == {"update": 6, "unchanged": 10}
     away = f"cannot reach Incus: local ({two.proxy.path}): [Errno 2] No such file or directory. "
     told = [line for line in result.diagnostics().splitlines() if away in line]
     assert [line.strip().startswith("warning: ") for line in told].count(True) == 1

@@ -143,6 +143,7 @@ def make_fleet(wanted: Settings) -> Fleet:
         plans=plan.plan_hosts(wanted.hosts, systems, {}),
         ssh_files=ssh_files,
         ssh_key=wanted.ssh_key,
+        owner=pulumi.Output.from_input(""),
         record=ReleaseRecord(wanted, {None: release()}),
         timings=Timings(),
         rollout=wanted.rollout,

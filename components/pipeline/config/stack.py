@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Final
 
 from ..errors import ConfigError, Problem
-from ..values import FlakeKind, FlakeUrl, InputName, PrivateKey, Ref, Rev
+from ..values import FlakeKind, FlakeUrl, InputName, Owner, PrivateKey, Ref, Rev
 from .activation import (
     DEFAULTS,
     WRITE_ACTIVATION,
@@ -199,7 +199,24 @@ class Settings:
             "an answer; `never` asks nothing before a deployment."
         ),
     ] = Observe.AUTO
+    owner: Annotated[
+        Owner | None,
+        Key(
+            "Whose the containers, networks, instances, volumes and images are that this stack "
+            "finds on daemons by their label. The first `up` makes an owner, and the state keeps "
+            "it: the key is only for taking over what a lost state, or an earlier version, has "
+            "made, and can be removed after the next `up`. Never give two stacks the same one.",
+            takes="an owner",
+            write="write the label of what is to be taken over, as the message has it",
+            limits="`PROJECT/STACK/ID`, or `PROJECT/STACK` from earlier versions",
+        ),
+    ] = None
     source: Source | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def uses_daemons(self) -> bool:
+        """Whether the stack has anything on a daemon."""
+        return bool(self.services.specs) or any(one.incus for one in (*self.hosts, *self.disabled))
 
     def resolve_hosts(self, host_defaults: Mapping[str, Activation]) -> tuple[HostSpec, ...]:
         """Lay the config over what hosts say of themselves in the flake, by host.

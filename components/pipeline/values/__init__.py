@@ -17,6 +17,7 @@ from .names import (
     StorePath,
     UserName,
 )
+from .owner import Owner
 from .ssh_keys import HostKey, PrivateKey
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "HostName",
     "InputName",
     "InvalidValue",
+    "Owner",
     "Port",
     "PrivateKey",
     "Ref",

@@ -356,6 +356,89 @@ def test_deleting_a_candidate_removes_all_leftovers_of_its_service(place: Place)
     assert [place.dockerd.is_there(name) for name in kept] == [True] * 3
 
 
+# --- owners ------------------------------------------------------------------------------------
+
+OURS, THEIRS = f"{OWNER}/0a1b", f"{OWNER}/2c3d"
+"""Two clones of the same project and stack."""
+
+
+@pytest.mark.parametrize("owner", [THEIRS, UNKNOWN])
+@pytest.mark.parametrize("label", ["flakeup.service", "flakeup.edge", "flakeup.secrets"])
+@pytest.mark.parametrize("found", [OURS, OWNER])
+def test_a_service_of_another_clone_is_refused_in_the_preview(
+    place: Place, found: str, label: str, owner: str
+) -> None:
+    """It was taken for what an interrupted `up` had left, and removed."""
+    name = place.run("theirs", {"flakeup.owner": found, label: place.service})
+    wanted = (
+        f"service exists: {place.service} ({place.proxy.host}): it belongs to {found}, and is not "
+        f"in this stack's state: {name}. rename this stack, or use another daemon; if its state "
+        f"was lost, `pulumi config set owner {found}` takes over all that has this label"
+    )
+    inputs = place.candidate(owner=owner)
+    request = provider_pb2.CreateRequest(
+        urn=urn(CANDIDATE), properties=to_struct(inputs), preview=True
+    )
+    with pytest.raises(PluginError) as caught:
+        place.plugin.call("Create", request)
+    assert str(caught.value) == wanted
+    if owner != UNKNOWN:
+        with pytest.raises(PluginError) as caught:
+            place.plugin.create_resource(CANDIDATE, inputs, name="it")
+        assert str(caught.value) == wanted
+    assert place.dockerd.is_there(name)
+
+
+def test_containers_of_others_are_no_reason_to_refuse(place: Place) -> None:
+    """Of another name, of another service, of nobody, and what a killed `up` has left."""
+    for number, labels in enumerate(
+        (
+            {"flakeup.owner": f"{OWNER}2/0a1b", "flakeup.service": place.service},
+            {"flakeup.owner": OURS, "flakeup.service": f"{place.service}x"},
+            {"flakeup.service": place.service},
+            {"flakeup.owner": THEIRS, "flakeup.service": place.service},
+        )
+    ):
+        place.run(str(number), labels)
+    place.plugin.create_resource(CANDIDATE, place.candidate(owner=THEIRS), name="it")
+
+
+def test_a_clone_removes_nothing_of_the_other(place: Place) -> None:
+    """Neither at a release nor when it is destroyed, whatever the names are."""
+    ours = [
+        place.run("ours", {"flakeup.owner": OURS, "flakeup.service": place.service}),
+        place.run("edge", {"flakeup.owner": OURS, "flakeup.edge": place.service}),
+        place.run("test", {"flakeup.candidate": f"{OURS}/{place.service}"}),
+        place.run("old", {"flakeup.owner": OWNER, "flakeup.service": place.service}),
+    ]
+    theirs = place.run("theirs", {"flakeup.owner": THEIRS, "flakeup.service": place.service})
+    left = place.run("left", {"flakeup.owner": THEIRS, "flakeup.service": place.service})
+    inputs = place.traffic(theirs, owner=THEIRS)
+    it = place.plugin.create_resource(TRAFFIC, inputs, name="it")
+    assert not place.dockerd.is_there(left)
+    assert place.plugin.diff_resource(it, inputs).kinds == {}
+    inputs = place.candidate(owner=THEIRS)
+    known = ResourceState(kind=CANDIDATE, id="it", inputs=inputs, state=inputs)
+    place.plugin.update_resource(known, inputs)
+    place.plugin.delete_resource(known)
+    assert not place.dockerd.is_there(theirs)
+    assert [place.dockerd.is_there(name) for name in ours] == [True] * 4
+
+
+@pytest.mark.parametrize("kind", [CANDIDATE, TRAFFIC])
+@pytest.mark.parametrize("owner", [OURS, UNKNOWN])
+def test_a_state_from_before_is_refused_until_its_owner_is_set(
+    place: Place, kind: str, owner: str
+) -> None:
+    inputs = place.candidate() if kind == CANDIDATE else place.traffic(place.served("one"))
+    it = ResourceState(kind=kind, id="it", inputs=inputs, state=inputs)
+    with pytest.raises(PluginError) as caught:
+        place.plugin.diff_resource(it, {**inputs, "owner": owner})
+    assert str(caught.value).startswith(f"no owner in the state: it of {OWNER}: what it has made ")
+    assert f"`pulumi config set owner {OWNER}` keeps all of it as it is" in str(caught.value)
+    assert place.plugin.diff_resource(it, {**inputs, "owner": OWNER}).kinds == {}
+
+
 # --- traffic -----------------------------------------------------------------------------------
 
 

@@ -12,9 +12,10 @@ from components.pipeline.errors import IncusError
 from components.pipeline.targets.incus import boot, image, instance, volume
 from components.pipeline.targets.incus.api import Incus
 from components.pipeline.targets.incus.observed import DesiredInstance
-from components.pipeline.targets.incus.ownership import OWNER, Owner
+from components.pipeline.targets.incus.ownership import OWNER
 from components.pipeline.targets.incus.remote import Remote
 from components.pipeline.targets.incus.volume import StorageVolume
+from components.pipeline.values import Owner
 from harness.daemons.daemon_proxy import DaemonProxy
 from harness.daemons.incus_cluster import ONE, TWO, Cluster, cluster
 from harness.daemons.tiny_image import tiny
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cluster"]
 pytestmark = pytest.mark.contract
-STACK = Owner("project/dev")
+STACK = Owner.parse("project/dev")
 NOTHING = Changes(paths=frozenset(), replaces=frozenset(), deletes_first=True)
 PLACE = "a (local, project default)"
 AWAY = "cluster member offline: local, project default: "

@@ -13,8 +13,8 @@ from components.pipeline.process.bounded import FILE_LIMIT
 from components.pipeline.targets.incus import boot, instance
 from components.pipeline.targets.incus.api import Incus
 from components.pipeline.targets.incus.observed import DesiredInstance
-from components.pipeline.targets.incus.ownership import Owner
 from components.pipeline.targets.incus.remote import Remote
+from components.pipeline.values import Owner
 from harness.daemons.incusd import Incusd, incusd
 from harness.daemons.tiny_image import tiny
 
@@ -38,7 +38,7 @@ async def incus(incusd: Incusd, tmp_path: Path) -> AsyncIterator[Incus]:
         name="a", image=image, config={"security.nesting": "true"}, config_path="hosts.a.incus"
     )
     async with Incus(Remote(name="local", socket=incusd.socket), "default") as server:
-        await instance.create(server, desired, Owner("shop/prod"), print, importing="")
+        await instance.create(server, desired, Owner.parse("shop/prod"), print, importing="")
         await boot.wait_until_booted(server, "a", seconds=20, ssh=True, say=print)
         argv = ("busybox", "dd", f"of={boot.KEY_FILE}", "bs=1", "count=0", f"seek={SIZE}")
         incusd.client("exec", "a", "--", *argv)

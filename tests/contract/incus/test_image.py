@@ -15,8 +15,9 @@ from components.pipeline.errors import IncusError, IncusUnavailableError
 from components.pipeline.targets.incus import image, instance
 from components.pipeline.targets.incus.api import Incus, retry_through_restart
 from components.pipeline.targets.incus.observed import DesiredInstance
-from components.pipeline.targets.incus.ownership import ImageReference, Owner
+from components.pipeline.targets.incus.ownership import ImageReference
 from components.pipeline.targets.incus.remote import Remote
+from components.pipeline.values import Owner
 from harness.daemons.daemon_proxy import DaemonProxy
 from harness.daemons.incusd import Incusd, incusd
 from harness.daemons.tiny_image import Files, tiny
@@ -29,7 +30,7 @@ __all__ = ["incusd"]
 pytestmark = pytest.mark.contract
 ONE = ImageReference(resource="shop/prod/base-image", files="a b")
 OTHER = ImageReference(resource="shop/staging/base-image", files="a b")
-OWNER = Owner("shop/prod")
+OWNER = Owner.parse("shop/prod")
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,9 @@ from components.pipeline.targets.incus.observed import (
     get_instance,
     list_instances,
 )
-from components.pipeline.targets.incus.ownership import ImageReference, Owner
+from components.pipeline.targets.incus.ownership import ImageReference
 from components.pipeline.targets.incus.remote import Remote
+from components.pipeline.values import Owner
 from harness.daemons.daemon_proxy import DaemonProxy
 from harness.daemons.incusd import Incusd, incusd
 from harness.daemons.tiny_image import tiny
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["incusd"]
 pytestmark = pytest.mark.contract
-OWNER = Owner("shop/prod")
-STRANGER = Owner("shop/other")
+OWNER = Owner.parse("shop/prod")
+STRANGER = Owner.parse("shop/other")
 NESTING = {"security.nesting": "true"}
 PLACE = "a (local, project default)"
 Images = dict[str, str]
@@ -288,7 +289,7 @@ async def test_a_taken_name_is_refused_with_the_import_command(
     with pytest.raises(IncusError) as caught:
         await create(incus, desired)
     assert str(caught.value) == (
-        f"name taken: {PLACE}: an instance that is not part of this stack has that name. "
+        f"name taken: {PLACE}: an instance of shop/other has that name. "
         "choose another `name`, or import the instance: `import`"
     )
     assert incusd.instance("a") == before

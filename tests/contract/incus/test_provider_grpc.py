@@ -25,6 +25,7 @@ __all__ = ["incusd"]
 pytestmark = pytest.mark.contract
 NOTHING = Changes(paths=frozenset(), replaces=frozenset(), deletes_first=True)
 OWNER = "project/dev"
+LISTING = "GET /1.0/instances?recursion=2&project=default"
 Images = dict[str, str]
 
 
@@ -169,7 +170,7 @@ def test_a_preview_creates_nothing_and_a_second_run_changes_nothing(
     assert {name: driver.preview_create(inputs)[name] for name in told} == dict.fromkeys(
         told, UNKNOWN
     )
-    assert proxy.requests() == []
+    assert set(proxy.requests()) == {LISTING}, "whether its name is free"
     driver.create(inputs)
     found = incusd.instance("a")
     assert driver.identity == "local/default/a"
@@ -190,9 +191,7 @@ def test_a_preview_creates_nothing_and_a_second_run_changes_nothing(
                 }
             }
             assert driver.diff_in(plugin) == NOTHING
-    assert proxy.requests() == ["GET /1.0/instances?recursion=2&project=default"], (
-        "one listing for all"
-    )
+    assert proxy.requests() == [LISTING], "one listing for all"
     state = dict(driver.state)
     assert driver.read()
     assert driver.state == state
@@ -392,6 +391,7 @@ def test_an_import_changes_nothing_and_the_next_up_takes_ownership(
         "onImageChange": "ignore",
         "ssh": True,
         "bootTimeout": 120.0,
+        "owner": "",
     }
     assert driver.state["address"] == address
     paths = {"config.security.nesting", 'config["limits.cpu"]', 'config["security.nesting"]'}

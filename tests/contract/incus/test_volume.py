@@ -10,12 +10,13 @@ import pytest_asyncio
 from components.pipeline.errors import IncusError
 from components.pipeline.targets.incus import volume
 from components.pipeline.targets.incus.api import Incus
-from components.pipeline.targets.incus.ownership import OWNER, Owner
+from components.pipeline.targets.incus.ownership import OWNER
 from components.pipeline.targets.incus.remote import Remote
 from components.pipeline.targets.incus.volume import StorageVolume
+from components.pipeline.values import Owner
 
 pytestmark = pytest.mark.contract
-OWN = Owner("flakeup-contract/volumes")
+OWN = Owner.parse("flakeup-contract/volumes")
 
 
 @pytest_asyncio.fixture

@@ -11,11 +11,20 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from ...errors import DockerConflictError, DockerForbiddenError, DockerNotFoundError
+from ...errors import (
+    DockerConflictError,
+    DockerError,
+    DockerForbiddenError,
+    DockerNotFoundError,
+    message,
+    printable,
+)
+from ...values import Owner
+from ...values.owner import is_named, take_over
 from .daemon import TIMEOUT, Daemon, segment
 
 OWNER: Final = "flakeup.owner"
-"""Label of a container or network: the stack that owns it."""
+"""Label of a container or network: the owner that it belongs to."""
 SERVICE: Final = "flakeup.service"
 """Label of a service's container: the service."""
 EDGE: Final = "flakeup.edge"
@@ -23,7 +32,7 @@ EDGE: Final = "flakeup.edge"
 SECRETS: Final = "flakeup.secrets"
 """Label of a secrets container: the service that the secrets are for."""
 CANDIDATE: Final = "flakeup.candidate"
-"""Label of a candidate: the stack and the service that it is for."""
+"""Label of a candidate: the owner and the service that it is for."""
 SPEC: Final = "flakeup.spec"
 """Label of a service's container: a digest of the inputs that the provider does not compare."""
 
@@ -38,6 +47,8 @@ class Container:
     """`running`, `exited`, `created`, …"""
     ports: frozenset[int]
     """Ports of the machine that it publishes."""
+    owner: str = ""
+    """Its label `OWNER`."""
 
 
 async def containers(docker: Daemon, labels: Mapping[str, str]) -> tuple[Container, ...]:
@@ -49,9 +60,33 @@ async def containers(docker: Daemon, labels: Mapping[str, str]) -> tuple[Contain
             name=str(one["Names"][0])[1:],
             state=str(one["State"]),
             ports=frozenset(port["PublicPort"] for port in one["Ports"] if "PublicPort" in port),
+            owner=str(one["Labels"].get(OWNER, "")),
         )
         for one in found
     )
+
+
+async def refuse_namesakes(docker: Daemon, service: str, stack: str, owner: Owner | None) -> None:
+    """Refuse a service that a stack of the same name has on this daemon already.
+
+    It is another clone's, or this stack's from before its state was lost: nobody but the user can
+    tell. `stack` is PROJECT/STACK, `owner` None if the state has none yet.
+
+    Raises:
+        DockerError: there are containers of such a service.
+    """
+    found: dict[str, str] = {}
+    for label in (SERVICE, EDGE, SECRETS):
+        for one in await containers(docker, {label: service}):
+            if is_named(one.owner, stack) and (owner is None or one.owner != owner.text):
+                found[one.name] = one.owner
+    if not found:
+        return
+    whose = min(found.values())
+    names = ", ".join(sorted(name for name, label in found.items() if label == whose))
+    detail = f"it belongs to {printable(whose)}, and is not in this stack's state: {names}"
+    remedy = f"rename this stack, or use another daemon; if its state was lost, {take_over(whose)}"
+    raise DockerError(message("service exists", f"{service} ({docker.host})", detail, remedy))
 
 
 async def unused_secrets_containers(

@@ -13,10 +13,11 @@ from typing import Final, TypeVar
 from ...config.incus import PROTECTED
 from ...errors import IncusConflictError, IncusError, IncusRefusedError, message, printable
 from ...process.bounded import FILE_LIMIT
+from ...values import Owner
 from . import cluster, messages
 from .api import Incus, segment, with_query
 from .observed import FROZEN, STOPPED, DesiredInstance, InstanceState, find_instance, get_instance
-from .ownership import HOST_KEY, MAC, OWNER, Owner
+from .ownership import HOST_KEY, MAC, OWNER
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ async def create(
     """
     found = await get_instance(incus, desired.name)
     if found and found.owner != owner.text:
-        raise IncusError(messages.name_taken(incus, desired, importing))
+        raise IncusError(messages.name_taken(found, incus.where, owner.name, importing))
     if found and not found.ever_started:
         say("removing an incomplete instance that an interrupted `up` left")  # never used
         await _delete(incus, desired)

@@ -3,8 +3,9 @@
 from typing import Final
 
 from ...errors import IncusRefusedError, message, printable
+from ...values.owner import is_named, take_over
 from .api import Incus
-from .observed import DesiredInstance
+from .observed import DesiredInstance, InstanceState
 
 _STACK_SECTION: Final = "incus"
 _KEY_OF_TEXT: Final = (
@@ -52,11 +53,17 @@ def config_hint(desired: DesiredInstance, key: str) -> str:
     return f"check {both} in the config"
 
 
-def name_taken(incus: Incus, desired: DesiredInstance, importing: str) -> str:
-    """The message about a name that an instance outside of this stack has."""
-    detail = "an instance that is not part of this stack has that name"
+def name_taken(found: InstanceState, where: str, stack: str, importing: str) -> str:
+    """The message about a name that an instance of another owner has.
+
+    `where` is its server and project, `stack` is PROJECT/STACK of the stack that wants the name.
+    """
+    whose = f"of {printable(found.owner)}" if found.owner else "that is not part of this stack"
+    detail = f"an instance {whose} has that name"
     remedy = f"choose another `name`, or import the instance: {importing}"
-    return message("name taken", describe(incus, desired), detail, remedy)
+    if is_named(found.owner, stack):
+        remedy += f"; if the state was lost, {take_over(found.owner)}"
+    return message("name taken", f"{printable(found.name)} ({where})", detail, remedy)
 
 
 def describe(incus: Incus, desired: DesiredInstance) -> str:

@@ -11,11 +11,10 @@ import pytest
 
 from components.pipeline.errors import IncusError
 from components.pipeline.targets.incus.image import ImageFiles, _find_file
-from components.pipeline.targets.incus.ownership import ImageReference, Owner
-from components.pipeline.values import StorePath
+from components.pipeline.targets.incus.ownership import ImageReference
+from components.pipeline.values import Owner, StorePath
 
 GOOD = "architecture: x86_64\nproperties: {os: nixos}\n"
-URN = "urn:pulumi:prod::shop::flakeup:index:Fleet$flakeup:incus:Image::base-image"
 ONE = StorePath(f"/nix/store/{'1' * 32}-metadata")
 TWO = StorePath(f"/nix/store/{'2' * 32}-squashfs")
 
@@ -139,7 +138,6 @@ def test_a_store_path_that_lacks_the_file_or_does_not_exist(tmp_path: Path) -> N
 
 
 def test_a_reference_names_the_resource_and_its_files() -> None:
-    use = ImageReference.of_urn(URN, ONE, TWO)
-    assert use.key == "user.flakeup.used-by.shop/prod/base-image"
+    use = ImageReference.of(Owner.parse("shop/prod/5f3a"), "base-image", ONE, TWO)
+    assert use.key == "user.flakeup.used-by.shop/prod/5f3a/base-image"
     assert use.files == f"{ONE.digest} {TWO.digest}"
-    assert Owner.of_urn(URN) == Owner("shop/prod")

@@ -9,8 +9,8 @@ from components.pipeline.errors import IncusError
 from components.pipeline.targets.incus.api import Incus
 from components.pipeline.targets.incus.instance import _mac_address
 from components.pipeline.targets.incus.observed import DesiredInstance, InstanceState, address
-from components.pipeline.targets.incus.ownership import Owner
 from components.pipeline.targets.incus.remote import Remote
+from components.pipeline.values import Owner
 
 
 def state(**interfaces: list[tuple[str, str]]) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def test_the_mac_address_depends_on_name_project_and_owner() -> None:
     here = Remote(name="local", socket=Path("/nowhere"))
     shop, default = (Incus(here, project) for project in ("shop", "default"))
     macs = [
-        _mac_address(incus, DesiredInstance(name=name), Owner(owner))
+        _mac_address(incus, DesiredInstance(name=name), Owner.parse(owner))
         for incus in (default, shop)
         for name in ("web1", "web2")
         for owner in ("shop/prod", "shop/staging")
