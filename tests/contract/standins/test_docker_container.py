@@ -36,6 +36,13 @@ def plugin(docker_host: str) -> Iterator[Plugin]:
 # The life of a container.
 
 
+def test_a_state_says_that_nothing_is_given(plugin: Plugin, dockerd: Dockerd) -> None:
+    """Else the other plugin would replace a container that this one created."""
+    with made(plugin, dockerd, CONTAINER, sleeper(dockerd), "bare") as bare:
+        assert bare.state["envs"] == []
+        assert plugin.diff_resource(bare, bare.inputs).kinds == {}
+
+
 def test_a_container_runs_as_configured(plugin: Plugin, dockerd: Dockerd) -> None:
     port = free_port()
     inputs = sleeper(

@@ -38,6 +38,9 @@ def container(inspected: dict[str, Any], given: Inputs) -> Properties:
         "domainname": config["Domainname"],
         **_network(inspected, given),
     }
+    if not given.has("envs"):
+        # Left out, the released provider would take it for one that is added: a replacement.
+        state["envs"] = []
     if not inspected["State"]["Running"]:
         state["exitCode"] = float(inspected["State"]["ExitCode"])
         if given.boolean("mustRun"):
