@@ -38,9 +38,10 @@ def plugin(docker_host: str) -> Iterator[Plugin]:
 
 def test_a_state_says_that_nothing_is_given(plugin: Plugin, dockerd: Dockerd) -> None:
     """Else the other plugin would replace a container that this one created."""
-    with made(plugin, dockerd, CONTAINER, sleeper(dockerd), "bare") as bare:
+    inputs = sleeper(dockerd)
+    with made(plugin, dockerd, CONTAINER, inputs, "bare") as bare:
         assert bare.state["envs"] == []
-        assert plugin.diff_resource(bare, bare.inputs).kinds == {}
+        assert plugin.diff_resource(bare, inputs).kinds == {}
 
 
 def test_a_container_runs_as_configured(plugin: Plugin, dockerd: Dockerd) -> None:
