@@ -14,7 +14,8 @@ from ..pipeline.config.stack import Endpoint, HostSpec
 from ..pipeline.deploy import closure
 from ..pipeline.transport import ssh
 from ..pipeline.transport.incus_exec import IncusExec
-from ..pipeline.transport.ssh import SSH_FAILED, Ssh
+from ..pipeline.transport.ssh import Ssh
+from ..pipeline.transport.ssh_errors import SSH_FAILED
 from ..pipeline.transport.ssh_files import SshFiles
 from ..pipeline.transport.transport import Transport
 from ..pipeline.values import HostAddress, HostKey, StorePath

@@ -15,7 +15,8 @@ from components.pipeline.activation.request import AttemptRequest
 from components.pipeline.config.stack import parse
 from components.pipeline.errors import FlakeupError, ProcessError
 from components.pipeline.process.run import run
-from components.pipeline.transport.ssh import SSH_FAILED, Ssh
+from components.pipeline.transport.ssh import Ssh
+from components.pipeline.transport.ssh_errors import SSH_FAILED
 from components.pipeline.transport.ssh_files import write_ssh_files
 from components.pipeline.values import StorePath
 from harness.command_result import CommandResult, Json

@@ -7,7 +7,8 @@ from ..errors import BuildError, CopyError, ProcessError, message
 from ..evaluate.attribute import EvaluatedAttr
 from ..process.run import Argv
 from ..release import nix
-from ..transport.ssh import PLAIN_NIX, SSH_FAILED
+from ..transport.ssh import PLAIN_NIX
+from ..transport.ssh_errors import SSH_FAILED
 from ..transport.transport import Transport, copy_argv
 
 BUILD_TIMEOUT = 6 * 3600.0

@@ -11,13 +11,11 @@ from ..config.stack import Endpoint, HostSpec, Target
 from ..errors import HostError, ProcessError, UnreachableError, message
 from ..process.run import Argv
 from ..values import StorePath
-from .ssh_errors import explain_jump, explain_refusal
+from .ssh_errors import SSH_FAILED, explain_closed, explain_jump, explain_refusal
 from .ssh_files import SshFiles
 from .transport import Store, copy_argv
 
 PLAIN_NIX: Argv = ("nix", "--extra-experimental-features", "nix-command")
-SSH_FAILED = 255
-"""Exit code of ssh when ssh itself failed, not the remote command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,5 +138,6 @@ def explain(ssh: Ssh, error: ProcessError) -> HostError:
     if error.code not in {None, SSH_FAILED}:
         remedy = "check it: a full disk, its PATH, the login shell"
         return HostError(message("the host could not run the command", where, last, remedy))
-    remedy = "check address, port, network and that sshd runs"
+    last, more = explain_closed(error)
+    remedy = f"check address, port, network and that sshd runs{more}"
     return UnreachableError(message("cannot reach the host", where, last, remedy))

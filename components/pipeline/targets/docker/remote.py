@@ -19,8 +19,7 @@ from ...errors import (
     message,
 )
 from ...process.run import Argv
-from ...transport.ssh import SSH_FAILED
-from ...transport.ssh_errors import explain_refusal
+from ...transport.ssh_errors import SSH_FAILED, explain_closed, explain_refusal
 from ...transport.ssh_files import SshFiles, ssh_files_in, write_private
 from ...values import HostKey, InvalidValue
 
@@ -81,7 +80,8 @@ class SshEndpoint:
             kind = DockerKeyError if isinstance(found, HostKeyError) else DockerError
             return kind(str(found))
         if error.code in {None, SSH_FAILED}:
-            remedy = "check address, port, network and that sshd runs there"
+            last, more = explain_closed(error)
+            remedy = f"check address, port, network and that sshd runs there{more}"
             text = message("cannot reach the machine of Docker", where, last, remedy)
             return DockerUnavailableError(text)
         if error.code == NOT_FOUND:
