@@ -5,9 +5,10 @@ prefers the branch if a name is both.
 """
 
 import difflib
-import os
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from ..errors import ProcessError, RefError, message
 from ..process.bounded import OBJECT_LIMIT
@@ -16,6 +17,30 @@ from ..values import Ref, Rev
 
 TIMEOUT = 30.0
 """Seconds for one request to a git server."""
+
+UNATTENDED: Final = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GCM_INTERACTIVE": "never",
+    # A program that asks in a window (SSH_ASKPASS, GIT_ASKPASS, core.askPass) finds no display, not
+    # even the default one that it would take without these variables; one that does not ask works.
+    "DISPLAY": "",
+    "WAYLAND_DISPLAY": "",
+}
+"""What keeps git, and whatever it starts, from waiting for a person; no process has a terminal.
+
+Nothing here chooses how git connects: GIT_SSH_COMMAND, GIT_SSH, `core.sshCommand`, ssh's own config
+and credential helpers are the user's, and a GIT_SSH_COMMAND of ours would hide all of them.
+"""
+_C_LOCALE: Final = {"LC_ALL": "C"}
+"""Git translates its messages; `_reason` reads them."""
+_SAYS_NOTHING: Final = re.compile(
+    r"\s*|(remote:|ERROR:)?[\s=*-]*"
+    r"|fatal: Could not read from remote repository\."
+    r"|Please make sure you have the correct access rights|and the repository exists\."
+    r"|fatal: the remote end hung up unexpectedly"
+    r"|Warning: Permanently added .*|Disconnected from .*"
+)
+"""Lines that git prints after any failure, and decoration."""
 
 
 class RefKind(StrEnum):
@@ -83,13 +108,16 @@ def _kind(name: str) -> RefKind:
 async def _ask(remote: str, key: str, *patterns: str) -> dict[str, Rev]:
     try:
         answer = await run(
-            ls_remote(remote, *patterns), timeout=TIMEOUT, env=_environment(), limit=OBJECT_LIMIT
+            ls_remote(remote, *patterns),
+            timeout=TIMEOUT,
+            env={**UNATTENDED, **_C_LOCALE},
+            limit=OBJECT_LIMIT,
         )
     except ProcessError as error:
         msg = message(
             "cannot ask the git server",
             f"{key} on {remote}",
-            error.last_lines(1),
+            _reason(error),
             "check the URL, the network and your git credentials "
             f"(`git ls-remote {remote}` must answer without a prompt)",
         )
@@ -106,13 +134,13 @@ def _parse(line: str) -> tuple[str, Rev]:
         raise RefError(msg) from error
 
 
-def _environment() -> dict[str, str]:
-    """Never wait for a password, or for a host that does not answer."""
-    quiet = "ssh -o BatchMode=yes -o ConnectTimeout=10"
-    return {
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", quiet),
-    }
+def _reason(error: ProcessError) -> str:
+    """Why git failed: the last words of ssh, curl or the server, with which git does not end."""
+    lines = [x.strip() for x in error.detail.splitlines() if not _SAYS_NOTHING.fullmatch(x)]
+    if not lines:
+        return error.last_lines(1)
+    said = [line for line in lines[:-1] if line.startswith("remote: ")]
+    return f"{lines[-1]} ({said[-1]})" if said and lines[-1].startswith("fatal: ") else lines[-1]
 
 
 async def _missing(remote: str, ref: Ref | None, key: str) -> RefError:

@@ -21,6 +21,7 @@ from ..process import files
 from ..process.bounded import OBJECT_LIMIT
 from ..process.run import OUTPUT_LIMIT, Argv, CompletedProcess, run
 from ..values import StorePath
+from .git import UNATTENDED
 
 TIMEOUT = 600.0
 """Seconds for fetching a flake's inputs, or evaluating one host."""
@@ -57,7 +58,7 @@ async def command(
     """Run one nix command with our cache folder; `limit` is that of `run`."""
     folder = cache_folder()
     own = {"NIX_CACHE_HOME": str(folder / "cache"), "NIX_DATA_HOME": str(folder / "data")}
-    environment = {**own, **(env or {})}
+    environment = {**UNATTENDED, **own, **(env or {})}
     return await run((*NIX, *args), timeout=timeout, env=environment, check=check, limit=limit)
 
 
