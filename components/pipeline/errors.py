@@ -27,6 +27,7 @@
     │   └── DockerKeyError          host key mismatch of the daemon's machine
     ├── RegistryError         a registry of images that refused, or cannot be used
     └── ProcessError          a command that failed, was killed or took too long
+        ├── OverdueError      it took longer than it may
         └── OverlongError     more output, or a longer line of it, than is read
 
 A message has the form `<what>: <where>: <detail>. <remedy>`, in lower case.
@@ -231,14 +232,18 @@ class ProcessError(FlakeupError):
     """A command that failed, was killed, or took too long.
 
     `code` is None if it did not exit by itself, negative if a signal ended it. `detail` is its
-    stderr, already printable; `tail` has its last lines.
+    stderr, already printable; `tail` has its last lines. `remedy` is what helps whatever the
+    command was for, such as to install it; mostly empty.
     """
 
-    def __init__(self, *, argv: tuple[str, ...], code: int | None, detail: str) -> None:
+    def __init__(
+        self, *, argv: tuple[str, ...], code: int | None, detail: str, remedy: str = ""
+    ) -> None:
         self.argv = argv
         self.code = code
         self.detail = detail
-        super().__init__(message(f"{argv[0]} failed", self.command, self._reason()))
+        self.remedy = remedy
+        super().__init__(message(f"{argv[0]} failed", self.command, self._reason(), remedy))
 
     @property
     def command(self) -> str:
@@ -264,6 +269,10 @@ class ProcessError(FlakeupError):
             case code:
                 ended = f"exit status {code}"
         return ": ".join(part for part in (ended, self.tail if self.detail else "") if part)
+
+
+class OverdueError(ProcessError):
+    """A command that was ended because it took longer than it may."""
 
 
 class OverlongError(ProcessError):

@@ -55,7 +55,8 @@ async def realise(systems: tuple[EvaluatedAttr, ...]) -> None:
         await nix.command(*_build_argv(missing), timeout=BUILD_TIMEOUT)
     except ProcessError as error:
         attrs = ", ".join(sorted({system.attr for system in missing}))
-        remedy = "no host was changed; fix the flake or the app, then run `pulumi up` again"
+        remedy = error.remedy or "fix the flake or the app, then run `pulumi up` again"
+        remedy = f"no host was changed; {remedy}"
         _, marker, reason = error.last_lines(25).partition("error: ")
         detail = f"error: {reason}" if marker else error.last_lines(25)
         msg = message("the build failed", attrs, detail, remedy)
@@ -78,7 +79,8 @@ async def copy(system: EvaluatedAttr, transport: Transport) -> None:
     except ProcessError as error:
         if "failed to start SSH connection" in error.detail:
             raise transport.explain(_ssh_error(error)) from error
-        msg = message("the copy failed", host.name, error.last_lines(6), _remedy(error.detail))
+        remedy = error.remedy or _remedy(error.detail)
+        msg = message("the copy failed", host.name, error.last_lines(6), remedy)
         raise CopyError(msg) from error
     _mark(marker)
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import OverlongError, ProcessError, printable
-from . import bounded
+from ..errors import OverdueError, OverlongError, ProcessError, printable
+from . import bounded, programs
 from .concurrency import all_of, background
 
 log = logging.getLogger("flakeup")
@@ -76,7 +76,7 @@ async def run(  # noqa: PLR0913 its bounds are its own
         async with asyncio.timeout(timeout):
             stdout, stderr = await _communicate(process, argv, stdin, limit)
     except TimeoutError:
-        raise process_error(argv, None, f"timed out after {timeout:g} s") from None
+        raise _overdue(argv, timeout) from None
     finally:
         await terminate(process)
     code = process.returncode if process.returncode is not None else -signal.SIGKILL
@@ -105,7 +105,7 @@ async def write(
                 stderr_text = await _read_until_exit(process, read_stderr(stderr))
                 code = await process.wait()
         except TimeoutError:
-            raise process_error(argv, None, f"timed out after {timeout:g} s") from None
+            raise _overdue(argv, timeout) from None
         finally:
             await terminate(process)
     if code != 0:
@@ -148,13 +148,25 @@ async def start(
             await terminate(await creation)
         raise
     except OSError as error:
-        raise process_error(argv, None, f"{argv[0]} {_start_failure(argv[0], error)}") from error
+        raise _start_error(argv, error) from error
 
 
-def _start_failure(program: str, error: OSError) -> str:
+def _start_error(argv: Argv, error: OSError) -> ProcessError:
     # An unreadable folder on PATH makes "not found" look like "permission denied".
-    found = isinstance(error, PermissionError) and ("/" in program or shutil.which(program))
-    return "is not executable" if found else "is not installed, or not on PATH"
+    program = argv[0]
+    if isinstance(error, PermissionError) and ("/" in program or shutil.which(program)):
+        detail, remedy = f"{program} is not executable", f"let this user run {program}"
+        return ProcessError(argv=argv, code=None, detail=printable(detail, 4000), remedy=remedy)
+    return _missing_error(argv, program)
+
+
+def _missing_error(argv: Argv, program: str) -> ProcessError:
+    detail = printable(f"{program} {programs.MISSING}", 4000)
+    return ProcessError(argv=argv, code=None, detail=detail, remedy=programs.install(program))
+
+
+def _overdue(argv: Argv, seconds: float) -> OverdueError:
+    return OverdueError(argv=argv, code=None, detail=f"timed out after {seconds:g} s")
 
 
 def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
@@ -269,4 +281,6 @@ def process_error(argv: Argv, code: int | None, detail: str) -> ProcessError:
     """The error for a process that exited with `code`, or had to be terminated (None)."""
     # ssh ends its lines with CRLF, for terminals in raw mode.
     text = detail.replace("\r\n", "\n")
+    if argv[0] in programs.STARTING and (missing := programs.missing_in(text)):
+        return _missing_error(argv, missing)
     return ProcessError(argv=argv, code=code, detail=printable(text, 4000, lines=True))

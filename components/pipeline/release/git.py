@@ -118,7 +118,8 @@ async def _ask(remote: str, key: str, *patterns: str) -> dict[str, Rev]:
             "cannot ask the git server",
             f"{key} on {remote}",
             _reason(error),
-            "check the URL, the network and your git credentials "
+            error.remedy
+            or "check the URL, the network and your git credentials "
             f"(`git ls-remote {remote}` must answer without a prompt)",
         )
         raise RefError(msg) from error

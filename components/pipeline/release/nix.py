@@ -82,10 +82,16 @@ async def version() -> str:
     """Nix's version, asked once per run.
 
     Raises:
-        RefError: older than 2.24, which lacks --output-lock-file or a cache folder of its own.
+        RefError: there is none, or it is older than 2.24, which lacks --output-lock-file or a
+            cache folder of its own.
     """
     if not _version:
-        text = (await command("--version", timeout=GIT_TIMEOUT)).text.rsplit(" ", 1)[-1]
+        try:
+            text = (await command("--version", timeout=GIT_TIMEOUT)).text.rsplit(" ", 1)[-1]
+        except ProcessError as error:
+            remedy = error.remedy or "check its installation"
+            msg = message("cannot run nix", "PATH", error.last_lines(1), remedy)
+            raise RefError(msg) from error
         if tuple(int(part) for part in text.split(".")[:2] if part.isdigit()) < MINIMUM:
             wanted = ".".join(map(str, MINIMUM))
             detail = f"nix is {printable(text)}"
@@ -108,7 +114,7 @@ async def metadata(url: str, *, where: str, remedy: str) -> dict[str, Any]:
             detail = "flake.lock lacks inputs that flake.nix names"
             remedy = "run `nix flake lock` there and commit flake.lock"
         else:
-            detail = error.last_lines(6)
+            detail, remedy = error.last_lines(6), error.remedy or remedy
         raise RefError(message("cannot read the flake", where, detail, remedy)) from error
     parsed: dict[str, Any] = json.loads(answer.stdout)
     return parsed
@@ -136,7 +142,9 @@ async def lock(
         await check(partial)
     except ProcessError as error:
         where = ", ".join(overrides.values()) or url
-        remedy = "check that nix can fetch it: `nix flake metadata` of that URL says why"
+        remedy = error.remedy or (
+            "check that nix can fetch it: `nix flake metadata` of that URL says why"
+        )
         msg = message("cannot lock the release", where, error.last_lines(6), remedy)
         raise RefError(msg) from error
     except BaseException:

@@ -54,6 +54,8 @@ class IncusExec:
         """The error for a failure of Incus's client, or of the command."""
         where = f"{self.host.name} ({self.instance[0]}, project {self.instance[-1]})"
         last = error.last_lines(1)
+        if error.remedy:
+            return HostError(message("cannot reach the host", where, last, error.remedy))
         if not self.is_transport_failure(error.code):
             remedy = "check its disk space, its PATH and its shell"
             return HostError(message("the host could not run the command", where, last, remedy))

@@ -127,6 +127,8 @@ def explain(ssh: Ssh, error: ProcessError) -> HostError:
     through = f", through {way}" if way else ""
     where = f"{host.name} ({host.user.text}@{at.address.text}, port {host.port}{through})"
     last = error.last_lines(1)
+    if error.remedy:
+        return HostError(message("cannot reach the host", where, last, error.remedy))
     remedy = "find out why it changed; only then put the new key into hosts' hostKey"
     if host.target is Target.INCUS:
         remedy = "find out why it changed; then `pulumi refresh` reads it again through Incus"

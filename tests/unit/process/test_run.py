@@ -114,10 +114,16 @@ async def test_stderr_is_printable() -> None:
             ("no-such-program", "x"),
             (
                 "no-such-program failed: no-such-program x: "
-                "no-such-program is not installed, or not on PATH"
+                "no-such-program is not installed, or not on PATH. install no-such-program"
             ),
         ),
-        (("/etc/passwd",), "/etc/passwd failed: /etc/passwd: /etc/passwd is not executable"),
+        (
+            ("/etc/passwd",),
+            (
+                "/etc/passwd failed: /etc/passwd: /etc/passwd is not executable. "
+                "let this user run /etc/passwd"
+            ),
+        ),
     ],
 )
 async def test_programs_that_cannot_be_started(argv: Argv, message: str) -> None:

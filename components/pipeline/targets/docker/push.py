@@ -74,18 +74,13 @@ _UNTRUSTED: Final = _Failure(
     "the registry's certificate is not trusted",
     "add its CA to /etc/containers/certs.d/HOST, or to the trusted ones of this machine",
 )
-_NO_SKOPEO: Final = _Failure(
-    re.compile("skopeo (is not installed|may not be executed)"),
-    "cannot push an image",
-    "install skopeo, or remove docker.registry",
-)
 _OTHER: Final = _Failure(
     re.compile(""), "the push failed", "run `pulumi up` again: it sends only what is missing"
 )
 _NO_ANSWER: Final = _Failure(
     re.compile(""), "cannot look for the image in the registry", "run `pulumi up` again"
 )
-_OF_INSPECT: Final = (_NO_SKOPEO, _PLAIN_HTTP, _UNTRUSTED, _UNREACHABLE, _NO_ANSWER)
+_OF_INSPECT: Final = (_PLAIN_HTTP, _UNTRUSTED, _UNREACHABLE, _NO_ANSWER)
 _ALL: Final = (*_OF_INSPECT[:-1], _UNAUTHORIZED, _OTHER)
 _ABSENT: Final = re.compile(
     "manifest unknown|name unknown|(artifact|image|manifest|repository) [^ ]* ?not found"
@@ -229,6 +224,8 @@ def _explain(
     error: ProcessError, ref: str, registry: Registry, failures: tuple[_Failure, ...]
 ) -> RegistryError:
     reason = _reason(error)
+    if error.remedy:
+        return RegistryError(message("cannot push an image", ref, reason, error.remedy))
     failure = next(one for one in failures if one.pattern.search(reason))
     detail = printable(registry.without_password(reason), 1000)
     return RegistryError(message(failure.what, ref, detail, failure.remedy))

@@ -74,6 +74,9 @@ class SshEndpoint:
         machine = self.machine
         where = f"{ALIAS} ({machine.user.text}@{machine.address.text}, port {machine.port})"
         last = error.last_lines(1)
+        if error.remedy:
+            what = "cannot reach the machine of Docker"
+            return DockerError(message(what, where, last, error.remedy))
         remedy = "find out why it changed; only then put the new key into docker.hostKey"
         has_key = self.identity.key is not None
         if found := explain_refusal(error, where, self.host_key, remedy, has_key=has_key):
