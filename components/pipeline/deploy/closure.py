@@ -7,6 +7,7 @@ from ..errors import BuildError, CopyError, ProcessError, message
 from ..evaluate.attribute import EvaluatedAttr
 from ..process.run import Argv
 from ..release import nix
+from ..release.builders import explain_missing_builder
 from ..transport.ssh import PLAIN_NIX
 from ..transport.ssh_errors import SSH_FAILED
 from ..transport.transport import Transport, copy_argv
@@ -55,6 +56,10 @@ async def realise(systems: tuple[EvaluatedAttr, ...]) -> None:
         await nix.command(*_build_argv(missing), timeout=BUILD_TIMEOUT)
     except ProcessError as error:
         attrs = ", ".join(sorted({system.attr for system in missing}))
+        if builder := explain_missing_builder(error.detail):
+            detail, remedy = builder
+            msg = message("no builder", attrs, detail, f"no host was changed; {remedy}")
+            raise BuildError(msg) from error
         remedy = error.remedy or "fix the flake or the app, then run `pulumi up` again"
         remedy = f"no host was changed; {remedy}"
         _, marker, reason = error.last_lines(25).partition("error: ")

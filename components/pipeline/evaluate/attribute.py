@@ -8,7 +8,11 @@ from ..values import StorePath
 
 _SYSTEMS = "nixosConfigurations"
 _BUILD = ".config.system.build."
-_PATHS = "path: { drv = path.drvPath; out = path.outPath; }"
+# `out` is what is built, also where it is not the first of several outputs.
+_PATHS = (
+    "path: { drv = path.drvPath or null; out = path.out.outPath or path.outPath or null;"
+    " outputs = path.outputs or [ ]; }"
+)
 
 
 @dataclass(frozen=True, slots=True)

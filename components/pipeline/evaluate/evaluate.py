@@ -8,19 +8,20 @@ import asyncio
 import difflib
 import json
 import os
-import re
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from ..config.stack import HostSpec
 from ..errors import EvaluationError, ProcessError, message
+from ..process.run import CompletedProcess, process_error
 from ..release import nix
+from ..release.builders import explain_missing_builder
 from ..release.release import Release
-from ..values import Ref
+from ..values import InvalidValue, Ref
 from . import attribute as attributes
-from . import cache
+from . import cache, failure
 from .attribute import Attribute, EvaluatedAttr, HostSystem, ImageBuild, IncusImage
 
 _Key = tuple[Path, Attribute]
@@ -127,12 +128,12 @@ def _all_or_errors(
     results: dict[_Key, tuple[EvaluatedAttr, ...] | BaseException],
 ) -> dict[_Key, tuple[EvaluatedAttr, ...]]:
     evaluated = {key: it for key, it in results.items() if isinstance(it, tuple)}
-    failures = [it for it in results.values() if isinstance(it, BaseException)]
-    for failure in failures:
-        if not isinstance(failure, EvaluationError):
-            raise failure
-    if failures:
-        raise EvaluationError("\n".join(sorted(map(str, failures))))
+    errors = [it for it in results.values() if isinstance(it, BaseException)]
+    for error in errors:
+        if not isinstance(error, EvaluationError):
+            raise error
+    if errors:
+        raise EvaluationError("\n".join(sorted(map(str, errors))))
     return evaluated
 
 
@@ -173,21 +174,34 @@ async def _evaluate(request: _Request) -> tuple[EvaluatedAttr, ...]:
         attributes.installable(attribute, release.flake.url),
     )  # fmt: skip
     try:
-        done = await nix.command(*argv)
+        # Not checked: of a long output an error keeps the end, and a reason begins earlier.
+        done = await nix.command(*argv, check=False)
+        if done.code != 0:
+            raise await _explain(request, done)
     except ProcessError as error:
-        raise await _explain(request, error) from error
+        raise _failed(request, error.last_lines(20), error.remedy) from error
     fields = json.loads(done.stdout)
-    found = [cache.parse(attribute.name, paths) for paths in fields["builds"]]
+    found = [_evaluated(attribute, paths) for paths in fields["builds"]]
     return tuple(replace(one, activation=fields["activation"]) for one in found)
 
 
-async def _explain(request: _Request, error: ProcessError) -> EvaluationError:
+def _evaluated(attribute: Attribute, paths: Mapping[str, Any]) -> EvaluatedAttr:
+    outputs = paths["outputs"]
+    try:
+        found = cache.parse(attribute.name, paths)
+    except (InvalidValue, TypeError):
+        raise failure.unusable(attribute, paths) from None
+    if outputs and "out" not in outputs:
+        raise failure.unusable(attribute, paths)
+    return found
+
+
+async def _explain(request: _Request, done: CompletedProcess) -> EvaluationError:
     attribute, path = request.attribute, attributes.display_path(request.attribute)
-    if missing := re.search(r"attribute '(metadata|squashfs)' missing", error.detail):
-        detail = f"{path} has no config.system.build.{missing[1]}"
-        remedy = "import NixOS's lxc-container.nix in it, or name another `image`"
-        return EvaluationError(message("not an Incus image", attribute.name, detail, remedy))
-    if "does not provide attribute" in error.detail:
+    printed = done.stderr_text
+    if missing := failure.missing_attribute(attribute, printed):
+        return missing
+    if "does not provide attribute" in printed:
         known = await _siblings(request)
         near = difflib.get_close_matches(attribute.name, known, n=1)
         set_key = f"set {attributes.config_key(attribute)} to one of them"
@@ -195,12 +209,19 @@ async def _explain(request: _Request, error: ProcessError) -> EvaluationError:
         detail = f"{request.release.label} has no {path} (it has {', '.join(known) or 'none'})"
         what = f"unknown {attribute.kind} attribute"
         return EvaluationError(message(what, attribute.name, detail, remedy))
-    remedy = f"`nix eval` of {path} shows the whole trace"
-    # Nix prints its trace first, and the reason last.
-    *_, reason = re.split(r"^\s*error: ", error.detail, flags=re.MULTILINE)
-    detail = f"error: {reason.strip()}" if reason != error.detail else error.last_lines(20)
+    if builder := explain_missing_builder(printed):
+        return _failed(request, *builder)
+    error = process_error(done.argv, done.code, printed)
+    reason = failure.reason(printed)
+    detail = f"error: {reason}" if reason and not error.remedy else error.last_lines(20)
+    return _failed(request, detail, error.remedy)
+
+
+def _failed(request: _Request, detail: str, remedy: str) -> EvaluationError:
+    path = attributes.display_path(request.attribute)
+    remedy = remedy or f"`nix eval` of {path} shows the whole trace"
     what = "the flake does not evaluate"
-    return EvaluationError(message(what, attribute.name, detail, remedy))
+    return EvaluationError(message(what, request.attribute.name, detail, remedy))
 
 
 async def _siblings(request: _Request) -> list[str]:
