@@ -9,7 +9,7 @@ from components.pipeline import preflight
 from components.pipeline.deploy import plan
 from components.pipeline.evaluate import evaluate, host_defaults, service_plan
 from components.pipeline.process import concurrency, timings
-from components.pipeline.release import release
+from components.pipeline.release import nix, release
 from components.services import provider_host
 from components.stack import config, entrypoint, owner, release_record
 
@@ -17,6 +17,7 @@ from components.stack import config, entrypoint, owner, release_record
 async def main() -> None:
     """Run the stages in the order in which data flows."""
     spans, settings = timings.Timings(), config.load()
+    nix.configure(settings.timeouts)
     ssh_files = preflight.check(settings, config.folder())
     label = owner.of_stack(settings)
     observing = spans.timed("observe", observe.observe_hosts(settings, ssh_files, label))

@@ -16,6 +16,7 @@ from .rollout import ROLLOUT
 from .schema import Key, Table
 from .services import SERVICE
 from .stack import STACK, parse
+from .timeouts import TIMEOUTS
 
 _INTRO: Final = """\
 # Configuration
@@ -81,6 +82,7 @@ def page() -> str:
         _section("Activation: `activation`", ACTIVATION),
         _section("Checks: `activation.checks.<name>`", CHECK),
         _section("Rollout: `rollout`", ROLLOUT),
+        _section("Timeouts: `timeouts`", TIMEOUTS),
     )
     return "\n".join([_INTRO, *tables, _PROBLEMS, _example()])
 

@@ -22,6 +22,7 @@ from .rollout import CANARY_FIRST, Rollout, read_rollout
 from .schema import Key, Table
 from .section import Section
 from .services import Services, ServiceSpec, read_services
+from .timeouts import DEFAULT_TIMEOUTS, Timeouts, read_timeouts
 
 __all__ = [
     "ALWAYS_SECRET",
@@ -211,6 +212,16 @@ class Settings:
             limits="`PROJECT/STACK/ID`, or `PROJECT/STACK` from earlier versions",
         ),
     ] = None
+    timeouts: Annotated[
+        Timeouts,
+        Key(
+            "How long nix may take to fetch, evaluate, build and copy.",
+            takes="a map",
+            write="write a map, such as timeouts: {evaluate: 30m}",
+            limits="see below",
+            of=Timeouts,
+        ),
+    ] = DEFAULT_TIMEOUTS
     source: Source | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -284,6 +295,7 @@ def _read_stack(stack: Section, secret_keys: frozenset[str]) -> Settings:
         services=read_services(stack),
         activation=activation,
         rollout=read_rollout(stack, hosts.names),
+        timeouts=read_timeouts(stack),
     )
     if "flake" not in stack.values or "flake" in fields:
         _check_flake_ref(stack, settings.flake)

@@ -3,6 +3,7 @@
 import shlex
 from pathlib import Path
 
+from ..config.timeouts import Phase
 from ..errors import BuildError, CopyError, ProcessError, message
 from ..evaluate.attribute import EvaluatedAttr
 from ..process.run import Argv
@@ -11,9 +12,6 @@ from ..release.builders import explain_missing_builder
 from ..transport.ssh import PLAIN_NIX
 from ..transport.ssh_errors import SSH_FAILED
 from ..transport.transport import Transport, copy_argv
-
-BUILD_TIMEOUT = 6 * 3600.0
-COPY_TIMEOUT = 3600.0
 
 
 def build_argv(systems: tuple[EvaluatedAttr, ...]) -> Argv:
@@ -53,7 +51,7 @@ async def realise(systems: tuple[EvaluatedAttr, ...]) -> None:
     if not missing:
         return
     try:
-        await nix.command(*_build_argv(missing), timeout=BUILD_TIMEOUT)
+        await nix.command(*_build_argv(missing), phase=Phase.BUILD)
     except ProcessError as error:
         attrs = ", ".join(sorted({system.attr for system in missing}))
         if builder := explain_missing_builder(error.detail):
@@ -80,7 +78,7 @@ async def copy(system: EvaluatedAttr, transport: Transport) -> None:
     try:
         async with transport.store() as store:
             arguments = copy_argv(host, store.url, system.drv_path)
-            await nix.command(*arguments, timeout=COPY_TIMEOUT, env=store.environment)
+            await nix.command(*arguments, phase=Phase.COPY, env=store.environment)
     except ProcessError as error:
         if "failed to start SSH connection" in error.detail:
             raise transport.explain(_ssh_error(error)) from error

@@ -13,18 +13,17 @@ import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from ..errors import ProcessError, RefError, message, printable
+from ..config.timeouts import DEFAULT_TIMEOUTS, Phase, Timeouts
+from ..errors import OverdueError, ProcessError, RefError, message, printable
 from ..process import files
 from ..process.bounded import OBJECT_LIMIT
 from ..process.run import OUTPUT_LIMIT, Argv, CompletedProcess, run
 from ..values import StorePath
 from .git import UNATTENDED
 
-TIMEOUT = 600.0
-"""Seconds for fetching a flake's inputs, or evaluating one host."""
 GIT_TIMEOUT = 10.0
 VALID_MTIME = 1
 """The mtime that nix gives a path before it is valid (canonicalisePathMetaData)."""
@@ -36,7 +35,21 @@ NIX: Argv = (
 )
 MINIMUM = (2, 24)
 
+_KEPT: Final = {
+    Phase.FETCH: "what was fetched whole is kept",
+    Phase.EVALUATE: "what was built meanwhile is kept in this machine's store",
+    Phase.BUILD: "what was built whole is kept in this machine's store",
+    Phase.COPY: "what the host has received whole is kept there",
+}
+"""What the next run need not do again."""
+
+_timeouts: list[Timeouts] = [DEFAULT_TIMEOUTS]
 _version: list[str] = []
+
+
+def configure(timeouts: Timeouts) -> None:
+    """Use the config of the stack from now on: one process is one run of one stack."""
+    _timeouts[:] = [timeouts]
 
 
 @functools.cache
@@ -50,16 +63,27 @@ def cache_folder() -> Path:
 
 async def command(
     *args: str,
-    timeout: float = TIMEOUT,  # noqa: ASYNC109 bounds the process, not the task
+    phase: Phase = Phase.EVALUATE,
     env: Mapping[str, str] | None = None,
     check: bool = True,
     limit: int = OUTPUT_LIMIT,
 ) -> CompletedProcess:
-    """Run one nix command with our cache folder; `limit` is that of `run`."""
+    """Run one nix command with our cache folder; `limit` is that of `run`.
+
+    Raises:
+        OverdueError: it took longer than the config says for `phase`.
+        ProcessError: as `run`.
+    """
     folder = cache_folder()
     own = {"NIX_CACHE_HOME": str(folder / "cache"), "NIX_DATA_HOME": str(folder / "data")}
     environment = {**UNATTENDED, **own, **(env or {})}
-    return await run((*NIX, *args), timeout=timeout, env=environment, check=check, limit=limit)
+    time, argv = _timeouts[0].of(phase), (*NIX, *args)
+    try:
+        return await run(argv, timeout=time.seconds, env=environment, check=check, limit=limit)
+    except OverdueError as error:
+        remedy = f"set timeouts.{phase} to more than {time.text}; {_KEPT[phase]}"
+        detail = f"timed out after {time.text}"
+        raise OverdueError(argv=argv, code=None, detail=detail, remedy=remedy) from error
 
 
 def is_present(path: StorePath) -> bool:
@@ -87,7 +111,7 @@ async def version() -> str:
     """
     if not _version:
         try:
-            text = (await command("--version", timeout=GIT_TIMEOUT)).text.rsplit(" ", 1)[-1]
+            text = (await command("--version", phase=Phase.FETCH)).text.rsplit(" ", 1)[-1]
         except ProcessError as error:
             remedy = error.remedy or "check its installation"
             msg = message("cannot run nix", "PATH", error.last_lines(1), remedy)
@@ -108,7 +132,7 @@ async def metadata(url: str, *, where: str, remedy: str) -> dict[str, Any]:
     """
     args = ("flake", "metadata", "--json", "--no-update-lock-file", "--", url)
     try:
-        answer = await command(*args, limit=OBJECT_LIMIT)
+        answer = await command(*args, phase=Phase.FETCH, limit=OBJECT_LIMIT)
     except ProcessError as error:
         if "requires lock file changes" in error.detail:
             detail = "flake.lock lacks inputs that flake.nix names"
@@ -138,7 +162,8 @@ async def lock(
     # Two refs of one run may be the same commit, so temporary files have distinct names.
     partial = files.beside(target)
     try:
-        await command("flake", verb[0], *options, "--output-lock-file", str(partial), *verb[1:])
+        words = ("flake", verb[0], *options, "--output-lock-file", str(partial), *verb[1:])
+        await command(*words, phase=Phase.FETCH)
         await check(partial)
     except ProcessError as error:
         where = ", ".join(overrides.values()) or url
