@@ -11,13 +11,13 @@ from components.pipeline.evaluate import evaluate, host_defaults, service_plan
 from components.pipeline.process import concurrency, timings
 from components.pipeline.release import nix, release
 from components.services import provider_host
-from components.stack import config, entrypoint, owner, release_record
+from components.stack import caches, config, entrypoint, owner, release_record
 
 
 async def main() -> None:
     """Run the stages in the order in which data flows."""
     spans, settings = timings.Timings(), config.load()
-    nix.configure(settings.timeouts)
+    nix.configure(settings.timeouts, settings.caches)
     ssh_files = preflight.check(settings, config.folder())
     label = owner.of_stack(settings)
     observing = spans.timed("observe", observe.observe_hosts(settings, ssh_files, label))
@@ -31,6 +31,7 @@ async def main() -> None:
             service_plans = await service_plan.plan_services(
                 releases, settings.services.specs, settings.app_input
             )
+        await caches.report(releases[None].flake, settings)
         plans = plan.plan_hosts(hosts, systems, await observed, images)
     docker_host = await provider_host.find(settings.services, config.folder())
     args = FleetArgs(

@@ -39,7 +39,11 @@ class BuildAndCopy:
 
     async def _build(self) -> None:
         with self.timings.span("build"):
-            await closure.realise(self._builds)
+            for cache in await closure.realise(self._builds):
+                pulumi.log.warn(
+                    f"the Nix daemon does not take {cache} from you: be in its trusted-users, or "
+                    "add the cache and its key to its nix.conf"
+                )
 
     def build_hooks(self, name: str = "build") -> pulumi.ResourceHookBinding:
         """The hooks of a resource that needs the build; none in a preview."""

@@ -18,8 +18,10 @@ from ..pipeline.config.service_secrets import mark_clear_text
 from ..pipeline.config.stack import STACK, Settings, parse
 from ..pipeline.transport.ssh_files import folder_of
 
-STRUCTURED: Final = frozenset(key.name for key in STACK.keys if key.is_read_by_its_module)
-"""Keys that hold a map: the engine passes it as JSON text."""
+STRUCTURED: Final = frozenset(
+    key.name for key in STACK.keys if key.is_read_by_its_module or key.read
+)
+"""Keys that hold a map or a list: the engine passes it as JSON text."""
 
 
 def load() -> Settings:

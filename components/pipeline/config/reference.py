@@ -5,6 +5,7 @@ from typing import Final
 
 from ..errors import ConfigError
 from .activation import ACTIVATION
+from .caches import CACHE
 from .checks import CHECK
 from .docker import DOCKER
 from .hosts import HOST
@@ -83,6 +84,7 @@ def page() -> str:
         _section("Checks: `activation.checks.<name>`", CHECK),
         _section("Rollout: `rollout`", ROLLOUT),
         _section("Timeouts: `timeouts`", TIMEOUTS),
+        _section("Caches: `caches`", CACHE),
     )
     return "\n".join([_INTRO, *tables, _PROBLEMS, _example()])
 

@@ -14,6 +14,7 @@ from .activation import (
     Mode,
     read_overlay,
 )
+from .caches import Cache, read_caches
 from .checks import FROM_RELEASE
 from .docker import DockerSpec
 from .hosts import NAME_LIMITS, WRITE_REF, Defaults, Endpoint, HostSpec, Target, read_hosts
@@ -222,6 +223,17 @@ class Settings:
             of=Timeouts,
         ),
     ] = DEFAULT_TIMEOUTS
+    caches: Annotated[
+        tuple[Cache, ...],
+        Key(
+            "Binary caches that nix uses for this stack, beside those of nix.conf.",
+            takes="a list of caches",
+            write="write a list, such as caches: [{url: https://cache.example.org, publicKey: "
+            "cache.example.org-1:BASE64}]",
+            limits="see below; at most 16",
+            read=read_caches,
+        ),
+    ] = ()
     source: Source | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -1,10 +1,12 @@
 """Build the release, and copy closures to hosts."""
 
+import re
 import shlex
 from pathlib import Path
+from typing import Final
 
 from ..config.timeouts import Phase
-from ..errors import BuildError, CopyError, ProcessError, message
+from ..errors import BuildError, CopyError, ProcessError, message, printable
 from ..evaluate.attribute import EvaluatedAttr
 from ..process.run import Argv
 from ..release import nix
@@ -12,6 +14,9 @@ from ..release.builders import explain_missing_builder
 from ..transport.ssh import PLAIN_NIX
 from ..transport.ssh_errors import SSH_FAILED
 from ..transport.transport import Transport, copy_argv
+
+_UNTRUSTED: Final = re.compile(r"ignoring untrusted substituter '([^']+)'")
+"""A Nix daemon takes caches from users in its `trusted-users` only."""
 
 
 def build_argv(systems: tuple[EvaluatedAttr, ...]) -> Argv:
@@ -41,17 +46,17 @@ def copy_command(system: EvaluatedAttr, transport: Transport) -> str:
     return f"test -e {marker} || {transport.copy_command(system.drv_path, system.out_path)}"
 
 
-async def realise(systems: tuple[EvaluatedAttr, ...]) -> None:
-    """Build what this machine's store lacks.
+async def realise(systems: tuple[EvaluatedAttr, ...]) -> tuple[str, ...]:
+    """Build what this machine's store lacks; returns the caches that a Nix daemon did not take.
 
     Raises:
         BuildError: with the end of the log of the failed derivation.
     """
     missing = tuple(system for system in systems if not nix.is_present(system.out_path))
     if not missing:
-        return
+        return ()
     try:
-        await nix.command(*_build_argv(missing), phase=Phase.BUILD)
+        done = await nix.command(*_build_argv(missing), phase=Phase.BUILD)
     except ProcessError as error:
         attrs = ", ".join(sorted({system.attr for system in missing}))
         if builder := explain_missing_builder(error.detail):
@@ -64,6 +69,7 @@ async def realise(systems: tuple[EvaluatedAttr, ...]) -> None:
         detail = f"error: {reason}" if marker else error.last_lines(25)
         msg = message("the build failed", attrs, detail, remedy)
         raise BuildError(msg) from error
+    return tuple(map(printable, _UNTRUSTED.findall(done.stderr_text)))
 
 
 async def copy(system: EvaluatedAttr, transport: Transport) -> None:

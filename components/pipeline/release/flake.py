@@ -27,6 +27,8 @@ class Flake:
     """Its flake.lock."""
     notes: tuple[str, ...] = ()
     """What the user should know of its files: `Sources.notes`."""
+    source: str = ""
+    """Where nix has its sources, in the store; empty if it does not say."""
 
     @property
     def inputs(self) -> dict[str, dict[str, Any]]:
@@ -79,4 +81,5 @@ async def describe(
         tree=sources.tree if sources else None,
         notes=sources.notes if sources else (),
         locks=metadata["locks"],
+        source=str(metadata.get("path") or ""),
     )

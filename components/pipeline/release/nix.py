@@ -11,11 +11,12 @@ import asyncio
 import functools
 import json
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
+from ..config.caches import Cache
 from ..config.timeouts import DEFAULT_TIMEOUTS, Phase, Timeouts
 from ..errors import OverdueError, ProcessError, RefError, message, printable
 from ..process import files
@@ -44,12 +45,29 @@ _KEPT: Final = {
 """What the next run need not do again."""
 
 _timeouts: list[Timeouts] = [DEFAULT_TIMEOUTS]
+_caches: list[Cache] = []
 _version: list[str] = []
 
 
-def configure(timeouts: Timeouts) -> None:
+def configure(timeouts: Timeouts, caches: Iterable[Cache] = ()) -> None:
     """Use the config of the stack from now on: one process is one run of one stack."""
     _timeouts[:] = [timeouts]
+    _caches[:] = caches
+
+
+def cache_options() -> Argv:
+    """The options for the stack's own caches, beside those of nix.conf.
+
+    Every call gets them: an evaluation may build, and sources may come from a cache.
+    """
+    if not _caches:
+        return ()
+    urls = " ".join(cache.url.text for cache in _caches)
+    keys = " ".join(cache.public_key.text for cache in _caches)
+    return (
+        "--option", "extra-substituters", urls,
+        "--option", "extra-trusted-public-keys", keys,
+    )  # fmt: skip
 
 
 @functools.cache
@@ -77,7 +95,7 @@ async def command(
     folder = cache_folder()
     own = {"NIX_CACHE_HOME": str(folder / "cache"), "NIX_DATA_HOME": str(folder / "data")}
     environment = {**UNATTENDED, **own, **(env or {})}
-    time, argv = _timeouts[0].of(phase), (*NIX, *args)
+    time, argv = _timeouts[0].of(phase), (*NIX, *cache_options(), *args)
     try:
         return await run(argv, timeout=time.seconds, env=environment, check=check, limit=limit)
     except OverdueError as error:
@@ -184,7 +202,8 @@ async def flake_lock(url: str) -> dict[str, Any] | None:
     Raises:
         ProcessError: it cannot be fetched.
     """
-    answer = await command("flake", "prefetch", "--json", "--", url, limit=OBJECT_LIMIT)
+    args = ("flake", "prefetch", "--json", "--", url)
+    answer = await command(*args, phase=Phase.FETCH, limit=OBJECT_LIMIT)
     sources = Path(json.loads(answer.stdout)["storePath"])
     folder = parse_qs(urlsplit(url).query).get("dir", [""])[0]
     try:

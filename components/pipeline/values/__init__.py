@@ -3,6 +3,7 @@
 Each has `.parse(text)`, which raises InvalidValue (a ValueError) and nothing else.
 """
 
+from .binary_cache import CacheKey, CacheUrl
 from .flake_url import FlakeKind, FlakeUrl
 from .names import (
     Attr,
@@ -22,6 +23,8 @@ from .ssh_keys import HostKey, PrivateKey
 
 __all__ = [
     "Attr",
+    "CacheKey",
+    "CacheUrl",
     "Duration",
     "FlakeKind",
     "FlakeUrl",

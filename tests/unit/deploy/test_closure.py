@@ -40,3 +40,15 @@ async def test_the_remedy_of_a_failed_copy(
     with pytest.raises(CopyError) as caught:
         await closure.copy(SYSTEM, Ssh.of(host(), files))
     assert str(caught.value) == f"the copy failed: web1: {printed}. {remedy}"
+
+
+async def test_caches_that_a_daemon_does_not_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes those of users that it trusts; nix says so, and succeeds."""
+    url = "https://cache.example.org"
+    printed = f"warning: ignoring untrusted substituter '{url}', you are not a trusted user."
+    (tmp_path / "nix").write_text(f'#!/bin/sh\necho "{printed}" >&2\n')
+    (tmp_path / "nix").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert await closure.realise((SYSTEM,)) == (url,)
