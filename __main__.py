@@ -19,6 +19,8 @@ async def main() -> None:
     spans, settings = timings.Timings(), config.load()
     nix.configure(settings.timeouts, settings.caches)
     ssh_files = preflight.check(settings, config.folder())
+    # Before anything is registered: a run without its daemon leaves the state as it is.
+    docker_host = await provider_host.find(settings.services, config.folder())
     label = owner.of_stack(settings)
     observing = spans.timed("observe", observe.observe_hosts(settings, ssh_files, label))
     async with concurrency.background(observing) as observed:
@@ -33,7 +35,6 @@ async def main() -> None:
             )
         await caches.report(releases[None].flake, settings)
         plans = plan.plan_hosts(hosts, systems, await observed, images)
-    docker_host = await provider_host.find(settings.services, config.folder())
     args = FleetArgs(
         plans=plans,
         ssh_files=ssh_files,
