@@ -8,6 +8,7 @@ import asyncio
 import difflib
 import json
 import os
+import re
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,11 @@ from .attribute import Attribute, EvaluatedAttr, HostSystem, ImageBuild, IncusIm
 
 _Key = tuple[Path, Attribute]
 _Name = TypeVar("_Name", bound=Hashable)
+
+_OUTSIDE: Final = re.compile(
+    r"access to absolute path '/nix/store/(?![0-9a-z]{32}-)([^'/]+)[^']*' is forbidden in pure"
+)
+"""What nix says of `../common` in a flake: the folder that it is in is a path of the store."""
 
 EVALUATION_MEMORY: Final = 1_700 * 1024 * 1024
 """Bytes that evaluating one NixOS host takes; published measurements say about 1.7 GB."""
@@ -209,6 +215,12 @@ async def _explain(request: _Request, done: CompletedProcess) -> EvaluationError
         detail = f"{request.release.label} has no {path} (it has {', '.join(known) or 'none'})"
         what = f"unknown {attribute.kind} attribute"
         return EvaluationError(message(what, attribute.name, detail, remedy))
+    if outside := _OUTSIDE.search(printed):
+        path = attributes.display_path(request.attribute)
+        detail = f"{path} reads {outside[1]} next to the flake's folder, which is no part of it"
+        remedy = "name a folder that holds both, such as `flake: .?dir=flake`"
+        name = request.attribute.name
+        return EvaluationError(message("outside of the flake", name, detail, remedy))
     if builder := explain_missing_builder(printed):
         return _failed(request, *builder)
     error = process_error(done.argv, done.code, printed)

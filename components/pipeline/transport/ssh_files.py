@@ -13,6 +13,8 @@ from ..config.stack import Endpoint, HostSpec, Target
 from ..process import files
 from ..process.run import Argv
 
+FOLDER = ".flakeup"
+"""The program's own folder in the project: files of ssh, by stack."""
 CONNECT_TIMEOUT = 5
 """Seconds for TCP connect and key exchange; behind jumps, for those of each of them too."""
 Pairs = tuple[tuple[str, str], ...]
@@ -143,7 +145,7 @@ def _block(pattern: str, pairs: Pairs) -> str:
 
 def folder_of(stack: str) -> Path:
     """The private folder of a stack's ssh files, relative to the program's."""
-    return Path(".flakeup", stack, "ssh")
+    return Path(FOLDER, stack, "ssh")
 
 
 def write_ssh_files(folder: Path, hosts: Iterable[HostSpec], key: str | None) -> SshFiles:
@@ -154,6 +156,7 @@ def write_ssh_files(folder: Path, hosts: Iterable[HostSpec], key: str | None) ->
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
+    _keep_out_of_git(folder)
     hosts = tuple(hosts)
     known = [(host, host.endpoint) for host in hosts if host.endpoint]
     lines = "".join(_known_hosts_line(host, at) for host, at in known if host.target is Target.SSH)
@@ -166,6 +169,14 @@ def write_ssh_files(folder: Path, hosts: Iterable[HostSpec], key: str | None) ->
     for host in hosts:
         written.write_jumps(host)
     return written
+
+
+def _keep_out_of_git(folder: Path) -> None:
+    """Make git ignore our folder in a repository whose own `.gitignore` does not name it."""
+    for parent in folder.parents:
+        ignore = parent / ".gitignore"
+        if parent.name == FOLDER and not ignore.exists():
+            files.replace(ignore, "*\n")
 
 
 def ssh_files_in(folder: Path) -> SshFiles:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from components.pipeline.errors import RefError
+from components.pipeline.errors import EvaluationError, RefError
+from components.pipeline.evaluate import evaluate
 from components.pipeline.release import nix, release, sources
 from components.pipeline.release.tree import files_in, tree_id
 from harness.daemons.git_repositories import SIMPLE, commit, git, settings
+from tests.unit.hosts import host
 
 pytestmark = pytest.mark.contract
 
@@ -241,3 +243,19 @@ async def test_a_flake_that_reads_its_parent_folder(program: Path) -> None:
     commit(program)
     one = (await release.resolve(settings(".?dir=flake"), program))[None]
     assert (await nix.command("eval", "--raw", f"{one.flake.url}#text")).text == "a text"
+
+
+async def test_what_is_outside_of_the_folder_is_named(program: Path) -> None:
+    (program / "common.nix").write_text('"a text"')
+    text = "{ outputs = _: { nixosConfigurations.web1 = import ../common.nix; }; }\n"
+    (program / "flake/flake.nix").write_text(text)
+    commit(program)
+    hosts = (host("web1"),)
+    found = await release.resolve(settings("./flake", hosts=hosts), program)
+    with pytest.raises(EvaluationError) as caught:
+        await evaluate.evaluate_hosts(found, hosts)
+    assert str(caught.value) == (
+        "outside of the flake: web1: nixosConfigurations.web1 reads common.nix next to the flake's"
+        " folder, which is no part of it. name a folder that holds both, such as"
+        " `flake: .?dir=flake`"
+    )

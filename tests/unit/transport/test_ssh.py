@@ -16,7 +16,7 @@ from components.pipeline.errors import (
     printable,
 )
 from components.pipeline.transport.ssh import Ssh, explain
-from components.pipeline.transport.ssh_files import SshFiles, write_ssh_files
+from components.pipeline.transport.ssh_files import SshFiles, folder_of, write_ssh_files
 from tests.unit.hosts import FINGERPRINT, HOST_KEY, host
 
 AGENT = SshFiles(known_hosts=PurePosixPath(".flakeup/prod/known_hosts"), key=None)
@@ -277,3 +277,13 @@ def test_a_login_without_any_key(
     found = str(explain(Ssh.of(host(), AGENT), error))
     assert ("there is no key to log in with" in found) is not has_agent
     assert ("add the public half of sshKey" in found) is has_agent
+
+
+def test_git_ignores_the_files_of_ssh(tmp_path: Path) -> None:
+    """Also in a repository into which somebody has copied the program without its .gitignore."""
+    ignore = tmp_path / ".flakeup/.gitignore"
+    write_ssh_files(tmp_path / folder_of("prod"), (), "a key")
+    assert ignore.read_text() == "*\n"
+    ignore.write_text("# ours\n")
+    write_ssh_files(tmp_path / folder_of("staging"), (), "a key")
+    assert ignore.read_text() == "# ours\n"
