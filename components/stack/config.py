@@ -17,6 +17,7 @@ from ..pipeline.config.section import Repeated
 from ..pipeline.config.service_secrets import mark_clear_text
 from ..pipeline.config.stack import STACK, Settings, parse
 from ..pipeline.transport.ssh_files import folder_of
+from .config_file import read_written
 
 STRUCTURED: Final = frozenset(
     key.name for key in STACK.keys if key.is_read_by_its_module or key.read
@@ -38,15 +39,15 @@ def load() -> Settings:
     secrets = frozenset(get_config_secret_keys_env())
     names = {key: key.removeprefix(prefix) for key in full}
     values = {name: _decode(name, config.get(name)) for name in names.values()}
+    written = read_written(config.name, pulumi.get_stack())
     if "secrets" in (config.get("services") or ""):
-        values["services"] = mark_clear_text(
-            values["services"], _read_from_file(f"{prefix}services")
-        )
+        values["services"] = mark_clear_text(values["services"], written.get("services"))
     return parse(
         values,
         secret_keys=frozenset(
             name for key, name in names.items() if key in secrets or is_config_secret(key)
         ),
+        written=written,
         project=config.name,
         stack=pulumi.get_stack(),
     )
@@ -55,20 +56,6 @@ def load() -> Settings:
 def folder() -> Path:
     """The private folder for this stack's ssh files, relative to the program's."""
     return folder_of(pulumi.get_stack())
-
-
-def _read_from_file(key: str) -> object:
-    """Read what the stack's file has under a key, still encrypted; None if it cannot be read.
-
-    With `--config-file` the stack has another file: then only the engine knows.
-    """
-    import yaml  # noqa: PLC0415 only for stacks with such secrets
-
-    try:
-        whole = yaml.safe_load(Path(f"Pulumi.{pulumi.get_stack()}.yaml").read_text())
-        return whole["config"][key]
-    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
-        return None
 
 
 def _decode(name: str, text: str | None) -> object:

@@ -46,8 +46,11 @@ config:
     waves: [2, 5]                   # one canary, two hosts, then five at a time
 ```
 
-A ref or commit id that YAML reads as a number needs quotes (`appRef: "2.10"`);
-`pulumi config set appRef 2.10` adds them.
+A text that YAML reads as something else, such as `2.10`, `1e5`, `010`, `0x10`, `1_000`, `null` or
+`2026-01-31`, needs quotes (`appRef: "2.10"`); `pulumi config set appRef 2.10` adds them. Without
+quotes it is refused: as a value, as a name and in a list. Write quotes before anything else changes
+the file: `pulumi stack init` and `pulumi config set` write all of it as they have read it, and from
+then on it says `"2.1"`.
 
 Editors check and complete a stack's file with the JSON schema in `config.schema.json`, made from
 the same code: with the YAML language server, write this line at the top of it.

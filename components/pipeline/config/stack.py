@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, Final
 
 from ..errors import ConfigError, Problem
@@ -19,6 +20,7 @@ from .checks import FROM_RELEASE
 from .docker import DockerSpec
 from .hosts import NAME_LIMITS, WRITE_REF, Defaults, Endpoint, HostSpec, Target, read_hosts
 from .incus import IncusDefaults, TransportKind, read_incus
+from .misread import misreadings
 from .rollout import CANARY_FIRST, Rollout, read_rollout
 from .schema import Key, Table
 from .section import Section
@@ -269,10 +271,13 @@ def parse(
     raw: Mapping[str, object],
     *,
     secret_keys: frozenset[str] = frozenset(),
+    written: Mapping[str, object] = MappingProxyType({}),
     project: str = "flakeup",
     stack: str = "",
 ) -> Settings:
     """Parse the config of a stack: `raw` by key, with maps and lists where a key holds them.
+
+    `written` is the same as the files have it, as far as they could be read: see `misreadings`.
 
     Nothing is looked up: no file, no process, no connection. The value of a key in
     `secret_keys` is in no message.
@@ -283,8 +288,12 @@ def parse(
     section = Section(values=raw, table=STACK, problems=[], secrets=secret_keys | ALWAYS_SECRET)
     section.reject_unknown()
     settings = _read_stack(section, secret_keys)
-    if section.problems:
-        raise ConfigError(section.problems, project=project, stack=stack)
+    # What is wrong with a value that nobody has written is of no use.
+    misread = tuple(misreadings(raw, written, hidden=section.secrets))
+    paths = {problem.path for problem in misread}
+    problems = [*misread, *(one for one in section.problems if one.path not in paths)]
+    if problems:
+        raise ConfigError(problems, project=project, stack=stack)
     return replace(settings, source=Source(section=section, project=project, stack=stack))
 
 

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII37QsfaC6TZC04ULDxkqO8IB9/KJvwLWbiP2ORl634Q"
 HOSTS = {"web1": {"address": "10.0.0.5", "hostKey": KEY}}
@@ -156,3 +158,102 @@ def test_a_services_secret_must_be_encrypted_in_the_file(tmp_path: Path) -> None
         out = load(config, ("acme:services",), tmp_path)
         assert out.startswith("Settings(")
         assert "hunter" not in out
+
+
+FILE = """
+config:
+  acme:appRef: 2.10
+  acme:hosts:
+    01: {address: 10.0.0.5, hostKey: KEY, port: 22, user: "010"}
+  acme:rollout: &one {waves: [010, 2]}
+  acme:activation: {<<: *one, settle: 10s}
+  observe: True
+  aws:region: 010
+""".replace("KEY", KEY)
+PASSED: dict[str, Any] = {
+    "acme:appRef": "2.1",
+    "acme:hosts": {"1": {**HOSTS["web1"], "port": 22, "user": "root"}},
+    "acme:rollout": {"waves": [8, 2]},
+    "acme:activation": {"waves": [8, 2], "settle": "10s"},
+    "acme:observe": "true",
+}
+MISREAD = [
+    (
+        "config acme:activation.waves[0]: 010: is read by YAML as 8. "
+        'write "010", or 8 if that is meant'
+    ),
+    'config acme:appRef: 2.10: is read by YAML as 2.1. write "2.10", or 2.1 if that is meant',
+    'config acme:hosts.01: 01: is a name that YAML reads as "1". write "01"',
+    'config acme:observe: True: is read by YAML as true. write "True"',
+    'config acme:rollout.waves[0]: 010: is read by YAML as 8. write "010", or 8 if that is meant',
+]
+
+
+def misread(out: str) -> list[str]:
+    return [line for line in out.splitlines() if " YAML " in line]
+
+
+def test_a_value_that_is_not_what_the_stacks_file_says(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.prod.yaml").write_text(FILE)
+    assert misread(load(PASSED, folder=tmp_path)) == MISREAD
+    # Other values than those of this file: the engine has read another one.
+    assert load({"acme:appRef": "v2", "acme:hosts": HOSTS}, folder=tmp_path).startswith("Settings(")
+
+
+def test_what_pulumi_config_set_writes_is_accepted(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.prod.yaml").write_text('config:\n  acme:appRef: "2.10"\n')
+    out = load({"acme:appRef": "2.10", "acme:hosts": HOSTS}, folder=tmp_path)
+    assert "app_ref=Ref(text='2.10')" in out
+
+
+def test_the_other_places_of_a_stacks_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "Pulumi.prod.yaml").write_text("config:\n  acme:appRef: v1\n")
+    other = tmp_path / "stacks" / "Pulumi.prod.yml"
+    other.parent.mkdir()
+    other.write_text(FILE)
+    (tmp_path / "Pulumi.yml").write_text("name: acme\nstackConfigDir: stacks\n")
+    assert misread(load(PASSED, folder=tmp_path)) == MISREAD
+    (tmp_path / "Pulumi.yml").write_text("name: acme\n")
+    assert not misread(load(PASSED, folder=tmp_path))
+    monkeypatch.setenv("PULUMI_OPTION_CONFIG_FILE", "stacks/Pulumi.prod.yml")
+    assert misread(load(PASSED, folder=tmp_path)) == MISREAD
+
+
+def test_a_default_of_the_project_that_is_not_what_was_written(tmp_path: Path) -> None:
+    """The stack's own value counts where it has one."""
+    defaults = "acme:appRef: {value: 2.10}, appInput: {default: 010}, observe: {type: string}"
+    (tmp_path / "Pulumi.yaml").write_text(f"name: acme\nconfig: {{{defaults}}}\n")
+    (tmp_path / "Pulumi.prod.yaml").write_text('config:\n  appInput: "8"\n')
+    passed = {"acme:appRef": "2.1", "acme:appInput": "8", "acme:hosts": HOSTS}
+    assert misread(load(passed, folder=tmp_path)) == [MISREAD[1]]
+
+
+def test_the_file_that_the_clis_command_line_names(tmp_path: Path) -> None:
+    """The program is a grandchild of the CLI, whose folder may be another one."""
+    (tmp_path / "other.yaml").write_text(FILE)
+    script = 'cd "$FOLDER"; sh -c \'"$PYTHON" -W error -c "$PROGRAM"; true\'; true'
+    texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in PASSED.items()}
+    for words, expected in (
+        (("--config-file", "other.yaml"), MISREAD),
+        (("--config-file=other.yaml",), MISREAD),
+        (("--config", "x"), []),
+    ):
+        done = subprocess.run(
+            ["pulumi", "-c", script, "up", *words],
+            executable="/bin/sh",
+            cwd="/",
+            env={
+                **os.environ,
+                "FOLDER": str(tmp_path),
+                "PYTHON": sys.executable,
+                "PROGRAM": PROGRAM,
+                "PYTHONPATH": str(ROOT),
+                "PULUMI_CONFIG": json.dumps(texts),
+                "PULUMI_CONFIG_SECRET_KEYS": "[]",
+            },
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        assert misread(done.stdout) == expected
