@@ -20,7 +20,8 @@ config flakeup:flake: "http://example.org/flake": has the scheme http:. \
 write git+https: for a git repository
 config flakeup:hosts.web1.prt: 22: is not a key that flakeup knows. write port
 config flakeup:hosts["-oProxyCommand"]: {…}: the name of the host starts with '-'. \
-write a name of letters, digits, '_' and '-', such as web1"""
+write a name of letters, digits, '.', '_', '-', '@' and '+' that begins with a letter, a digit \
+or '_', such as web1 or web1.example.org"""
 
 
 def refused(workspace: Workspace, hosts: Hosts, *words: str) -> str:

@@ -46,7 +46,15 @@ def in_endpoint(value: str) -> str:
 
 def in_url(name: str, value: str) -> str:
     """Write the value of a placeholder as it stands in a URL."""
+    if name == "name":  # where a host belongs, an `@` would make a user of what is before it
+        return quote(value, safe="")
     return in_endpoint(value) if name == "address" else quote(value, safe="/@")
+
+
+def endpoint_of(url: str) -> str:
+    """Give the host and port of a URL, with their placeholders; empty if it is none."""
+    parts = _URL.fullmatch(url)
+    return parts[1] if parts else ""
 
 
 def template(text: str) -> str:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Final
 
-from ..values import Attr, Duration, InvalidValue
+from ..values import Duration, InvalidValue, Name
 from .check_templates import (
+    endpoint_of,
     fill,
     http_url,
     in_endpoint,
@@ -182,6 +183,13 @@ class Check:
         texts = (self.target, self.contains, self.header)
         return frozenset().union(*map(placeholders_in, texts))
 
+    @property
+    def is_at_name(self) -> bool:
+        """Whether it connects to the host by its name in the config."""
+        endpoint = endpoint_of(self.target) if self.kind is CheckKind.HTTP else self.target
+        is_connection = self.kind in {CheckKind.HTTP, CheckKind.TCP}
+        return is_connection and "name" in placeholders_in(endpoint)
+
     def filled(self, values: Mapping[str, str]) -> "Check":
         """Replace the placeholders, once: a brace that was written twice is then a single one.
 
@@ -229,7 +237,7 @@ def read_checks(activation: Section) -> dict[str, Check]:
     found = {}
     for name in checks.values:
         try:
-            Attr.parse(name)
+            Name.parse(name)
         except InvalidValue as error:
             checks.reject(name, f"the name of the check {error.reason()}", _WRITE_NAME)
         one = checks.read_map(name, _WRITE_CHECK)

@@ -25,8 +25,15 @@ from .jumps import MAX_JUMPS, Jump, read_jumps
 from .schema import Key, Table
 from .section import Section, path_to
 
-NAME_LIMITS: Final = "1 to 63 of `A-Z a-z 0-9 _ -`; no `-` at its start"
-WRITE_NAME: Final = "write a name of letters, digits, '_' and '-', such as web1"
+ATTR_LIMITS: Final = "1 to 128 of `A-Z a-z 0-9 . _ @ + -`; begins with a letter, a digit or `_`"
+WRITE_NAME: Final = (
+    "write a name of letters, digits, '.', '_', '-', '@' and '+' that begins with a letter, a "
+    "digit or '_', such as web1 or web1.example.org"
+)
+WRITE_SYSTEM: Final = (
+    "write the name of a system in nixosConfigurations, without quotes, such as web1 or "
+    "web1.example.org"
+)
 WRITE_REF: Final = "write a tag, a branch, refs/... or a full commit id, such as v2.1.0"
 
 _SSH_PORT: Final = 22
@@ -132,10 +139,10 @@ class HostSpec:
     attr: Annotated[
         Attr,
         Key(
-            "Its system in the flake: `nixosConfigurations.<attr>`.",
+            "Its system in the flake: `nixosConfigurations.<attr>`, one name, also with dots.",
             takes="the name of a system",
-            write="write the name of a system in nixosConfigurations, such as web1",
-            limits=NAME_LIMITS,
+            write=WRITE_SYSTEM,
+            limits=ATTR_LIMITS,
             otherwise="the host's name",
         ),
     ]

@@ -98,7 +98,10 @@ class _InstanceKeys:
             "`system.build.squashfs`. An image without the app is built and sent once for each "
             "change of the flake; one with the app, at every release.",
             takes="the name of a system",
-            write="write the name of a system in nixosConfigurations, such as incus-base",
+            write=(
+                "write the name of a system in nixosConfigurations, without quotes, such as "
+                "incus-base"
+            ),
             limits="as a host's `attr`",
             otherwise="the host's `attr`",
         ),
@@ -332,7 +335,14 @@ def _check_name(host: Section, name: str) -> None:
         parse_instance_name(name)
     except InvalidValue as error:
         why = f"cannot be its name in Incus too: it {error.reason()}"
-        host.reject("incus", f"{name} {why}", "add `incus: {name: NAME}`")
+        remedy = f"add `incus: {{name: {_possible_name(name)}}}`"
+        host.reject("incus", f"{name} {why}", remedy)
+
+
+def _possible_name(host: str) -> str:
+    """Give the name of a host as Incus can take it, or a placeholder."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", host).strip("-")[:_MAX_NAME].rstrip("-")
+    return name if _INSTANCE.fullmatch(name) else "NAME"
 
 
 def _laid_over(base: Keys, section: Section) -> Keys:

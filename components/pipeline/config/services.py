@@ -6,9 +6,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from ..values import Attr, Duration, HostName, InvalidValue
+from ..values import AttrPath, Duration, InvalidValue, Name
 from .docker import DockerSpec, read_docker
-from .hosts import WRITE_NAME
 from .schema import Key, Table
 from .section import Section, path_to
 from .service_maps import (
@@ -25,6 +24,7 @@ from .service_maps import (
 )
 from .service_secrets import check_secrets
 
+WRITE_NAME: Final = "write a name of letters, digits, '_' and '-', such as app"
 MAX_NAME: Final = 40
 """Characters of a service's name: with what the provider adds, a container's is one in DNS too."""
 
@@ -73,13 +73,17 @@ class ServiceSpec:
 
     name: str
     image: Annotated[
-        Attr,
+        AttrPath,
         Key(
             "The image: `packages.<system>.<image>` of the flake, an archive of dockerTools, or a "
-            "script that writes one.",
-            takes="the name of a package",
-            write="write the name of an image in packages.<system>, such as app-image",
-            limits="as a host's `attr`",
+            "script that writes one. As in nix, dots separate names (`images.web`) that are not in "
+            'quotes (`images."web.1"`).',
+            takes="the path of a package",
+            write=(
+                "write the path of an image below packages.<system>, such as app-image, images.web "
+                'or images."web.1"'
+            ),
+            limits="1 to 128; each name as a host's `attr`, with dots only in quotes",
         ),
     ]
     origin: Annotated[
@@ -115,12 +119,14 @@ class ServiceSpec:
         ),
     ] = field(default_factory=dict)
     edge: Annotated[
-        Attr | None,
+        AttrPath | None,
         Key(
             "The image of the edge: HAProxy 2.4 or later. It holds the ports of a `blue-green` "
             "service, and keeps running when a release comes.",
-            takes="the name of a package",
-            write="write the name of an image of HAProxy in packages.<system>, such as edge-image",
+            takes="the path of a package",
+            write=(
+                "write the path of an image of HAProxy below packages.<system>, such as edge-image"
+            ),
             limits="as `image`; requires `ports`",
         ),
     ] = None
@@ -265,7 +271,7 @@ def _read_service(services: Section, name: str, *, has_app: bool) -> ServiceSpec
         return None
     section = services.open(name, values, SERVICE)
     # Where the image has a problem, another one only fills its place: the config is refused.
-    spec = ServiceSpec(**{"name": name, "image": Attr("none"), **section.read_fields()})
+    spec = ServiceSpec(**{"name": name, "image": AttrPath.parse("none"), **section.read_fields()})
     _check_edge(section, spec)
     if spec.origin is Origin.APP and not has_app:
         why = "is the app's flake, whose commit only appRef says"
@@ -275,7 +281,7 @@ def _read_service(services: Section, name: str, *, has_app: bool) -> ServiceSpec
 
 
 def _check_name(name: str) -> None:
-    HostName.parse(name)
+    Name.parse(name)
     if name.startswith("_"):
         msg = "starts with '_'"
         raise InvalidValue(msg)

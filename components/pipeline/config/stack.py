@@ -1,5 +1,6 @@
 """The settings of a stack as frozen values: what `parse` makes of its config."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -18,7 +19,7 @@ from .activation import (
 from .caches import Cache, read_caches
 from .checks import FROM_RELEASE
 from .docker import DockerSpec
-from .hosts import NAME_LIMITS, WRITE_REF, Defaults, Endpoint, HostSpec, Target, read_hosts
+from .hosts import ATTR_LIMITS, WRITE_REF, Defaults, Endpoint, HostSpec, Target, read_hosts
 from .incus import IncusDefaults, TransportKind, read_incus
 from .misread import misreadings
 from .rollout import CANARY_FIRST, Rollout, read_rollout
@@ -119,7 +120,7 @@ class Settings:
             "The input of the flake that `appRef` replaces.",
             takes="the name of an input",
             write="write the name of the flake's input for the application, such as app",
-            limits=NAME_LIMITS,
+            limits="1 to 63 of `A-Z a-z 0-9 _ -`; no `-` at its start",
             parse=lambda text: InputName.parse(text).text,
         ),
     ] = "app"
@@ -129,7 +130,7 @@ class Settings:
             "The hosts by name.",
             takes="a map of hosts",
             write="write at least one host as a map: hosts: {web1: {address: ..., hostKey: ...}}",
-            limits=f"a name has {NAME_LIMITS}; no two names differ only in case",
+            limits=f"a name has {ATTR_LIMITS}; no two names differ only in case",
             otherwise="**required**, unless there are `services`",
             each=HostSpec,
         ),
@@ -354,6 +355,7 @@ def _check_hosts(stack: Section, hosts: Iterable[HostSpec]) -> None:
     hosts = tuple(hosts)
     _check_placeholders(stack, hosts)
     _check_addresses(stack, hosts)
+    _check_names(stack, hosts)
 
 
 def _check_addresses(stack: Section, hosts: Iterable[HostSpec]) -> None:
@@ -368,6 +370,19 @@ def _check_addresses(stack: Section, hosts: Iterable[HostSpec]) -> None:
                 )
                 remedy = "write localhost in it, or transport: ssh"
                 stack.reject("hosts", f"{why} with transport exec", remedy)
+                return
+
+
+def _check_names(stack: Section, hosts: Iterable[HostSpec]) -> None:
+    """Reject the first check that connects to a name which cannot be an address."""
+    for host in hosts:
+        for check in host.activation.checks:
+            if check.is_at_name and (found := re.search("[@+]", host.name)):
+                why = (
+                    f"has {host.name}, whose check {check.name} connects to {{name}}: "
+                    f"'{found[0]}' cannot be in an address"
+                )
+                stack.reject("hosts", why, "write {address} in the check, or another name")
                 return
 
 

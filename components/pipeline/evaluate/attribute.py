@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, assert_never
 
-from ..values import StorePath
+from ..values import Attr, AttrPath, InvalidValue, StorePath
 
 _SYSTEMS = "nixosConfigurations"
 _BUILD = ".config.system.build."
@@ -20,7 +20,17 @@ class HostSystem:
     """A host's toplevel, and the activation settings that its own config has."""
 
     kind: ClassVar[Literal["host"]] = "host"
-    name: str
+    attr: Attr
+
+    @property
+    def name(self) -> str:
+        """The attribute as the config names it."""
+        return self.attr.text
+
+    @property
+    def path(self) -> AttrPath:
+        """Its path below the output: one name."""
+        return AttrPath((self.attr,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,17 @@ class IncusImage:
     """Both parts of an Incus image, as NixOS's lxc-container.nix names them."""
 
     kind: ClassVar[Literal["image"]] = "image"
-    name: str
+    attr: Attr
+
+    @property
+    def name(self) -> str:
+        """The attribute as the config names it."""
+        return self.attr.text
+
+    @property
+    def path(self) -> AttrPath:
+        """Its path below the output: one name."""
+        return AttrPath((self.attr,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +58,12 @@ class ServiceImage:
     kind: ClassVar[Literal["service"]] = "service"
     system: str
     """Such as `x86_64-linux`."""
-    name: str
+    path: AttrPath
+
+    @property
+    def name(self) -> str:
+        """The attribute as the config names it."""
+        return self.path.text
 
 
 Attribute = HostSystem | IncusImage | ServiceImage
@@ -83,12 +108,32 @@ def config_key(attribute: Attribute) -> str:
 
 def display_path(attribute: Attribute) -> str:
     """The attribute as people write it: `packages.x86_64-linux.app`."""
-    return f"{attrset(attribute).replace(chr(34), '')}.{attribute.name}"
+    return f"{attrset(attribute).replace(chr(34), '')}.{attribute.path.text}"
 
 
 def installable(attribute: Attribute, url: str) -> str:
     """The attribute as a nix installable."""
-    return f'{url}#{attrset(attribute)}."{attribute.name}"'
+    return f"{url}#{_nested(attribute, attribute.path.parts)}"
+
+
+def siblings(attribute: Attribute, url: str) -> str:
+    """What holds the attribute by its last name, as a nix installable."""
+    return f"{url}#{_nested(attribute, attribute.path.parts[:-1])}"
+
+
+def next_to(attribute: Attribute, other: str) -> str:
+    """The attribute with another last name, as the config names it."""
+    if not isinstance(attribute, ServiceImage):
+        return other
+    *parents, _ = attribute.path.parts
+    try:
+        return AttrPath((*parents, Attr.parse(other))).text
+    except InvalidValue:
+        return other
+
+
+def _nested(attribute: Attribute, parts: tuple[Attr, ...]) -> str:
+    return ".".join((attrset(attribute), *(f'"{part.text}"' for part in parts)))
 
 
 def expression(attribute: Attribute) -> str:

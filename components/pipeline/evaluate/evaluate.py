@@ -20,7 +20,7 @@ from ..process.run import CompletedProcess, process_error
 from ..release import nix
 from ..release.builders import explain_missing_builder
 from ..release.release import Release
-from ..values import InvalidValue, Ref
+from ..values import Attr, InvalidValue, Ref
 from . import attribute as attributes
 from . import cache, failure
 from .attribute import Attribute, EvaluatedAttr, HostSystem, ImageBuild, IncusImage
@@ -46,8 +46,7 @@ async def evaluate_hosts(
         EvaluationError: one message for all attributes that do not evaluate.
     """
     requests = {
-        host.name: _Request(_release_of(releases, host), HostSystem(host.attr.text))
-        for host in hosts
+        host.name: _Request(_release_of(releases, host), HostSystem(host.attr)) for host in hosts
     }
     return {name: system for name, (system,) in (await _evaluate_all(requests)).items()}
 
@@ -60,14 +59,14 @@ async def evaluate_images(
     Raises:
         EvaluationError: one message for all that do not evaluate, or are not an image.
     """
-    attrs = {host.name: (host.incus.image or host.attr).text for host in hosts if host.incus}
+    attrs = {host.name: host.incus.image or host.attr for host in hosts if host.incus}
     requests = {
         host.name: _Request(_release_of(releases, host), IncusImage(attrs[host.name]))
         for host in hosts
         if host.incus
     }
     return {
-        name: ImageBuild(attr=attrs[name], metadata=metadata, rootfs=rootfs)
+        name: ImageBuild(attr=attrs[name].text, metadata=metadata, rootfs=rootfs)
         for name, (metadata, rootfs) in (await _evaluate_all(requests)).items()
     }
 
@@ -90,7 +89,7 @@ async def evaluate_host(release: Release, attr: str) -> EvaluatedAttr:
     Raises:
         EvaluationError: it does not evaluate.
     """
-    request = _Request(release, HostSystem(attr))
+    request = _Request(release, HostSystem(Attr.parse(attr)))
     (system,) = await _evaluate_cached(request, await nix.version())
     return system
 
@@ -209,9 +208,9 @@ async def _explain(request: _Request, done: CompletedProcess) -> EvaluationError
         return missing
     if "does not provide attribute" in printed:
         known = await _siblings(request)
-        near = difflib.get_close_matches(attribute.name, known, n=1)
+        near = difflib.get_close_matches(attribute.path.parts[-1].text, known, n=1)
         set_key = f"set {attributes.config_key(attribute)} to one of them"
-        remedy = f"did you mean {near[0]}?" if near else set_key
+        remedy = f"did you mean {attributes.next_to(attribute, near[0])}?" if near else set_key
         detail = f"{request.release.label} has no {path} (it has {', '.join(known) or 'none'})"
         what = f"unknown {attribute.kind} attribute"
         return EvaluationError(message(what, attribute.name, detail, remedy))
@@ -245,7 +244,7 @@ async def _siblings(request: _Request) -> list[str]:
         "--no-update-lock-file",
         "--apply", "builtins.attrNames",
         "--",
-        f"{request.release.flake.url}#{attributes.attrset(request.attribute)}",
+        attributes.siblings(request.attribute, request.release.flake.url),
     )  # fmt: skip
     done = await nix.command(*argv, check=False)
     return [str(name) for name in json.loads(done.stdout)] if done.code == 0 else []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ..config.services import Origin, ServiceSpec, System
 from ..release import release
 from ..release.release import Release
-from ..values import Attr, Ref
+from ..values import AttrPath, Ref
 from .attribute import Attribute, EvaluatedAttr, ServiceImage
 from .evaluate import evaluate_packages
 
@@ -30,9 +30,9 @@ class ServicePlan:
         """The name of the edge's image in the program."""
         return self._name(self.spec.edge) if self.spec.edge else ""
 
-    def _name(self, attr: Attr) -> str:
+    def _name(self, path: AttrPath) -> str:
         system = self.spec.system.value
-        return attr.text if system == System.X86_64 else f"{attr.text}.{system}"
+        return path.label if system == System.X86_64 else f"{path.label}.{system}"
 
     @property
     def builds(self) -> tuple[EvaluatedAttr, ...]:
@@ -53,8 +53,8 @@ async def plan_services(
     if any(spec.origin is Origin.APP for spec in specs):
         homes[Origin.APP] = await release.app_release(releases[None], app_input)
 
-    def of(spec: ServiceSpec, attr: Attr, origin: Origin) -> tuple[Release, Attribute]:
-        return homes[origin], ServiceImage(spec.system.value, attr.text)
+    def of(spec: ServiceSpec, path: AttrPath, origin: Origin) -> tuple[Release, Attribute]:
+        return homes[origin], ServiceImage(spec.system.value, path)
 
     images = {spec.name: of(spec, spec.image, spec.origin) for spec in specs}
     edges = {spec.name: of(spec, spec.edge, Origin.FLAKE) for spec in specs if spec.edge}

@@ -7,11 +7,13 @@ from .binary_cache import CacheKey, CacheUrl
 from .flake_url import FlakeKind, FlakeUrl
 from .names import (
     Attr,
+    AttrPath,
     Duration,
     HostAddress,
     HostName,
     InputName,
     InvalidValue,
+    Name,
     Port,
     Ref,
     Rev,
@@ -23,6 +25,7 @@ from .ssh_keys import HostKey, PrivateKey
 
 __all__ = [
     "Attr",
+    "AttrPath",
     "CacheKey",
     "CacheUrl",
     "Duration",
@@ -33,6 +36,7 @@ __all__ = [
     "HostName",
     "InputName",
     "InvalidValue",
+    "Name",
     "Owner",
     "Port",
     "PrivateKey",

@@ -15,12 +15,14 @@ MAX_REF: Final = 200
 MAX_HOST: Final = 253
 MAX_LABEL: Final = 63
 MAX_USER: Final = 32
-MAX_ATTR: Final = 63
+MAX_NAME: Final = 63
+MAX_ATTR: Final = 128
 MAX_PORT: Final = 65535
 MAX_SECONDS: Final = 24 * 3600
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
+_PART: Final = re.compile(r'\.("[^"]*"|[^."]*)(?=\.|$)')
 _STORE_PATH: Final = re.compile(r"/nix/store/[0-9a-df-np-sv-z]{32}-([A-Za-z0-9._+=?-]{1,207})")
 _DURATION: Final = re.compile(r"(0|[1-9][0-9]{0,4})([smh])")
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
@@ -224,15 +226,41 @@ class Port:
 
 
 @dataclass(frozen=True, slots=True)
-class Attr:
-    """The name of a system in the flake (`nixosConfigurations.<attr>`), always quoted in Nix."""
+class Name:
+    """The name of a check or a service: letters, digits, `_` and `-`, no `-` at its start."""
 
     text: str
 
     def __post_init__(self) -> None:
-        check_characters(self.text, "A-Za-z0-9_-", limit=MAX_ATTR)
+        check_characters(self.text, "A-Za-z0-9_-", limit=MAX_NAME)
         if self.text.startswith("-"):
             msg = "starts with '-'"
+            raise InvalidValue(msg)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse a name, or raise InvalidValue."""
+        return cls(text)
+
+
+@dataclass(frozen=True, slots=True)
+class InputName(Name):
+    """The name of a flake's input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attr:
+    """The name of a system in the flake (`nixosConfigurations.<attr>`), always quoted in Nix.
+
+    It is one name, also with dots: systems may be named after their domain.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        check_characters(self.text, "A-Za-z0-9._@+-", limit=MAX_ATTR)
+        if self.text[0] in ".@+-":
+            msg = f"starts with '{self.text[0]}'"
             raise InvalidValue(msg)
 
     @classmethod
@@ -247,8 +275,46 @@ class HostName(Attr):
 
 
 @dataclass(frozen=True, slots=True)
-class InputName(Attr):
-    """The name of a flake's input."""
+class AttrPath:
+    """The path of a package below `packages.<system>`, by the parts between its dots.
+
+    As in an installable of nix, dots separate names unless the name is in quotes:
+    `images.web`, `images."web.1"`.
+    """
+
+    parts: tuple[Attr, ...]
+
+    @property
+    def text(self) -> str:
+        """The path as nix takes it, with quotes only where they are needed."""
+        return ".".join(map(_quoted, self.parts))
+
+    @property
+    def label(self) -> str:
+        """The path as a part of resource names, where dots have another meaning."""
+        return "/".join(map(_quoted, self.parts))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse a path, or raise InvalidValue."""
+        if len(text) > MAX_ATTR:
+            msg = f"is longer than {MAX_ATTR} characters"
+            raise InvalidValue(msg)
+        if text.count('"') % 2:
+            msg = "has a quote without its other one"
+            raise InvalidValue(msg)
+        found = _PART.findall(f".{text}")
+        if "".join(f".{part}" for part in found) != f".{text}":
+            msg = "has a quote within a name"
+            raise InvalidValue(msg)
+        if text and not all(part.strip('"') for part in found):
+            msg = "has an empty name"
+            raise InvalidValue(msg)
+        return cls(tuple(Attr.parse(part.strip('"')) for part in found))
+
+
+def _quoted(attr: Attr) -> str:
+    return f'"{attr.text}"' if "." in attr.text else attr.text
 
 
 @dataclass(frozen=True, slots=True)

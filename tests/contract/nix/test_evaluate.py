@@ -14,7 +14,7 @@ from components.pipeline.errors import BuildError, EvaluationError
 from components.pipeline.evaluate import cache, evaluate, previous
 from components.pipeline.evaluate.attribute import EvaluatedAttr, ServiceImage
 from components.pipeline.release import nix, release
-from components.pipeline.values import Attr
+from components.pipeline.values import Attr, AttrPath
 from harness.daemons.git_repositories import GitRepositories, commit, git, run, settings
 from tests.unit.hosts import host, toplevel
 
@@ -242,14 +242,14 @@ async def test_a_system_that_is_not_an_image(root: Path) -> None:
 
 async def test_packages(root: Path) -> None:
     releases = await release.resolve(settings("./flake", app_ref="v1", hosts=()), root)
-    here, image = releases[None], ServiceImage("x86_64-linux", "app-image")
+    here, image = releases[None], ServiceImage("x86_64-linux", AttrPath.parse("app-image"))
     found = await evaluate.evaluate_packages([(here, image)])
     (system,) = found.values()
     assert found == {(here.lock, image): system}
     assert system.out_path.name == "docker-image-app-image.tar"
     with pytest.raises(EvaluationError) as caught:
         await evaluate.evaluate_packages(
-            [(here, image), (here, ServiceImage("x86_64-linux", "app-imag"))]
+            [(here, image), (here, ServiceImage("x86_64-linux", AttrPath.parse("app-imag")))]
         )
     assert str(caught.value) == (
         "unknown service attribute: app-imag: the flake has no packages.x86_64-linux.app-imag "

@@ -11,6 +11,7 @@ from components.pipeline.errors import BuildError, EvaluationError
 from components.pipeline.evaluate import evaluate
 from components.pipeline.evaluate.attribute import EvaluatedAttr, ServiceImage
 from components.pipeline.release import nix, release
+from components.pipeline.values import AttrPath
 from harness.daemons.git_repositories import settings
 from tests.unit.hosts import host
 
@@ -92,7 +93,7 @@ async def test_failed_assertions(root: Path) -> None:
 
 async def package(root: Path, name: str) -> EvaluatedAttr:
     here = (await release.resolve(settings("./flake", hosts=()), root))[None]
-    image = ServiceImage("x86_64-linux", name)
+    image = ServiceImage("x86_64-linux", AttrPath.parse(name))
     (found,) = (await evaluate.evaluate_packages([(here, image)])).values()
     return found
 

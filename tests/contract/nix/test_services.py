@@ -14,7 +14,7 @@ from components.pipeline.errors import EvaluationError, RefError
 from components.pipeline.evaluate import service_plan
 from components.pipeline.release import nix, release
 from components.pipeline.targets.docker.archive import Kind
-from components.pipeline.values import Attr
+from components.pipeline.values import AttrPath
 from harness.daemons.git_repositories import GitRepositories, commit, git, run, settings
 
 if TYPE_CHECKING:
@@ -33,7 +33,10 @@ def root(repos: GitRepositories, tmp_path: Path) -> Path:
 def service(image: str, origin: Origin = Origin.FLAKE, edge: str = "") -> ServiceSpec:
     name = f"{origin}-{image}"
     return ServiceSpec(
-        name=name, image=Attr(image), origin=origin, edge=Attr(edge) if edge else None
+        name=name,
+        image=AttrPath.parse(image),
+        origin=origin,
+        edge=AttrPath.parse(edge) if edge else None,
     )
 
 

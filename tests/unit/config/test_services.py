@@ -14,7 +14,7 @@ from components.pipeline.config.services import (
     Traffic,
 )
 from components.pipeline.config.stack import parse
-from components.pipeline.values import Attr, Duration
+from components.pipeline.values import AttrPath, Duration
 from tests.unit.config.config_cases import VALID
 from tests.unit.hosts import HOST_KEY
 
@@ -27,7 +27,7 @@ def test_a_minimal_service_has_the_documented_defaults() -> None:
         specs=(
             ServiceSpec(
                 name="app",
-                image=Attr("app-image"),
+                image=AttrPath.parse("app-image"),
                 origin=Origin.FLAKE,
                 system=System.X86_64,
                 strategy=Strategy.BLUE_GREEN,
@@ -80,7 +80,11 @@ def test_services_are_sorted_by_name_and_numbers_are_numbers() -> None:
     )
     assert settings.services.host == "tcp://localhost:2375"
     app, web = settings.services.specs
-    assert (app.name, app.ports, app.edge) == ("app", {443: 8443, 80: 8080}, Attr("edge-image"))
+    assert (app.name, app.ports, app.edge) == (
+        "app",
+        {443: 8443, 80: 8080},
+        AttrPath.parse("edge-image"),
+    )
     assert (app.traffic, app.read_only) == (Traffic.TCP, True)
     assert (web.name, web.env) == ("web", {"WORKERS": "4"})
 

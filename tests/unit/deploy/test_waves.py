@@ -64,3 +64,12 @@ def test_each_host_is_in_one_wave_of_the_configured_size(
     sizes = [*waves, *[waves[-1]] * len(names)][: len(rest)]
     assert [len(wave) for wave in rest[:-1]] == sizes[:-1]
     assert all(len(wave) <= size for wave, size in zip(rest, sizes, strict=True))
+
+
+def test_hosts_named_after_their_domain() -> None:
+    names = [f"web-{number}.example.com" for number in (10, 2, 1)]
+    rollout = Rollout(canary="web-10.example.com")
+    assert waves_of(names, rollout) == (
+        ("web-10.example.com",),
+        ("web-1.example.com", "web-2.example.com"),
+    )

@@ -5,6 +5,7 @@ import pytest
 from components.pipeline.errors import ELLIPSIS
 from components.pipeline.evaluate import failure
 from components.pipeline.evaluate.attribute import HostSystem, IncusImage, ServiceImage
+from components.pipeline.values import Attr, AttrPath
 
 TRACE = """\
 warning: Git tree '/srv/infra' is dirty
@@ -82,7 +83,7 @@ def test_a_reason_is_printable() -> None:
 @pytest.mark.parametrize("name", ["metadata", "squashfs"])
 def test_a_system_that_is_no_image(name: str) -> None:
     printed = f"{TRACE}       error: attribute '{name}' missing\n       at «string»:1:75:\n"
-    assert str(failure.missing_attribute(IncusImage("web1"), printed)) == (
+    assert str(failure.missing_attribute(IncusImage(Attr("web1")), printed)) == (
         f"not an Incus image: web1: nixosConfigurations.web1 has no config.system.build.{name}."
         " import NixOS's lxc-container.nix in it, or name another `image`"
     )
@@ -93,7 +94,7 @@ def test_a_system_that_is_no_image(name: str) -> None:
 )
 def test_what_is_no_system(name: str, lacks: str) -> None:
     printed = f"{TRACE}       error: attribute '{name}' missing\n       at «string»:1:75:\n"
-    assert str(failure.missing_attribute(HostSystem("web1"), printed)) == (
+    assert str(failure.missing_attribute(HostSystem(Attr("web1")), printed)) == (
         f"not a NixOS system: web1: nixosConfigurations.web1 has no {lacks}."
         " make it with nixpkgs.lib.nixosSystem, or set `attr` of the host"
     )
@@ -101,7 +102,7 @@ def test_what_is_no_system(name: str, lacks: str) -> None:
 
 def test_an_attribute_that_is_missing_in_the_flake_itself() -> None:
     printed = f"{TRACE}       error: attribute 'config' missing\n       at /nix/store/a.nix:1:75:\n"
-    assert failure.missing_attribute(HostSystem("web1"), printed) is None
+    assert failure.missing_attribute(HostSystem(Attr("web1")), printed) is None
 
 
 @pytest.mark.parametrize(
@@ -134,4 +135,7 @@ def test_an_attribute_that_is_missing_in_the_flake_itself() -> None:
     ],
 )
 def test_what_has_no_known_store_path(paths: dict[str, object], expected: str) -> None:
-    assert str(failure.unusable(ServiceImage("x86_64-linux", "app"), paths)) == expected
+    assert (
+        str(failure.unusable(ServiceImage("x86_64-linux", AttrPath.parse("app")), paths))
+        == expected
+    )

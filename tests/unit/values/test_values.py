@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from components.pipeline.values import (
     Attr,
+    AttrPath,
     Duration,
     FlakeKind,
     FlakeUrl,
@@ -24,6 +25,7 @@ from components.pipeline.values import (
     HostName,
     InputName,
     InvalidValue,
+    Name,
     Port,
     PrivateKey,
     Ref,
@@ -49,8 +51,12 @@ WORDS: dict[str, tuple[Callable[[str], str], tuple[str, ...]]] = {
     ),
     "user": (lambda text: UserName.parse(text).text, ("root", "_deploy-2")),
     "port": (lambda text: str(Port.parse(text).number), ("1", "22", "65535")),
-    "attr": (lambda text: Attr.parse(text).text, ("web1", "Web_1-x", "9")),
-    "host": (lambda text: HostName.parse(text).text, ("web1",)),
+    "attr": (
+        lambda text: Attr.parse(text).text,
+        ("web1", "Web_1-x", "9", "web-1.example.com", "a@b+c"),
+    ),
+    "host": (lambda text: HostName.parse(text).text, ("web1", "web-1.example.com", "a@b+c")),
+    "name": (lambda text: Name.parse(text).text, ("web1", "Web_1-x")),
     "input": (lambda text: InputName.parse(text).text, ("app",)),
     "store path": (lambda text: StorePath.parse(text).path, (TOPLEVEL,)),
     "time": (lambda text: Duration.parse(text).text, ("1s", "90m", "24h")),
@@ -289,3 +295,33 @@ def test_invalid_store_paths(path: str) -> None:
 def test_the_fingerprint_is_the_one_that_ssh_keygen_shows() -> None:
     """Computed by `ssh-keygen -l` for the same key."""
     assert HostKey.parse(KEY).fingerprint == FINGERPRINT
+
+
+@pytest.mark.parametrize(
+    ("text", "parts", "canonical", "label"),
+    [
+        ("app-image", ("app-image",), "app-image", "app-image"),
+        ("images.web", ("images", "web"), "images.web", "images/web"),
+        ('images."web.1"', ("images", "web.1"), 'images."web.1"', 'images/"web.1"'),
+        ('"web"."a@b+c"', ("web", "a@b+c"), "web.a@b+c", "web/a@b+c"),
+        ('"app.web"', ("app.web",), '"app.web"', '"app.web"'),
+    ],
+)
+def test_the_path_of_a_package_has_the_parts_that_nix_sees(
+    text: str, parts: tuple[str, ...], canonical: str, label: str
+) -> None:
+    path = AttrPath.parse(text)
+    assert tuple(part.text for part in path.parts) == parts
+    assert (path.text, path.label) == (canonical, label)
+    assert AttrPath.parse(path.text) == path
+
+
+@given(text=st.text(alphabet='ab."@+-_$ {\n', max_size=12))
+def test_a_path_is_refused_or_made_of_safe_names(text: str) -> None:
+    try:
+        path = AttrPath.parse(text)
+    except InvalidValue:
+        return
+    for part in path.parts:
+        assert_safe(part.text)
+    assert AttrPath.parse(path.text) == path
