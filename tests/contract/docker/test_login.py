@@ -69,10 +69,12 @@ async def test_a_refused_login(closed: Place) -> None:
             ". set docker.registry.username and password, or log in with `skopeo login`, as "
             "a user who may push there"
         )
+    digest = f"sha256:{'0' * 64}"
     with pytest.raises(DockerError) as refused:
-        await closed.pull("sha256:0")
+        await closed.pull(digest)
     text = message_of(refused)
-    assert text.startswith(f"the daemon cannot pull the image: {closed.ref(closed.registry())}: ")
+    name = closed.ref(closed.registry()).rpartition(":")[0]
+    assert text.startswith(f"the daemon cannot pull the image: {name}@{digest}: ")
     assert "no basic auth credentials" in text
 
 

@@ -226,7 +226,7 @@ def test_the_provider_finds_the_files_in_the_folder_of_the_project(
         image = ResourceState(
             kind=IMAGE, id=dockerd.image, inputs=asked, state={**asked, "imageId": "x"}
         )
-        assert plugin.diff_resource(image, asked).kinds == {}
+        assert plugin.diff_resource(image, asked).kinds == {"imageId": "UPDATE"}, "it was asked"
         assert far.server.connections() == 1, "the next request uses it again"
         far.write(host_key=another_key(tmp_path))
         assert far.server.kill_sessions() == 1
@@ -236,7 +236,7 @@ def test_the_provider_finds_the_files_in_the_folder_of_the_project(
         with pytest.raises(PluginError, match="host key mismatch"):
             plugin.diff_resource(image, asked)
         far.write()
-        assert plugin.diff_resource(image, asked).kinds == {}
+        assert plugin.diff_resource(image, asked).kinds == {"imageId": "UPDATE"}
         assert list(Path(sockets).iterdir()) != []
         far.server.kill_sessions()
         far.server.stop()
