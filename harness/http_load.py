@@ -54,6 +54,8 @@ class Load:
     network: str = ""
     answers: list[tuple[float, str]] = field(default_factory=list)
     """The time and the text of each answer."""
+    asked: list[tuple[float, str]] = field(default_factory=list)
+    """The time of each request that was answered, and the text that it got."""
     lost: list[tuple[float, str]] = field(default_factory=list)
     """The time and the error of each failed request."""
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -83,9 +85,11 @@ class Load:
         for count in itertools.count():
             if self._stop.wait(max(0.0, began + count * every - time.monotonic())):
                 return
+            asked = time.monotonic()
             try:
                 text = http_get(self.port, SLOW, network=self.network)
                 self.answers.append((time.monotonic(), text))
+                self.asked.append((asked, text))
             except (OSError, http.client.HTTPException) as error:
                 self.lost.append((time.monotonic(), repr(error)))
 
