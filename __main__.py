@@ -11,7 +11,7 @@ from components.pipeline.evaluate import evaluate, host_defaults, service_plan
 from components.pipeline.process import concurrency, timings
 from components.pipeline.release import nix, release
 from components.services import provider_host
-from components.stack import caches, config, entrypoint, owner, release_record
+from components.stack import caches, config, entrypoint, owner, preview_pins, release_record
 
 
 async def main() -> None:
@@ -25,7 +25,9 @@ async def main() -> None:
     observing = spans.timed("observe", observe.observe_hosts(settings, ssh_files, label))
     async with concurrency.background(observing) as observed:
         with spans.span("release"):
-            releases = await release.resolve(settings, Path.cwd())
+            pins = preview_pins.load(config.folder().parent)
+            releases = await release.resolve(settings, Path.cwd(), pins)
+            preview_pins.save(pins, config.folder().parent)
         with spans.span("evaluate"):
             systems = await evaluate.evaluate_hosts(releases, settings.hosts)
             hosts = settings.resolve_hosts(host_defaults.read(systems, settings.hosts))

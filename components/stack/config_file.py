@@ -10,12 +10,11 @@ import yaml
 from pulumi.runtime import get_root_directory
 
 from ..pipeline.config.misread import Plain
+from . import cli
 
 _EXTENSIONS: Final = (".yaml", ".yml", ".json")
 _FLAG: Final = "--config-file"
 _VARIABLE: Final = "PULUMI_OPTION_CONFIG_FILE"
-_LANGUAGE_HOST: Final = "pulumi-language-"
-_MAX_ANCESTORS: Final = 10
 
 
 def read_written(project: str, stack: str) -> dict[str, object]:
@@ -103,28 +102,15 @@ def _other_file() -> Path | None:
 
 
 def _named_by_flag() -> Path | None:
-    """Look for the flag in the command line of the CLI that this program runs under.
-
-    The engine tells nobody, and `/proc` is on Linux alone: elsewhere the usual file is read.
-    """
-    pid = os.getppid()
-    try:
-        for _ in range(_MAX_ANCESTORS):
-            process = Path("/proc", str(pid))
-            words = process.joinpath("cmdline").read_text(errors="surrogateescape").split("\0")
-            program = Path(words[0]).name
-            if "pulumi" in program and _LANGUAGE_HOST not in program:
-                value = _value_of_flag(words)
-                return process.joinpath("cwd").readlink() / value if value else None
-            pid = int(process.joinpath("stat").read_text().rpartition(")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
-        pass
-    return None
+    """Look for the flag in the command line of the CLI; if that is not known, there is none."""
+    process = cli.find()
+    value = _value_of_flag(process.argv) if process else ""
+    return process.folder / value if process and value else None
 
 
-def _value_of_flag(words: list[str]) -> str:
+def _value_of_flag(words: tuple[str, ...]) -> str:
     found = ""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, (*words[1:], ""), strict=True):
         if word == _FLAG:
             found = following
         elif word.startswith(f"{_FLAG}="):

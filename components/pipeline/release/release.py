@@ -12,9 +12,10 @@ from ..config.stack import Settings
 from ..errors import RefError, message
 from ..process.concurrency import all_of, background
 from ..values import FlakeUrl, Ref
-from . import git, locks, nix, sources
+from . import locks, nix
 from .flake import Flake, describe
 from .git import Pin
+from .pins import Pins
 from .urls import folder_url, git_remote, input_url, locked_url
 
 
@@ -55,30 +56,34 @@ def _present(fields: dict[str, str | None]) -> dict[str, str]:
     return {key: value for key, value in fields.items() if value is not None}
 
 
-async def resolve(settings: Settings, root: Path) -> dict[Ref | None, Release]:
+async def resolve(
+    settings: Settings, root: Path, pins: Pins | None = None
+) -> dict[Ref | None, Release]:
     """Pin and lock everything that the config names: one release per distinct app ref.
 
-    `root` is the program's folder. The key None stands for the stack's own `appRef`.
+    `root` is the program's folder. The key None stands for the stack's own `appRef`. What `pins`
+    has is taken from there, and what it lacks is added.
 
     Raises:
         RefError: a ref, a git server or a flake that cannot be used.
     """
+    pins = pins or Pins()
     async with background(nix.version()) as version:
-        flake = await _pin_flake(settings, root)
+        flake = await _pin_flake(settings, root, pins)
         await version  # it is cached: later stages do not have to wait for it
     refs = {host.app_ref for host in settings.hosts if host.app_ref != settings.app_ref}
     wanted: dict[Ref | None, Ref | None] = {None: settings.app_ref}
     wanted.update({ref: ref for ref in refs if ref is not None})
-    releases = await all_of(_release(settings, flake, ref) for ref in wanted.values())
+    releases = await all_of(_release(settings, flake, ref, pins) for ref in wanted.values())
     return dict(zip(wanted, releases, strict=True))
 
 
-async def _pin_flake(settings: Settings, root: Path) -> Flake:
+async def _pin_flake(settings: Settings, root: Path, pins: Pins) -> Flake:
     flake = settings.flake
     if not flake.kind.is_pinned_by_ref:
-        taken = await sources.take((root / flake.base).resolve(), flake.dir)
+        taken = await pins.take((root / flake.base).resolve(), flake.dir)
         return await describe(flake, folder_url(taken, flake), None, taken)
-    pin = await git.resolve(git_remote(flake), settings.flake_ref, key="flakeRef")
+    pin = await pins.resolve(git_remote(flake), settings.flake_ref, key="flakeRef")
     return await describe(flake, locked_url(flake, pin), pin, None)
 
 
@@ -98,11 +103,11 @@ async def app_release(release: Release, app_input: str) -> Release:
     return replace(await lock_release(described, None, app_input), label="the app's flake")
 
 
-async def _release(settings: Settings, flake: Flake, ref: Ref | None) -> Release:
+async def _release(settings: Settings, flake: Flake, ref: Ref | None, pins: Pins) -> Release:
     if ref is None:
         return await lock_release(flake, None, settings.app_input)
     url = input_url(flake, settings.app_input, ref)
-    app = await git.resolve(git_remote(url), ref, key="appRef")
+    app = await pins.resolve(git_remote(url), ref, key="appRef")
     _check_rev(settings, ref, app)
     return await lock_release(flake, app, settings.app_input)
 
