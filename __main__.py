@@ -10,6 +10,7 @@ from components.pipeline.deploy import plan
 from components.pipeline.evaluate import evaluate, host_defaults, service_plan
 from components.pipeline.process import concurrency, timings
 from components.pipeline.release import nix, release
+from components.pipeline.transport import key_lock
 from components.services import provider_host
 from components.stack import caches, config, entrypoint, owner, preview_pins, release_record
 
@@ -18,6 +19,9 @@ async def main() -> None:
     """Run the stages in the order in which data flows."""
     spans, settings = timings.Timings(), config.load()
     nix.configure(settings.timeouts, settings.caches)
+    # `pulumi destroy` runs no program, and reaches a Docker daemon over ssh with the same key.
+    if settings.ssh_key and not settings.services.host_key:
+        key_lock.hold(config.folder())
     ssh_files = preflight.check(settings, config.folder())
     # Before anything is registered: a run without its daemon leaves the state as it is.
     docker_host = await provider_host.find(settings.services, config.folder())

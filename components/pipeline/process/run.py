@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,6 +148,26 @@ async def start(
         with contextlib.suppress(OSError):
             await terminate(await creation)
         raise
+    except OSError as error:
+        raise _start_error(argv, error) from error
+
+
+def start_detached(argv: Argv) -> None:
+    """Start a process that outlives this one, with no input and no output.
+
+    Raises:
+        ProcessError: it cannot be started.
+    """
+    log.debug("run %s", shlex.join(argv))
+    try:
+        subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=_environment(None),
+            start_new_session=True,
+        )
     except OSError as error:
         raise _start_error(argv, error) from error
 
