@@ -68,9 +68,18 @@ class ReleaseRecord:
         old, new = (_input(side) for side in (args.old_inputs, args.new_inputs))
         self._before = old
         accepted = self._settings.app_rev.text if self._settings.app_rev else None
-        moved = [line for pair in _pairs(old, new) if (line := _moved(*pair, accepted))]
-        if moved:
-            raise RefError("\n".join(moved))
+        refuse_moved_tags(old, new, accepted)
+
+
+def refuse_moved_tags(old: Record, new: Record, accepted: str | None) -> None:
+    """Compare the record of this run with that of the previous one.
+
+    Raises:
+        RefError: tags have moved, to other commits than `accepted`.
+    """
+    moved = [line for pair in _pairs(old, new) if (line := _moved(*pair, accepted))]
+    if moved:
+        raise RefError("\n".join(moved))
 
 
 def _record(settings: Settings, releases: Mapping[Ref | None, Release]) -> dict[str, Any]:
@@ -97,6 +106,8 @@ def _pairs(old: Record, new: Record) -> Iterator[tuple[Record, Record]]:
 
 def _moved(old: Record, new: Record, accepted: str | None) -> str | None:
     is_same_tag = old.get("appRef") == new.get("appRef") and new.get("appRefKind") == RefKind.TAG
+    # Another repository has tags of its own. A record of an earlier version names none.
+    is_same_tag = is_same_tag and new.get("appUrl") == old.get("appUrl", new.get("appUrl"))
     if not is_same_tag or new.get("appRev") in (old.get("appRev"), accepted):
         return None
     detail = f"it was last deployed as {old.get('appRev')}, and is {new.get('appRev')} now"

@@ -127,7 +127,13 @@ def release() -> Release:
         dir="",
         nar_hash="sha256-x",
         tree=None,
-        locks={"root": "root", "nodes": {"root": {}}},
+        locks={
+            "root": "root",
+            "nodes": {
+                "root": {"inputs": {"app": "app"}},
+                "app": {"original": {"type": "github", "owner": "acme", "repo": "app"}},
+            },
+        },
     )
     return Release(flake=flake, app=pin, lock=Path("/somewhere/lock"), lock_sha256="b" * 64)
 

@@ -43,7 +43,8 @@ async def _release(record: Mapping[str, Any], settings: Settings, root: Path) ->
     else:
         found = await _sources(root / flake.base, Rev.parse(record["flakeTree"]).text)
         described = await describe(flake, folder_url(found, flake), None, found)
-    return await lock_release(described, _app_pin(record), settings.app_input)
+    app_input = str(record.get("appInput", settings.app_input))
+    return await lock_release(described, _app_pin(record), app_input)
 
 
 def _app_pin(record: Mapping[str, Any]) -> Pin | None:

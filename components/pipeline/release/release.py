@@ -27,6 +27,8 @@ class Release:
     app: Pin | None
     lock: Path
     lock_sha256: str
+    app_input: str = "app"
+    """The name of the app input in the flake."""
     label: str = "the flake"
     """The flake in messages: the infra flake, or the app's own."""
 
@@ -43,13 +45,16 @@ class Release:
 
     def app_record(self) -> dict[str, str]:
         """The part of the record that differs for a host with its own ref."""
-        fields = {
-            "appRef": self.app.ref.text if self.app and self.app.ref else None,
-            "appRefKind": str(self.app.kind) if self.app else None,
-            "appRev": self.app.rev.text if self.app else None,
-            "lockSha256": self.lock_sha256,
+        lock = {"lockSha256": self.lock_sha256}
+        if self.app is None or self.app.ref is None:
+            return lock
+        return lock | {
+            "appRef": self.app.ref.text,
+            "appRefKind": str(self.app.kind),
+            "appRev": self.app.rev.text,
+            "appInput": self.app_input,
+            "appUrl": input_url(self.flake, self.app_input, self.app.ref).text,
         }
-        return _present(fields)
 
 
 def _present(fields: dict[str, str | None]) -> dict[str, str]:
@@ -131,4 +136,4 @@ async def lock_release(flake: Flake, app: Pin | None, app_input: str) -> Release
     if app is not None and app.ref is not None:
         overrides[app_input] = locked_url(input_url(flake, app_input, app.ref), app)
     lock, digest = await locks.lock(flake, overrides)
-    return Release(flake=flake, app=app, lock=lock, lock_sha256=digest)
+    return Release(flake=flake, app=app, app_input=app_input, lock=lock, lock_sha256=digest)

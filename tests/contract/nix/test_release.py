@@ -196,9 +196,11 @@ async def test_a_flake_on_a_git_server(
     assert one.flake.identity == f"{rev}/{folder}"
     assert locked_app(one) == repos.app("v2")
     assert one.record(wanted.flake) == {
+        "appInput": "app",
         "appRef": "v2",
         "appRefKind": "tag",
         "appRev": repos.app("v2"),
+        "appUrl": f"git+{repos.by_git}/app.git",
         "flake": flake,
         "flakeRev": rev,
         "lockSha256": one.lock_sha256,
