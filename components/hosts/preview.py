@@ -50,7 +50,7 @@ async def _change_lines(plan: HostPlan, record: ReleaseRecord, old: StorePath) -
     previous = await record.previous(plan.host, old)
     if previous is None:
         return ["changes unknown: the old system's sources are not available here"]
-    return change_set(previous, plan.system).lines()
+    return change_set(previous, plan.system).lines(plan.host.activation.mode)
 
 
 async def _is_root_recreated(plan: HostPlan, root: pulumi.Input[str] | None) -> bool:

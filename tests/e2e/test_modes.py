@@ -41,6 +41,8 @@ def test_a_release_for_the_next_boot(workspace: Workspace, hosts: Hosts) -> None
         "mode boot: it becomes the boot default untested, and runs after the next boot"
         in preview.diagnostics()
     )
+    assert "units changed: app-worker.service, app@.service" in preview.diagnostics()
+    assert "if active" not in preview.diagnostics()
     result = workspace.up()
     assert result.code == 0, result.text
     new = workspace.recorded()["web1"]

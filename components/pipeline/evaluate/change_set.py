@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..config.activation import Mode
 from .attribute import EvaluatedAttr
 from .boot_change import boot_changes
 from .derivation import difference, nearest
@@ -26,12 +27,20 @@ class ChangeSet:
     reboot: tuple[str, ...]
     """Why a reboot is needed; empty if it is not."""
 
-    def lines(self) -> list[str]:
-        """The text of a preview, in a stable order."""
+    def lines(self, mode: Mode = Mode.SWITCH) -> list[str]:
+        """The text of a preview, in a stable order.
+
+        In mode boot a switch does nothing to a unit, and the system runs after a boot anyway.
+        """
         packages = [f"packages: {', '.join(map(str, self.packages))}"] if self.packages else []
-        units = [f"{effect}: {', '.join(self.units[effect])}" for effect in self.units]
         users = [f"user units changed: {', '.join(self.user_units)}"] if self.user_units else []
         rebuilt = [f"rebuilt, same version: {self.rebuilt}"] if self.rebuilt else []
+        if mode is Mode.BOOT:
+            changed = sorted(unit for names in self.units.values() for unit in names)
+            units = [f"units changed: {', '.join(changed)}"] if changed else []
+            boot = [f"boots with another {', '.join(self.reboot)}"] if self.reboot else []
+            return [*packages, *units, *users, *rebuilt, *boot]
+        units = [f"{effect}: {', '.join(self.units[effect])}" for effect in self.units]
         reboot = f"reboot: needed ({', '.join(self.reboot)})" if self.reboot else "reboot: no"
         return [*packages, *units, *users, *rebuilt, reboot]
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from components.pipeline.config.activation import Mode
 from components.pipeline.evaluate import derivation
 from components.pipeline.evaluate.attribute import EvaluatedAttr
 from components.pipeline.evaluate.change_set import ChangeSet, change_set
@@ -54,6 +55,21 @@ def test_reasons_for_a_reboot() -> None:
     assert found.reboot == ("kernel", "initrd", "kernel modules", "kernel parameters")
     assert found.lines()[-1] == "reboot: needed (kernel, initrd, kernel modules, kernel parameters)"
     assert VersionChange(name="linux", old=("6.12.58",), new=("6.12.60",)) in found.packages
+
+
+def test_preview_lines_in_mode_boot() -> None:
+    """No unit is touched before the boot, after which all of the system runs."""
+    assert change_set(OLD, NEW).lines(Mode.BOOT)[1:] == [
+        (
+            "units changed: app@.service, dbus.service, fresh.service, gone.timer, nginx.service,"
+            " worker.service"
+        ),
+        "rebuilt, same version: 1",
+    ]
+    assert change_set(OLD, REBOOT).lines(Mode.BOOT)[-1] == (
+        "boots with another kernel, initrd, kernel modules, kernel parameters"
+    )
+    assert change_set(OLD, OLD).lines(Mode.BOOT) == []
 
 
 def test_nothing_changes() -> None:
