@@ -31,10 +31,13 @@ _HOST: Final = """\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaselineScript:
-    """Runs the script in `folder`, with the ssh files that the program has written there."""
+    """Runs the script in `folder`."""
 
     folder: Path
     identity: Path
+    """The ssh files that the program has written there."""
+    key: Path
+    """The login key; the program's own copy leaves with each run."""
 
     def deploy(self, addresses: Mapping[str, str], ref: str) -> float:
         """Deploy a tag of the app; returns the seconds that it took.
@@ -83,7 +86,7 @@ class BaselineScript:
         )
         files = SshFiles(
             known_hosts=PurePosixPath(self.identity / "known_hosts"),
-            key=PurePosixPath(self.identity / "key"),
+            key=PurePosixPath(self.key),
         )
         ssh = Ssh.of(settings.hosts[0], files)
         return _HOST.format(

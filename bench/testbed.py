@@ -75,7 +75,9 @@ class Testbed:
         """What replaces `pulumi up` without the program."""
         largest = _stack(max(self.scale.sizes))
         return BaselineScript(
-            folder=self.workspace.folder, identity=Path(f".flakeup/{largest}/ssh")
+            folder=self.workspace.folder,
+            identity=Path(f".flakeup/{largest}/ssh"),
+            key=self.keys / "client",
         )
 
     def prepare(self) -> None:

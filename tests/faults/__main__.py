@@ -9,9 +9,11 @@ import os
 import queue
 import secrets
 import sys
+import tempfile
 import threading
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from harness.incus import ROOT, HarnessError, bootstrap_parts, own_prefix
@@ -116,7 +118,8 @@ def _list() -> int:
 def _on_hosts(options: argparse.Namespace, wanted: list[Injection]) -> list[Result]:
     """Run the injections into hosts."""
     testbed = Testbed(
-        folder=FOLDER / "faults",
+        # In no repository: of a flake in one, flakeup takes what git tracks.
+        folder=Path(tempfile.mkdtemp(prefix="flakeup-faults-")),
         prefix=options.prefix,
         count=options.hosts,
         say=_say,

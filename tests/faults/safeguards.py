@@ -13,8 +13,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         edits=(
             Edit(
                 file="components/pipeline/transport/ssh_files.py",
-                text='"StrictHostKeyChecking=yes"',
-                replacement='"StrictHostKeyChecking=no"',
+                text='("StrictHostKeyChecking", "yes")',
+                replacement='("StrictHostKeyChecking", "no")',
             ),
             Edit(
                 file="components/hosts/connection.py",
