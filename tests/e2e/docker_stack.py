@@ -214,19 +214,26 @@ class DockerInspector:
     def delete(self, path: str) -> None:
         self.daemon.request("DELETE", path)
 
-    def clean(self) -> None:
-        """Remove everything that the stack, its tests and killed runs have created."""
+    def clean(self, name: str = "") -> None:
+        """Remove everything that the stacks, tests and killed runs have created.
+
+        With a `name`, only what has it in its labels or its own name.
+        """
+
+        def is_ours(*texts: str) -> bool:
+            return _is_leftover(*texts) and any(name in text for text in texts)
+
         for one in self.daemon.request("GET", "/containers/json?all=1"):
-            if _is_leftover(*one["Labels"].values()):
+            if is_ours(*one["Labels"].values()):
                 self._try_delete(f"/containers/{one['Id']}?force=1&v=1")
         for one in self.daemon.request("GET", "/networks"):
-            if _is_leftover(*(one["Labels"] or {}).values()):
+            if is_ours(*(one["Labels"] or {}).values()):
                 self._try_delete(f"/networks/{one['Id']}")
         for one in self.daemon.request("GET", "/volumes")["Volumes"]:
-            if _is_leftover(one["Name"]):
+            if is_ours(one["Name"]):
                 self._try_delete(f"/volumes/{one['Name']}")
         for one in self.daemon.request("GET", "/images/json"):
-            for tag in filter(_is_leftover, one["RepoTags"] or ()):
+            for tag in filter(is_ours, one["RepoTags"] or ()):
                 self._try_delete(f"/images/{tag}?force=1")
 
     def _try_delete(self, path: str) -> None:

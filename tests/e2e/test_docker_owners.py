@@ -67,7 +67,7 @@ def make(
     yield clone
     for one in made:
         one.pulumi("destroy", "--yes", "--skip-preview")
-    docker_inspector.clean()
+    docker_inspector.clean(NAME)
     shutil.rmtree(folder)
 
 

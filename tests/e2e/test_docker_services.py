@@ -227,7 +227,7 @@ def users(docker_inspector: DockerInspector) -> Iterator[dict[str, list[str]]]:
         inspector.post(f"/containers/create?name={name}", body)
         inspector.post(f"/containers/{name}/start")
     yield planted(inspector)
-    inspector.clean()
+    inspector.clean(USERS)
 
 
 def planted(inspector: DockerInspector) -> dict[str, list[str]]:
